@@ -1,0 +1,1 @@
+"""From a WALL-OSS checkpoint to a bundle."""

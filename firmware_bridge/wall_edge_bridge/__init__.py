@@ -1,0 +1,1 @@
+"""The wire to the motors: transports, protocols, drives and their simulated twins."""

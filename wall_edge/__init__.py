@@ -1,0 +1,1 @@
+"""wall-edge: the robot side."""

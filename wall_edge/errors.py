@@ -1,0 +1,72 @@
+"""Every error a user can meet, in one tree.
+
+::
+
+    WallEdgeError
+    ├── ConfigError        a YAML file, a command line or an environment asks for something impossible
+    ├── CheckpointError    a WALL-OSS checkpoint is incomplete, contradicts itself or is not supported
+    ├── BundleError        an exported bundle is damaged, of another version, or misses a part
+    ├── EngineError        an inference backend is absent or refuses a graph or a tensor
+    ├── PolicyError        a policy produced something that must not move an arm
+    ├── BusError           the wire to the motors: port missing, bytes damaged
+    │   └── BusTimeout     a motor did not answer in time
+    ├── DriveError         a motor reported a fault or refused a command
+    ├── CameraError        a camera is missing or delivers nothing
+    └── RuntimeFault       a process of the daemon died, hung or broke a limit
+
+The command line prints ``str(error)`` as one line and exits with code 1; nothing else is caught there.
+"""
+
+from __future__ import annotations
+
+
+class WallEdgeError(Exception):
+    """One line that names what was given, what was expected and what to do about it."""
+
+    def __init__(self, given: str, *, expected: str = "", fix: str = "") -> None:
+        parts = [given]
+        if expected:
+            parts.append(f"expected {expected}")
+        if fix:
+            parts.append(fix)
+        super().__init__("; ".join(" ".join(part.split()) for part in parts))
+
+
+class ConfigError(WallEdgeError):
+    """A YAML file, a command line or an environment asks for something impossible."""
+
+
+class CheckpointError(WallEdgeError):
+    """A WALL-OSS checkpoint is incomplete, contradicts itself or is not supported."""
+
+
+class BundleError(WallEdgeError):
+    """An exported bundle is damaged, of another version, or misses a part."""
+
+
+class EngineError(WallEdgeError):
+    """An inference backend is absent or refuses a graph or a tensor."""
+
+
+class PolicyError(WallEdgeError):
+    """A policy produced something that must not move an arm."""
+
+
+class BusError(WallEdgeError):
+    """The wire to the motors: port missing, bytes damaged."""
+
+
+class BusTimeout(BusError):
+    """A motor did not answer in time."""
+
+
+class DriveError(WallEdgeError):
+    """A motor reported a fault or refused a command."""
+
+
+class CameraError(WallEdgeError):
+    """A camera is missing or delivers nothing."""
+
+
+class RuntimeFault(WallEdgeError):
+    """A process of the daemon died, hung or broke a limit."""

@@ -1,0 +1,1 @@
+"""Real-time side of the daemon: servo loop, chunk mailbox, telemetry."""

@@ -1,0 +1,1 @@
+"""The simulated tabletop: arm, blocks, cameras, tasks."""
