@@ -1,0 +1,113 @@
+"""ONNX Runtime on the CPU: runs a bundle anywhere.
+
+``onnxruntime`` and ``onnxruntime-gpu`` install the same files over each other, so exactly one of them may
+be present.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wall_edge.bundle import GraphSpec
+from wall_edge.errors import EngineError
+
+from .base import Binding, DeviceTensor, Engine, HostTensor
+
+_DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
+_ELEMENT = {"float32": 1, "int64": 7}  # onnx.TensorProto.DataType
+
+
+def require_onnxruntime() -> ModuleType:
+    """Import onnxruntime, or say plainly that neither or both of its distributions are installed."""
+    present = [name for name in _DISTRIBUTIONS if _installed(name)]
+    if len(present) == 2:
+        raise EngineError(
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other",
+            expected="exactly one",
+            fix="pip uninstall both, then pip install 'wall-edge[onnxruntime]' or 'wall-edge[onnxruntime-gpu]'",
+        )
+    if not present:
+        raise EngineError(
+            "onnxruntime is not installed",
+            expected="onnxruntime or onnxruntime-gpu",
+            fix="pip install 'wall-edge[onnxruntime]'",
+        )
+    import onnxruntime
+
+    module: ModuleType = onnxruntime
+    return module
+
+
+def _installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+class OnnxRuntimeEngine(Engine):
+    """The graph files of ``folder``, one CPU session each with ``threads`` workers."""
+
+    def __init__(self, folder: Path, graphs: Mapping[str, GraphSpec], *, threads: int = 1) -> None:
+        self._ort = require_onnxruntime()
+        self.graphs = graphs
+        self._sessions = {
+            name: self._session(str(folder / spec.file), threads) for name, spec in graphs.items()
+        }
+
+    def _session(self, path: str, threads: int) -> Any:
+        options = self._ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # A spinning worker would steal the core on which the servo loop sleeps.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        try:
+            return self._ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own errors share no base class
+            raise EngineError(
+                f"{path}: {error}", expected="a graph that ONNX Runtime accepts", fix="export the bundle again"
+            ) from error
+
+    def tensor(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> HostTensor:
+        return HostTensor(np.zeros(shape, dtype=dtype))
+
+    def _bind(self, graph: str, tensors: Mapping[str, DeviceTensor]) -> Binding:
+        spec, session = self.graphs[graph], self._sessions[graph]
+        io = session.io_binding()
+        held = []
+        for names, attach in ((spec.inputs, io.bind_input), (spec.outputs, io.bind_output)):
+            for name in names:
+                tensor = tensors[name]
+                if not isinstance(tensor, HostTensor) or not tensor.array.flags.c_contiguous:
+                    raise EngineError(f"graph {graph}: tensor {name}", expected="a tensor of this engine")
+                held.append(tensor.array)
+                attach(
+                    name=name,
+                    device_type="cpu",
+                    device_id=0,
+                    element_type=_ELEMENT[tensor.dtype.name],
+                    shape=list(tensor.shape),
+                    buffer_ptr=tensor.array.ctypes.data,
+                )
+        return _OnnxRuntimeBinding(session, io, held)
+
+
+class _OnnxRuntimeBinding:
+    def __init__(self, session: Any, io: Any, held: list[Any]) -> None:
+        self._session, self._io = session, io
+        self._held = held  # ONNX Runtime keeps bare pointers: the arrays must outlive the binding
+
+    def run(self) -> None:
+        try:
+            self._session.run_with_iobinding(self._io)
+        except Exception as error:  # onnxruntime's own errors share no base class
+            raise EngineError(f"onnxruntime: {error}", expected="tensors that the graph accepts") from error

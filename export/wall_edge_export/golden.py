@@ -1,0 +1,214 @@
+"""Replay golden cases: ``python -m wall_edge_export.golden DIR… [--backend …] [--json]``.
+
+A case is a folder with ``config.json``, ``model.safetensors`` and ``case.npz`` (an observation and what an
+independent implementation computes from it in float32). Every output's maximum absolute error is printed;
+token ids and positions must agree exactly. The exit code is 1 when a tolerance is exceeded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wall_edge.errors import CheckpointError, WallEdgeError
+from wall_edge.flow import integrate
+from wall_edge.prompt import next_position, positions
+from wall_edge_engines.base import Engine
+from wall_edge_engines.onnxruntime import OnnxRuntimeEngine
+from wall_edge_engines.session import ModelSession
+
+from .checkpoint import Checkpoint
+from .graphs import GraphInputs, export_graphs, image_cells
+from .model import WallModel
+from .reference import ReferenceEngine
+
+TOLERANCES = {"reference": 1e-4, "onnxruntime": 1e-3}
+_STEPS = re.compile(r"action_(\d+)_steps")
+_PADDED_POSITION = 1
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One output against the golden: ``tolerance`` 0 means exact."""
+
+    output: str
+    max_abs_error: float
+    tolerance: float
+
+    @property
+    def ok(self) -> bool:
+        return bool(self.max_abs_error <= self.tolerance)
+
+
+class GoldenCase:
+    """One folder: the checkpoint, the observation and the expected outputs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.checkpoint = Checkpoint(folder)
+        self.arrays = _load(folder / "case.npz")
+        grid = self["image_grid_thw"]
+        if np.any(grid[:, 0] != 1):
+            raise CheckpointError(f"{folder}: image_grid_thw {grid.tolist()}", expected="still images (t = 1)")
+        self.grids = tuple((int(h), int(w)) for _, h, w in grid)
+        special = self.checkpoint.config.get("special_token_ids", {})
+        self.given = GraphInputs(
+            grids=self.grids,
+            image_token_id=int(self.checkpoint.config["image_token_id"]),
+            state_token_id=int(special["<|propri|>"]),
+            horizon=int(self["noise"].shape[1]),
+        )
+        self.action_token = int(special["<|action|>"])
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self.arrays:
+            raise CheckpointError(f"{self.checkpoint.folder / 'case.npz'}: array {name} is missing")
+        return self.arrays[name]
+
+    def steps(self) -> list[int]:
+        """The numbers of integration steps that the case holds results for."""
+        return sorted(int(found[1]) for name in self.arrays if (found := _STEPS.fullmatch(name)))
+
+
+def _load(path: Path) -> dict[str, Array]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path}: {error}", expected="the case's arrays, without pickled objects") from error
+
+
+@contextmanager
+def engine_for(backend: str, model: WallModel, given: GraphInputs) -> Iterator[Engine]:
+    """The torch modules, or ONNX Runtime on freshly exported graphs."""
+    if backend == "reference":
+        yield ReferenceEngine(model, given)
+        return
+    with tempfile.TemporaryDirectory(prefix="wall-edge-golden-") as folder:
+        specs = export_graphs(model, given, Path(folder))
+        yield OnnxRuntimeEngine(Path(folder), specs, threads=2)
+
+
+def run_case(case: GoldenCase, backend: str) -> list[Check]:
+    """Compute every output of the case through ``backend`` and compare."""
+    tolerance = TOLERANCES[backend]
+    with engine_for(backend, case.checkpoint.load(), case.given) as engine:
+        longest = max(case["input_ids"].shape[1], case["text_input_ids"].shape[1])
+        session = ModelSession(engine, capacity=longest + case["greedy_text_ids"].size)
+        session.encode_images(case["pixel_values"])
+        checks = [Check("image_embeds", _error(session.image_embeds(), case["image_embeds"]), tolerance)]
+        checks += _action_checks(case, session, tolerance)
+        checks += _text_checks(case, session, tolerance)
+    return checks
+
+
+def _action_checks(case: GoldenCase, session: ModelSession, tolerance: float) -> Iterator[Check]:
+    ids, keep = case["input_ids"][0], case["attention_mask"][0].astype(bool)
+    placed = np.full((3, len(ids)), _PADDED_POSITION, dtype=np.int64)
+    placed[:, keep] = _positions(case, ids[keep])
+    yield Check("position_ids", _error(placed, case["position_ids"][:, 0]), 0.0)
+
+    # Padding is never seen by another token, so it is left out instead of masked.
+    ids, placed = ids[keep], placed[:, keep]
+    prompt = ids != case.action_token
+    count = int(prompt.sum())
+    if not prompt[:count].all():
+        raise CheckpointError(f"{case.checkpoint.folder}: input_ids", expected="action tokens at the end only")
+    session.prefill(
+        ids[:count], placed[:, :count], case["proprioception"][0, 0], case["agent_pos_mask"][0, 0]
+    )
+    mask, noise = case["dof_mask"][0], case["noise"][0]
+    for steps in case.steps():
+        action = integrate(
+            lambda x, t: session.velocity(x, mask, t, placed[:, count:]), noise, steps
+        )
+        name = f"action_{steps}_steps"
+        yield Check(name, _error(action, case[name][0]), tolerance)
+
+
+def _text_checks(case: GoldenCase, session: ModelSession, tolerance: float) -> Iterator[Check]:
+    ids = case["text_input_ids"][0]
+    placed = _positions(case, ids)
+    state, mask = case["proprioception"][0, 0], case["agent_pos_mask"][0, 0]
+    session.prefill(ids[:-1], placed[:, :-1], state, mask)
+    logits = session.decode(int(ids[-1]), int(placed[0, -1]))
+    yield Check("text_logits", _error(logits, case["text_logits"]), tolerance)
+    position, generated = next_position(placed), []
+    for _ in range(case["greedy_text_ids"].size):
+        generated.append(int(logits.argmax()))
+        logits = session.decode(generated[-1], position)
+        position += 1
+    yield Check("greedy_text_ids", _error(np.array(generated), case["greedy_text_ids"]), 0.0)
+
+
+def _positions(case: GoldenCase, ids: Array) -> npt.NDArray[np.int64]:
+    cells = image_cells(case.grids, case.checkpoint.shape.vision.spatial_merge_size)
+    return positions(ids, cells, case.given.image_token_id)
+
+
+def _error(found: Array, expected: Array) -> float:
+    """Largest absolute difference; infinite when shapes differ or a value is not finite."""
+    if found.shape != expected.shape or not np.all(np.isfinite(found)):
+        return float("inf")
+    return float(np.abs(found.astype(np.float64) - expected.astype(np.float64)).max(initial=0.0))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m wall_edge_export.golden", description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
+    parser.add_argument("--backend", choices=sorted(TOLERANCES), default="reference")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args(arguments)
+    try:
+        results = {folder: run_case(GoldenCase(folder), given.backend) for folder in given.folders}
+    except WallEdgeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if given.json:
+        print(json.dumps(_report(results, given.backend)))
+    else:
+        for folder, checks in results.items():
+            _print(folder, checks, given.backend)
+    return 0 if all(check.ok for checks in results.values() for check in checks) else 1
+
+
+def _report(results: dict[Path, list[Check]], backend: str) -> dict[str, Any]:
+    cases = {
+        str(folder): {
+            "ok": all(check.ok for check in checks),
+            "outputs": {
+                check.output: {
+                    "max_abs_error": check.max_abs_error,
+                    "tolerance": check.tolerance,
+                    "ok": check.ok,
+                }
+                for check in checks
+            },
+        }
+        for folder, checks in results.items()
+    }
+    return {"backend": backend, "ok": all(case["ok"] for case in cases.values()), "cases": cases}
+
+
+def _print(folder: Path, checks: list[Check], backend: str) -> None:
+    print(f"{folder} ({backend})")
+    for check in checks:
+        allowed = f"<= {check.tolerance:g}" if check.tolerance else "exact"
+        print(f"  {check.output:<18} {check.max_abs_error:9.2e}  {allowed:<9} {'ok' if check.ok else 'FAIL'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""The Qwen2.5 decoder with hard-routed experts.
+
+All tokens share attention; a token's type picks its MLP: expert 0 for text, image and state tokens,
+expert 1 for action tokens. Nothing in the prefix depends on the action tokens, so the prefix's keys and
+values are computed once and handed over in one tensor ``[tokens, layers, 2, kv heads, head dim]``:
+token-major, so that a cache grows in place and a shared prefix is forked by its length.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .config import ACTION_EXPERT, TEXT_EXPERT, ModelShape
+from .layers import RMSNorm, SwiGLU, attend, rotate
+
+
+class MultimodalRotary(nn.Module):
+    """Rotary angles whose frequencies are shared out over (time, height, width) positions."""
+
+    def __init__(self, shape: ModelShape) -> None:
+        super().__init__()
+        self.half, self.theta = shape.head_dim // 2, shape.rope_theta
+        self.axes = [axis for axis, count in enumerate(shape.mrope_section) for _ in range(count)]
+
+    def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """``positions [..., 3, T]`` → cosine and sine ``[..., 1, T, head_dim]``."""
+        steps = torch.arange(self.half, dtype=torch.float32)
+        frequencies = 1.0 / self.theta ** (steps / self.half)
+        chosen = positions.float().index_select(-2, torch.tensor(self.axes)).transpose(-1, -2)
+        angles = chosen * frequencies
+        angles = torch.cat((angles, angles), dim=-1).unsqueeze(-3)
+        return angles.cos(), angles.sin()
+
+
+class Attention(nn.Module):
+    def __init__(self, shape: ModelShape) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.head_dim = shape.num_heads, shape.num_kv_heads, shape.head_dim
+        kv_width = shape.num_kv_heads * shape.head_dim
+        self.q_proj = nn.Linear(shape.hidden_size, shape.num_heads * shape.head_dim)
+        self.k_proj = nn.Linear(shape.hidden_size, kv_width)
+        self.v_proj = nn.Linear(shape.hidden_size, kv_width)
+        self.o_proj = nn.Linear(shape.num_heads * shape.head_dim, shape.hidden_size, bias=False)
+
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, bias: Tensor, past: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """``x [..., T, H]``, ``past [..., P, 2, kv, d]`` → output and the new ``[..., T, 2, kv, d]``."""
+        q = rotate(self._split(self.q_proj(x), self.heads), cos, sin)
+        k = rotate(self._split(self.k_proj(x), self.kv_heads), cos, sin)
+        v = self._split(self.v_proj(x), self.kv_heads)
+        q, k = q.to(v.dtype), k.to(v.dtype)
+        new = torch.stack((k.transpose(-2, -3), v.transpose(-2, -3)), dim=-3)
+        if past is not None:
+            k = torch.cat((past.select(-3, 0).transpose(-2, -3), k), dim=-2)
+            v = torch.cat((past.select(-3, 1).transpose(-2, -3), v), dim=-2)
+        # Query heads that share a key head stand beside each other: [kv, group, T, d] against [kv, 1, S, d].
+        q = q.unflatten(-3, (self.kv_heads, -1))
+        out = attend(q, k.unsqueeze(-3), v.unsqueeze(-3), bias)
+        merged: Tensor = self.o_proj(out.flatten(-4, -3).transpose(-2, -3).flatten(-2))
+        return merged, new
+
+    def _split(self, x: Tensor, heads: int) -> Tensor:
+        """``[..., T, heads·d]`` → ``[..., heads, T, d]``."""
+        return x.unflatten(-1, (heads, self.head_dim)).transpose(-2, -3)
+
+
+class HardRoutedExperts(nn.Module):
+    """The token's type picks the expert; the last ``n_action`` tokens are action tokens."""
+
+    def __init__(self, shape: ModelShape) -> None:
+        super().__init__()
+        self.widths = [expert.width for expert in shape.experts]
+        self.experts = nn.ModuleList(
+            [SwiGLU(expert.width, expert.intermediate_size, bias=False) for expert in shape.experts]
+        )
+
+    def forward(self, x: Tensor, n_action: int) -> Tensor:
+        split = x.shape[-2] - n_action
+        if n_action == 0:
+            return self._expert(x, TEXT_EXPERT)
+        if split == 0:
+            return self._expert(x, ACTION_EXPERT)
+        prefix, action = x[..., :split, :], x[..., split:, :]
+        return torch.cat((self._expert(prefix, TEXT_EXPERT), self._expert(action, ACTION_EXPERT)), dim=-2)
+
+    def _expert(self, x: Tensor, index: int) -> Tensor:
+        width = self.widths[index]
+        out: Tensor = self.experts[index](x[..., :width])
+        rest = x.shape[-1] - width
+        return out if rest == 0 else nn.functional.pad(out, (0, rest))
+
+
+class DecoderLayer(nn.Module):
+    def __init__(self, shape: ModelShape) -> None:
+        super().__init__()
+        self.self_attn = Attention(shape)
+        self.moe = HardRoutedExperts(shape)
+        self.input_layernorm = RMSNorm(shape.hidden_size, shape.rms_norm_eps)
+        self.post_attention_layernorm = RMSNorm(shape.hidden_size, shape.rms_norm_eps)
+
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, bias: Tensor, past: Tensor | None, n_action: int
+    ) -> tuple[Tensor, Tensor]:
+        attended, new = self.self_attn(self.input_layernorm(x), cos, sin, bias, past)
+        x = x + attended
+        return x + self.moe(self.post_attention_layernorm(x), n_action), new
+
+
+class Decoder(nn.Module):
+    """Token embeddings → final hidden states, with the keys/values of the tokens that went in."""
+
+    def __init__(self, shape: ModelShape) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(shape.vocab_size, shape.hidden_size)
+        self.layers = nn.ModuleList([DecoderLayer(shape) for _ in range(shape.num_layers)])
+        self.norm = RMSNorm(shape.hidden_size, shape.rms_norm_eps)
+        self.rotary = MultimodalRotary(shape)
+
+    def forward(
+        self, x: Tensor, positions: Tensor, bias: Tensor, *, n_action: int = 0, past: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Run all layers.
+
+        ``x [..., T, H]`` embeddings, the last ``n_action`` of them action tokens; ``positions [..., 3, T]``;
+        ``bias`` broadcasts to ``[..., kv, group, T, P + T]`` and is added to the attention scores;
+        ``past [..., P, L, 2, kv, d]``. Returns hidden states ``[..., T, H]`` after the final norm and the
+        new keys/values ``[..., T, L, 2, kv, d]``.
+        """
+        cos, sin = self.rotary(positions)
+        cache = []
+        for number, layer in enumerate(self.layers):
+            seen = None if past is None else past.select(-4, number)
+            x, new = layer(x, cos, sin, bias, seen, n_action)
+            cache.append(new)
+        return self.norm(x), torch.stack(cache, dim=-4)
+
+
+def causal_bias(tokens: int, past: int) -> Tensor:
+    """Additive mask ``[tokens, past + tokens]``: a token sees the past, itself and what is before it."""
+    rows = torch.arange(tokens).unsqueeze(1) + past
+    columns = torch.arange(past + tokens).unsqueeze(0)
+    return torch.where(columns <= rows, 0.0, -1e9)

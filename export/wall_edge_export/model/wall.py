@@ -1,0 +1,77 @@
+"""The whole WALL-OSS model; parameter names are the checkpoint's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .action_head import ActionHead
+from .config import ModelShape
+from .decoder import Decoder, causal_bias
+from .vision import Grid, VisionTower
+
+
+class WallModel(nn.Module):
+    """Vision tower, decoder with hard-routed experts, language head and action head.
+
+    The methods below are the stages that :mod:`wall_edge_export.graphs` turns into graphs; keys/values
+    have the shape ``[tokens, layers, 2, kv heads, head dim]``.
+    """
+
+    def __init__(self, shape: ModelShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.visual = VisionTower(shape.vision)
+        self.model = Decoder(shape)
+        self.lm_head = nn.Linear(shape.hidden_size, shape.vocab_size, bias=False)
+        self.action_preprocessor = ActionHead(shape)
+
+    def image_embeds(self, patches: Tensor, grids: Sequence[Grid]) -> Tensor:
+        """``patches [n, patch_dim]`` → image tokens ``[n / merge², H]``."""
+        out: Tensor = self.visual(patches, grids)
+        return out
+
+    def prefix(
+        self,
+        input_ids: Tensor,
+        image_embeds: Tensor,
+        state: Tensor,
+        state_mask: Tensor,
+        positions: Tensor,
+        past: Tensor,
+        *,
+        image_token_id: int,
+        state_token_id: int,
+    ) -> Tensor:
+        """Keys/values of prompt tokens ``input_ids [T]`` at ``positions [3, T]`` after ``past [P, …]``.
+
+        Image pads are replaced by ``image_embeds [N, H]`` in their order, ``<|propri|>`` by the state
+        ``[dof]``. Returns the new tokens' ``[T, …]``.
+        """
+        x = self.model.embed_tokens(input_ids)
+        is_image = input_ids == image_token_id
+        rank = (torch.cumsum(is_image.to(torch.int64), 0) - 1).clamp(min=0)
+        x = torch.where(is_image.unsqueeze(-1), image_embeds.index_select(0, rank), x)
+        state_embed = self.action_preprocessor.embed_state(state, state_mask)
+        x = torch.where((input_ids == state_token_id).unsqueeze(-1), state_embed, x)
+        bias = causal_bias(input_ids.shape[0], past.shape[0])
+        new: Tensor = self.model(x, positions, bias, past=past)[1]
+        return new
+
+    def text(self, input_ids: Tensor, positions: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        """One text token ``input_ids [1]`` after ``past [P, …]`` → logits ``[vocab]``, its keys/values."""
+        bias = torch.zeros(1, past.shape[0] + 1)
+        hidden, new = self.model(self.model.embed_tokens(input_ids), positions, bias, past=past)
+        logits: Tensor = self.lm_head(hidden)[0]
+        return logits, new
+
+    def velocity(self, noisy: Tensor, mask: Tensor, time: Tensor, positions: Tensor, past: Tensor) -> Tensor:
+        """Flow velocity ``[horizon, dof]`` of ``noisy [horizon, dof]`` at ``time []`` after the prefix."""
+        x = self.action_preprocessor.embed_action(noisy, mask, time)
+        horizon = noisy.shape[0]
+        bias = torch.zeros(horizon, past.shape[0] + horizon)
+        hidden = self.model(x, positions, bias, n_action=horizon, past=past)[0]
+        out: Tensor = self.action_preprocessor.action_proj_back(hidden)
+        return out

@@ -1,0 +1,232 @@
+"""The bundle: what export leaves and engines load.
+
+A folder with ``manifest.yaml``, its digest ``manifest.sha256``, the graphs, the tokenizer and golden
+inputs/outputs. The manifest holds the SHA-256 of every other file; opening a bundle checks them all, so a
+flipped bit is refused by name before anything runs. Bundles appear whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from .errors import BundleError
+from .loader import from_mapping
+from .vision import ImageGeometry
+
+FORMAT_VERSION = 1
+MANIFEST, DIGEST, TOKENIZER, GOLDENS = "manifest.yaml", "manifest.sha256", "tokenizer.json", "goldens.npz"
+_REDO = "export the bundle again with 'wall-edge export'"
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A graph's input or output; a name in ``shape`` is a dynamic axis."""
+
+    shape: tuple[int | str, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """One graph file with its tensors, in order."""
+
+    file: str
+    precision: str
+    inputs: dict[str, TensorSpec]
+    outputs: dict[str, TensorSpec]
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """``normalised = (physical - offset) / scale``, per degree of freedom; ``clip`` bounds the result."""
+
+    offset: tuple[float, ...]
+    scale: tuple[float, ...]
+    clip: float | None = None
+
+    def normalize(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Physical → normalised, last axis ``[dof]``."""
+        scaled = (values - np.array(self.offset)) / np.array(self.scale)
+        return scaled if self.clip is None else np.clip(scaled, -self.clip, self.clip)
+
+    def restore(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Normalised → physical, last axis ``[dof]``; not clipped."""
+        return values * np.array(self.scale) + np.array(self.offset)
+
+
+@dataclass(frozen=True)
+class Embodiment:
+    """The robot that the policy was trained for.
+
+    ``action_reference``: ``absolute``, or ``state`` when actions are offsets from the observed joints.
+    """
+
+    name: str
+    dof_names: tuple[str, ...]
+    unit: str
+    action_reference: str
+    state: Normalization
+    action: Normalization
+    lower: tuple[float, ...] | None = None
+    upper: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which checkpoint the bundle was made from; the digest covers its config and its weights."""
+
+    checkpoint: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything that a device needs to know to run the graphs."""
+
+    format_version: int
+    source: Source
+    embodiment: Embodiment
+    cameras: dict[str, ImageGeometry]
+    prompt_flavour: str
+    horizon: int
+    action_rate_hz: float
+    integration_steps: int
+    max_prompt_tokens: int
+    graphs: dict[str, GraphSpec]
+    tolerances: dict[str, float]
+    files: dict[str, str]
+
+    @property
+    def dof(self) -> int:
+        return len(self.embodiment.dof_names)
+
+
+class Bundle:
+    """An opened bundle; every file has been checked against its digest.
+
+    Raises :class:`BundleError` naming the file that is missing, damaged or of another format version.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        if not (folder / MANIFEST).is_file():
+            raise BundleError(f"{folder}: no {MANIFEST}", expected="a bundle folder", fix=_REDO)
+        self._check(MANIFEST, _read_digest(folder / DIGEST))
+        self.manifest = _load_manifest(folder / MANIFEST)
+        for name, digest in self.manifest.files.items():
+            self._check(name, digest)
+
+    def path(self, name: str) -> Path:
+        """A file of the bundle that the manifest lists."""
+        if name not in self.manifest.files:
+            raise BundleError(f"{self.folder}: file {name} is not in the manifest", fix=_REDO)
+        return self.folder / name
+
+    @cached_property
+    def goldens(self) -> dict[str, npt.NDArray[Any]]:
+        """Golden inputs and outputs by name; no pickled objects are read."""
+        with np.load(self.path(GOLDENS), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+
+    def _check(self, name: str, digest: str) -> None:
+        path = self.folder / name
+        if Path(name).name != name or not path.is_file():
+            raise BundleError(f"{path}: file is missing", expected=f"SHA-256 {digest[:12]}…", fix=_REDO)
+        found = file_digest(path)
+        if found != digest:
+            raise BundleError(
+                f"{path}: damaged, SHA-256 {found[:12]}…", expected=f"{digest[:12]}…", fix=f"copy it again or {_REDO}"
+            )
+
+
+def file_digest(*paths: Path) -> str:
+    """SHA-256 over the files' bytes, one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``manifest.yaml`` and its digest; ``manifest.files`` must list all other files."""
+    path = folder / MANIFEST
+    path.write_text(yaml.safe_dump(_plain(asdict(manifest)), sort_keys=False, width=110))
+    (folder / DIGEST).write_text(f"{file_digest(path)}  {MANIFEST}\n")
+
+
+@contextmanager
+def new_bundle(out: Path) -> Iterator[Path]:
+    """A temporary folder beside ``out`` that becomes ``out`` when the block ends without an error.
+
+    An earlier bundle at ``out`` is replaced; any other non-empty folder is refused.
+    """
+    if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise BundleError(f"{out}: exists and is no bundle", expected="a new folder", fix="choose another --out")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
+    except OSError as error:
+        raise BundleError(f"{out}: {error.strerror}", expected="a folder that can be written") from error
+    try:
+        yield work
+        work.chmod(0o755)
+        if out.exists():
+            old = work.with_name(f"{work.name}.old")
+            out.rename(old)
+            work.rename(out)
+            shutil.rmtree(old)
+        else:
+            work.rename(out)
+        _sync(out.parent)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read_digest(path: Path) -> str:
+    try:
+        return path.read_text().split()[0]
+    except (OSError, IndexError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path}: missing or unreadable", expected="the manifest's SHA-256", fix=_REDO) from error
+
+
+def _load_manifest(path: Path) -> Manifest:
+    try:
+        data = yaml.safe_load(path.read_text())
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BundleError(f"{path}: not valid YAML", expected="a manifest", fix=_REDO) from error
+    version = data.get("format_version") if isinstance(data, dict) else None
+    if version != FORMAT_VERSION:
+        raise BundleError(f"{path}: format version {version}", expected=str(FORMAT_VERSION), fix=_REDO)
+    return from_mapping(Manifest, data, str(path), BundleError)
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, so that plain YAML can hold them."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

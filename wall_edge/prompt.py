@@ -1,0 +1,158 @@
+"""Prompts of WALL-OSS: text, token ids and multimodal positions.
+
+Texts follow github.com/X-Square-Robot/wall-x and LeRobot's ``policies/wall_x`` (February 2026).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from .errors import BundleError, ConfigError
+
+IMAGE_PAD, STATE, ACTION = "<|image_pad|>", "<|propri|>", "<|action|>"
+TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
+VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
+SPECIAL_TOKENS = (TURN_START, TURN_END, VISION_START, VISION_END, IMAGE_PAD, STATE, ACTION)
+
+_VIEW_NAMES = {
+    "face_view": "front view",
+    "left_wrist_view": "left wrist view",
+    "right_wrist_view": "right wrist view",
+    "move1_view": "move view",
+    "move2_view": "move view",
+    "wall_view": "wall view",
+    "top_view": "top view",
+}
+
+Ids = npt.NDArray[np.int64]
+
+
+def view_name(camera: str) -> str:
+    """The words that name a camera in a prompt: ``face_view`` → ``front view``."""
+    if camera in _VIEW_NAMES:
+        return _VIEW_NAMES[camera]
+    words = camera.replace("_", " ")
+    return words if "view" in words else f"{words} view"
+
+
+def observation_text(image_tokens: Mapping[str, int]) -> str:
+    """The part that both prompts share: system turn and one run of image pads a camera, in order.
+
+    It ends with a special token, so it may be tokenised apart from what follows.
+    """
+    views = "".join(
+        f" {view_name(camera)}: {VISION_START}{IMAGE_PAD * count}{VISION_END}"
+        for camera, count in image_tokens.items()
+    )
+    return f"{TURN_START}system\nYou are a helpful assistant.{TURN_END}\n{TURN_START}user\nObservation:{views}"
+
+
+def subgoal_text(instruction: str) -> str:
+    """What follows the observation when the next sub-task is asked for in words."""
+    return (
+        f"\nInstruction: {_sentence(instruction)}\nPredict the next action in language.\n"
+        f"{TURN_END}\n{TURN_START}assistant\n"
+    )
+
+
+def action_text(instruction: str) -> str:
+    """What follows the observation when an action chunk is asked for; the action tokens come after it."""
+    return (
+        f"\nInstruction: {_sentence(instruction)}\nPredict the next action in robot action.\n"
+        f"Proprioception: {STATE}\n{TURN_END}\n{TURN_START}assistant\n"
+    )
+
+
+def _sentence(instruction: str) -> str:
+    """LeRobot ends an instruction with a full stop. Special tokens in user text are refused."""
+    words = instruction.strip()
+    if not words:
+        raise ConfigError("the instruction is empty", expected="words such as 'touch the red block.'")
+    for token in SPECIAL_TOKENS:
+        if token in words:
+            raise ConfigError(f"the instruction holds the special token {token}", expected="plain words")
+    return words if words.endswith(".") else f"{words}."
+
+
+@dataclass(frozen=True)
+class TokenIds:
+    """Ids of the tokens that the graphs treat apart."""
+
+    image: int
+    state: int
+    action: int
+    vision_start: int
+    turn_end: int
+
+
+class PromptTokenizer:
+    """The checkpoint's own ``tokenizer.json``, with the special tokens looked up once."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise BundleError(f"{path}: no such file", expected="the checkpoint's tokenizer.json")
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # tokenizers raises bare Exception for a broken file
+            raise BundleError(f"{path}: {error}", expected="a tokenizer.json of the tokenizers library") from error
+        self.ids = TokenIds(
+            image=self._special(path, IMAGE_PAD),
+            state=self._special(path, STATE),
+            action=self._special(path, ACTION),
+            vision_start=self._special(path, VISION_START),
+            turn_end=self._special(path, TURN_END),
+        )
+        self.vocab_size: int = self._tokenizer.get_vocab_size()
+
+    def _special(self, path: Path, token: str) -> int:
+        found = self._tokenizer.token_to_id(token)
+        if found is None:
+            raise BundleError(f"{path}: special token {token} is missing", expected="a WALL-OSS tokenizer")
+        return int(found)
+
+    def encode(self, text: str) -> Ids:
+        """Token ids ``[T]``; nothing is added in front or behind."""
+        return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int64)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Words of generated ids, without special tokens."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        return text.strip()
+
+
+def positions(ids: Ids, grids: Sequence[tuple[int, int]], image_token: int, start: int = 0) -> Ids:
+    """Multimodal rotary positions ``[3, T]`` (time, height, width) of token ids ``[T]``.
+
+    ``grids`` are the images' heights and widths in merged cells, in order. Text runs on all axes alike
+    from ``start``; an image starts at the next position and advances by ``max(height, width)``; the text
+    after it resumes there (Qwen2-VL, arXiv 2409.12191).
+    """
+    result = np.empty((3, len(ids)), dtype=np.int64)
+    following, index, images = start, 0, iter(grids)
+    while index < len(ids):
+        if ids[index] != image_token:
+            result[:, index] = following
+            following, index = following + 1, index + 1
+            continue
+        height, width = next(images, (0, 0))
+        count = height * width
+        if count == 0 or not np.all(ids[index : index + count] == image_token) or index + count > len(ids):
+            raise ConfigError(
+                f"the prompt's image pads at token {index} do not match the images",
+                expected=f"one run of {count} pads for an image of {height}x{width} cells",
+            )
+        cell = np.arange(count)
+        result[:, index : index + count] = following + np.stack((0 * cell, cell // width, cell % width))
+        following, index = following + max(height, width), index + count
+    return result
+
+
+def next_position(placed: Ids) -> int:
+    """The position that the token after ``placed [3, T]`` takes."""
+    return int(placed.max()) + 1 if placed.size else 0
