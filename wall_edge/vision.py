@@ -46,7 +46,9 @@ class ImageGeometry:
     def resized(self) -> tuple[int, int]:
         """Width and height that are cut into patches."""
         width, height = self.scaled
-        return smart_resize(width, height, self.patch_size * self.merge_size, self.min_pixels, self.max_pixels)
+        return smart_resize(
+            width, height, self.patch_size * self.merge_size, self.min_pixels, self.max_pixels
+        )
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -96,16 +98,21 @@ def resize(frame: Frame, geometry: ImageGeometry) -> Frame:
     return np.asarray(image)
 
 
-def patches(frame: Frame, geometry: ImageGeometry) -> Patches:
-    """One camera frame ``[height, width, 3]`` uint8 → ``[grid_h·grid_w, 3·frames·patch²]`` float32.
+def cut(frames: Frame, geometry: ImageGeometry) -> Patches:
+    """Resized frames ``[..., h, w, 3]`` uint8 → ``[..., grid_h·grid_w, 3·frames·patch²]`` float32.
 
     Patches come in merge order (2x2 neighbours adjacent); a still image stands for both frames of the
     temporal patch. Values within a patch are ordered (channel, frame, row, column).
     """
-    pixels = (resize(frame, geometry).astype(np.float32) / np.float32(255) - CLIP_MEAN) / CLIP_STD
+    pixels = (frames.astype(np.float32) / np.float32(255) - CLIP_MEAN) / CLIP_STD
     height, width = geometry.grid
-    merge, size = geometry.merge_size, geometry.patch_size
-    split = pixels.reshape(height // merge, merge, size, width // merge, merge, size, 3)
-    ordered = split.transpose(0, 3, 1, 4, 6, 2, 5).reshape(height * width, 3, 1, size, size)
-    repeated = np.repeat(ordered, geometry.temporal_patch_size, axis=2)
-    return np.ascontiguousarray(repeated.reshape(height * width, -1))
+    merge, size, depth = geometry.merge_size, geometry.patch_size, geometry.temporal_patch_size
+    split = pixels.reshape(-1, height // merge, merge, size, width // merge, merge, size, 3)
+    ordered = split.transpose(0, 1, 4, 2, 5, 7, 3, 6).reshape(-1, height * width, 3, 1, size, size)
+    repeated = np.repeat(ordered, depth, axis=3)
+    return np.ascontiguousarray(repeated.reshape(*frames.shape[:-3], height * width, 3 * depth * size**2))
+
+
+def patches(frame: Frame, geometry: ImageGeometry) -> Patches:
+    """One camera frame ``[height, width, 3]`` uint8 → its patches, see :func:`cut`."""
+    return cut(resize(frame, geometry), geometry)

@@ -62,7 +62,9 @@ class GoldenCase:
         self.arrays = _load(folder / "case.npz")
         grid = self["image_grid_thw"]
         if np.any(grid[:, 0] != 1):
-            raise CheckpointError(f"{folder}: image_grid_thw {grid.tolist()}", expected="still images (t = 1)")
+            raise CheckpointError(
+                f"{folder}: image_grid_thw {grid.tolist()}", expected="still images (t = 1)"
+            )
         self.grids = tuple((int(h), int(w)) for _, h, w in grid)
         special = self.checkpoint.config.get("special_token_ids", {})
         self.given = GraphInputs(
@@ -88,7 +90,9 @@ def _load(path: Path) -> dict[str, Array]:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path}: {error}", expected="the case's arrays, without pickled objects") from error
+        raise CheckpointError(
+            f"{path}: {error}", expected="the case's arrays, without pickled objects"
+        ) from error
 
 
 @contextmanager
@@ -126,15 +130,15 @@ def _action_checks(case: GoldenCase, session: ModelSession, tolerance: float) ->
     prompt = ids != case.action_token
     count = int(prompt.sum())
     if not prompt[:count].all():
-        raise CheckpointError(f"{case.checkpoint.folder}: input_ids", expected="action tokens at the end only")
+        raise CheckpointError(
+            f"{case.checkpoint.folder}: input_ids", expected="action tokens at the end only"
+        )
     session.prefill(
         ids[:count], placed[:, :count], case["proprioception"][0, 0], case["agent_pos_mask"][0, 0]
     )
     mask, noise = case["dof_mask"][0], case["noise"][0]
     for steps in case.steps():
-        action = integrate(
-            lambda x, t: session.velocity(x, mask, t, placed[:, count:]), noise, steps
-        )
+        action = integrate(lambda x, t: session.velocity(x, mask, t, placed[:, count:]), noise, steps)
         name = f"action_{steps}_steps"
         yield Check(name, _error(action, case[name][0]), tolerance)
 

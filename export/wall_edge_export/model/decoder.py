@@ -44,7 +44,7 @@ class Attention(nn.Module):
         self.o_proj = nn.Linear(shape.num_heads * shape.head_dim, shape.hidden_size, bias=False)
 
     def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, bias: Tensor, past: Tensor | None
+        self, x: Tensor, cos: Tensor, sin: Tensor, bias: Tensor | None, past: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """``x [..., T, H]``, ``past [..., P, 2, kv, d]`` → output and the new ``[..., T, 2, kv, d]``."""
         q = rotate(self._split(self.q_proj(x), self.heads), cos, sin)
@@ -55,10 +55,12 @@ class Attention(nn.Module):
         if past is not None:
             k = torch.cat((past.select(-3, 0).transpose(-2, -3), k), dim=-2)
             v = torch.cat((past.select(-3, 1).transpose(-2, -3), v), dim=-2)
-        # Query heads that share a key head stand beside each other: [kv, group, T, d] against [kv, 1, S, d].
-        q = q.unflatten(-3, (self.kv_heads, -1))
-        out = attend(q, k.unsqueeze(-3), v.unsqueeze(-3), bias)
-        merged: Tensor = self.o_proj(out.flatten(-4, -3).transpose(-2, -3).flatten(-2))
+        # Query heads that share a key head become more rows of one product: [kv, group·T, d] against [kv, S, d].
+        tokens = x.shape[-2]
+        rows = q.unflatten(-3, (self.kv_heads, -1)).flatten(-3, -2)
+        group_bias = bias if bias is None else bias.repeat(self.heads // self.kv_heads, 1)
+        out = attend(rows, k, v, group_bias).unflatten(-2, (-1, tokens)).flatten(-4, -3)
+        merged: Tensor = self.o_proj(out.transpose(-2, -3).flatten(-2))
         return merged, new
 
     def _split(self, x: Tensor, heads: int) -> Tensor:
@@ -101,7 +103,7 @@ class DecoderLayer(nn.Module):
         self.post_attention_layernorm = RMSNorm(shape.hidden_size, shape.rms_norm_eps)
 
     def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, bias: Tensor, past: Tensor | None, n_action: int
+        self, x: Tensor, cos: Tensor, sin: Tensor, bias: Tensor | None, past: Tensor | None, n_action: int
     ) -> tuple[Tensor, Tensor]:
         attended, new = self.self_attn(self.input_layernorm(x), cos, sin, bias, past)
         x = x + attended
@@ -119,12 +121,18 @@ class Decoder(nn.Module):
         self.rotary = MultimodalRotary(shape)
 
     def forward(
-        self, x: Tensor, positions: Tensor, bias: Tensor, *, n_action: int = 0, past: Tensor | None = None
+        self,
+        x: Tensor,
+        positions: Tensor,
+        bias: Tensor | None,
+        *,
+        n_action: int = 0,
+        past: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run all layers.
 
         ``x [..., T, H]`` embeddings, the last ``n_action`` of them action tokens; ``positions [..., 3, T]``;
-        ``bias`` broadcasts to ``[..., kv, group, T, P + T]`` and is added to the attention scores;
+        ``bias [T, P + T]`` is added to the attention scores, None where every token sees every other;
         ``past [..., P, L, 2, kv, d]``. Returns hidden states ``[..., T, H]`` after the final norm and the
         new keys/values ``[..., T, L, 2, kv, d]``.
         """

@@ -62,16 +62,13 @@ class WallModel(nn.Module):
 
     def text(self, input_ids: Tensor, positions: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
         """One text token ``input_ids [1]`` after ``past [P, …]`` → logits ``[vocab]``, its keys/values."""
-        bias = torch.zeros(1, past.shape[0] + 1)
-        hidden, new = self.model(self.model.embed_tokens(input_ids), positions, bias, past=past)
+        hidden, new = self.model(self.model.embed_tokens(input_ids), positions, None, past=past)
         logits: Tensor = self.lm_head(hidden)[0]
         return logits, new
 
     def velocity(self, noisy: Tensor, mask: Tensor, time: Tensor, positions: Tensor, past: Tensor) -> Tensor:
         """Flow velocity ``[horizon, dof]`` of ``noisy [horizon, dof]`` at ``time []`` after the prefix."""
         x = self.action_preprocessor.embed_action(noisy, mask, time)
-        horizon = noisy.shape[0]
-        bias = torch.zeros(horizon, past.shape[0] + horizon)
-        hidden = self.model(x, positions, bias, n_action=horizon, past=past)[0]
+        hidden = self.model(x, positions, None, n_action=noisy.shape[0], past=past)[0]
         out: Tensor = self.action_preprocessor.action_proj_back(hidden)
         return out

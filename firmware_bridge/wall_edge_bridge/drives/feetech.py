@@ -1,0 +1,204 @@
+"""Feetech STS servos (SO-100, SO-101 and kin) as a drive: one sync write and one sync read a cycle."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from wall_edge.errors import BusTimeout, ConfigError, DriveError
+from wall_edge_bridge.drives.base import Drive, Feedback, JointSpec
+from wall_edge_bridge.drives.feetech_bus import ATTEMPTS, Answer, FeetechBus
+from wall_edge_bridge.protocols.feetech import MAX_SERVO_ID
+from wall_edge_bridge.protocols.feetech_registers import (
+    MAX_TICK,
+    RADIANS_PER_TICK,
+    STS3215,
+    Register,
+    radians_to_ticks,
+    ticks_to_radians,
+)
+from wall_edge_bridge.transport.base import Transport
+
+ENABLE_SLACK_RAD = 0.05
+"""How far beyond its limits a resting joint may sag and still be enabled."""
+
+_SLACK_RAD = RADIANS_PER_TICK / 2
+_TORQUE = STS3215["torque_enable"]
+_GOAL = STS3215["goal_position"]
+_PRESENT = STS3215["present_position"]
+
+
+class FeetechDrive(Drive):
+    """STS3215 servos in position mode on one half-duplex bus.
+
+    ``timeout_s`` bounds one exchange, whatever the caller's deadline, so that a lost packet costs a cycle and
+    not fifty. Packets carry no sequence number: a late reply that is still in the air when the next request
+    leaves would pass for its answer. Keep ``timeout_s`` and the deadlines above the bus time (six servos:
+    0.9 ms at 1 Mbaud) plus the adapter's latency.
+
+    The servos' own profile registers (acceleration, goal time, goal speed) are left as they are.
+    Raises ConfigError for joints that these servos cannot be.
+    """
+
+    def __init__(self, transport: Transport, joints: Sequence[JointSpec], timeout_s: float = 0.01) -> None:
+        super().__init__(joints)
+        for joint in self.joints:
+            _check_reach(joint)
+        self._bus = FeetechBus(transport, [joint.id for joint in joints], timeout_s, self.counters)
+        self._lower = np.array([joint.lower for joint in joints])
+        self._upper = np.array([joint.upper for joint in joints])
+        self._zero = np.array([joint.zero_ticks for joint in joints])
+        self._direction = np.array([joint.direction for joint in joints])
+        self._ticks = np.full(self.dof, np.nan)
+        self._received_ns = np.zeros(self.dof, np.int64)
+        self._errors: list[tuple[str, ...]] = [()] * self.dof
+
+    def connect(self) -> None:
+        """Ping every servo and read where they stand. Raises BusTimeout naming the silent ones, BusError."""
+        silent = [joint for joint in self.joints if not self._bus.ping(joint.id)]
+        if silent:
+            raise self._no_answer(silent)
+        self._read_positions()
+
+    def enable(self) -> None:
+        """Make the present position the goal, then torque on, then read back that it is.
+
+        Raises DriveError for a joint with a fault, one beyond its limits, or one that stayed off; BusError.
+        """
+        here = self._read_positions()
+        self._refuse_to_enable(here)
+        self._bus.write(_GOAL, here)
+        self._bus.write(_TORQUE, [1] * self.dof)
+        for joint, torque in zip(self.joints, self._read_all(_TORQUE), strict=True):
+            if torque.value != 1:
+                raise DriveError(
+                    f"joint {joint.name} (id {joint.id}) still has its torque off",
+                    expected="torque_enable 1 after enable",
+                    fix="check the servo's supply and temperature, then enable again",
+                )
+
+    def disable(self) -> None:
+        """Torque off on every servo; sent several times, as nobody acknowledges it. Raises BusError."""
+        for _ in range(ATTEMPTS):
+            self._bus.write(_TORQUE, [0] * self.dof)
+
+    def write(self, setpoints: npt.ArrayLike, deadline_ns: int) -> None:
+        """One sync write of goal_position: setpoints [dof] rad.
+
+        Up to half a tick beyond a limit counts as rounding and is sent as the limit. Everything else raises
+        DriveError naming joint, value and limit, and nothing is sent. BusTimeout when the port took no bytes
+        until the deadline, BusError when it is gone.
+        """
+        try:
+            wanted = np.asarray(setpoints, np.float64)
+        except (TypeError, ValueError) as error:
+            raise DriveError(f"setpoints {setpoints!r}", expected=f"{self.dof} numbers [rad]") from error
+        if wanted.shape != (self.dof,):
+            raise DriveError(f"setpoints of shape {wanted.shape}", expected=f"({self.dof},), one a joint")
+        # NaN compares False, so it is refused too.
+        if not np.all((wanted >= self._lower - _SLACK_RAD) & (wanted <= self._upper + _SLACK_RAD)):
+            raise self._out_of_limits(wanted, _SLACK_RAD, "setpoint", "mend what sends it; nothing was sent")
+        inside = np.clip(wanted, self._lower, self._upper)
+        ticks = np.rint(radians_to_ticks(inside, self._zero, self._direction)).astype(int).tolist()
+        self._bus.write(_GOAL, ticks, deadline_ns)
+
+    def read(self, deadline_ns: int) -> Feedback:
+        """One sync read of present_position.
+
+        Returns as soon as all have answered, else at the deadline or after ``timeout_s`` with those that did.
+        Raises BusTimeout when no joint did, or when the deadline has passed already (nothing is asked then);
+        BusError when the port is gone.
+        """
+        self.counters.cycles += 1
+        answers = self._bus.read(_PRESENT, deadline_ns)
+        if not answers:
+            raise self._no_answer(self.joints)
+        self._store(answers)
+        return Feedback(
+            position=ticks_to_radians(self._ticks, self._zero, self._direction),
+            time_ns=int(self._received_ns.max()),
+            received_ns=self._received_ns.copy(),
+            errors=tuple(self._errors),
+        )
+
+    def arm_watchdog(self, timeout_s: float) -> bool:  # noqa: ARG002
+        """Always False: the STS3215 has no such register and holds its last goal when the host dies.
+
+        The servo loop's heartbeat guard has to stand in for it.
+        """
+        return False
+
+    def close(self) -> None:
+        """Release the port, torque unchanged; may be called twice."""
+        self._bus.transport.close()
+
+    def _store(self, positions: Mapping[int, Answer]) -> None:
+        for index, joint in enumerate(self.joints):
+            answer = positions.get(joint.id)
+            if answer:
+                self._ticks[index] = answer.value
+                self._received_ns[index] = answer.received_ns
+                self._errors[index] = answer.errors
+
+    def _read_all(self, register: Register) -> list[Answer]:
+        """A register of every joint, in their order; raises BusTimeout when one stays silent."""
+        answers = self._bus.read_patiently(register)
+        silent = [joint for joint in self.joints if joint.id not in answers]
+        if silent:
+            raise self._no_answer(silent)
+        return [answers[joint.id] for joint in self.joints]
+
+    def _read_positions(self) -> list[int]:
+        answers = self._read_all(_PRESENT)
+        self._store(dict(zip(self._bus.ids, answers, strict=True)))
+        return [answer.value for answer in answers]
+
+    def _refuse_to_enable(self, ticks: Sequence[int]) -> None:
+        for joint, errors in zip(self.joints, self._errors, strict=True):
+            if errors:
+                raise DriveError(
+                    f"joint {joint.name} (id {joint.id}) reports {', '.join(errors)}",
+                    expected="no fault before enable",
+                    fix="remove the cause, then disable or power-cycle the arm to clear it",
+                )
+        here = ticks_to_radians(np.array(ticks), self._zero, self._direction)
+        if np.any((here < self._lower - ENABLE_SLACK_RAD) | (here > self._upper + ENABLE_SLACK_RAD)):
+            raise self._out_of_limits(
+                here, ENABLE_SLACK_RAD, "position", "move it inside by hand, or calibrate again"
+            )
+
+    def _out_of_limits(
+        self, values: npt.NDArray[np.float64], slack: float, what: str, fix: str
+    ) -> DriveError:
+        inside = (values >= self._lower - slack) & (values <= self._upper + slack)
+        index = int(np.argmin(inside))
+        joint = self.joints[index]
+        return DriveError(
+            f"joint {joint.name}: {what} {values[index]:.6g} rad",
+            expected=f"{joint.lower:.6g} to {joint.upper:.6g} rad",
+            fix=fix,
+        )
+
+    def _no_answer(self, silent: Sequence[JointSpec]) -> BusTimeout:
+        names = ", ".join(f"{joint.name} (id {joint.id})" for joint in silent)
+        return BusTimeout(
+            f"no answer from {names} on {self._bus.transport.description}",
+            fix="check the servo's power, cable and id, and that it uses this baud rate",
+        )
+
+
+def _check_reach(joint: JointSpec) -> None:
+    if not 0 <= joint.id <= MAX_SERVO_ID:
+        raise ConfigError(f"joint {joint.name}: servo id {joint.id}", expected=f"0 to {MAX_SERVO_ID}")
+    ends = radians_to_ticks([joint.lower, joint.upper], joint.zero_ticks, joint.direction)
+    # A servo in position mode silently stops at the ends of its one turn.
+    if ends.min() < -0.5 or ends.max() > MAX_TICK + 0.5:
+        raise ConfigError(
+            f"joint {joint.name}: limits {joint.lower:.6g} to {joint.upper:.6g} rad are ticks "
+            f"{math.floor(ends.min())} to {math.ceil(ends.max())}",
+            expected=f"0 to {MAX_TICK}",
+            fix="narrow the limits or calibrate zero_ticks",
+        )

@@ -1,0 +1,81 @@
+"""A pseudo-terminal: the simulated motors' end of a serial port that any program can open."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+import time
+import tty
+from collections.abc import Iterator
+from types import TracebackType
+
+from wall_edge_bridge.sim.feetech import SimulatedServoBus
+
+_CHUNK = 4096
+_STOP_CHECK_S = 0.05
+
+
+class PtyPort:
+    """Both ends of a raw pseudo-terminal: clients open ``path``, the simulation selects on ``fd``."""
+
+    def __init__(self) -> None:
+        # The client's end stays open here too: without it, the motors' end fails whenever no client is there.
+        self.fd, self._client_end = os.openpty()
+        tty.setraw(self._client_end)
+        os.set_blocking(self.fd, False)
+        self.path = os.ttyname(self._client_end)
+
+    def read(self) -> bytes:
+        """What the client has sent; empty when there is nothing or the port is closed."""
+        with contextlib.suppress(OSError):  # BlockingIOError among them
+            return os.read(self.fd, _CHUNK)
+        return b""
+
+    def write(self, data: bytes) -> None:
+        """Send to the client. Bytes it leaves lying until the buffer is full are lost, as on a wire."""
+        with contextlib.suppress(OSError):
+            os.write(self.fd, data)
+
+    def close(self) -> None:
+        """Unplug: the client's next access fails. May be called twice."""
+        fds, self.fd, self._client_end = {self.fd, self._client_end}, -1, -1
+        for fd in fds - {-1}:
+            os.close(fd)
+
+    def __enter__(self) -> PtyPort:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def serve(bus: SimulatedServoBus, port: PtyPort, stop: threading.Event) -> None:
+    """Answer the port's client from ``bus`` in real time, until ``stop`` is set or the port is closed.
+
+    Meant for a thread of its own.
+    """
+    while not stop.is_set():
+        try:
+            ready, _, _ = select.select([port.fd], [], [], _STOP_CHECK_S)
+        except (OSError, ValueError):
+            return
+        if ready:
+            port.write(bus.handle(port.read(), time.monotonic_ns()))
+
+
+@contextlib.contextmanager
+def serving(bus: SimulatedServoBus) -> Iterator[PtyPort]:
+    """A port that answers from ``bus`` for as long as the context lasts, in a background thread."""
+    stop = threading.Event()
+    with PtyPort() as port:
+        thread = threading.Thread(target=serve, args=(bus, port, stop), daemon=True)
+        thread.start()
+        try:
+            yield port
+        finally:
+            stop.set()
+            thread.join()

@@ -1,0 +1,155 @@
+"""A serial port with absolute deadlines."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import time
+
+import serial
+from serial.tools import list_ports
+
+from wall_edge.errors import BusError, BusTimeout
+
+_CHUNK = 4096
+_DISCARD_LIMIT = 65536
+"""A device that never stops talking must not keep ``discard_input`` from returning."""
+
+
+class SerialTransport:
+    """An exclusively opened serial port, 8N1, raw; implements ``transport.base.Transport``.
+
+    pyserial opens and configures the port; bytes then go through ``os.read``, ``os.write`` and ``select`` on
+    its descriptor. pyserial's own timeouts are relative, and setting one reprograms the whole port
+    (``tcsetattr``): several system calls for every read of a servo loop.
+
+    Raises BusError when the port is missing, not permitted, in use or not a serial port.
+    """
+
+    def __init__(self, port: str, baud: int = 1_000_000) -> None:
+        self.port = port
+        self.baud = baud
+        try:
+            self._serial = serial.Serial(port, baud, timeout=0, exclusive=True)
+        except (
+            OSError,
+            ValueError,
+        ) as error:  # SerialException is an OSError; ValueError: an impossible baud
+            raise _cannot_open(port, baud, error) from error
+        self._fd: int = self._serial.fileno()
+        self.low_latency = self._request_low_latency()
+        """Whether the driver took the low-latency flag; without it an FTDI adapter holds bytes for 16 ms."""
+
+    @property
+    def description(self) -> str:
+        return f"{self.port} at {self.baud} baud"
+
+    def send(self, data: bytes, deadline_ns: int) -> None:
+        """Write all of ``data``; what fits into the driver's buffer goes out even after the deadline.
+
+        Raises BusTimeout when the buffer stayed full until the deadline, BusError when the device vanished.
+        """
+        while data:
+            try:
+                data = data[os.write(self._fd, data) :]
+            except BlockingIOError:
+                if not self._wait(deadline_ns, for_writing=True):
+                    raise BusTimeout(
+                        f"{self.description} takes no bytes, {len(data)} were left at the deadline",
+                        fix="check the adapter, or lower the loop rate: the wire is slower than the commands",
+                    ) from None
+            except OSError as error:
+                raise self._vanished(error) from error
+
+    def receive(self, at_most: int, deadline_ns: int) -> bytes:
+        """1 to ``at_most`` bytes as soon as any arrive, or empty at the deadline.
+
+        Raises BusError when the device vanished.
+        """
+        try:
+            if not self._wait(deadline_ns):
+                return b""
+            data = os.read(self._fd, at_most)
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            raise self._vanished(error) from error
+        if not data:  # readable yet empty is how an unplugged adapter looks
+            raise self._vanished(None)
+        return data
+
+    def discard_input(self) -> int:
+        """Drop stale input; returns how many bytes there were. Raises BusError when the device vanished."""
+        discarded = 0
+        while discarded < _DISCARD_LIMIT:
+            try:
+                data = os.read(self._fd, _CHUNK)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                raise self._vanished(error) from error
+            if not data:  # a terminal with VMIN 0 says "nothing there" this way; a vanished one fails on send
+                break
+            discarded += len(data)
+        return discarded
+
+    def close(self) -> None:
+        """Release the port; may be called twice."""
+        self._fd = -1
+        self._serial.close()
+
+    def _wait(self, deadline_ns: int, for_writing: bool = False) -> bool:
+        # select, not poll: its timeout counts microseconds, and deadlines here are often less than 1 ms away.
+        timeout = max(0.0, (deadline_ns - time.monotonic_ns()) * 1e-9)
+        waiting = [self._fd]
+        try:
+            ready = (
+                select.select([], waiting, [], timeout)
+                if for_writing
+                else select.select(waiting, [], [], timeout)
+            )
+        except (OSError, ValueError) as error:  # ValueError: the descriptor is closed
+            raise self._vanished(error) from error
+        return any(ready)
+
+    def _request_low_latency(self) -> bool:
+        try:
+            self._serial.set_low_latency_mode(True)
+        except (
+            AttributeError,
+            OSError,
+            ValueError,
+            NotImplementedError,
+        ):  # not Linux, or not that kind of port
+            return False
+        return True
+
+    def _vanished(self, error: Exception | None) -> BusError:
+        if self._fd < 0:
+            return BusError(f"{self.description} is closed", fix="open the transport again before using it")
+        reason = f" ({error})" if error else ""
+        return BusError(
+            f"{self.description} vanished{reason}",
+            fix="check the USB cable and the adapter's power, then start again",
+        )
+
+
+def _cannot_open(port: str, baud: int, error: Exception) -> BusError:
+    """One line: the port, what there is instead, the likely fix."""
+    ports = ", ".join(sorted(info.device for info in list_ports.comports())) or "none"
+    code = getattr(error, "errno", None)
+    if code == errno.ENOENT:
+        reason, fix = "does not exist", "plug the adapter in and power it, or set the port to one of those"
+    elif code == errno.EACCES:
+        reason, fix = "may not be opened", "run `sudo usermod -aG dialout $USER` and log in again"
+    elif code in (errno.EBUSY, errno.EWOULDBLOCK):
+        reason, fix = "is in use", "stop the other program (`fuser -v` names it)"
+    else:
+        reason, fix = (
+            f"cannot be opened at {baud} baud ({error})",
+            "set the port and baud rate of a serial adapter",
+        )
+    return BusError(
+        f"serial port {port} {reason}", expected=f"a free serial port (present: {ports})", fix=fix
+    )

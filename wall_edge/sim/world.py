@@ -1,0 +1,39 @@
+"""The table of the simulation process: blocks laid anew for each episode, the arm left where it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from wall_edge.sim import arm, render
+from wall_edge.sim.scene import EPISODE_STREAM, TIME_LIMIT_S, Episode, Status, sample_scene, sample_task
+
+
+class TabletopWorld:
+    """Call `step` at 30 Hz with the true joints; `frames` whenever a camera is read."""
+
+    def __init__(self, seed: int = 0, time_limit_s: float = TIME_LIMIT_S) -> None:
+        self._seed = seed
+        self._time_limit_s = time_limit_s
+        self._q = arm.REST.copy()
+        self.episode = self.new_episode(0)
+
+    def new_episode(self, index: int) -> Episode:
+        """Lay the blocks of episode ``index`` and start its clock.
+
+        Fixed by (seed, index), except that a layout with a block within 7 cm of the tip, as of the last
+        `step`, is drawn again: nobody lays a block under the gripper.
+        """
+        rng = np.random.default_rng([EPISODE_STREAM, self._seed, index])
+        scene = sample_scene(rng, clear_of=arm.tip(self._q)[:2].tolist())
+        self.episode = Episode(scene, sample_task(rng, scene), self._time_limit_s)
+        return self.episode
+
+    def frames(self, q: npt.ArrayLike) -> dict[str, npt.NDArray[np.uint8]]:
+        """Both camera frames for joints ``q`` [6]; see `render.render`."""
+        return render.render(q, self.episode.scene)
+
+    def step(self, q: npt.ArrayLike) -> Status:
+        """Advance the episode by 1/30 s with the true joints ``q`` [6]."""
+        self._q = np.array(q, dtype=np.float64)
+        return self.episode.step(self._q)
