@@ -23,8 +23,8 @@ import numpy.typing as npt
 import yaml
 
 from .errors import BundleError
+from .geometry import ImageGeometry
 from .loader import from_mapping
-from .vision import ImageGeometry
 
 FORMAT_VERSION = 1
 MANIFEST, DIGEST, TOKENIZER, GOLDENS = "manifest.yaml", "manifest.sha256", "tokenizer.json", "goldens.npz"
@@ -59,12 +59,13 @@ class Normalization:
 
     def normalize(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Physical → normalised, last axis ``[dof]``."""
-        scaled = (values - np.array(self.offset)) / np.array(self.scale)
+        scaled: npt.NDArray[np.float64] = (values - np.array(self.offset)) / np.array(self.scale)
         return scaled if self.clip is None else np.clip(scaled, -self.clip, self.clip)
 
     def restore(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Normalised → physical, last axis ``[dof]``; not clipped."""
-        return values * np.array(self.scale) + np.array(self.offset)
+        restored: npt.NDArray[np.float64] = values * np.array(self.scale) + np.array(self.offset)
+        return restored
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,9 @@ class Bundle:
         found = file_digest(path)
         if found != digest:
             raise BundleError(
-                f"{path}: damaged, SHA-256 {found[:12]}…", expected=f"{digest[:12]}…", fix=f"copy it again or {_REDO}"
+                f"{path}: damaged, SHA-256 {found[:12]}…",
+                expected=f"{digest[:12]}…",
+                fix=f"copy it again or {_REDO}",
             )
 
 
@@ -176,7 +179,9 @@ def new_bundle(out: Path) -> Iterator[Path]:
     An earlier bundle at ``out`` is replaced; any other non-empty folder is refused.
     """
     if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise BundleError(f"{out}: exists and is no bundle", expected="a new folder", fix="choose another --out")
+        raise BundleError(
+            f"{out}: exists and is no bundle", expected="a new folder", fix="choose another --out"
+        )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
@@ -209,7 +214,9 @@ def _read_digest(path: Path) -> str:
     try:
         return path.read_text().split()[0]
     except (OSError, IndexError, UnicodeDecodeError) as error:
-        raise BundleError(f"{path}: missing or unreadable", expected="the manifest's SHA-256", fix=_REDO) from error
+        raise BundleError(
+            f"{path}: missing or unreadable", expected="the manifest's SHA-256", fix=_REDO
+        ) from error
 
 
 def _load_manifest(path: Path) -> Manifest:

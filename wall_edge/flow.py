@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -21,6 +22,6 @@ def integrate(velocity: Callable[[Floats, float], Floats], noise: Floats, steps:
         raise ConfigError(f"{steps} integration steps", expected="at least 1")
     times = np.linspace(0.0, 1.0, steps + 1, dtype=np.float32)
     x = noise
-    for now, then in zip(times[:-1], times[1:], strict=True):
+    for now, then in itertools.pairwise(times):
         x = x + (then - now) * velocity(x, float(now))
     return x

@@ -50,7 +50,9 @@ def observation_text(image_tokens: Mapping[str, int]) -> str:
         f" {view_name(camera)}: {VISION_START}{IMAGE_PAD * count}{VISION_END}"
         for camera, count in image_tokens.items()
     )
-    return f"{TURN_START}system\nYou are a helpful assistant.{TURN_END}\n{TURN_START}user\nObservation:{views}"
+    return (
+        f"{TURN_START}system\nYou are a helpful assistant.{TURN_END}\n{TURN_START}user\nObservation:{views}"
+    )
 
 
 def subgoal_text(instruction: str) -> str:
@@ -100,7 +102,9 @@ class PromptTokenizer:
         try:
             self._tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # tokenizers raises bare Exception for a broken file
-            raise BundleError(f"{path}: {error}", expected="a tokenizer.json of the tokenizers library") from error
+            raise BundleError(
+                f"{path}: {error}", expected="a tokenizer.json of the tokenizers library"
+            ) from error
         self.ids = TokenIds(
             image=self._special(path, IMAGE_PAD),
             state=self._special(path, STATE),

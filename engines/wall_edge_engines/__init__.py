@@ -1,1 +1,17 @@
 """Inference backends behind one contract."""
+
+from wall_edge.bundle import Bundle
+from wall_edge.errors import EngineError
+
+from .base import Engine
+from .onnxruntime import OnnxRuntimeEngine
+from .session import ModelSession
+
+__all__ = ["Engine", "ModelSession", "OnnxRuntimeEngine", "load"]
+
+
+def load(bundle: Bundle, device: str = "cpu", *, threads: int = 1) -> Engine:
+    """The engine that runs a bundle on ``device``; raises :class:`EngineError` for one that is not there."""
+    if device != "cpu":
+        raise EngineError(f"device {device!r}", expected="'cpu' (ONNX Runtime)", fix="choose device cpu")
+    return OnnxRuntimeEngine(bundle.folder, bundle.manifest.graphs, threads=threads)

@@ -119,4 +119,5 @@ class HostTensor:
         np.copyto(self.array, array, casting="same_kind")
 
     def read(self) -> Array:
-        return self.array.copy()
+        copied: Array = self.array.copy()
+        return copied

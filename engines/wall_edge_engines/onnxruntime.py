@@ -31,7 +31,7 @@ def require_onnxruntime() -> ModuleType:
         raise EngineError(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other",
             expected="exactly one",
-            fix="pip uninstall both, then pip install 'wall-edge[onnxruntime]' or 'wall-edge[onnxruntime-gpu]'",
+            fix="uninstall both, then pip install 'wall-edge[onnxruntime]' or 'wall-edge[onnxruntime-gpu]'",
         )
     if not present:
         raise EngineError(
@@ -74,7 +74,9 @@ class OnnxRuntimeEngine(Engine):
             return self._ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own errors share no base class
             raise EngineError(
-                f"{path}: {error}", expected="a graph that ONNX Runtime accepts", fix="export the bundle again"
+                f"{path}: {error}",
+                expected="a graph that ONNX Runtime accepts",
+                fix="export the bundle again",
             ) from error
 
     def tensor(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> HostTensor:

@@ -51,7 +51,12 @@ class ModelSession:
         """Put prompt tokens ``ids [T]`` at ``positions [3, T]`` behind the first ``keep`` cached tokens."""
         stop = keep + len(ids)
         self._require(stop)
-        values = {"input_ids": ids, "positions": positions, "state": state, "state_mask": state_mask}
+        values: dict[str, Array] = {
+            "input_ids": ids,
+            "positions": positions,
+            "state": state,
+            "state_mask": state_mask,
+        }
         tensors = {name: self._input("prefix", name, array) for name, array in values.items()}
         tensors["image_embeds"] = self._images
         tensors["past_kv"], tensors["kv"] = self._cache.rows(0, keep), self._cache.rows(keep, stop)
@@ -73,10 +78,10 @@ class ModelSession:
 
     def velocity(self, noisy: Floats, dof_mask: Floats, time: float, positions: Ints) -> Floats:
         """Flow velocity ``[horizon, dof]`` of ``noisy`` at ``time``, given the cached prefix."""
-        values = {
+        values: dict[str, Array] = {
             "noisy_action": noisy,
             "dof_mask": dof_mask,
-            "time": np.float32(time),
+            "time": np.array(time, dtype=np.float32),
             "positions": positions,
         }
         tensors = {name: self._input("expert", name, array) for name, array in values.items()}
@@ -91,7 +96,9 @@ class ModelSession:
 
     def _require(self, tokens: int) -> None:
         if tokens > self._capacity:
-            raise EngineError(f"{tokens} tokens", expected=f"at most {self._capacity}", fix="shorten the instruction")
+            raise EngineError(
+                f"{tokens} tokens", expected=f"at most {self._capacity}", fix="shorten the instruction"
+            )
 
     def _fixed(self, graph: str, name: str) -> DeviceTensor:
         """The session's buffer for a tensor whose shape the graph fixes."""

@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from wall_edge.geometry import ImageGeometry
 from wall_edge.prompt import SPECIAL_TOKENS, action_text, observation_text, subgoal_text
 from wall_edge.sim.arm import JOINTS, LOWER, UPPER
 from wall_edge.sim.render import CAMERAS
 from wall_edge.sim.scene import COLOURS, STEP_HZ
-from wall_edge.vision import ImageGeometry
 
 ROBOT = "tabletop"
 HORIZON = 24
@@ -28,7 +28,7 @@ END_OF_TEXT = "<|endoftext|>"
 
 def image_tokens() -> dict[str, int]:
     """Image tokens of each camera, in prompt order."""
-    return {camera: GEOMETRY.tokens for camera in CAMERAS}
+    return dict.fromkeys(CAMERAS, GEOMETRY.tokens)
 
 
 def build_tokenizer() -> Tokenizer:

@@ -29,13 +29,13 @@ from policy_files import (
     save_checkpoint,
 )
 from torch import Tensor, nn
+from wall_edge_export.model import WallModel, model_shape
 
 from wall_edge.prompt import PromptTokenizer
 from wall_edge.sim.arm import JOINTS, LOWER, UPPER
 from wall_edge.sim.render import CAMERAS
 from wall_edge.sim.scene import COLOURS
 from wall_edge.vision import cut
-from wall_edge_export.model import WallModel, model_shape
 
 SPARSE_STEPS = (3, 9, 15, 23)
 # Loss weights beside the flow loss. Only one token of an answer is in doubt, its colour, so text weighs more.

@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from wall_edge_engines.base import Engine
+from wall_edge_engines.onnxruntime import OnnxRuntimeEngine
+from wall_edge_engines.session import ModelSession
 
 from wall_edge.errors import CheckpointError, WallEdgeError
 from wall_edge.flow import integrate
 from wall_edge.prompt import next_position, positions
-from wall_edge_engines.base import Engine
-from wall_edge_engines.onnxruntime import OnnxRuntimeEngine
-from wall_edge_engines.session import ModelSession
 
 from .checkpoint import Checkpoint
 from .graphs import GraphInputs, export_graphs, image_cells

@@ -66,10 +66,16 @@ def stages(model: WallModel, given: GraphInputs) -> dict[str, Stage]:
         return model.image_embeds(patches, given.grids)
 
     def prefix(*tensors: Tensor) -> Tensor:
-        ids = {"image_token_id": given.image_token_id, "state_token_id": given.state_token_id}
-        return model.prefix(*tensors, **ids)
+        return model.prefix(
+            *tensors, image_token_id=given.image_token_id, state_token_id=given.state_token_id
+        )
 
-    calls = {"vision": vision, "prefix": prefix, "text": model.text, "expert": model.velocity}
+    calls: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
+        "vision": vision,
+        "prefix": prefix,
+        "text": model.text,
+        "expert": model.velocity,
+    }
     return {name: Stage(_Stage(model, call), specs[name]) for name, call in calls.items()}
 
 

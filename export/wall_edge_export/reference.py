@@ -10,9 +10,9 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 import torch
+from wall_edge_engines.base import Binding, DeviceTensor, Engine, HostTensor
 
 from wall_edge.errors import EngineError
-from wall_edge_engines.base import Binding, DeviceTensor, Engine, HostTensor
 
 from .graphs import GraphInputs, Stage, stages
 from .model import WallModel

@@ -18,7 +18,7 @@ TEXT_EXPERT, ACTION_EXPERT = 0, 1
 
 @dataclass(frozen=True)
 class VisionShape:
-    """Vision tower: ``depth`` blocks over patches of ``patch_size`` px, merged ``merge_size``² to one token."""
+    """Vision tower: ``depth`` blocks over patches of ``patch_size`` px, ``spatial_merge_size``² a token."""
 
     depth: int
     hidden_size: int

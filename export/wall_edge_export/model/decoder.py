@@ -20,13 +20,13 @@ class MultimodalRotary(nn.Module):
 
     def __init__(self, shape: ModelShape) -> None:
         super().__init__()
-        self.half, self.theta = shape.head_dim // 2, shape.rope_theta
+        self.frequencies, self.theta = shape.head_dim // 2, shape.rope_theta
         self.axes = [axis for axis, count in enumerate(shape.mrope_section) for _ in range(count)]
 
     def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """``positions [..., 3, T]`` → cosine and sine ``[..., 1, T, head_dim]``."""
-        steps = torch.arange(self.half, dtype=torch.float32)
-        frequencies = 1.0 / self.theta ** (steps / self.half)
+        steps = torch.arange(self.frequencies, dtype=torch.float32)
+        frequencies = 1.0 / self.theta ** (steps / self.frequencies)
         chosen = positions.float().index_select(-2, torch.tensor(self.axes)).transpose(-1, -2)
         angles = chosen * frequencies
         angles = torch.cat((angles, angles), dim=-1).unsqueeze(-3)
@@ -55,7 +55,7 @@ class Attention(nn.Module):
         if past is not None:
             k = torch.cat((past.select(-3, 0).transpose(-2, -3), k), dim=-2)
             v = torch.cat((past.select(-3, 1).transpose(-2, -3), v), dim=-2)
-        # Query heads that share a key head become more rows of one product: [kv, group·T, d] against [kv, S, d].
+        # Query heads that share a key head are rows of one product: [kv, group·T, d] against [kv, S, d].
         tokens = x.shape[-2]
         rows = q.unflatten(-3, (self.kv_heads, -1)).flatten(-3, -2)
         group_bias = bias if bias is None else bias.repeat(self.heads // self.kv_heads, 1)
@@ -65,7 +65,8 @@ class Attention(nn.Module):
 
     def _split(self, x: Tensor, heads: int) -> Tensor:
         """``[..., T, heads·d]`` → ``[..., heads, T, d]``."""
-        return x.unflatten(-1, (heads, self.head_dim)).transpose(-2, -3)
+        split: Tensor = x.unflatten(-1, (heads, self.head_dim)).transpose(-2, -3)
+        return split
 
 
 class HardRoutedExperts(nn.Module):

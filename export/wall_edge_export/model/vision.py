@@ -52,7 +52,8 @@ def patch_cells(grid: Grid, merge: int) -> npt.NDArray[np.int64]:
     rows, columns = np.mgrid[0:height, 0:width]
     cells = np.stack((rows, columns), axis=-1)
     cells = cells.reshape(height // merge, merge, width // merge, merge, 2)
-    return cells.transpose(0, 2, 1, 3, 4).reshape(-1, 2).astype(np.int64)
+    ordered: npt.NDArray[np.int64] = cells.transpose(0, 2, 1, 3, 4).reshape(-1, 2).astype(np.int64)
+    return ordered
 
 
 def segments(grids: Sequence[Grid], shape: VisionShape, *, windowed: bool) -> Segments:
@@ -99,7 +100,8 @@ class SegmentTensors:
     def gather(self, x: Tensor) -> Tensor:
         """``[..., patches, d]`` → ``[..., segments, length, d]``."""
         ordered = x if self.in_order else x.index_select(-2, self.index)
-        return ordered.unflatten(-2, self.shape)
+        split: Tensor = ordered.unflatten(-2, self.shape)
+        return split
 
     def scatter(self, x: Tensor) -> Tensor:
         """The inverse of :meth:`gather`; padding is dropped."""

@@ -1,0 +1,35 @@
+# The product's front door: `make demo` and `make test` install what is missing and run.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# A plain `torch` may bring gigabytes of CUDA; this one version is a CPU build on many indexes.
+TORCH ?= torch==2.13.0
+
+.PHONY: demo test check install train clean
+
+demo: install
+	$(BIN)/wall-edge demo $(ARGS)
+
+test: install
+	$(BIN)/pytest $(ARGS)
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The shipped policy, from its seed: 45 minutes on two cores.
+train: install
+	$(BIN)/python examples/tabletop/train.py --out examples/tabletop/checkpoint
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml Makefile
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[onnxruntime,export,report,dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs

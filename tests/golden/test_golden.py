@@ -1,0 +1,74 @@
+"""The published golden cases through every backend, and a check that the check can fail."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from wall_edge_export import golden
+
+CASES = sorted(path for path in (Path(__file__).parent / "cases").iterdir() if path.is_dir())
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
+@pytest.mark.parametrize("backend", ["reference", "onnxruntime"])
+def test_every_output_agrees(case: Path, backend: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert golden.main([str(case), "--backend", backend, "--json"]) == 0
+    outputs = json.loads(capsys.readouterr().out)["cases"][str(case)]["outputs"]
+    assert set(outputs) == {
+        "image_embeds",
+        "position_ids",
+        "action_1_steps",
+        "action_9_steps",
+        "action_10_steps",
+        "text_logits",
+        "greedy_text_ids",
+    }
+    assert outputs["position_ids"]["tolerance"] == 0
+    assert outputs["greedy_text_ids"]["tolerance"] == 0
+
+
+def _with_array(case: Path, folder: Path, name: str, change: object) -> Path:
+    copy = Path(shutil.copytree(case, folder / "changed"))
+    with np.load(case / "case.npz") as arrays:
+        changed = {key: arrays[key] for key in arrays.files}
+    changed[name] = change(changed[name])  # type: ignore[operator]
+    np.savez(copy / "case.npz", **changed)
+    return copy
+
+
+@pytest.mark.parametrize("name", ["image_embeds", "action_10_steps", "text_logits"])
+def test_a_difference_past_tolerance_exits_1(name: str, golden_case: Path, tmp_path: Path) -> None:
+    assert golden.main([str(_with_array(golden_case, tmp_path, name, lambda a: a + 2e-4))]) == 1
+
+
+def test_one_wrong_token_exits_1(golden_case: Path, tmp_path: Path) -> None:
+    def bump(ids: np.ndarray) -> np.ndarray:
+        ids[3] += 1
+        return ids
+
+    assert golden.main([str(_with_array(golden_case, tmp_path, "greedy_text_ids", bump))]) == 1
+
+
+def test_left_padding_changes_nothing(golden_case: Path, tmp_path: Path) -> None:
+    """Padded tokens are masked and stand at position 1, as the reference places them."""
+    copy = Path(shutil.copytree(golden_case, tmp_path / "padded"))
+    with np.load(golden_case / "case.npz") as file:
+        arrays = {key: file[key] for key in file.files}
+    pads = 5
+    arrays["input_ids"] = np.pad(arrays["input_ids"], ((0, 0), (pads, 0)))
+    arrays["attention_mask"] = np.pad(arrays["attention_mask"], ((0, 0), (pads, 0)))
+    arrays["position_ids"] = np.pad(arrays["position_ids"], ((0, 0), (0, 0), (pads, 0)), constant_values=1)
+    np.savez(copy / "case.npz", **arrays)
+    assert golden.main([str(copy)]) == 0
+
+
+def test_a_missing_case_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert golden.main([str(tmp_path / "nowhere")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert "no such folder" in error
+    assert error.count("\n") == 1

@@ -1,0 +1,192 @@
+"""ROBOT.yaml and the generic loader: every mistake is one line with file, key, value and expectation."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import yaml
+
+from wall_edge.config import Invalid, RobotConfig, from_mapping, load_robot
+from wall_edge.errors import BundleError, ConfigError
+
+CAMERA = {"kind": "sim", "width": 84, "height": 84, "rate_hz": 30, "timeout_ms": 1000}
+ROBOT: dict[str, Any] = {
+    "name": "tabletop",
+    "bundle": "bundle",
+    "instruction": "touch the red block, then the blue block.",
+    "control": {"rate_hz": 250, "fifo_priority": 80, "cpu": None, "rest": [0.0, 0.5], "rest_velocity": 0.8},
+    "policy": {"threads": 1, "integration_steps": None, "subgoals": True},
+    "drive": {
+        "kind": "feetech",
+        "port": "sim",
+        "joints": [
+            {"name": "pan", "id": 1, "lower": -1.9, "upper": 1.9, "max_velocity": 4},
+            {"name": "lift", "id": 2, "lower": -1.0, "upper": 1.0, "max_velocity": 4.0, "direction": -1},
+        ],
+    },
+    "cameras": {"face_view": CAMERA, "wrist_view": CAMERA},
+    "simulation": {"world": "tabletop", "seed": 0},
+}
+
+
+def write(tmp_path: Path, **changes: object) -> Path:
+    """ROBOT.yaml with some dotted keys (``__`` for the dot) replaced, or removed with ``...``."""
+    data = copy.deepcopy(ROBOT)
+    for dotted, value in changes.items():
+        *parents, key = dotted.split("__")
+        section: Any = data
+        for parent in parents:
+            section = section[int(parent) if parent.isdigit() else parent]
+        if value is ...:
+            del section[key]
+        else:
+            section[key] = value
+    path = tmp_path / "robot.yaml"
+    path.write_text(yaml.safe_dump(data))
+    return path
+
+
+def message(path: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_robot(path)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert str(path) in text
+    return text
+
+
+def test_a_complete_file(tmp_path: Path) -> None:
+    config = load_robot(write(tmp_path))
+    assert config.dof == 2
+    assert config.bundle == (tmp_path / "bundle").resolve()
+    assert config.drive.joints[0].max_velocity == 4.0
+    assert config.drive.joints[1].direction == -1
+    assert config.drive.baudrate == 1_000_000
+    assert config.control.cpu is None
+    assert list(config.cameras) == ["face_view", "wrist_view"]
+    assert config.per_joint(lambda joint: joint.lower) == (-1.9, -1.0)
+    assert pickle.loads(pickle.dumps(config)) == config
+
+
+def test_what_may_be_left_out(tmp_path: Path) -> None:
+    config = load_robot(write(tmp_path, policy=..., instruction=...))
+    assert config.policy.subgoals
+    assert config.instruction is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"control__rate_hzz": 1}, ["control.rate_hzz", "not a known key", "did you mean 'rate_hz'?"]),
+        ({"nmae": "x"}, ["nmae", "did you mean 'name'?"]),
+        ({"drive__port": ...}, ["drive.port is missing", "text"]),
+        ({"control__rest": ...}, ["control.rest is missing"]),
+        ({"control__rate_hz": "fast"}, ["control.rate_hz", "'fast'", "a finite number"]),
+        ({"control__rate_hz": True}, ["control.rate_hz", "True", "a finite number"]),
+        ({"control__rate_hz": float("nan")}, ["control.rate_hz", "nan", "a finite number"]),
+        ({"control__rate_hz": "1e2"}, ["control.rate_hz", "write 100.0"]),
+        ({"control__rate_hz": 9.9}, ["control.rate_hz is 9.9", "10 to 1000 Hz"]),
+        ({"control__rate_hz": 1001}, ["control.rate_hz is 1001", "10 to 1000 Hz"]),
+        ({"control__lock_memory": 1}, ["control.lock_memory is 1", "true or false"]),
+        ({"control__fifo_priority": 100}, ["control.fifo_priority is 100", "1 to 99"]),
+        ({"control__rest": [0.0]}, ["control.rest", "2 angles"]),
+        ({"control__rest": [0.0, 1.5]}, ["control.rest[1] is 1.5", "-1 to 1", "lift"]),
+        ({"control__rest": 3}, ["control.rest is 3", "a list"]),
+        ({"control__rest": ["a", 0]}, ["control.rest[0]", "'a'"]),
+        ({"control__rest_velocity": 0}, ["control.rest_velocity", "more than 0"]),
+        ({"control__feedback_timeout_ms": 1}, ["control.feedback_timeout_ms", "two ticks"]),
+        ({"control": None}, ["control is null", "a mapping"]),
+        ({"drive__timeout_ms": 100}, ["drive.timeout_ms", "less than control.feedback_timeout_ms"]),
+        ({"drive__kind": "feetec"}, ["drive.kind", "'feetech'", "did you mean 'feetech'?"]),
+        ({"drive__joints": []}, ["drive.joints", "at least one"]),
+        ({"drive__joints__1__id": 1}, ["drive.joints[1].id is 1", "joints[0]"]),
+        ({"drive__joints__1__name": "pan"}, ["drive.joints[1].name is 'pan'"]),
+        ({"drive__joints__0__lower": 1.9}, ["drive.joints[0].lower is 1.9", "less than upper"]),
+        ({"drive__joints__0__direction": 2}, ["drive.joints[0].direction is 2", "1 or -1"]),
+        ({"drive__joints__0__direction": True}, ["drive.joints[0].direction is True"]),
+        ({"drive__joints__0__id": 254}, ["drive.joints[0].id is 254", "0 to 253"]),
+        ({"drive__joints__0__id": 1.0}, ["drive.joints[0].id is 1.0", "a whole number"]),
+        ({"cameras__face_view__width": 0}, ["cameras.face_view.width is 0"]),
+        ({"cameras__face_view__kind": "usb"}, ["cameras.face_view.kind is 'usb'"]),
+        ({"policy__max_chunk_age_ms": 50}, ["policy.max_chunk_age_ms", "chunk_period_ms"]),
+        ({"simulation": ...}, ["simulation", "simulated"]),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, changes: dict[str, object], words: list[str]) -> None:
+    text = message(write(tmp_path, **changes))
+    for word in words:
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("a: [1, 2", "malformed YAML at line"),
+        ("a: 1\n\tb: 2", "malformed YAML at line 2"),
+        ("control: {rate_hz: 250, rate_hz: 500}", "rate_hz appears twice"),
+        ("a: !!python/object/apply:os.system [ls]", "malformed YAML"),
+        ("when: 2020-13-45", "malformed YAML"),
+        ("[" * 5000, "malformed YAML"),
+        ("", "the document is null"),
+        ("- 1", "a mapping"),
+        ("1: 2", "text as a key"),
+    ],
+)
+def test_damaged_files(tmp_path: Path, text: str, word: str) -> None:
+    path = tmp_path / "robot.yaml"
+    path.write_text(text)
+    assert word in message(path)
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    assert "No such file" in message(tmp_path / "none.yaml")
+    assert "directory" in message(tmp_path)
+    (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9")
+    assert "malformed" in message(tmp_path / "latin.yaml")
+
+
+@dataclass(frozen=True)
+class Tensor:
+    name: str
+    shape: tuple[int | str, ...]
+    span: tuple[float, float] = (0.0, 1.0)
+    kind: Literal["f16", "f32"] = "f32"
+    extra: Any = None
+
+    def __post_init__(self) -> None:
+        if not self.shape:
+            raise Invalid("shape", list(self.shape), expected="a dimension or more")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    graphs: dict[str, Tensor]
+
+
+def test_other_schemas_and_errors() -> None:
+    data: dict[str, Any] = {"graphs": {"vision": {"name": "x", "shape": [1, "n"], "span": [0, 2]}}}
+    manifest = from_mapping(Manifest, data, "manifest.yaml", BundleError)
+    assert manifest.graphs["vision"].shape == (1, "n")
+    assert manifest.graphs["vision"].span == (0.0, 2.0)
+    for key, value, words in (
+        ("shape", [], "graphs.vision.shape is []; expected a dimension"),
+        ("shape", [1.5], "graphs.vision.shape[0] is 1.5; expected a whole number or text"),
+        ("span", [1], "graphs.vision.span has 1 entries; expected 2"),
+        ("span", [1, 10**400], "graphs.vision.span[1]"),
+    ):
+        wrong = copy.deepcopy(data)
+        wrong["graphs"]["vision"][key] = value
+        with pytest.raises(BundleError) as caught:
+            from_mapping(Manifest, wrong, "manifest.yaml", BundleError)
+        assert str(caught.value).startswith(f"manifest.yaml: {words}")
+
+
+def test_the_schema_pickles_and_checks_without_a_file() -> None:
+    data = {key: value for key, value in ROBOT.items() if key != "simulation"}
+    with pytest.raises(ConfigError, match="simulation"):
+        from_mapping(RobotConfig, data, "here")

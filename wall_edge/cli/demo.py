@@ -1,0 +1,177 @@
+"""``wall-edge demo``: checkpoint → bundle → daemon → simulated arm, judged and reported."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from wall_edge.config import RobotConfig, SimulationConfig, load_robot
+from wall_edge.errors import ConfigError, RuntimeFault
+from wall_edge.runtime.supervisor import Daemon
+from wall_edge.summary import Summary, summarise
+
+from .output import stderr
+from .signals import interruptible
+
+_EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "tabletop"
+_FRAME_EVERY_S = 0.5
+_DEADLINE_S = 60.0
+
+
+def demo(
+    episodes: Annotated[int, typer.Option(help="How many tasks to carry out.", min=1)] = 20,
+    seed: Annotated[int, typer.Option(help="Seed of the block layouts; none of them was trained on.")] = 0,
+    checkpoint: Annotated[Path, typer.Option(help="WALL-OSS checkpoint.")] = _EXAMPLE / "checkpoint",
+    robot: Annotated[Path, typer.Option(help="ROBOT.yaml.")] = _EXAMPLE / "robot.yaml",
+    out: Annotated[Path, typer.Option(help="Where bundle, event log and report go.")] = Path("runs/demo"),
+    min_success: Annotated[float, typer.Option(help="Exit with 1 below this success rate.")] = 0.95,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Export the shipped policy afresh, verify it, and let it work on the simulated arm."""
+    config = replace(load_robot(robot), bundle=(out / "bundle").resolve())
+    config = replace(config, simulation=_simulation(config, seed))
+    out.mkdir(parents=True, exist_ok=True)
+    _require_report()
+    _wall_edge("export", str(checkpoint), "--out", str(config.bundle), "--robot", str(robot))
+    _wall_edge("verify", str(config.bundle))
+    events = out / "events.jsonl"
+    events.unlink(missing_ok=True)
+    with interruptible():
+        daemon = Daemon(config, events=events)
+        with daemon:
+            _play(daemon, episodes)
+    report = out / "report.html"
+    summary = summarise(daemon.record, report)
+    from wall_edge.report import write_report
+
+    write_report(daemon.record, dict(summary), report, _facts())
+    print(json.dumps(summary)) if as_json else Console().print(_table(summary))
+    if summary["success_rate"] < min_success:
+        stderr.print(f"success rate {summary['success_rate']:.0%} is below {min_success:.0%}")
+        raise typer.Exit(1)
+
+
+def _simulation(config: RobotConfig, seed: int) -> SimulationConfig:
+    if not config.simulated or config.simulation is None:
+        raise ConfigError(
+            f"{config.name} is not simulated",
+            expected="drive.port: sim and a simulation section",
+            fix="use 'wall-edge run' for a real robot",
+        )
+    return replace(config.simulation, seed=seed)
+
+
+def _require_report() -> None:
+    """Say what is missing before minutes are spent."""
+    for extra, package in (("export", "torch"), ("report", "matplotlib"), ("onnxruntime", "onnxruntime")):
+        names = (package, f"{package}-gpu") if package == "onnxruntime" else (package,)
+        if not any(_installed(name) for name in names):
+            raise ConfigError(f"{package} is not installed", fix=f"pip install 'wall-edge[{extra}]'")
+
+
+def _installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _wall_edge(*arguments: str) -> None:
+    """Run another command as a user would; its output goes to stderr, so that ``--json`` stays clean.
+
+    A process of its own also keeps torch out of the daemon's memory.
+    """
+    done = subprocess.run([sys.executable, "-m", "wall_edge", *arguments], stdout=sys.stderr, check=False)
+    if done.returncode != 0:
+        raise RuntimeFault(f"'wall-edge {arguments[0]}' failed with exit code {done.returncode}")
+
+
+def _play(daemon: Daemon, episodes: int) -> None:
+    columns = (
+        TextColumn("episode"),
+        MofNCompleteColumn(),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[success]} succeeded  {task.fields[subgoal]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=stderr) as progress:
+        task = progress.add_task("", total=episodes, success=0, subgoal="")
+        for number in range(episodes):
+            daemon.start_episode(number)
+            _play_one(daemon, number, progress, task)
+            if not progress.console.is_terminal:
+                done = daemon.record.episodes[-1]
+                seconds = (done.end_ns - done.start_ns) / 1e9
+                stderr.print(f"episode {number + 1}: {done.instruction} {done.status} in {seconds:.1f} s")
+
+
+def _play_one(daemon: Daemon, number: int, progress: Progress, task: TaskID) -> None:
+    deadline, next_frame = time.monotonic() + _DEADLINE_S, time.monotonic()
+    while len(daemon.record.episodes) <= number:
+        daemon.poll()
+        if time.monotonic() >= next_frame and daemon.running_episode is not None:
+            daemon.keep_frames()
+            next_frame += _FRAME_EVERY_S
+        subgoals = daemon.record.subgoals
+        success = sum(episode.status == "success" for episode in daemon.record.episodes)
+        words = subgoals[-1].text if subgoals and subgoals[-1].epoch == daemon.epoch else ""
+        progress.update(task, completed=len(daemon.record.episodes), success=success, subgoal=words)
+        if time.monotonic() > deadline:
+            raise RuntimeFault(f"episode {number + 1} did not end in {_DEADLINE_S:.0f} s")
+
+
+def _facts() -> dict[str, str]:
+    packages = ("wall-edge", "onnxruntime", "numpy", "torch")
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages if _installed(name))
+    return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.platform()}",
+        "versions": f"Python {platform.python_version()}, {versions}",
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+
+
+def _table(summary: Summary) -> Table:
+    servo, policy, subgoals = summary["servo"], summary["policy"], summary["subgoals"]
+    rows: Sequence[tuple[str, str]] = (
+        ("episodes", f"{summary['successes']} of {summary['episodes']} succeeded"),
+        (
+            "subgoals in words",
+            f"{subgoals['correct']} of {subgoals['judged']} right, {subgoals['switches']} switches, "
+            f"p50 {subgoals['latency_ms']['p50']:.0f} ms, p99 {subgoals['latency_ms']['p99']:.0f} ms",
+        ),
+        (
+            "action chunks",
+            f"{policy['chunks']}, p50 {policy['latency_ms']['p50']:.0f} ms, "
+            f"p99 {policy['latency_ms']['p99']:.0f} ms; "
+            f"usual interval {policy['interval_ms']['p50']:.0f} ms, "
+            f"longest {subgoals['longest_chunk_interval_ms']:.0f} ms",
+        ),
+        (
+            "servo loop",
+            f"{servo['rate_hz']:.1f} Hz, lateness p50 {servo['lateness_us']['p50']:.0f} µs, "
+            f"p99 {servo['lateness_us']['p99']:.0f} µs, p99.9 {servo['lateness_us']['p999']:.0f} µs; "
+            f"{servo['starved_ticks']} starved ticks, {servo['overruns']} overruns",
+        ),
+        ("bus", f"{summary['bus']['cycles_hz']:.1f} cycles/s, {summary['bus']['errors']} errors"),
+        ("report", summary["report"]),
+    )
+    table = Table(show_header=False, title="wall-edge demo")
+    for row in rows:
+        table.add_row(*row)
+    return table

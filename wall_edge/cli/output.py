@@ -1,0 +1,32 @@
+"""What commands share when they print: results on stdout, progress on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+stderr = Console(stderr=True)
+
+
+@contextmanager
+def stage_progress(title: str, stages: Sequence[str]) -> Iterator[Callable[[str], None]]:
+    """A bar over named stages; the function it gives is told each stage as it starts."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[stage]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=stderr) as progress:
+        task = progress.add_task(title, total=len(stages), stage="")
+        position = {stage: number for number, stage in enumerate(stages)}
+
+        def started(stage: str) -> None:
+            progress.update(task, completed=position[stage], stage=stage)
+
+        yield started
+        progress.update(task, completed=len(stages), stage="done")

@@ -1,0 +1,78 @@
+"""``wall-edge run``: the daemon on a robot, until it is told to stop."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.live import Live
+from rich.text import Text
+
+from wall_edge.config import RobotConfig, load_robot
+from wall_edge.errors import ConfigError
+from wall_edge.record import chunk_intervals_ms, percentiles
+from wall_edge.runtime.supervisor import Daemon
+
+from .output import stderr
+from .signals import interruptible
+
+
+def run(
+    robot: Annotated[Path, typer.Argument(help="ROBOT.yaml")],
+    instruction: Annotated[
+        str | None, typer.Option(help="What to do; default: the instruction in ROBOT.yaml.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(help="Stop by itself after this time.", min=0.1)] = None,
+    events: Annotated[Path | None, typer.Option(help="Append the event log (JSON lines) here.")] = None,
+) -> None:
+    """Run the policy on the robot. Ctrl-C or SIGTERM brings the arm to rest and releases it."""
+    config = load_robot(robot)
+    words = instruction or config.instruction
+    if words is None and not config.simulated:
+        raise ConfigError("no instruction", expected="--instruction TEXT, or 'instruction' in ROBOT.yaml")
+    with interruptible():
+        daemon = Daemon(config, events=events)
+        try:
+            with daemon:
+                _follow(daemon, words, seconds)
+        except KeyboardInterrupt:
+            pass
+    _say_goodbye(daemon, config)
+
+
+def _follow(daemon: Daemon, words: str | None, seconds: float | None) -> None:
+    """Carry out ``words``, or the simulated world's tasks one after the other."""
+    end = time.monotonic() + seconds if seconds is not None else float("inf")
+    number = 0
+    if daemon.config.simulated:
+        daemon.start_episode(number)
+    if words is not None:
+        daemon.instruct(words)
+    with Live(Text("starting"), console=stderr, refresh_per_second=5, transient=True) as live:
+        while time.monotonic() < end:
+            daemon.poll()
+            live.update(status_line(daemon))
+            if daemon.config.simulated and words is None and len(daemon.record.episodes) > number:
+                number += 1
+                daemon.start_episode(number)
+
+
+def status_line(daemon: Daemon) -> Text:
+    """What the arm is doing, in one line."""
+    record = daemon.record
+    latency = percentiles([chunk.latency_ms for chunk in record.chunks[-20:]], 50)["p50"]
+    subgoal = record.subgoals[-1].text if record.subgoals else "-"
+    return Text(f"{daemon.state.name.lower()}: {subgoal}  {len(record.chunks)} chunks, {latency:.0f} ms")
+
+
+def _say_goodbye(daemon: Daemon, config: RobotConfig) -> None:
+    record, servo = daemon.record, daemon.record.servo
+    interval = percentiles(chunk_intervals_ms(record.chunks), 50)["p50"]
+    print(
+        f"{config.name}: {servo.get('state', 'never started').lower()} "
+        f"after {servo.get('seconds', 0):.1f} s; {len(record.chunks)} chunks every {interval:.0f} ms, "
+        f"{servo.get('starved_ticks', 0)} starved ticks, "
+        f"{servo.get('overruns', 0)} overruns, {servo.get('bus', {}).get('errors', 0)} bus errors"
+    )

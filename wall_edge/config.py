@@ -1,0 +1,259 @@
+"""The schema of ROBOT.yaml: everything that differs from one robot to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from wall_edge.loader import Invalid, from_mapping, read_yaml
+
+__all__ = [
+    "CameraConfig",
+    "ControlConfig",
+    "DriveConfig",
+    "Invalid",
+    "JointConfig",
+    "ModelConfig",
+    "PolicyConfig",
+    "RobotConfig",
+    "SimulationConfig",
+    "from_mapping",
+    "load_robot",
+    "read_yaml",
+]
+
+
+def _between(key: str, value: float | None, low: float, high: float, unit: str = "") -> None:
+    if value is not None and not low <= value <= high:
+        raise Invalid(key, value, expected=f"{low:g} to {high:g} {unit}")
+
+
+def _positive(key: str, value: float | None, unit: str) -> None:
+    if value is not None and value <= 0:
+        raise Invalid(key, value, expected=f"more than 0 {unit}")
+
+
+@dataclass(frozen=True)
+class ControlConfig:
+    """The servo loop."""
+
+    rest: tuple[float, ...]
+    """Where the arm goes before its torque is released [rad], one a joint."""
+    rate_hz: float = 250.0
+    """Setpoints a second, 10 to 1000."""
+    fifo_priority: int | None = 80
+    """SCHED_FIFO priority, 1 to 99; null leaves the scheduler alone."""
+    cpu: int | None = None
+    """The core that the servo process is tied to; null for any."""
+    lock_memory: bool = True
+    """mlockall, so that no tick waits for a page."""
+    rest_velocity: float = 0.8
+    """Speed of the way to ``rest`` [rad/s]."""
+    feedback_timeout_ms: float = 100.0
+    """Joint feedback older than this is a fault [ms]."""
+
+    def __post_init__(self) -> None:
+        _between("rate_hz", self.rate_hz, 10, 1000, "Hz")
+        _between("fifo_priority", self.fifo_priority, 1, 99)
+        _between("cpu", self.cpu, 0, 1023)
+        _positive("rest_velocity", self.rest_velocity, "rad/s")
+        if self.feedback_timeout_ms < 2000.0 / self.rate_hz:
+            expected = f"at least two ticks ({2000.0 / self.rate_hz:g} ms at {self.rate_hz:g} Hz)"
+            raise Invalid("feedback_timeout_ms", self.feedback_timeout_ms, expected=expected)
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """The policy process."""
+
+    threads: int = 1
+    """Inference threads."""
+    integration_steps: int | None = None
+    """Flow integration steps; null takes the bundle's."""
+    subgoals: bool = True
+    """Whether the model words its own subgoals."""
+    chunk_period_ms: float = 100.0
+    """Time from one observation to the next [ms]."""
+    subgoal_period_ms: float = 200.0
+    """Pause between two subgoals [ms]."""
+    max_chunk_age_ms: float = 1000.0
+    """A chunk whose observation is older is refused [ms]."""
+
+    def __post_init__(self) -> None:
+        _between("threads", self.threads, 1, 256)
+        _between("integration_steps", self.integration_steps, 1, 1000)
+        _positive("chunk_period_ms", self.chunk_period_ms, "ms")
+        _positive("subgoal_period_ms", self.subgoal_period_ms, "ms")
+        if self.max_chunk_age_ms < self.chunk_period_ms:
+            expected = f"at least chunk_period_ms ({self.chunk_period_ms:g})"
+            raise Invalid("max_chunk_age_ms", self.max_chunk_age_ms, expected=expected)
+
+
+@dataclass(frozen=True)
+class JointConfig:
+    """One motor and the limits of what it moves."""
+
+    name: str
+    id: int
+    """Bus address, 0 to 253 (254 speaks to all)."""
+    lower: float
+    """Smallest setpoint [rad]."""
+    upper: float
+    """Largest setpoint [rad]."""
+    max_velocity: float
+    """Fastest setpoint change [rad/s]."""
+    zero_ticks: int = 2048
+    """Encoder count at 0 rad, 0 to 4095."""
+    direction: Literal[1, -1] = 1
+    """-1 when the motor counts against the joint's angle."""
+
+    def __post_init__(self) -> None:
+        _between("id", self.id, 0, 253)
+        _between("zero_ticks", self.zero_ticks, 0, 4095, "ticks")
+        _positive("max_velocity", self.max_velocity, "rad/s")
+        if self.lower >= self.upper:
+            raise Invalid("lower", self.lower, expected=f"less than upper ({self.upper:g} rad)")
+
+
+@dataclass(frozen=True)
+class DriveConfig:
+    """The bus and its joints, in the order of every position vector."""
+
+    port: str
+    """Serial device, or ``sim`` for the simulated arm's pseudo-terminal."""
+    joints: tuple[JointConfig, ...]
+    kind: Literal["feetech"] = "feetech"
+    baudrate: int = 1_000_000
+    """Bits a second."""
+    timeout_ms: float = 20.0
+    """How long one answer of a motor may take [ms]."""
+
+    def __post_init__(self) -> None:
+        _positive("baudrate", self.baudrate, "bit/s")
+        _positive("timeout_ms", self.timeout_ms, "ms")
+        if not self.joints:
+            raise Invalid("joints", [], expected="at least one joint")
+        _unique("joints", "id", [joint.id for joint in self.joints])
+        _unique("joints", "name", [joint.name for joint in self.joints])
+
+
+def _unique(key: str, attribute: str, values: Sequence[Hashable]) -> None:
+    for i, value in enumerate(values):
+        if value in values[:i]:
+            first = values.index(value)
+            raise Invalid(
+                f"{key}[{i}].{attribute}", value, expected=f"a value other than that of {key}[{first}]"
+            )
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """One camera; its key in ``cameras`` is the view's name in the bundle."""
+
+    kind: Literal["sim"]
+    width: int
+    """[pixels]"""
+    height: int
+    """[pixels]"""
+    rate_hz: float = 30.0
+    """Frames a second."""
+    timeout_ms: float = 1000.0
+    """No frame for this long is a fault [ms]."""
+
+    def __post_init__(self) -> None:
+        _between("width", self.width, 1, 8192, "pixels")
+        _between("height", self.height, 1, 8192, "pixels")
+        _between("rate_hz", self.rate_hz, 0.1, 1000, "Hz")
+        _positive("timeout_ms", self.timeout_ms, "ms")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What export has to know where the checkpoint does not say it; null leaves it to the checkpoint."""
+
+    robot: str | None = None
+    """Whose normalisation statistics to take, in a checkpoint that holds several."""
+    horizon: int | None = None
+    """Steps in an action chunk."""
+    action_rate_hz: float | None = None
+    """Steps of a chunk a second."""
+    action_reference: Literal["absolute", "state"] | None = None
+    """Whether actions are joint positions or offsets from the observed joints."""
+    integration_steps: int | None = None
+    """Flow integration steps."""
+    resolution: int | None = None
+    """Longest side of a frame after the first resize [pixels]."""
+
+    def __post_init__(self) -> None:
+        _between("horizon", self.horizon, 1, 1024, "steps")
+        _between("action_rate_hz", self.action_rate_hz, 0.1, 1000, "Hz")
+        _between("integration_steps", self.integration_steps, 1, 1000)
+        _between("resolution", self.resolution, 28, 8192, "pixels")
+
+
+@dataclass(frozen=True)
+class SimulationConfig:
+    """The simulated world."""
+
+    world: Literal["tabletop"] = "tabletop"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _between("seed", self.seed, 0, 2**32 - 1)
+
+
+@dataclass(frozen=True)
+class RobotConfig:
+    """All of ROBOT.yaml."""
+
+    name: str
+    bundle: Path
+    """Folder of the exported model; absolute after :func:`load_robot`."""
+    control: ControlConfig
+    drive: DriveConfig
+    cameras: dict[str, CameraConfig]
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    instruction: str | None = None
+    """What to do when the command line does not say."""
+    simulation: SimulationConfig | None = None
+    model: ModelConfig | None = None
+
+    @property
+    def dof(self) -> int:
+        """Number of joints."""
+        return len(self.drive.joints)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the arm or a camera is simulated."""
+        return self.drive.port == "sim" or any(camera.kind == "sim" for camera in self.cameras.values())
+
+    def per_joint(self, value: Callable[[JointConfig], float]) -> tuple[float, ...]:
+        """One value a joint, in bus order: ``config.per_joint(lambda joint: joint.lower)``."""
+        return tuple(value(joint) for joint in self.drive.joints)
+
+    def __post_init__(self) -> None:
+        if len(self.control.rest) != self.dof:
+            expected = f"{self.dof} angles, one for each joint of drive.joints"
+            raise Invalid("control.rest", list(self.control.rest), expected=expected)
+        for i, (angle, joint) in enumerate(zip(self.control.rest, self.drive.joints, strict=True)):
+            _between(
+                f"control.rest[{i}]", angle, joint.lower, joint.upper, f"rad (the limits of {joint.name})"
+            )
+        if self.drive.timeout_ms >= self.control.feedback_timeout_ms:
+            expected = f"less than control.feedback_timeout_ms ({self.control.feedback_timeout_ms:g})"
+            raise Invalid("drive.timeout_ms", self.drive.timeout_ms, expected=expected)
+        if self.simulated and self.simulation is None:
+            fix = "add 'simulation: {world: tabletop, seed: 0}'"
+            raise Invalid(
+                "simulation", None, expected="a section, because the arm or a camera is simulated", fix=fix
+            )
+
+
+def load_robot(path: str | Path) -> RobotConfig:
+    """Reads ROBOT.yaml; ``bundle`` becomes absolute, relative to the file. Raises ConfigError."""
+    path = Path(path)
+    config = from_mapping(RobotConfig, read_yaml(path), str(path))
+    return replace(config, bundle=(path.parent / config.bundle).resolve())

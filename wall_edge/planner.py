@@ -1,0 +1,55 @@
+"""What the arm is to do now: the mission that the action loop follows and the planner words."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Orders:
+    """The instruction in force and the words that the next chunk acts on (None until there are any)."""
+
+    epoch: int
+    instruction: str
+    subgoal_id: int
+    words: str | None
+
+
+class Mission:
+    """Shared by the action loop and the planner thread: who holds the lock only swaps references.
+
+    A subgoal decoded for an earlier instruction is dropped, so that words never outlive their epoch.
+    """
+
+    def __init__(self, *, subgoals: bool) -> None:
+        self._subgoals = subgoals
+        self._lock = threading.Lock()
+        self._orders: Orders | None = None
+        self._count = 0
+        self.changed = threading.Event()
+        """Set when a new instruction arrived; the planner clears it."""
+
+    @property
+    def orders(self) -> Orders | None:
+        """What holds now; None before the first instruction."""
+        return self._orders
+
+    def instruct(self, epoch: int, instruction: str) -> None:
+        """Begin an epoch. Without subgoals the instruction itself is what chunks act on."""
+        with self._lock:
+            words = None if self._subgoals else instruction
+            self._orders = Orders(epoch, instruction, self._count, words)
+        self.changed.set()
+
+    def offer(self, epoch: int, words: str) -> tuple[Orders, bool] | None:
+        """Take the planner's words: the new orders and whether they changed; None for an old epoch."""
+        with self._lock:
+            held = self._orders
+            if held is None or held.epoch != epoch:
+                return None
+            if words == held.words:
+                return held, False
+            self._count += 1
+            self._orders = Orders(epoch, held.instruction, self._count, words)
+            return self._orders, True

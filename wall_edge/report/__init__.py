@@ -1,0 +1,34 @@
+"""One HTML file about a run. Raises ConfigError when imported without matplotlib."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from wall_edge.errors import ConfigError
+from wall_edge.record import RunRecord
+from wall_edge.report.page import render
+
+__all__ = ["write_report"]
+
+
+def write_report(record: RunRecord, summary: dict[str, Any], path: Path, facts: dict[str, str]) -> None:
+    """Writes ``path`` at once or not at all: one self-contained HTML file.
+
+    ``summary`` is the demo's JSON object, ``facts`` (name → text) are the machine, the versions, the date.
+    Raises ConfigError when the file cannot be written.
+    """
+    text = render(record, summary, facts)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(text, encoding="utf-8", errors="replace")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write {path}: {error.strerror or error}", fix="name another file"
+        ) from error

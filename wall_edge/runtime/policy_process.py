@@ -1,0 +1,187 @@
+"""The policy process: action chunks in one loop, subgoals in words beside it.
+
+The planner is a thread of its own with its own buffers on the same engine; inference leaves Python's lock,
+so decoding a subgoal costs the action loop processor time but never makes it wait.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+
+import numpy as np
+import wall_edge_engines
+from wall_edge_engines.session import ModelSession
+
+from wall_edge.bundle import Bundle
+from wall_edge.config import RobotConfig
+from wall_edge.errors import PolicyError, WallEdgeError
+from wall_edge.planner import Mission
+from wall_edge.policy import FlowPolicy, Prompts, SubgoalPlanner, session_capacity
+from wall_edge.record import ChunkRecord, SubgoalRecord
+from wall_edge.runtime.messages import Failed, Instruct, Ready, Refused, Stop
+from wall_edge.runtime.observer import Observer
+from wall_edge.runtime.schedule import Chunk
+from wall_edge.runtime.shared import SharedRecord
+
+__all__ = ["run_policy"]
+
+_PLANNER_NICE = 5
+
+
+def run_policy(
+    config: RobotConfig,
+    frames: Mapping[str, SharedRecord],
+    feedback: SharedRecord,
+    chunks: SharedRecord,
+    conn: Connection,
+) -> None:
+    """The body of the policy process; ends on Stop or when the supervisor is gone.
+
+    A :class:`WallEdgeError` is sent as Failed, for the supervisor to bring the arm to rest.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor to interpret
+    outbox = _Outbox(conn)
+    try:
+        process = PolicyProcess(config, frames, feedback, chunks, outbox)
+        outbox.send(Ready())
+        process.run(conn)
+    except WallEdgeError as error:
+        outbox.send(Failed(str(error)))
+    except (EOFError, BrokenPipeError):
+        pass  # the supervisor is gone; the servo process sees its silence and goes to rest
+
+
+class _Outbox:
+    """A connection that two threads may write to."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn, self._lock = conn, threading.Lock()
+
+    def send(self, message: object) -> None:
+        with self._lock:
+            self._conn.send(message)
+
+
+class PolicyProcess:
+    """Loads the bundle, then answers observations until told to stop."""
+
+    def __init__(
+        self,
+        config: RobotConfig,
+        frames: Mapping[str, SharedRecord],
+        feedback: SharedRecord,
+        chunks: SharedRecord,
+        outbox: _Outbox,
+    ) -> None:
+        self._config, self._chunks, self._outbox = config, chunks, outbox
+        bundle = Bundle(config.bundle)
+        self._manifest = bundle.manifest
+        self._mission = Mission(subgoals=config.policy.subgoals)
+        self._stopping = threading.Event()
+        self._trouble: WallEdgeError | None = None
+        self._index = 0
+        engine = wall_edge_engines.load(bundle, threads=config.policy.threads)
+        capacity = session_capacity(self._manifest)
+        prompts = [Prompts(bundle), Prompts(bundle)]
+        sessions = [ModelSession(engine, capacity=capacity) for _ in prompts]
+        self._observers = [Observer(config.cameras, frames, feedback) for _ in prompts]
+        steps = config.policy.integration_steps
+        self._policy = FlowPolicy(self._manifest, prompts[0], sessions[0], integration_steps=steps)
+        self._planner = SubgoalPlanner(self._manifest, prompts[1], sessions[1])
+        self._record = np.zeros(1, chunks.dtype)[0]
+
+    def run(self, conn: Connection) -> None:
+        """Alternate between messages and chunks; the first failure of either thread ends both."""
+        thread = threading.Thread(target=self._plan, name="planner", daemon=True)
+        if self._config.policy.subgoals:
+            thread.start()
+        period = self._config.policy.chunk_period_ms / 1e3
+        due = time.monotonic()
+        try:
+            while not self._stopping.is_set():
+                if conn.poll(max(0.0, due - time.monotonic())):
+                    self._take(conn.recv())
+                    continue
+                due = max(due + period, time.monotonic())
+                self._act()
+            if self._trouble is not None:
+                raise self._trouble
+        finally:
+            self._stopping.set()
+            if thread.is_alive():
+                thread.join(timeout=2.0)
+
+    def _take(self, message: object) -> None:
+        if isinstance(message, Stop):
+            self._stopping.set()
+        elif isinstance(message, Instruct):
+            self._mission.instruct(message.epoch, message.instruction)
+
+    def _act(self) -> None:
+        """One chunk from a fresh observation, or nothing while there are no words to act on."""
+        orders = self._mission.orders
+        if orders is None or orders.words is None:
+            return
+        observation = self._observers[0].next()
+        try:
+            positions = self._policy.chunk(observation, orders.words)
+        except PolicyError as error:
+            self._outbox.send(Refused("chunk", str(error)))
+            return
+        if (now := self._mission.orders) is None or now.epoch != orders.epoch:
+            return
+        self._index += 1
+        published = time.monotonic_ns()
+        chunk = Chunk(
+            index=self._index,
+            observation_time_ns=observation.time_ns,
+            dt_ns=round(1e9 / self._manifest.action_rate_hz),
+            epoch=orders.epoch,
+            positions=positions,
+            published_time_ns=published,
+            subgoal_id=orders.subgoal_id,
+        )
+        chunk.fill(self._record)
+        self._chunks.write(self._record)
+        self._outbox.send(
+            ChunkRecord(
+                chunk.index, orders.epoch, observation.time_ns, published, orders.subgoal_id, orders.words
+            )
+        )
+
+    def _plan(self) -> None:
+        """The planner thread: the next subgoal from fresh frames, again and again."""
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PLANNER_NICE)
+        try:
+            while not self._stopping.is_set():
+                self._plan_once()
+        except WallEdgeError as error:
+            self._trouble = error
+        finally:
+            self._stopping.set()
+
+    def _plan_once(self) -> None:
+        orders = self._mission.orders
+        if orders is None:
+            self._mission.changed.wait(0.05)
+            return
+        observation = self._observers[1].next()
+        try:
+            words = self._planner.subgoal(observation, orders.instruction)
+        except PolicyError as error:
+            self._outbox.send(Refused("subgoal", str(error)))
+            return
+        taken = self._mission.offer(orders.epoch, words)
+        if taken is not None:
+            held, switched = taken
+            ready = time.monotonic_ns()
+            self._outbox.send(
+                SubgoalRecord(held.subgoal_id, orders.epoch, observation.frames_ns, ready, words, switched)
+            )
+        self._mission.changed.clear()
+        self._mission.changed.wait(self._config.policy.subgoal_period_ms / 1e3)

@@ -1,0 +1,71 @@
+"""What travels through the mailboxes: numpy structured types, all of fixed size.
+
+Times are CLOCK_MONOTONIC nanoseconds. Whatever counts is int64: arithmetic never meets an unsigned number.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Wanted", "chunk_dtype", "command_dtype", "feedback_dtype", "frame_dtype"]
+
+
+class Wanted(IntEnum):
+    """What the supervisor wants the servo process to do (``wanted`` of a command record)."""
+
+    HOLD = 0
+    FOLLOW = 1
+    STOP = 2
+
+
+def chunk_dtype(horizon: int, dof: int) -> np.dtype[Any]:
+    """An action chunk: step k of ``positions`` [rad] is due at ``observation_time_ns + k · dt_ns``.
+
+    ``length`` ≤ horizon rows of ``positions`` count. ``index`` grows within an ``epoch``; a new epoch (new
+    instruction, restarted policy) makes every chunk of the old one void.
+    """
+    return np.dtype(
+        [
+            ("index", np.int64),
+            ("observation_time_ns", np.int64),
+            ("published_time_ns", np.int64),
+            ("dt_ns", np.int64),
+            ("subgoal_id", np.int64),
+            ("epoch", np.int64),
+            ("length", np.int64),
+            ("positions", np.float64, (horizon, dof)),
+        ]
+    )
+
+
+def frame_dtype(height: int, width: int) -> np.dtype[Any]:
+    """A camera frame: RGB ``pixels`` [height, width, 3] exposed at ``time_ns``."""
+    return np.dtype([("time_ns", np.int64), ("index", np.int64), ("pixels", np.uint8, (height, width, 3))])
+
+
+def feedback_dtype(dof: int) -> np.dtype[Any]:
+    """What the servo process did at one tick (at ``time_ns``) and where the joints were (at ``measured_ns``).
+
+    ``position`` and ``setpoint`` [dof] in rad; ``state`` is a :class:`wall_edge.runtime.states.State`;
+    ``chunk_index`` and ``epoch`` name the chunk followed, chunk_index is -1 for none.
+    """
+    return np.dtype(
+        [
+            ("time_ns", np.int64),
+            ("measured_ns", np.int64),
+            ("tick", np.int64),
+            ("state", np.int64),
+            ("epoch", np.int64),
+            ("chunk_index", np.int64),
+            ("position", np.float64, (dof,)),
+            ("setpoint", np.float64, (dof,)),
+        ]
+    )
+
+
+def command_dtype() -> np.dtype[Any]:
+    """What the supervisor wants: ``wanted`` (a :class:`Wanted`) in ``epoch``; ``heartbeat_ns``: it lives."""
+    return np.dtype([("wanted", np.int64), ("epoch", np.int64), ("heartbeat_ns", np.int64)])

@@ -1,0 +1,112 @@
+"""The servo process: opens the drive, runs the loop, tells what happened."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from wall_edge_bridge.drives import Drive, FeetechDrive, JointSpec
+from wall_edge_bridge.transport import SerialTransport
+
+from wall_edge.config import RobotConfig
+from wall_edge.runtime import realtime
+from wall_edge.runtime.events import EventLog
+from wall_edge.runtime.realtime import RealtimeReport
+from wall_edge.runtime.servo_loop import ServoLoop
+from wall_edge.runtime.shared import SharedRecord
+
+__all__ = ["open_drive", "run_servo", "summary"]
+
+
+def open_drive(config: RobotConfig, port: str) -> Drive:
+    """The drive that ROBOT.yaml describes, on ``port`` (its own, or the simulated arm's). Raises BusError."""
+    joints = [JointSpec(**asdict(joint)) for joint in config.drive.joints]
+    transport = SerialTransport(port, config.drive.baudrate)
+    return FeetechDrive(transport, joints, config.drive.timeout_ms / 1e3)
+
+
+def run_servo(
+    config: RobotConfig,
+    port: str,
+    chunks: SharedRecord,
+    command: SharedRecord,
+    feedback: SharedRecord,
+    result_conn: Connection,
+    events: str | Path | None,
+) -> None:
+    """The body of the servo process; returns when torque is off, or was tried to be.
+
+    SIGTERM sends the arm to rest. SIGINT is ignored: a Ctrl-C reaches the whole process group, and it is for
+    the supervisor to say what it means. At the end one :func:`summary` goes out on ``result_conn``; a parent
+    has to receive it before it joins, as it is larger than a pipe's buffer. A bug raises, after its summary.
+    """
+    stop = _Stop()
+    signal.signal(signal.SIGTERM, stop.request)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    control = config.control
+    report = realtime.apply(control.fifo_priority, control.cpu, control.lock_memory)
+    loop = ServoLoop(
+        config, lambda: open_drive(config, port), chunks, command, feedback, stop_requested=stop.requested
+    )
+    try:
+        loop.run()
+    finally:
+        _tell(loop, report, result_conn, events)
+
+
+class _Stop:
+    # A flag, not a threading.Event: its lock may be held by the very code that the signal interrupts.
+    def __init__(self) -> None:
+        self._value = False
+
+    def request(self, *_: object) -> None:
+        self._value = True
+
+    def requested(self) -> bool:
+        return self._value
+
+
+def summary(loop: ServoLoop, report: RealtimeReport) -> dict[str, object]:
+    """What the loop did: plain data, but for ``trace`` (name → array, see Trace.columns)."""
+    seconds = (loop.last_tick_ns - loop.first_tick_ns) / 1e9
+    drive = loop.joints.drive
+    return {
+        "state": loop.state.name,
+        "fault": loop.machine.fault,
+        "ticks": loop.ticker.ticks,
+        "seconds": seconds,
+        "rate_hz": (loop.ticker.ticks - 1) / seconds if seconds > 0 else 0.0,
+        "lateness_us": loop.ticker.lateness.summary_us(),
+        "starved_ticks": loop.starved_ticks,
+        "waiting_ticks": loop.waiting_ticks,
+        "overruns": loop.ticker.overruns,
+        "skipped": loop.ticker.skipped,
+        "chunks": {"taken": loop.track.taken, "refused": dict(loop.track.refused)},
+        "bus": {
+            "cycles_hz": (loop.joints.cycles - 1) / seconds if seconds > 0 else 0.0,
+            "errors": drive.counters.errors if drive is not None else 0,
+        },
+        "limiter": loop.limiter.counts(),
+        "realtime": report.as_dict(),
+        "trace": loop.trace.columns(),
+    }
+
+
+def _tell(
+    loop: ServoLoop, report: RealtimeReport, result_conn: Connection, events: str | Path | None
+) -> None:
+    result = summary(loop, report)
+    if events is not None:
+        with EventLog(events) as log:
+            for change in loop.machine.transitions:
+                names = {"before": change.before.name, "after": change.after.name, "reason": change.reason}
+                log.write("servo_state", time_ns=change.time_ns, **names)
+            log.write("servo_result", result={k: value for k, value in result.items() if k != "trace"})
+    try:
+        result_conn.send(result)
+    except OSError:
+        pass  # the supervisor is gone; the arm is at rest and the event log has the rest
+    finally:
+        result_conn.close()

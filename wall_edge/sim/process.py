@@ -1,0 +1,135 @@
+"""The simulated robot as a process: servos on a pseudo-terminal, cameras, table and referee.
+
+It stands in for hardware: the daemon talks to it over a serial port and reads its frames like any camera's.
+"""
+
+from __future__ import annotations
+
+import select
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+
+import numpy as np
+from wall_edge_bridge.drives import JointSpec
+from wall_edge_bridge.sim import PtyPort, SimulatedServoBus
+
+from wall_edge.config import RobotConfig
+from wall_edge.errors import ConfigError, WallEdgeError
+from wall_edge.runtime import realtime
+from wall_edge.runtime.messages import Ended, Failed, Laid, Lay, Port, Stop, Touched
+from wall_edge.runtime.shared import SharedRecord
+from wall_edge.sim import arm
+from wall_edge.sim.camera import SIZE
+from wall_edge.sim.render import CAMERAS
+from wall_edge.sim.scene import STEP_HZ
+from wall_edge.sim.world import TabletopWorld
+
+__all__ = ["run_world"]
+
+_STEP_NS = round(1e9 / STEP_HZ)
+
+
+def run_world(config: RobotConfig, frames: Mapping[str, SharedRecord], conn: Connection) -> None:
+    """The body of the simulation process; ends on Stop or when the supervisor is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor to interpret
+    # Real servos and cameras answer whatever the processor is doing, so their stand-in is not preempted.
+    realtime.apply(config.control.fifo_priority, None, lock_memory=False)
+    try:
+        with PtyPort() as port:
+            world = WorldProcess(config, frames, conn, port)
+            conn.send(Port(port.path))
+            world.run()
+    except WallEdgeError as error:
+        conn.send(Failed(str(error)))
+    except (EOFError, BrokenPipeError):
+        pass
+
+
+class WorldProcess:
+    """Answers the bus as bytes arrive; cameras and referee go by the wall clock."""
+
+    def __init__(
+        self, config: RobotConfig, frames: Mapping[str, SharedRecord], conn: Connection, port: PtyPort
+    ) -> None:
+        _check(config)
+        assert config.simulation is not None
+        self._conn, self._port, self._frames = conn, port, frames
+        joints = [JointSpec(**asdict(joint)) for joint in config.drive.joints]
+        self._bus = SimulatedServoBus(joints, positions=arm.REST.tolist())
+        self._world = TabletopWorld(config.simulation.seed)
+        self._period_ns = {
+            name: round(1e9 / camera.rate_hz) for name, camera in config.cameras.items() if name in frames
+        }
+        now = time.monotonic_ns()
+        self._next_step = now
+        self._next_frame = dict.fromkeys(self._period_ns, now)
+        self._records = {name: np.zeros(1, record.dtype)[0] for name, record in frames.items()}
+        self._number = -1
+        self._touched = 0
+
+    def run(self) -> None:
+        """Until told to stop."""
+        while True:
+            due = min(self._next_step, *self._next_frame.values())
+            wait = max(0.0, (due - time.monotonic_ns()) / 1e9)
+            ready, _, _ = select.select([self._port.fd, self._conn.fileno()], [], [], wait)
+            if self._port.fd in ready:
+                self._port.write(self._bus.handle(self._port.read(), time.monotonic_ns()))
+            if self._conn.fileno() in ready:
+                message = self._conn.recv()
+                if isinstance(message, Stop):
+                    return
+                if isinstance(message, Lay):
+                    self._lay(message.number)
+            now = time.monotonic_ns()
+            if now >= self._next_step:
+                self._step(now)
+            if any(now >= at for at in self._next_frame.values()):
+                self._expose(now)
+
+    def _lay(self, number: int) -> None:
+        episode = self._world.new_episode(number)
+        self._number, self._touched = number, 0
+        self._conn.send(Laid(number, time.monotonic_ns(), episode.task.instruction, episode.subgoal))
+
+    def _step(self, now: int) -> None:
+        """One step of the referee; what it saw is told as it happens."""
+        # After a stall the referee goes on from now: no step is ever judged twice to catch up.
+        self._next_step = max(self._next_step + _STEP_NS, now)
+        before = self._world.episode.status
+        status = self._world.step(self._bus.positions(now))
+        if self._number < 0:
+            return
+        if before == "running" and status != "running":
+            self._conn.send(Ended(self._number, now, status))
+        elif self._world.episode.touched != self._touched:
+            self._touched = self._world.episode.touched
+            self._conn.send(Touched(self._number, now, self._world.episode.subgoal))
+
+    def _expose(self, now: int) -> None:
+        """Take a frame with every camera that is due; both see the same moment."""
+        pictures = self._world.frames(self._bus.positions(now))
+        for name, at in self._next_frame.items():
+            if now < at:
+                continue
+            self._next_frame[name] = max(at + self._period_ns[name], now)
+            record = self._records[name]
+            record["time_ns"], record["index"] = now, record["index"] + 1
+            record["pixels"] = pictures[name]
+            self._frames[name].write(record)
+
+
+def _check(config: RobotConfig) -> None:
+    """The simulated robot has six joints and two cameras; ROBOT.yaml must describe it."""
+    names = tuple(joint.name for joint in config.drive.joints)
+    if names != arm.JOINTS:
+        raise ConfigError(f"simulated joints {', '.join(names)}", expected=", ".join(arm.JOINTS))
+    for name, camera in config.cameras.items():
+        if name not in CAMERAS or (camera.width, camera.height) != (SIZE, SIZE):
+            raise ConfigError(
+                f"simulated camera {name} of {camera.width}x{camera.height} pixels",
+                expected=f"{' and '.join(CAMERAS)} of {SIZE}x{SIZE}",
+            )

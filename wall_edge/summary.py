@@ -1,0 +1,60 @@
+"""A run in one object: what ``wall-edge demo --json`` prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypedDict
+
+from .record import RunRecord, chunk_intervals_ms, percentiles
+
+
+class Summary(TypedDict):
+    """Rates in Hz, lateness in µs, latencies and intervals in ms."""
+
+    episodes: int
+    successes: int
+    success_rate: float
+    servo: dict[str, Any]
+    policy: dict[str, Any]
+    subgoals: dict[str, Any]
+    bus: dict[str, Any]
+    report: str
+
+
+def summarise(record: RunRecord, report: Path) -> Summary:
+    """Count and measure; a subgoal is right when its words are the referee's for the moment it was seen."""
+    judged = record.judged_subgoals()
+    correct = sum(subgoal.text == truth for subgoal, truth in judged)
+    successes = sum(episode.status == "success" for episode in record.episodes)
+    servo = record.servo
+    lateness = servo.get("lateness_us", {})
+    return Summary(
+        episodes=len(record.episodes),
+        successes=successes,
+        success_rate=successes / len(record.episodes) if record.episodes else 0.0,
+        servo={
+            "rate_hz": servo.get("rate_hz", 0.0),
+            "lateness_us": {key: lateness.get(key) for key in ("p50", "p99", "p999")},
+            "starved_ticks": servo.get("starved_ticks", 0),
+            "overruns": servo.get("overruns", 0),
+            "skipped": servo.get("skipped", 0),
+            "waiting_ticks": servo.get("waiting_ticks", 0),
+        },
+        policy={
+            "chunks": len(record.chunks),
+            "latency_ms": percentiles([chunk.latency_ms for chunk in record.chunks], 50, 99),
+            "interval_ms": percentiles(chunk_intervals_ms(record.chunks), 50, 99),
+            "refused": dict(record.refused),
+        },
+        subgoals={
+            "generated": len(record.subgoals),
+            "switches": sum(subgoal.switched for subgoal in record.subgoals),
+            "latency_ms": percentiles([subgoal.latency_ms for subgoal in record.subgoals], 50, 99),
+            "longest_chunk_interval_ms": record.longest_chunk_interval_ms(),
+            "judged": len(judged),
+            "correct": correct,
+            "correct_rate": correct / len(judged) if judged else 0.0,
+        },
+        bus=servo.get("bus", {"cycles_hz": 0.0, "errors": 0}),
+        report=str(report),
+    )
