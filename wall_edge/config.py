@@ -152,7 +152,8 @@ def _unique(key: str, attribute: str, values: Sequence[Hashable]) -> None:
 class CameraConfig:
     """One camera; its key in ``cameras`` is the view's name in the bundle."""
 
-    kind: Literal["sim"]
+    kind: Literal["sim", "opencv"]
+    """``sim``, or ``opencv`` for V4L2 devices, streams and video files."""
     width: int
     """[pixels]"""
     height: int
@@ -161,12 +162,16 @@ class CameraConfig:
     """Frames a second."""
     timeout_ms: float = 1000.0
     """No frame for this long is a fault [ms]."""
+    device: int | str | None = None
+    """For ``opencv``: a number, a path such as /dev/video0, an address or a file."""
 
     def __post_init__(self) -> None:
         _between("width", self.width, 1, 8192, "pixels")
         _between("height", self.height, 1, 8192, "pixels")
         _between("rate_hz", self.rate_hz, 0.1, 1000, "Hz")
         _positive("timeout_ms", self.timeout_ms, "ms")
+        if (self.device is None) != (self.kind == "sim"):
+            raise Invalid("device", self.device, expected="a device for kind opencv, none for kind sim")
 
 
 @dataclass(frozen=True)

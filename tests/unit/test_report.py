@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def _servo(trace: Trace) -> dict[str, object]:
 
 
 def _run(statuses: dict[str, str], seconds: float) -> RunRecord:
-    record, trace = RunRecord(joint_names=JOINTS, refused={"jump": 2}), Trace(6, 250.0)
+    record, trace = RunRecord(joint_names=JOINTS, refused=Counter(jump=2)), Trace(6, 250.0)
     for epoch, (instruction, status) in enumerate(statuses.items(), 1):
         _add_episode(record, trace, epoch, instruction, status, seconds)
     record.servo = _servo(trace)

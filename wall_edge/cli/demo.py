@@ -19,6 +19,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from wall_edge_engines.onnxruntime import require_onnxruntime
 
 from wall_edge.config import RobotConfig, SimulationConfig, load_robot
 from wall_edge.errors import ConfigError, RuntimeFault
@@ -46,7 +47,9 @@ def demo(
     config = replace(load_robot(robot), bundle=(out / "bundle").resolve())
     config = replace(config, simulation=_simulation(config, seed))
     out.mkdir(parents=True, exist_ok=True)
-    _require_report()
+    _require_extras()
+    from wall_edge.report import write_report
+
     _wall_edge("export", str(checkpoint), "--out", str(config.bundle), "--robot", str(robot))
     _wall_edge("verify", str(config.bundle))
     events = out / "events.jsonl"
@@ -57,8 +60,6 @@ def demo(
             _play(daemon, episodes)
     report = out / "report.html"
     summary = summarise(daemon.record, report)
-    from wall_edge.report import write_report
-
     write_report(daemon.record, dict(summary), report, _facts())
     print(json.dumps(summary)) if as_json else Console().print(_table(summary))
     if summary["success_rate"] < min_success:
@@ -76,11 +77,11 @@ def _simulation(config: RobotConfig, seed: int) -> SimulationConfig:
     return replace(config.simulation, seed=seed)
 
 
-def _require_report() -> None:
+def _require_extras() -> None:
     """Say what is missing before minutes are spent."""
-    for extra, package in (("export", "torch"), ("report", "matplotlib"), ("onnxruntime", "onnxruntime")):
-        names = (package, f"{package}-gpu") if package == "onnxruntime" else (package,)
-        if not any(_installed(name) for name in names):
+    require_onnxruntime()
+    for extra, package in (("export", "torch"), ("report", "matplotlib")):
+        if not _installed(package):
             raise ConfigError(f"{package} is not installed", fix=f"pip install 'wall-edge[{extra}]'")
 
 

@@ -19,6 +19,7 @@ from wall_edge.bundle import Bundle, Manifest
 from wall_edge.config import RobotConfig
 from wall_edge.errors import ConfigError, RuntimeFault
 from wall_edge.record import ChunkRecord, EpisodeRecord, FrameRecord, RunRecord, SubgoalRecord
+from wall_edge.runtime.camera_process import run_camera
 from wall_edge.runtime.events import EventLog
 from wall_edge.runtime.messages import Ended, Failed, Instruct, Laid, Lay, Port, Ready, Refused, Stop, Touched
 from wall_edge.runtime.policy_process import run_policy
@@ -51,6 +52,7 @@ class Daemon:
     process  what it does                                          when
     =======  ====================================================  ==============
     world    simulated servos, cameras and referee                 in simulation
+    camera…  one for each real camera                              cameras
     servo    joint setpoints on absolute deadlines, talks to bus   always
     policy   action chunks and subgoals                            always
     =======  ====================================================  ==============
@@ -79,7 +81,7 @@ class Daemon:
         self._order = np.zeros(1, self._command.dtype)[0]
         self._wanted = Wanted.HOLD
         self._port = config.drive.port
-        self._ready = False
+        self._ready: set[str] = set()
         self._running: EpisodeRecord | None = None
         self._stopped = False
         self._failure = ""
@@ -103,6 +105,10 @@ class Daemon:
         if self.config.simulated:
             self._spawn("world", run_world, self.config, self._frames)
             self._until(lambda: self._port != "sim", "the simulated arm's port")
+        for name, camera in self.config.cameras.items():
+            if camera.kind == "opencv":
+                self._spawn(f"camera {name}", run_camera, name, camera, self._frames[name])
+                self._until(lambda name=name: f"camera {name}" in self._ready, f"camera {name}")
         self._heartbeat()
         self._spawn(
             "servo",
@@ -116,7 +122,7 @@ class Daemon:
         )
         self._until(lambda: self.state is State.HOLDING, "the arm to hold")
         self._spawn("policy", run_policy, self.config, self._frames, self._feedback, self._chunks)
-        self._until(lambda: self._ready, "the policy to load")
+        self._until(lambda: "policy" in self._ready, "the policy to load")
 
     def _spawn(self, name: str, body: Callable[..., None], *arguments: Any, **more: Any) -> None:
         """Start a process whose body takes its end of a pipe after the other arguments."""
@@ -143,7 +149,7 @@ class Daemon:
         self._stopped = True
         self._wanted = Wanted.STOP
         self._await_servo()
-        for name in ("policy", "world"):
+        for name in self._children:
             self._end(name)
         if self._log is not None:
             self._log.close()
@@ -242,14 +248,14 @@ class Daemon:
             self.record.servo = message
             return
         self._write(type(message).__name__.lower(), **vars(message))
-        handler = self._handlers().get(type(message))
-        if handler is not None:
+        if isinstance(message, Ready):
+            self._ready.add(name)
+        elif (handler := self._handlers().get(type(message))) is not None:
             handler(message)
 
     def _handlers(self) -> Mapping[type, Callable[[Any], None]]:
         return {
             Port: self._on_port,
-            Ready: self._on_ready,
             Failed: self._on_failed,
             ChunkRecord: self.record.chunks.append,
             SubgoalRecord: self.record.subgoals.append,
@@ -262,9 +268,6 @@ class Daemon:
     def _on_port(self, message: Port) -> None:
         if self._port == "sim":
             self._port = message.path
-
-    def _on_ready(self, _: Ready) -> None:
-        self._ready = True
 
     def _on_failed(self, message: Failed) -> None:
         self._failure = self._failure or message.reason

@@ -56,17 +56,16 @@ class WorldProcess:
     ) -> None:
         _check(config)
         assert config.simulation is not None
-        self._conn, self._port, self._frames = conn, port, frames
+        self._conn, self._port = conn, port
+        self._frames = {name: frames[name] for name, camera in config.cameras.items() if camera.kind == "sim"}
         joints = [JointSpec(**asdict(joint)) for joint in config.drive.joints]
         self._bus = SimulatedServoBus(joints, positions=arm.REST.tolist())
         self._world = TabletopWorld(config.simulation.seed)
-        self._period_ns = {
-            name: round(1e9 / camera.rate_hz) for name, camera in config.cameras.items() if name in frames
-        }
+        self._period_ns = {name: round(1e9 / config.cameras[name].rate_hz) for name in self._frames}
         now = time.monotonic_ns()
         self._next_step = now
         self._next_frame = dict.fromkeys(self._period_ns, now)
-        self._records = {name: np.zeros(1, record.dtype)[0] for name, record in frames.items()}
+        self._records = {name: np.zeros(1, record.dtype)[0] for name, record in self._frames.items()}
         self._number = -1
         self._touched = 0
 
@@ -128,7 +127,7 @@ def _check(config: RobotConfig) -> None:
     if names != arm.JOINTS:
         raise ConfigError(f"simulated joints {', '.join(names)}", expected=", ".join(arm.JOINTS))
     for name, camera in config.cameras.items():
-        if name not in CAMERAS or (camera.width, camera.height) != (SIZE, SIZE):
+        if camera.kind == "sim" and (name not in CAMERAS or (camera.width, camera.height) != (SIZE, SIZE)):
             raise ConfigError(
                 f"simulated camera {name} of {camera.width}x{camera.height} pixels",
                 expected=f"{' and '.join(CAMERAS)} of {SIZE}x{SIZE}",

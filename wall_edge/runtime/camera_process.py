@@ -1,0 +1,77 @@
+"""A real camera as a process: V4L2 devices, network streams and video files through OpenCV."""
+
+from __future__ import annotations
+
+import signal
+import time
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from wall_edge.config import CameraConfig
+from wall_edge.errors import CameraError, ConfigError, WallEdgeError
+from wall_edge.runtime.messages import Failed, Ready, Stop
+from wall_edge.runtime.shared import SharedRecord
+
+__all__ = ["run_camera"]
+
+
+def run_camera(name: str, camera: CameraConfig, frames: SharedRecord, conn: Connection) -> None:
+    """The body of a camera process: every frame goes into ``frames`` with the time it arrived.
+
+    A device that does not open or delivers another size is reported as Failed. One that falls silent is
+    noticed by whoever waits for its frames.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor to interpret
+    try:
+        capture = _open(name, camera)
+        conn.send(Ready())
+        _capture(name, camera, capture, frames, conn)
+    except WallEdgeError as error:
+        conn.send(Failed(str(error)))
+    except (EOFError, BrokenPipeError):
+        pass
+
+
+def _open(name: str, camera: CameraConfig) -> Any:
+    try:
+        import cv2
+    except ImportError as error:
+        raise ConfigError(
+            f"camera {name}: OpenCV is not installed", fix="pip install 'wall-edge[cameras]'"
+        ) from error
+    capture = cv2.VideoCapture(camera.device)
+    if not capture.isOpened():
+        raise CameraError(
+            f"camera {name}: device {camera.device!r} does not open",
+            expected="a video device such as 0 or /dev/video0, a stream or a file",
+            fix=f"check the cable and cameras.{name}.device in ROBOT.yaml",
+        )
+    for setting, value in (
+        (cv2.CAP_PROP_FRAME_WIDTH, camera.width),
+        (cv2.CAP_PROP_FRAME_HEIGHT, camera.height),
+        (cv2.CAP_PROP_FPS, camera.rate_hz),
+        (cv2.CAP_PROP_BUFFERSIZE, 1),  # an old frame is worse than none
+    ):
+        capture.set(setting, value)
+    return capture
+
+
+def _capture(name: str, camera: CameraConfig, capture: Any, frames: SharedRecord, conn: Connection) -> None:
+    record = np.zeros(1, frames.dtype)[0]
+    while not (conn.poll() and isinstance(conn.recv(), Stop)):
+        got, picture = capture.read()
+        if not got:
+            time.sleep(1.0 / camera.rate_hz)
+            continue
+        height, width = picture.shape[:2]
+        if (height, width) != (camera.height, camera.width):
+            raise CameraError(
+                f"camera {name} delivers {width}x{height} pixels",
+                expected=f"{camera.width}x{camera.height}",
+                fix=f"set cameras.{name}.width and height in ROBOT.yaml, and export for them",
+            )
+        record["time_ns"], record["index"] = time.monotonic_ns(), record["index"] + 1
+        record["pixels"] = picture[:, :, ::-1]  # OpenCV delivers BGR
+        frames.write(record)
