@@ -154,6 +154,10 @@ def positions(ids: Ids, grids: Sequence[tuple[int, int]], image_token: int, star
         cell = np.arange(count)
         result[:, index : index + count] = following + np.stack((0 * cell, cell // width, cell % width))
         following, index = following + max(height, width), index + count
+    if (left := next(images, None)) is not None:
+        raise ConfigError(
+            f"no image pads for an image of {left[0]}x{left[1]} cells", expected="one run an image"
+        )
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 import time
 from multiprocessing.connection import Connection
@@ -36,7 +37,7 @@ def run_camera(name: str, camera: CameraConfig, frames: SharedRecord, conn: Conn
 
 def _open(name: str, camera: CameraConfig) -> Any:
     try:
-        import cv2
+        cv2: Any = importlib.import_module("cv2")
     except ImportError as error:
         raise ConfigError(
             f"camera {name}: OpenCV is not installed", fix="pip install 'wall-edge[cameras]'"

@@ -108,7 +108,7 @@ class Daemon:
         for name, camera in self.config.cameras.items():
             if camera.kind == "opencv":
                 self._spawn(f"camera {name}", run_camera, name, camera, self._frames[name])
-                self._until(lambda name=name: f"camera {name}" in self._ready, f"camera {name}")
+                self._until_ready(f"camera {name}")
         self._heartbeat()
         self._spawn(
             "servo",
@@ -122,7 +122,7 @@ class Daemon:
         )
         self._until(lambda: self.state is State.HOLDING, "the arm to hold")
         self._spawn("policy", run_policy, self.config, self._frames, self._feedback, self._chunks)
-        self._until(lambda: "policy" in self._ready, "the policy to load")
+        self._until_ready("policy")
 
     def _spawn(self, name: str, body: Callable[..., None], *arguments: Any, **more: Any) -> None:
         """Start a process whose body takes its end of a pipe after the other arguments."""
@@ -134,6 +134,9 @@ class Daemon:
         process.start()
         theirs.close()
         self._children[name] = _Child(process, ours)
+
+    def _until_ready(self, name: str) -> None:
+        self._until(lambda: name in self._ready, f"the {name} process")
 
     def _until(self, done: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + _START_S
@@ -292,7 +295,7 @@ class Daemon:
 
     def _write(self, kind: str, **fields: Any) -> None:
         if self._log is not None:
-            self._log.write(kind, time_ns=time.monotonic_ns(), **fields)
+            self._log.write(kind, **{"time_ns": time.monotonic_ns(), **fields})
 
 
 def check_match(manifest: Manifest, config: RobotConfig) -> None:

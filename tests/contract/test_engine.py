@@ -1,0 +1,138 @@
+"""The engine contract: the same suite against every backend, on one model's graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from wall_edge_engines.base import Engine
+from wall_edge_engines.session import ModelSession
+from wall_edge_export.golden import GoldenCase, engine_for
+
+from wall_edge.errors import EngineError
+
+BACKENDS = ("reference", "onnxruntime")
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def engine(request: pytest.FixtureRequest, golden_case: Path) -> Iterator[Engine]:
+    case = GoldenCase(golden_case)
+    with engine_for(request.param, case.checkpoint.load(), case.given) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def case(golden_case: Path) -> GoldenCase:
+    return GoldenCase(golden_case)
+
+
+def prefill(session: ModelSession, case: GoldenCase, tokens: int) -> None:
+    ids, positions = case["text_input_ids"][0, :tokens], case["position_ids"][:, 0, :tokens]
+    state = case["proprioception"][0, 0]
+    session.prefill(ids, positions, state, np.ones_like(state))
+
+
+def test_the_four_graphs_are_there(engine: Engine) -> None:
+    assert set(engine.graphs) == {"vision", "prefix", "text", "expert"}
+
+
+def test_tensors_start_as_zeros_and_keep_what_is_written(engine: Engine) -> None:
+    tensor = engine.tensor((3, 2), "float32")
+    assert not tensor.read().any()
+    tensor.rows(1, 2).write([[5.0, 6.0]])
+    assert tensor.read().tolist() == [[0, 0], [5, 6], [0, 0]]
+    with pytest.raises(EngineError, match="shape"):
+        tensor.write(np.zeros((2, 2), dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t, _: t.pop("time"), "time"),
+        (lambda t, e: t.update(extra=e.tensor((1,), "float32")), "extra"),
+        (lambda t, e: t.update(velocity=e.tensor((8, 6), "float32")), "velocity"),
+        (lambda t, e: t.update(positions=e.tensor((3, 8), "float32")), "positions"),
+    ],
+)
+def test_wrong_tensors_are_refused_by_name(engine: Engine, change: object, message: str) -> None:
+    spec = engine.graphs["expert"]
+    shapes = {**spec.inputs, **spec.outputs}
+    tensors = {
+        name: engine.tensor(tuple(4 if isinstance(a, str) else a for a in t.shape), t.dtype)
+        for name, t in shapes.items()
+    }
+    engine.bind("expert", tensors)
+    change(tensors, engine)  # type: ignore[operator]
+    with pytest.raises(EngineError, match=message):
+        engine.bind("expert", tensors)
+
+
+def test_one_dynamic_axis_has_one_size(engine: Engine) -> None:
+    spec = engine.graphs["prefix"]
+    tensors = {
+        name: engine.tensor(tuple(3 if isinstance(a, str) else a for a in t.shape), t.dtype)
+        for name, t in {**spec.inputs, **spec.outputs}.items()
+    }
+    tensors["input_ids"] = engine.tensor((4,), "int64")
+    with pytest.raises(EngineError, match="tokens"):
+        engine.bind("prefix", tensors)
+    with pytest.raises(EngineError, match="one of vision"):
+        engine.bind("nothing", tensors)
+
+
+def test_a_prefix_in_two_pieces_equals_one(engine: Engine, case: GoldenCase) -> None:
+    """The cache of the first piece is the past of the second: what forking a shared prefix rests on."""
+    whole, pieces = ModelSession(engine, capacity=80), ModelSession(engine, capacity=80)
+    for session in (whole, pieces):
+        session.encode_images(case["pixel_values"])
+    total, cut = 60, 56  # both images are in the first piece
+    prefill(whole, case, total)
+    prefill(pieces, case, cut)
+    ids, positions = case["text_input_ids"][0, cut:total], case["position_ids"][:, 0, cut:total]
+    state = case["proprioception"][0, 0]
+    pieces.prefill(ids, positions, state, np.ones_like(state), keep=cut)
+    np.testing.assert_allclose(pieces.keys_values(), whole.keys_values(), atol=2e-5)
+
+
+def test_a_decoded_token_extends_the_cache_like_a_prefilled_one(engine: Engine, case: GoldenCase) -> None:
+    one, other = ModelSession(engine, capacity=80), ModelSession(engine, capacity=80)
+    for session in (one, other):
+        session.encode_images(case["pixel_values"])
+    prefill(one, case, 60)
+    prefill(other, case, 59)
+    other.decode(int(case["text_input_ids"][0, 59]), int(case["position_ids"][0, 0, 59]))
+    np.testing.assert_allclose(other.keys_values(), one.keys_values(), atol=2e-5)
+
+
+def test_two_sessions_do_not_disturb_each_other(engine: Engine, case: GoldenCase) -> None:
+    first, second = ModelSession(engine, capacity=80), ModelSession(engine, capacity=80)
+    first.encode_images(case["pixel_values"])
+    prefill(first, case, 60)
+    before = first.keys_values()
+    second.encode_images(case["pixel_values"] * 0)
+    prefill(second, case, 40)
+    np.testing.assert_array_equal(first.keys_values(), before)
+    assert np.abs(second.keys_values()[:40] - before[:40]).max() > 1e-3
+
+
+def test_running_again_gives_the_same_and_binds_nothing_new(engine: Engine, case: GoldenCase) -> None:
+    session = ModelSession(engine, capacity=80)
+    session.encode_images(case["pixel_values"])
+    mask, noise = case["dof_mask"][0], case["noise"][0]
+    positions = np.broadcast_to(np.arange(len(noise)) + 40, (3, len(noise)))
+    prefill(session, case, 60)
+    first = session.velocity(noise, mask, 0.5, positions)
+    made = len(session._bindings), len(session._host)
+    prefill(session, case, 60)
+    second = session.velocity(noise, mask, 0.5, positions)
+    np.testing.assert_array_equal(first, second)
+    assert made == (len(session._bindings), len(session._host))
+
+
+def test_more_tokens_than_the_cache_holds_are_refused(engine: Engine, case: GoldenCase) -> None:
+    session = ModelSession(engine, capacity=60)
+    session.encode_images(case["pixel_values"])
+    with pytest.raises(EngineError, match="at most 60"):
+        prefill(session, case, 61)
