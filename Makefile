@@ -28,7 +28,7 @@ install: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml Makefile
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[onnxruntime,export,report,cameras,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[onnxruntime,export,report,dev]"
 	touch $@
 
 clean:

@@ -86,9 +86,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--every", type=int, default=3, help="steps of 1/30 s between two chunks")
-    parser.add_argument(
-        "--delay", type=int, default=1, help="steps from an observation to its chunk's effect"
-    )
+    parser.add_argument("--delay", type=int, default=1, help="steps until a chunk takes effect")
     parser.add_argument("--integration-steps", type=int, default=None)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()

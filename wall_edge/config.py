@@ -232,8 +232,8 @@ class RobotConfig:
 
     @property
     def simulated(self) -> bool:
-        """Whether the arm or a camera is simulated."""
-        return self.drive.port == "sim" or any(camera.kind == "sim" for camera in self.cameras.values())
+        """Whether this is the simulated robot: arm and cameras are simulated together or not at all."""
+        return self.drive.port == "sim"
 
     def per_joint(self, value: Callable[[JointConfig], float]) -> tuple[float, ...]:
         """One value a joint, in bus order: ``config.per_joint(lambda joint: joint.lower)``."""
@@ -250,11 +250,17 @@ class RobotConfig:
         if self.drive.timeout_ms >= self.control.feedback_timeout_ms:
             expected = f"less than control.feedback_timeout_ms ({self.control.feedback_timeout_ms:g})"
             raise Invalid("drive.timeout_ms", self.drive.timeout_ms, expected=expected)
+        for name, camera in self.cameras.items():
+            if (camera.kind == "sim") != self.simulated:
+                wanted = "sim, like drive.port" if self.simulated else "a real camera, as drive.port is real"
+                # A real arm that follows pictures of a simulated table would move blindly.
+                raise Invalid(f"cameras.{name}.kind", camera.kind, expected=wanted)
+        if not self.simulated and self.simulation is not None:
+            expected = "no such section beside a real drive.port"
+            raise Invalid("simulation", self.simulation.world, expected=expected)
         if self.simulated and self.simulation is None:
             fix = "add 'simulation: {world: tabletop, seed: 0}'"
-            raise Invalid(
-                "simulation", None, expected="a section, because the arm or a camera is simulated", fix=fix
-            )
+            raise Invalid("simulation", None, expected="a section, because the arm is simulated", fix=fix)
 
 
 def load_robot(path: str | Path) -> RobotConfig:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
 class Orders:
-    """The instruction in force and the words that the next chunk acts on (None until there are any)."""
+    """The instruction in force since ``since_ns`` and the words to act on (None at first)."""
 
     epoch: int
+    since_ns: int
     instruction: str
     subgoal_id: int
     words: str | None
@@ -35,11 +36,11 @@ class Mission:
         """What holds now; None before the first instruction."""
         return self._orders
 
-    def instruct(self, epoch: int, instruction: str) -> None:
+    def instruct(self, epoch: int, since_ns: int, instruction: str) -> None:
         """Begin an epoch. Without subgoals the instruction itself is what chunks act on."""
         with self._lock:
             words = None if self._subgoals else instruction
-            self._orders = Orders(epoch, instruction, self._count, words)
+            self._orders = Orders(epoch, since_ns, instruction, self._count, words)
         self.changed.set()
 
     def offer(self, epoch: int, words: str) -> tuple[Orders, bool] | None:
@@ -51,5 +52,5 @@ class Mission:
             if words == held.words:
                 return held, False
             self._count += 1
-            self._orders = Orders(epoch, held.instruction, self._count, words)
+            self._orders = replace(held, subgoal_id=self._count, words=words)
             return self._orders, True

@@ -33,7 +33,7 @@ class ChunkRecord:
 
 @dataclass(frozen=True)
 class SubgoalRecord:
-    """One decoded subgoal, from frames taken at ``observation_ns``.
+    """One decoded subgoal, from frames taken at ``observation_ns``; ``text`` is empty when it did not end.
 
     ``switched``: the words differ from those before them in the same epoch.
     """

@@ -28,6 +28,10 @@ def summarise(record: RunRecord, report: Path) -> Summary:
     successes = sum(episode.status == "success" for episode in record.episodes)
     servo = record.servo
     lateness = servo.get("lateness_us", {})
+    intervals, longest = (
+        percentiles(chunk_intervals_ms(record.chunks), 50, 99),
+        record.longest_chunk_interval_ms(),
+    )
     return Summary(
         episodes=len(record.episodes),
         successes=successes,
@@ -43,14 +47,15 @@ def summarise(record: RunRecord, report: Path) -> Summary:
         policy={
             "chunks": len(record.chunks),
             "latency_ms": percentiles([chunk.latency_ms for chunk in record.chunks], 50, 99),
-            "interval_ms": percentiles(chunk_intervals_ms(record.chunks), 50, 99),
+            "interval_ms": intervals,
+            "longest_over_usual": longest / intervals["p50"] if intervals["p50"] else 0.0,
             "refused": dict(record.refused),
         },
         subgoals={
             "generated": len(record.subgoals),
             "switches": sum(subgoal.switched for subgoal in record.subgoals),
             "latency_ms": percentiles([subgoal.latency_ms for subgoal in record.subgoals], 50, 99),
-            "longest_chunk_interval_ms": record.longest_chunk_interval_ms(),
+            "longest_chunk_interval_ms": longest,
             "judged": len(judged),
             "correct": correct,
             "correct_rate": correct / len(judged) if judged else 0.0,

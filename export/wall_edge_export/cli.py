@@ -12,6 +12,7 @@ import typer
 from wall_edge.bundle import Manifest
 from wall_edge.cli.output import stage_progress
 from wall_edge.config import load_robot
+from wall_edge.errors import ConfigError
 
 
 def export(
@@ -25,7 +26,14 @@ def export(
     """Export a WALL-OSS checkpoint to a bundle of graphs."""
     config = load_robot(robot) if robot is not None else None
     # torch takes seconds to import: only once the arguments are known to be good.
-    from .pipeline import STAGES, export_bundle
+    try:
+        from .pipeline import STAGES, export_bundle
+    except ImportError as error:
+        raise ConfigError(
+            f"export needs {error.name}",
+            expected="the exporter's packages",
+            fix="pip install 'wall-edge[export]'",
+        ) from error
 
     start = time.monotonic()
     with stage_progress("export", STAGES) as progress:

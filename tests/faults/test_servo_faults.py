@@ -61,7 +61,7 @@ class Robot:
         self.feedback = SharedRecord(feedback_dtype(6))
         self.wanted, self.alive = Wanted.FOLLOW, True
         self.results, child_end = context.Pipe(duplex=False)
-        arguments = (CONFIG, port.path, self.chunks, self.command, self.feedback, child_end, str(events))
+        arguments = (child_end, CONFIG, port.path, self.chunks, self.command, self.feedback, str(events))
         self.process = context.Process(target=run_servo, args=arguments, daemon=True)
         self._heart = threading.Thread(target=self._beat, daemon=True)
         self._heart.start()

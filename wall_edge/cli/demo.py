@@ -23,11 +23,11 @@ from wall_edge_engines.onnxruntime import require_onnxruntime
 
 from wall_edge.config import RobotConfig, SimulationConfig, load_robot
 from wall_edge.errors import ConfigError, RuntimeFault
+from wall_edge.runtime.signals import interruptible
 from wall_edge.runtime.supervisor import Daemon
 from wall_edge.summary import Summary, summarise
 
 from .output import stderr
-from .signals import interruptible
 
 _EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "tabletop"
 _FRAME_EVERY_S = 0.5
@@ -161,13 +161,16 @@ def _table(summary: Summary) -> Table:
             f"{policy['chunks']}, p50 {policy['latency_ms']['p50']:.0f} ms, "
             f"p99 {policy['latency_ms']['p99']:.0f} ms; "
             f"usual interval {policy['interval_ms']['p50']:.0f} ms, "
-            f"longest {subgoals['longest_chunk_interval_ms']:.0f} ms",
+            f"longest {subgoals['longest_chunk_interval_ms']:.0f} ms "
+            f"({policy['longest_over_usual']:.2f} times)",
         ),
         (
             "servo loop",
             f"{servo['rate_hz']:.1f} Hz, lateness p50 {servo['lateness_us']['p50']:.0f} µs, "
             f"p99 {servo['lateness_us']['p99']:.0f} µs, p99.9 {servo['lateness_us']['p999']:.0f} µs; "
-            f"{servo['starved_ticks']} starved ticks, {servo['overruns']} overruns",
+            f"{servo['starved_ticks']} starved ticks, {servo['overruns']} overruns "
+            f"({servo['skipped']} ticks skipped), "
+            f"{servo['waiting_ticks']} ticks waiting for a task's first chunk",
         ),
         ("bus", f"{summary['bus']['cycles_hz']:.1f} cycles/s, {summary['bus']['errors']} errors"),
         ("report", summary["report"]),

@@ -13,10 +13,10 @@ from rich.text import Text
 from wall_edge.config import RobotConfig, load_robot
 from wall_edge.errors import ConfigError
 from wall_edge.record import chunk_intervals_ms, percentiles
+from wall_edge.runtime.signals import interruptible
 from wall_edge.runtime.supervisor import Daemon
 
 from .output import stderr
-from .signals import interruptible
 
 
 def run(
@@ -27,7 +27,7 @@ def run(
     seconds: Annotated[float | None, typer.Option(help="Stop by itself after this time.", min=0.1)] = None,
     events: Annotated[Path | None, typer.Option(help="Append the event log (JSON lines) here.")] = None,
 ) -> None:
-    """Run the policy on the robot. Ctrl-C or SIGTERM brings the arm to rest and releases it."""
+    """Run the policy on the robot. Ctrl-C, SIGTERM or SIGHUP brings the arm to rest and releases it."""
     config = load_robot(robot)
     words = instruction or config.instruction
     if words is None and not config.simulated:
@@ -47,7 +47,7 @@ def _follow(daemon: Daemon, words: str | None, seconds: float | None) -> None:
     end = time.monotonic() + seconds if seconds is not None else float("inf")
     number = 0
     if daemon.config.simulated:
-        daemon.start_episode(number)
+        daemon.start_episode(number, follow=words is None)
     if words is not None:
         daemon.instruct(words)
     with Live(Text("starting"), console=stderr, refresh_per_second=5, transient=True) as live:

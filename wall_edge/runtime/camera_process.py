@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 import importlib
-import signal
 import time
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from wall_edge.config import CameraConfig
-from wall_edge.errors import CameraError, ConfigError, WallEdgeError
-from wall_edge.runtime.messages import Failed, Ready, Stop
+from wall_edge.errors import CameraError, ConfigError
+from wall_edge.runtime.children import reporting
+from wall_edge.runtime.messages import Ready, Stop
 from wall_edge.runtime.shared import SharedRecord
 
 __all__ = ["run_camera"]
 
 
-def run_camera(name: str, camera: CameraConfig, frames: SharedRecord, conn: Connection) -> None:
+def run_camera(conn: Connection, name: str, camera: CameraConfig, frames: SharedRecord) -> None:
     """The body of a camera process: every frame goes into ``frames`` with the time it arrived.
 
     A device that does not open or delivers another size is reported as Failed. One that falls silent is
     noticed by whoever waits for its frames.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor to interpret
-    try:
+    with reporting(conn):
         capture = _open(name, camera)
         conn.send(Ready())
         _capture(name, camera, capture, frames, conn)
-    except WallEdgeError as error:
-        conn.send(Failed(str(error)))
-    except (EOFError, BrokenPipeError):
-        pass
 
 
 def _open(name: str, camera: CameraConfig) -> Any:
@@ -59,12 +55,19 @@ def _open(name: str, camera: CameraConfig) -> Any:
     return capture
 
 
+def _is_file(camera: CameraConfig) -> bool:
+    """A recording delivers as fast as it is read, and has to be slowed down to be a camera."""
+    return isinstance(camera.device, str) and Path(camera.device).is_file()
+
+
 def _capture(name: str, camera: CameraConfig, capture: Any, frames: SharedRecord, conn: Connection) -> None:
     record = np.zeros(1, frames.dtype)[0]
+    paced = _is_file(camera)
     while not (conn.poll() and isinstance(conn.recv(), Stop)):
         got, picture = capture.read()
-        if not got:
+        if paced or not got:
             time.sleep(1.0 / camera.rate_hz)
+        if not got:
             continue
         height, width = picture.shape[:2]
         if (height, width) != (camera.height, camera.width):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -9,25 +10,42 @@ from types import TracebackType
 
 import numpy as np
 
+from wall_edge.errors import ConfigError
+
 __all__ = ["EventLog", "read_events"]
 
 
 class EventLog:
     """Appends events to ``path``; each line reaches the kernel at once, so a crash loses at most one.
 
-    One writer a process; several processes may append to the same file. Raises OSError when it cannot.
+    One writer a process; several processes may append to the same file. Raises ConfigError when the file
+    does not open. A disk that fills up later ends the log, not the robot; ``failed`` says so.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._file = Path(path).open("a", buffering=1, encoding="utf-8")  # noqa: SIM115 - closed in close()
+        self.failed: OSError | None = None
+        try:
+            self._file = Path(path).open("a", buffering=1, encoding="utf-8")  # noqa: SIM115 - see close()
+        except OSError as error:
+            raise ConfigError(
+                f"{path}: {error.strerror}",
+                expected="a file that can be appended to",
+                fix="choose another path",
+            ) from error
 
     def write(self, kind: str, /, *, time_ns: int | None = None, **fields: object) -> None:
         """Adds an event: CLOCK_MONOTONIC time [ns] (default now), kind and any JSON or numpy values."""
         event = {"time_ns": time.monotonic_ns() if time_ns is None else time_ns, "kind": kind, **fields}
-        self._file.write(json.dumps(event, default=_plain) + "\n")
+        if self.failed is not None:
+            return
+        try:
+            self._file.write(json.dumps(event, default=_plain) + "\n")
+        except OSError as error:
+            self.failed = error
 
     def close(self) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
 
     def __enter__(self) -> EventLog:
         return self

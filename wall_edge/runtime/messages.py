@@ -26,9 +26,10 @@ class Failed:
 
 @dataclass(frozen=True)
 class Instruct:
-    """To the policy: a new task in words; chunks of earlier epochs are void."""
+    """To the policy: a new task in words; chunks of earlier epochs and earlier frames are void."""
 
     epoch: int
+    time_ns: int
     instruction: str
 
 

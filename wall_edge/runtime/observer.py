@@ -16,6 +16,7 @@ from wall_edge.vision import Frame
 __all__ = ["Observer"]
 
 _POLL_S = 0.001
+_MAX_AGE_PERIODS = 3
 
 
 class Observer:
@@ -30,20 +31,26 @@ class Observer:
     ) -> None:
         self._cameras, self._clock = cameras, clock
         self._frames = {name: record.reader() for name, record in frames.items()}
+        self._max_age_ns = {
+            name: round(_MAX_AGE_PERIODS * 1e9 / camera.rate_hz) for name, camera in cameras.items()
+        }
         self._feedback = feedback.reader()
 
-    def next(self) -> Observation:
-        """Wait for a frame from every camera that was not returned before.
+    def next(self, since_ns: int = 0) -> Observation:
+        """Wait for a frame from every camera that was not returned before, taken at ``since_ns`` or later.
 
-        A policy learns from pictures and joints of the same moment, so the joints are read right after the
-        frames arrived. Raises :class:`CameraError` for a camera that delivers nothing for its ``timeout_ms``.
+        A policy learns from pictures and joints of the same moment: frames older than three periods are
+        passed over, and the joints are read right after the frames arrived. Raises :class:`CameraError` for
+        a camera that delivers nothing for its ``timeout_ms``.
         """
         started = self._clock()
         fresh: dict[str, tuple[int, Frame]] = {}
         while len(fresh) < len(self._frames):
             for name, reader in self._frames.items():
                 if name not in fresh and (record := reader.newer()) is not None:
-                    fresh[name] = int(record["time_ns"]), record["pixels"].copy()
+                    taken, pixels = int(record["time_ns"]), record["pixels"].copy()
+                    if taken >= max(since_ns, self._clock() - self._max_age_ns[name]):
+                        fresh[name] = taken, pixels
             self._refuse_silence(started, fresh)
             if len(fresh) < len(self._frames):
                 time.sleep(_POLL_S)

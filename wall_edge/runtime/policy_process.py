@@ -7,23 +7,24 @@ so decoding a subgoal costs the action loop processor time but never makes it wa
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 
 import numpy as np
+import numpy.typing as npt
 import wall_edge_engines
 from wall_edge_engines.session import ModelSession
 
 from wall_edge.bundle import Bundle
 from wall_edge.config import RobotConfig
-from wall_edge.errors import PolicyError, WallEdgeError
-from wall_edge.planner import Mission
-from wall_edge.policy import FlowPolicy, Prompts, SubgoalPlanner, session_capacity
+from wall_edge.errors import PolicyError
+from wall_edge.planner import Mission, Orders
+from wall_edge.policy import FlowPolicy, Observation, Prompts, SubgoalPlanner, session_capacity
 from wall_edge.record import ChunkRecord, SubgoalRecord
-from wall_edge.runtime.messages import Failed, Instruct, Ready, Refused, Stop
+from wall_edge.runtime.children import reporting
+from wall_edge.runtime.messages import Instruct, Ready, Refused, Stop
 from wall_edge.runtime.observer import Observer
 from wall_edge.runtime.schedule import Chunk
 from wall_edge.runtime.shared import SharedRecord
@@ -31,29 +32,22 @@ from wall_edge.runtime.shared import SharedRecord
 __all__ = ["run_policy"]
 
 _PLANNER_NICE = 5
+_IDLE_S = 0.005
 
 
 def run_policy(
+    conn: Connection,
     config: RobotConfig,
     frames: Mapping[str, SharedRecord],
     feedback: SharedRecord,
     chunks: SharedRecord,
-    conn: Connection,
 ) -> None:
-    """The body of the policy process; ends on Stop or when the supervisor is gone.
-
-    A :class:`WallEdgeError` is sent as Failed, for the supervisor to bring the arm to rest.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor to interpret
-    outbox = _Outbox(conn)
-    try:
+    """The body of the policy process; ends on Stop or when the supervisor is gone."""
+    with reporting(conn):
+        outbox = _Outbox(conn)
         process = PolicyProcess(config, frames, feedback, chunks, outbox)
         outbox.send(Ready())
         process.run(conn)
-    except WallEdgeError as error:
-        outbox.send(Failed(str(error)))
-    except (EOFError, BrokenPipeError):
-        pass  # the supervisor is gone; the servo process sees its silence and goes to rest
 
 
 class _Outbox:
@@ -83,7 +77,7 @@ class PolicyProcess:
         self._manifest = bundle.manifest
         self._mission = Mission(subgoals=config.policy.subgoals)
         self._stopping = threading.Event()
-        self._trouble: WallEdgeError | None = None
+        self._trouble: Exception | None = None
         self._index = 0
         engine = wall_edge_engines.load(bundle, threads=config.policy.threads)
         capacity = session_capacity(self._manifest)
@@ -107,8 +101,8 @@ class PolicyProcess:
                 if conn.poll(max(0.0, due - time.monotonic())):
                     self._take(conn.recv())
                     continue
-                due = max(due + period, time.monotonic())
-                self._act()
+                acted = self._act()
+                due = max(due + period, time.monotonic()) if acted else time.monotonic() + _IDLE_S
             if self._trouble is not None:
                 raise self._trouble
         finally:
@@ -120,21 +114,24 @@ class PolicyProcess:
         if isinstance(message, Stop):
             self._stopping.set()
         elif isinstance(message, Instruct):
-            self._mission.instruct(message.epoch, message.instruction)
+            self._mission.instruct(message.epoch, message.time_ns, message.instruction)
 
-    def _act(self) -> None:
-        """One chunk from a fresh observation, or nothing while there are no words to act on."""
+    def _act(self) -> bool:
+        """Try for one chunk from a fresh observation; False while there are no words to act on."""
         orders = self._mission.orders
         if orders is None or orders.words is None:
-            return
-        observation = self._observers[0].next()
+            return False
+        observation = self._observers[0].next(orders.since_ns)
         try:
             positions = self._policy.chunk(observation, orders.words)
         except PolicyError as error:
             self._outbox.send(Refused("chunk", str(error)))
-            return
-        if (now := self._mission.orders) is None or now.epoch != orders.epoch:
-            return
+            return True
+        if (now := self._mission.orders) is not None and now.epoch == orders.epoch:
+            self._publish(orders, observation, positions)
+        return True
+
+    def _publish(self, orders: Orders, observation: Observation, positions: npt.NDArray[np.float64]) -> None:
         self._index += 1
         published = time.monotonic_ns()
         chunk = Chunk(
@@ -148,10 +145,9 @@ class PolicyProcess:
         )
         chunk.fill(self._record)
         self._chunks.write(self._record)
+        words = orders.words or ""
         self._outbox.send(
-            ChunkRecord(
-                chunk.index, orders.epoch, observation.time_ns, published, orders.subgoal_id, orders.words
-            )
+            ChunkRecord(chunk.index, orders.epoch, observation.time_ns, published, orders.subgoal_id, words)
         )
 
     def _plan(self) -> None:
@@ -160,28 +156,33 @@ class PolicyProcess:
         try:
             while not self._stopping.is_set():
                 self._plan_once()
-        except WallEdgeError as error:
+        except Exception as error:  # noqa: BLE001 - raised again by the process's main thread
             self._trouble = error
         finally:
             self._stopping.set()
 
     def _plan_once(self) -> None:
+        self._mission.changed.clear()  # before the orders are read, so that no new instruction is missed
         orders = self._mission.orders
         if orders is None:
-            self._mission.changed.wait(0.05)
+            self._mission.changed.wait(_IDLE_S)
             return
-        observation = self._observers[1].next()
+        observation = self._observers[1].next(orders.since_ns)
         try:
             words = self._planner.subgoal(observation, orders.instruction)
         except PolicyError as error:
             self._outbox.send(Refused("subgoal", str(error)))
+            self._tell(orders, observation, switched=False, words="")
             return
-        taken = self._mission.offer(orders.epoch, words)
-        if taken is not None:
-            held, switched = taken
-            ready = time.monotonic_ns()
-            self._outbox.send(
-                SubgoalRecord(held.subgoal_id, orders.epoch, observation.frames_ns, ready, words, switched)
-            )
-        self._mission.changed.clear()
+        if (taken := self._mission.offer(orders.epoch, words)) is None:
+            return
+        held, switched = taken
+        self._tell(held, observation, switched=switched, words=words)
         self._mission.changed.wait(self._config.policy.subgoal_period_ms / 1e3)
+
+    def _tell(self, orders: Orders, observation: Observation, *, switched: bool, words: str) -> None:
+        """Report a subgoal; one that did not end has no words and is judged like any other."""
+        ready = time.monotonic_ns()
+        self._outbox.send(
+            SubgoalRecord(orders.subgoal_id, orders.epoch, observation.frames_ns, ready, words, switched)
+        )

@@ -42,7 +42,7 @@ def chunk_dtype(horizon: int, dof: int) -> np.dtype[Any]:
 
 
 def frame_dtype(height: int, width: int) -> np.dtype[Any]:
-    """A camera frame: RGB ``pixels`` [height, width, 3] exposed at ``time_ns``."""
+    """A camera frame: RGB ``pixels`` [height, width, 3] that arrived at ``time_ns``."""
     return np.dtype([("time_ns", np.int64), ("index", np.int64), ("pixels", np.uint8, (height, width, 3))])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from dataclasses import asdict
 from multiprocessing.connection import Connection
@@ -16,8 +17,9 @@ from wall_edge.runtime.events import EventLog
 from wall_edge.runtime.realtime import RealtimeReport
 from wall_edge.runtime.servo_loop import ServoLoop
 from wall_edge.runtime.shared import SharedRecord
+from wall_edge.runtime.signals import STOP_SIGNALS
 
-__all__ = ["open_drive", "run_servo", "summary"]
+__all__ = ["open_drive", "release_arm", "run_servo", "summary"]
 
 
 def open_drive(config: RobotConfig, port: str) -> Drive:
@@ -27,24 +29,38 @@ def open_drive(config: RobotConfig, port: str) -> Drive:
     return FeetechDrive(transport, joints, config.drive.timeout_ms / 1e3)
 
 
+def release_arm(config: RobotConfig, port: str) -> None:
+    """Torque off, for when the servo process could not. Raises BusError, DriveError: it may still be on."""
+    drive = open_drive(config, port)
+    try:
+        drive.disable()
+    finally:
+        drive.close()
+
+
 def run_servo(
+    result_conn: Connection,
     config: RobotConfig,
     port: str,
     chunks: SharedRecord,
     command: SharedRecord,
     feedback: SharedRecord,
-    result_conn: Connection,
     events: str | Path | None,
 ) -> None:
     """The body of the servo process; returns when torque is off, or was tried to be.
 
-    SIGTERM sends the arm to rest. SIGINT is ignored: a Ctrl-C reaches the whole process group, and it is for
-    the supervisor to say what it means. At the end one :func:`summary` goes out on ``result_conn``; a parent
-    has to receive it before it joins, as it is larger than a pipe's buffer. A bug raises, after its summary.
+    SIGTERM, and SIGHUP of a terminal that went away, send the arm to rest. SIGINT is ignored: a Ctrl-C
+    reaches the whole process group, and it is for the supervisor to say what it means; SIGTSTP is ignored,
+    as a suspended servo loop holds a powered arm without watching it. At the end one :func:`summary` goes
+    out on ``result_conn``; a parent has to receive it before it joins, as it is larger than a pipe's buffer.
+    A bug raises, after its summary.
     """
     stop = _Stop()
-    signal.signal(signal.SIGTERM, stop.request)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, stop.request)
+    for number in (signal.SIGINT, signal.SIGTSTP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     control = config.control
     report = realtime.apply(control.fifo_priority, control.cpu, control.lock_memory)
     loop = ServoLoop(
@@ -75,9 +91,10 @@ def summary(loop: ServoLoop, report: RealtimeReport) -> dict[str, object]:
     return {
         "state": loop.state.name,
         "fault": loop.machine.fault,
-        "ticks": loop.ticker.ticks,
+        "reason": loop.machine.transitions[-1].reason if loop.machine.transitions else "",
+        "ticks": loop.served_ticks,
         "seconds": seconds,
-        "rate_hz": (loop.ticker.ticks - 1) / seconds if seconds > 0 else 0.0,
+        "rate_hz": (loop.served_ticks - 1) / seconds if seconds > 0 else 0.0,
         "lateness_us": loop.ticker.lateness.summary_us(),
         "starved_ticks": loop.starved_ticks,
         "waiting_ticks": loop.waiting_ticks,
@@ -87,6 +104,7 @@ def summary(loop: ServoLoop, report: RealtimeReport) -> dict[str, object]:
         "bus": {
             "cycles_hz": (loop.joints.cycles - 1) / seconds if seconds > 0 else 0.0,
             "errors": drive.counters.errors if drive is not None else 0,
+            "detail": asdict(drive.counters) if drive is not None else {},
         },
         "limiter": loop.limiter.counts(),
         "realtime": report.as_dict(),
@@ -98,15 +116,15 @@ def _tell(
     loop: ServoLoop, report: RealtimeReport, result_conn: Connection, events: str | Path | None
 ) -> None:
     result = summary(loop, report)
-    if events is not None:
-        with EventLog(events) as log:
-            for change in loop.machine.transitions:
-                names = {"before": change.before.name, "after": change.after.name, "reason": change.reason}
-                log.write("servo_state", time_ns=change.time_ns, **names)
-            log.write("servo_result", result={k: value for k, value in result.items() if k != "trace"})
-    try:
+    with contextlib.suppress(
+        OSError
+    ):  # the supervisor may be gone; the arm is at rest and the log has the rest
         result_conn.send(result)
-    except OSError:
-        pass  # the supervisor is gone; the arm is at rest and the event log has the rest
-    finally:
-        result_conn.close()
+    result_conn.close()
+    if events is None:
+        return
+    with EventLog(events) as log:
+        for change in loop.machine.transitions:
+            names = {"before": change.before.name, "after": change.after.name, "reason": change.reason}
+            log.write("servo_state", time_ns=change.time_ns, **names)
+        log.write("servo_result", result={k: value for k, value in result.items() if k != "trace"})

@@ -69,7 +69,7 @@ class ServoLoop:
         """Wanted to follow, but the newest chunk of the epoch had run out."""
         self.waiting_ticks = 0
         """Wanted to follow, but the epoch had no chunk yet."""
-        self.first_tick_ns = self.last_tick_ns = 0
+        self.first_tick_ns = self.last_tick_ns = self.served_ticks = 0
         self._wanted, self._epoch, self._heartbeat_ns = int(Wanted.HOLD), -1, clock()
         self._rest, self._rest_step = np.array(control.rest), control.rest_velocity / control.rate_hz
         self._rested_ns = 0
@@ -138,6 +138,7 @@ class ServoLoop:
     def tick(self, now: int) -> None:
         """One cycle, begun at ``now`` [ns]."""
         self.first_tick_ns, self.last_tick_ns = self.first_tick_ns or now, now
+        self.served_ticks += 1
         try:
             self.joints.read(now)
             self._take_command()

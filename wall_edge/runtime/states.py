@@ -7,7 +7,7 @@
                            └─ run out or hold ─┘
     HOLDING, FOLLOWING ──stop──▶ STOPPING (moves to rest) ──at rest──▶ RELEASED (torque off)
     STARTING ──stop──▶ RELEASED
-    all but RELEASED ──fault──▶ FAULT (latched: holds for a moment, then torque off)
+    any ──fault──▶ FAULT (latched: holds for a moment, then torque off)
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
         Event.FAULT: State.FAULT,
     },
     State.STOPPING: {Event.AT_REST: State.RELEASED, Event.FAULT: State.FAULT},
-    State.RELEASED: {},
+    State.RELEASED: {Event.FAULT: State.FAULT},
     State.FAULT: {},
 }
 

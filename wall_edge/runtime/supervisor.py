@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,15 +13,17 @@ import numpy as np
 
 from wall_edge.bundle import Bundle, Manifest
 from wall_edge.config import RobotConfig
-from wall_edge.errors import ConfigError, RuntimeFault
+from wall_edge.errors import CameraError, ConfigError, RuntimeFault, WallEdgeError
 from wall_edge.record import ChunkRecord, EpisodeRecord, FrameRecord, RunRecord, SubgoalRecord
 from wall_edge.runtime.camera_process import run_camera
+from wall_edge.runtime.children import Children
 from wall_edge.runtime.events import EventLog
-from wall_edge.runtime.messages import Ended, Failed, Instruct, Laid, Lay, Port, Ready, Refused, Stop, Touched
+from wall_edge.runtime.messages import Ended, Failed, Instruct, Laid, Lay, Port, Ready, Refused, Touched
 from wall_edge.runtime.policy_process import run_policy
 from wall_edge.runtime.records import Wanted, chunk_dtype, command_dtype, feedback_dtype, frame_dtype
-from wall_edge.runtime.servo import run_servo
+from wall_edge.runtime.servo import release_arm, run_servo
 from wall_edge.runtime.shared import SharedRecord
+from wall_edge.runtime.signals import undisturbed
 from wall_edge.runtime.states import State
 from wall_edge.sim.process import run_world
 
@@ -33,32 +31,28 @@ __all__ = ["Daemon", "check_match"]
 
 _POLL_S = 0.05
 _START_S = 60.0
-_REST_S = 30.0
-_EXIT_S = 5.0
-
-
-@dataclass
-class _Child:
-    process: SpawnProcess
-    conn: Connection
+_LOAD_S = 600.0
+"""A full-size bundle takes minutes to load on an embedded board; the arm is not powered meanwhile."""
+_REST_MARGIN_S = 10.0
 
 
 class Daemon:
     """The running robot: ``with Daemon(config) as daemon: daemon.instruct(…); daemon.poll()``.
 
-    Everything that runs, in order of starting:
+    Everything that runs, in order of starting; the arm is powered last and released first:
 
     =======  ====================================================  ==============
     process  what it does                                          when
     =======  ====================================================  ==============
     world    simulated servos, cameras and referee                 in simulation
     camera…  one for each real camera                              cameras
-    servo    joint setpoints on absolute deadlines, talks to bus   always
     policy   action chunks and subgoals                            always
+    servo    joint setpoints on absolute deadlines, talks to bus   always
     =======  ====================================================  ==============
 
-    Leaving the context brings the arm to rest and releases it. :meth:`poll` must be called at least once a
-    second: it carries the heartbeat without which the servo process takes the arm to rest by itself.
+    Leaving the context brings the arm to rest and releases it; :class:`RuntimeFault` says when that, or
+    anything before it, went wrong. :meth:`poll` must be called at least once a second: it carries the
+    heartbeat without which the servo process takes the arm to rest by itself.
     """
 
     def __init__(self, config: RobotConfig, *, events: Path | None = None) -> None:
@@ -69,8 +63,7 @@ class Daemon:
         self.epoch = 0
         self._events_path = events
         self._log = EventLog(events) if events is not None else None
-        self._children: dict[str, _Child] = {}
-        self._context = multiprocessing.get_context("spawn")
+        self._children = Children()
         self._frames = {
             name: SharedRecord(frame_dtype(camera.height, camera.width))
             for name, camera in config.cameras.items()
@@ -83,6 +76,7 @@ class Daemon:
         self._port = config.drive.port
         self._ready: set[str] = set()
         self._running: EpisodeRecord | None = None
+        self._follow_world = True
         self._stopped = False
         self._failure = ""
 
@@ -91,15 +85,21 @@ class Daemon:
     def __enter__(self) -> Daemon:
         try:
             self._start()
-        except BaseException:
-            self.stop()
+        except BaseException as error:
+            self._leave(error)
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        self._leave(error)
+
+    def _leave(self, error: BaseException | None) -> None:
+        trouble = self.stop()
+        if trouble and trouble not in str(error):
+            before = f"{error}; then: " if isinstance(error, WallEdgeError) else ""
+            raise RuntimeFault(f"{before}{trouble}") from error
 
     def _start(self) -> None:
         if self.config.simulated:
@@ -108,75 +108,83 @@ class Daemon:
         for name, camera in self.config.cameras.items():
             if camera.kind == "opencv":
                 self._spawn(f"camera {name}", run_camera, name, camera, self._frames[name])
-                self._until_ready(f"camera {name}")
-        self._heartbeat()
-        self._spawn(
-            "servo",
-            run_servo,
-            self.config,
-            self._port,
-            self._chunks,
-            self._command,
-            self._feedback,
-            events=self._events_path,
-        )
-        self._until(lambda: self.state is State.HOLDING, "the arm to hold")
+                self._until_ready(f"camera {name}", _START_S)
+        self._await_frames()
         self._spawn("policy", run_policy, self.config, self._frames, self._feedback, self._chunks)
-        self._until_ready("policy")
+        self._until_ready("policy", _LOAD_S)
+        self._heartbeat()
+        shared = (self._chunks, self._command, self._feedback)
+        self._spawn("servo", run_servo, self.config, self._port, *shared, self._events_path)
+        self._until(lambda: self.state is State.HOLDING, "the arm to hold")
 
-    def _spawn(self, name: str, body: Callable[..., None], *arguments: Any, **more: Any) -> None:
-        """Start a process whose body takes its end of a pipe after the other arguments."""
-        ours, theirs = self._context.Pipe()
-        extra = (more["events"],) if "events" in more else ()
-        process = self._context.Process(
-            target=body, args=(*arguments, theirs, *extra), name=f"wall-edge-{name}"
-        )
-        process.start()
-        theirs.close()
-        self._children[name] = _Child(process, ours)
+    def _spawn(self, name: str, body: Callable[..., None], *arguments: Any) -> None:
+        self._write("spawned", process=name, pid=self._children.spawn(name, body, *arguments))
 
-    def _until_ready(self, name: str) -> None:
-        self._until(lambda: name in self._ready, f"the {name} process")
+    def _await_frames(self) -> None:
+        """Every camera must see before the arm is powered."""
+        begun = time.monotonic()
+        for name, camera in self.config.cameras.items():
+            while self._frames[name].read() is None:
+                self.poll()
+                if time.monotonic() - begun > max(1.0, camera.timeout_ms / 1e3):
+                    raise CameraError(
+                        f"camera {name} delivered no frame",
+                        expected=f"one every {1000 / camera.rate_hz:.0f} ms",
+                        fix=f"check its cable and cameras.{name} in ROBOT.yaml",
+                    )
 
-    def _until(self, done: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + _START_S
+    def _until_ready(self, name: str, seconds: float) -> None:
+        self._until(lambda: name in self._ready, f"the {name} process", seconds)
+
+    def _until(self, done: Callable[[], bool], what: str, seconds: float = _START_S) -> None:
+        deadline = time.monotonic() + seconds
         while not done():
             self.poll()
             if time.monotonic() > deadline:
-                raise RuntimeFault(f"waited {_START_S:.0f} s for {what}", expected="a start within that time")
+                raise RuntimeFault(f"waited {seconds:.0f} s for {what}", expected="a start within that time")
 
-    def stop(self) -> None:
-        """Bring the arm to rest, release it and end all processes. May be called twice."""
+    def stop(self) -> str:
+        """Bring the arm to rest, release it and end all processes; what went wrong, or an empty string.
+
+        May be called twice. Stop signals do not disturb it.
+        """
         if self._stopped:
-            return
+            return ""
         self._stopped = True
-        self._wanted = Wanted.STOP
-        self._await_servo()
-        for name in self._children:
-            self._end(name)
-        if self._log is not None:
-            self._log.close()
+        with undisturbed():
+            trouble = self._bring_to_rest()
+            for name in reversed(self._children.names):
+                self._children.end(name)
+            if self._log is not None:
+                self._log.close()
+        return trouble
 
-    def _await_servo(self) -> None:
-        child = self._children.get("servo")
-        if child is None:
-            return
-        deadline = time.monotonic() + _REST_S
-        while child.process.is_alive() and not self.record.servo and time.monotonic() < deadline:
+    def _bring_to_rest(self) -> str:
+        if "servo" not in self._children.names:
+            return ""
+        self._wanted = Wanted.STOP
+        deadline = time.monotonic() + self._longest_way_s()
+        while not self.record.servo and self._children.alive("servo") and time.monotonic() < deadline:
             self._heartbeat()
             self._receive()
-        self._end("servo")
+        self._receive()
+        if not self.record.servo:
+            return self._release_without_servo()
+        fault = self.record.servo["fault"]
+        return str(fault) if fault or self.record.servo["state"] != State.RELEASED.name else ""
 
-    def _end(self, name: str) -> None:
-        child = self._children.get(name)
-        if child is None:
-            return
-        with contextlib.suppress(OSError):  # it may have ended by itself
-            child.conn.send(Stop())
-        child.process.join(_EXIT_S)
-        if child.process.is_alive():
-            child.process.kill()
-            child.process.join()
+    def _longest_way_s(self) -> float:
+        ranges = self.config.per_joint(lambda joint: joint.upper - joint.lower)
+        return max(ranges) / self.config.control.rest_velocity + _REST_MARGIN_S
+
+    def _release_without_servo(self) -> str:
+        """The servo process died or hangs: nobody but the supervisor can take the torque off."""
+        self._children.kill("servo")
+        try:
+            release_arm(self.config, self._port)
+        except (WallEdgeError, OSError) as error:
+            return f"the servo process died and torque may still be on ({error}); cut the arm's power"
+        return "the servo process died; the supervisor took the torque off where the arm stood"
 
     # --- what is wanted -----------------------------------------------------------------------------------
 
@@ -185,13 +193,14 @@ class Daemon:
         self.epoch += 1
         self._wanted = Wanted.FOLLOW
         self._heartbeat()
-        self._children["policy"].conn.send(Instruct(self.epoch, instruction))
+        self._children.send("policy", Instruct(self.epoch, time.monotonic_ns(), instruction))
         self._write("instruct", epoch=self.epoch, instruction=instruction)
         return self.epoch
 
-    def start_episode(self, number: int) -> None:
-        """Have the simulated world lay the blocks of an episode; its instruction follows by itself."""
-        self._children["world"].conn.send(Lay(number))
+    def start_episode(self, number: int, *, follow: bool = True) -> None:
+        """Have the simulated world lay the blocks of an episode, and ``follow`` its instruction."""
+        self._follow_world = follow
+        self._children.send("world", Lay(number))
 
     @property
     def running_episode(self) -> EpisodeRecord | None:
@@ -216,20 +225,18 @@ class Daemon:
     def poll(self) -> None:
         """Heartbeat, then what the processes report within 50 ms.
 
-        Raises :class:`RuntimeFault` when a process failed or died; leaving the context still brings the arm
-        to rest as far as the servo process can.
+        Raises :class:`RuntimeFault` when a process failed or ended; leaving the context then brings the arm
+        to rest, or takes its torque off where it stands.
         """
         self._heartbeat()
         self._receive()
-        failure = self._failure or self.record.servo.get("fault")
+        servo = self.record.servo
+        failure = self._failure or servo.get("fault")
+        if not failure and servo:
+            failure = f"the arm was brought to rest by itself: {servo['reason']}"
+        failure = failure or self._children.dead()
         if failure:
             raise RuntimeFault(str(failure))
-        for name, child in self._children.items():
-            if not child.process.is_alive() and not child.conn.poll():
-                raise RuntimeFault(
-                    f"the {name} process died (exit code {child.process.exitcode})",
-                    fix="see the messages above; the arm is brought to rest",
-                )
 
     def _heartbeat(self) -> None:
         order = self._order
@@ -237,46 +244,33 @@ class Daemon:
         self._command.write(order)
 
     def _receive(self) -> None:
-        conns = {child.conn: name for name, child in self._children.items() if not child.conn.closed}
-        for conn in wait(list(conns), timeout=_POLL_S):
-            assert isinstance(conn, Connection)
-            try:
-                while conn.poll():
-                    self._take(conns[conn], conn.recv())
-            except (EOFError, OSError):
-                conn.close()
-
-    def _take(self, name: str, message: object) -> None:
-        if name == "servo" and isinstance(message, dict):
-            self.record.servo = message
-            return
-        self._write(type(message).__name__.lower(), **vars(message))
-        if isinstance(message, Ready):
-            self._ready.add(name)
-        elif (handler := self._handlers().get(type(message))) is not None:
-            handler(message)
-
-    def _handlers(self) -> Mapping[type, Callable[[Any], None]]:
-        return {
-            Port: self._on_port,
-            Failed: self._on_failed,
-            ChunkRecord: self.record.chunks.append,
-            SubgoalRecord: self.record.subgoals.append,
-            Refused: lambda message: self.record.refused.update([message.what]),
-            Laid: self._on_laid,
-            Touched: self._on_touched,
-            Ended: self._on_ended,
-        }
+        for name, message in self._children.receive(_POLL_S):
+            if name == "servo":
+                self.record.servo = message
+                continue
+            self._write(type(message).__name__.lower(), **vars(message))
+            if isinstance(message, Ready):
+                self._ready.add(name)
+            else:
+                self._handlers[type(message)](self, message)
 
     def _on_port(self, message: Port) -> None:
-        if self._port == "sim":
-            self._port = message.path
+        self._port = message.path
 
     def _on_failed(self, message: Failed) -> None:
         self._failure = self._failure or message.reason
 
+    def _on_chunk(self, message: ChunkRecord) -> None:
+        self.record.chunks.append(message)
+
+    def _on_subgoal(self, message: SubgoalRecord) -> None:
+        self.record.subgoals.append(message)
+
+    def _on_refused(self, message: Refused) -> None:
+        self.record.refused.update([message.what])
+
     def _on_laid(self, message: Laid) -> None:
-        epoch = self.instruct(message.instruction)
+        epoch = self.instruct(message.instruction) if self._follow_world else self.epoch
         truths = ((message.time_ns, message.subgoal),)
         self._running = EpisodeRecord(
             message.number, epoch, message.instruction, message.time_ns, message.time_ns, "running", truths
@@ -293,6 +287,17 @@ class Daemon:
             self.record.episodes.append(ended)
             self._running = None
 
+    _handlers: Mapping[type, Callable[[Daemon, Any], None]] = {
+        Port: _on_port,
+        Failed: _on_failed,
+        ChunkRecord: _on_chunk,
+        SubgoalRecord: _on_subgoal,
+        Refused: _on_refused,
+        Laid: _on_laid,
+        Touched: _on_touched,
+        Ended: _on_ended,
+    }
+
     def _write(self, kind: str, **fields: Any) -> None:
         if self._log is not None:
             self._log.write(kind, **{"time_ns": time.monotonic_ns(), **fields})
@@ -300,18 +305,20 @@ class Daemon:
 
 def check_match(manifest: Manifest, config: RobotConfig) -> None:
     """Raise :class:`ConfigError` where ROBOT.yaml describes another robot than the bundle was made for."""
+    fix = "export the bundle for this robot with --robot"
     joints = tuple(joint.name for joint in config.drive.joints)
     if joints != manifest.embodiment.dof_names:
-        raise ConfigError(
-            f"ROBOT.yaml's joints {', '.join(joints)}",
-            expected=f"the bundle's {', '.join(manifest.embodiment.dof_names)}, in this order",
-            fix="export the bundle for this robot with --robot",
-        )
+        wanted_joints = f"the bundle's {', '.join(manifest.embodiment.dof_names)}, in this order"
+        raise ConfigError(f"ROBOT.yaml's joints {', '.join(joints)}", expected=wanted_joints, fix=fix)
     wanted = {name: (camera.width, camera.height) for name, camera in manifest.cameras.items()}
     found = {name: (camera.width, camera.height) for name, camera in config.cameras.items()}
     if wanted != found:
+        raise ConfigError(f"ROBOT.yaml's cameras {found}", expected=f"the bundle's {wanted}", fix=fix)
+    chunk_ms = 1000 * manifest.horizon / manifest.action_rate_hz
+    if config.policy.chunk_period_ms >= chunk_ms:
         raise ConfigError(
-            f"ROBOT.yaml's cameras {found}",
-            expected=f"the bundle's {wanted}",
-            fix="export the bundle for this robot with --robot",
+            f"policy.chunk_period_ms is {config.policy.chunk_period_ms:g}",
+            expected=f"less than a chunk lasts ({manifest.horizon} steps at {manifest.action_rate_hz:g} Hz, "
+            f"{chunk_ms:.0f} ms)",
+            fix="ask for chunks more often",
         )

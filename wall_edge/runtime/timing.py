@@ -111,7 +111,7 @@ class Ticker:
         self.skipped = 0
         """Ticks that never ran because of that."""
         self.lateness = LatencyRecorder()
-        """From when a tick was due until it began."""
+        """From when a tick was due until it began, or was given up."""
 
     def wait(self) -> int:
         """Sleeps until the next tick is due and returns the time it began [ns]."""
@@ -121,6 +121,9 @@ class Ticker:
         self.deadline_ns += self.period_ns
         if now > self.deadline_ns:
             missed = -((self.deadline_ns - now) // self.period_ns)
+            self.lateness.record(
+                now - self.deadline_ns
+            )  # the tick that was due: its lateness must not be lost
             self.overruns += 1
             self.skipped += missed
             self.deadline_ns += missed * self.period_ns

@@ -6,7 +6,6 @@ It stands in for hardware: the daemon talks to it over a serial port and reads i
 from __future__ import annotations
 
 import select
-import signal
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -17,9 +16,10 @@ from wall_edge_bridge.drives import JointSpec
 from wall_edge_bridge.sim import PtyPort, SimulatedServoBus
 
 from wall_edge.config import RobotConfig
-from wall_edge.errors import ConfigError, WallEdgeError
+from wall_edge.errors import ConfigError
 from wall_edge.runtime import realtime
-from wall_edge.runtime.messages import Ended, Failed, Laid, Lay, Port, Stop, Touched
+from wall_edge.runtime.children import reporting
+from wall_edge.runtime.messages import Ended, Laid, Lay, Port, Stop, Touched
 from wall_edge.runtime.shared import SharedRecord
 from wall_edge.sim import arm
 from wall_edge.sim.camera import SIZE
@@ -32,20 +32,14 @@ __all__ = ["run_world"]
 _STEP_NS = round(1e9 / STEP_HZ)
 
 
-def run_world(config: RobotConfig, frames: Mapping[str, SharedRecord], conn: Connection) -> None:
+def run_world(conn: Connection, config: RobotConfig, frames: Mapping[str, SharedRecord]) -> None:
     """The body of the simulation process; ends on Stop or when the supervisor is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor to interpret
     # Real servos and cameras answer whatever the processor is doing, so their stand-in is not preempted.
     realtime.apply(config.control.fifo_priority, None, lock_memory=False)
-    try:
-        with PtyPort() as port:
-            world = WorldProcess(config, frames, conn, port)
-            conn.send(Port(port.path))
-            world.run()
-    except WallEdgeError as error:
-        conn.send(Failed(str(error)))
-    except (EOFError, BrokenPipeError):
-        pass
+    with reporting(conn), PtyPort() as port:
+        world = WorldProcess(config, frames, conn, port)
+        conn.send(Port(port.path))
+        world.run()
 
 
 class WorldProcess:
@@ -96,8 +90,7 @@ class WorldProcess:
 
     def _step(self, now: int) -> None:
         """One step of the referee; what it saw is told as it happens."""
-        # After a stall the referee goes on from now: no step is ever judged twice to catch up.
-        self._next_step = max(self._next_step + _STEP_NS, now)
+        self._next_step = _next(self._next_step, _STEP_NS, now)
         before = self._world.episode.status
         status = self._world.step(self._bus.positions(now))
         if self._number < 0:
@@ -114,11 +107,16 @@ class WorldProcess:
         for name, at in self._next_frame.items():
             if now < at:
                 continue
-            self._next_frame[name] = max(at + self._period_ns[name], now)
+            self._next_frame[name] = _next(at, self._period_ns[name], now)
             record = self._records[name]
             record["time_ns"], record["index"] = now, record["index"] + 1
             record["pixels"] = pictures[name]
             self._frames[name].write(record)
+
+
+def _next(due: int, period: int, now: int) -> int:
+    """When the next step is due: after a stall it goes on from now, and never twice at once to catch up."""
+    return due + period if due + period > now else now + period
 
 
 def _check(config: RobotConfig) -> None:

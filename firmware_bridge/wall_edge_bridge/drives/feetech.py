@@ -81,9 +81,19 @@ class FeetechDrive(Drive):
                 )
 
     def disable(self) -> None:
-        """Torque off on every servo; sent several times, as nobody acknowledges it. Raises BusError."""
+        """Torque off on every servo, sent several times and then read back.
+
+        Raises DriveError for a joint that keeps its torque, BusTimeout for a silent one, BusError.
+        """
         for _ in range(ATTEMPTS):
             self._bus.write(_TORQUE, [0] * self.dof)
+        for joint, torque in zip(self.joints, self._read_all(_TORQUE), strict=True):
+            if torque.value != 0:
+                raise DriveError(
+                    f"joint {joint.name} (id {joint.id}) still has its torque on",
+                    expected="torque_enable 0 after disable",
+                    fix="cut the arm's power",
+                )
 
     def write(self, setpoints: npt.ArrayLike, deadline_ns: int) -> None:
         """One sync write of goal_position: setpoints [dof] rad.

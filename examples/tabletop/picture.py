@@ -1,0 +1,50 @@
+"""Make the README's picture: ``python examples/tabletop/picture.py runs/demo/bundle docs/demo.png``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import wall_edge_engines
+from PIL import Image
+
+from wall_edge.bundle import Bundle
+from wall_edge.policy import FlowPolicy, Observation, Prompts, SubgoalPlanner, session_capacity
+from wall_edge.sim import arm, expert
+from wall_edge.sim.render import CAMERAS
+from wall_edge.sim.world import TabletopWorld
+
+COLUMNS, SCALE, RE_PLAN = 6, 3, 3
+
+
+def main() -> None:
+    """Play episode 0 in virtual time and lay a few moments of it side by side."""
+    bundle = Bundle(Path(sys.argv[1]))
+    engine, prompts, manifest = wall_edge_engines.load(bundle), Prompts(bundle), bundle.manifest
+    sessions = [wall_edge_engines.ModelSession(engine, capacity=session_capacity(manifest)) for _ in range(2)]
+    policy = FlowPolicy(manifest, prompts, sessions[0])
+    planner = SubgoalPlanner(manifest, prompts, sessions[1])
+    world = TabletopWorld(0)
+    q, moments = np.array(arm.REST), []
+    while world.episode.status == "running":
+        frames = world.frames(q)
+        moments.append(np.concatenate([frames[camera] for camera in CAMERAS]))
+        if world.episode.steps % RE_PLAN == 0:
+            seen = Observation(0, frames, q)
+            words = planner.subgoal(seen, world.episode.task.instruction)
+            chunk, start = policy.chunk(seen, words), world.episode.steps
+        q = expert.follow(q, chunk[world.episode.steps - start])
+        world.step(q)
+    frames = world.frames(q)
+    moments.append(np.concatenate([frames[camera] for camera in CAMERAS]))
+    chosen = [moments[round(n)] for n in np.linspace(0, len(moments) - 1, COLUMNS)]
+    picture = Image.fromarray(np.concatenate(chosen, axis=1))
+    picture.resize((picture.width * SCALE, picture.height * SCALE), Image.Resampling.NEAREST).save(
+        sys.argv[2]
+    )
+    print(f"{world.episode.task.instruction} {world.episode.status} after {world.episode.seconds:.1f} s")
+
+
+if __name__ == "__main__":
+    main()

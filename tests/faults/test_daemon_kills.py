@@ -1,0 +1,172 @@
+"""Whatever dies, the arm does not stay powered.
+
+The arm and the cameras outlive the daemon here: servos on a pseudo-terminal that this test owns, and video files
+as cameras, so that the torque can be read afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from wall_edge_bridge.drives import JointSpec
+from wall_edge_bridge.sim import SimulatedServoBus, serving
+
+from wall_edge.config import RobotConfig
+from wall_edge.runtime.events import read_events
+from wall_edge.sim import arm
+from wall_edge.sim.world import TabletopWorld
+
+ROBOT = Path(__file__).parents[2] / "examples" / "tabletop" / "robot.yaml"
+VIDEO_S = 60
+
+
+def record_video(path: Path, frame: np.ndarray, seconds: float) -> Path:
+    """A camera that sees one unchanging scene at 30 Hz, without compression."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 30, (84, 84))
+    for _ in range(round(30 * seconds)):
+        writer.write(np.ascontiguousarray(frame[:, :, ::-1]))
+    writer.release()
+    return path
+
+
+class Rig:
+    """``wall-edge run`` on an arm of its own."""
+
+    def __init__(self, bus: SimulatedServoBus, robot: Path, events: Path, *arguments: str) -> None:
+        self.bus, self.events = bus, events
+        command = [sys.executable, "-m", "wall_edge", "run", str(robot), "--events", str(events), *arguments]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+
+    def torque(self) -> list[int]:
+        return [servo.get("torque_enable") for servo in self.bus.servos.values()]
+
+    def wait_for(self, kind: str, seconds: float = 60.0) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self.process.poll() is None:
+            for event in read_events(self.events) if self.events.exists() else []:
+                if event["kind"] == kind:
+                    return event
+            time.sleep(0.05)
+        raise AssertionError(f"no {kind} event: {self.process.communicate()}")
+
+    def pid(self, name: str) -> int:
+        events = read_events(self.events)
+        return next(int(str(e["pid"])) for e in events if e["kind"] == "spawned" and e["process"] == name)
+
+    def end(self) -> tuple[int, str, str]:
+        output, errors = self.process.communicate(timeout=60)
+        return self.process.returncode, output, errors
+
+
+@pytest.fixture
+def make_rig(shipped_bundle: Path, robot: RobotConfig, tmp_path: Path) -> Iterator[Any]:
+    rigs: list[Rig] = []
+    joints = [JointSpec(**asdict(joint)) for joint in robot.drive.joints]
+    bus = SimulatedServoBus(joints, positions=arm.REST.tolist())
+    with serving(bus) as port:
+
+        def make(*arguments: str, video_s: float = VIDEO_S) -> Rig:
+            world = TabletopWorld(0)
+            data = yaml.safe_load(ROBOT.read_text())
+            data["bundle"] = str(shipped_bundle)
+            data["instruction"] = world.episode.task.instruction
+            data["drive"].update(port=port.path, timeout_ms=40)
+            data["control"].update(feedback_timeout_ms=500, fifo_priority=None)
+            del data["simulation"]
+            for name, frame in world.frames(arm.REST).items():
+                video = record_video(tmp_path / f"{name}.avi", frame, video_s)
+                data["cameras"][name].update(kind="opencv", device=str(video))
+            path = tmp_path / "robot.yaml"
+            path.write_text(yaml.safe_dump(data))
+            rigs.append(Rig(bus, path, tmp_path / "events.jsonl", *arguments))
+            return rigs[-1]
+
+        yield make
+        for rig in rigs:
+            if rig.process.poll() is None:
+                os.killpg(rig.process.pid, signal.SIGKILL)
+                rig.process.communicate()
+
+
+def one_line(errors: str) -> str:
+    assert "Traceback" not in errors
+    lines = [line for line in errors.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, errors
+    return lines[0]
+
+
+def test_a_killed_servo_process(make_rig: Any) -> None:
+    rig = make_rig()
+    rig.wait_for("chunkrecord")
+    assert rig.torque() == [1] * 6
+    os.kill(rig.pid("servo"), signal.SIGKILL)
+    code, _, errors = rig.end()
+    assert code == 1
+    assert "the supervisor took the torque off" in one_line(errors)
+    assert rig.torque() == [0] * 6
+
+
+def test_a_killed_policy_process(make_rig: Any) -> None:
+    rig = make_rig()
+    rig.wait_for("chunkrecord")
+    os.kill(rig.pid("policy"), signal.SIGKILL)
+    code, _, errors = rig.end()
+    assert code == 1
+    assert "the policy process ended unexpectedly" in one_line(errors)
+    assert rig.torque() == [0] * 6
+
+
+def test_a_killed_supervisor(make_rig: Any) -> None:
+    """Nobody tells the servo process anything any more: it takes the arm to rest and releases it."""
+    rig = make_rig()
+    rig.wait_for("chunkrecord")
+    os.kill(rig.process.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while rig.torque() != [0] * 6 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert rig.torque() == [0] * 6
+    assert np.abs(rig.bus.positions(time.monotonic_ns()) - arm.REST).max() < 0.15
+
+
+def test_a_terminal_that_goes_away(make_rig: Any) -> None:
+    rig = make_rig()
+    rig.wait_for("chunkrecord")
+    os.killpg(rig.process.pid, signal.SIGHUP)
+    code, output, errors = rig.end()
+    assert (code, "released after" in output) == (0, True), errors
+    assert rig.torque() == [0] * 6
+
+
+def test_a_signal_does_not_break_off_the_way_to_rest(make_rig: Any) -> None:
+    rig = make_rig("--seconds", "2")
+    rig.wait_for("chunkrecord")
+    deadline = time.monotonic() + 30
+    while rig.process.poll() is None and time.monotonic() < deadline:
+        os.kill(rig.process.pid, signal.SIGTERM)
+        time.sleep(0.1)
+    code, output, errors = rig.end()
+    assert (code, "released after" in output) == (0, True), errors
+    assert rig.torque() == [0] * 6
+
+
+def test_a_camera_that_falls_silent(make_rig: Any) -> None:
+    """A recording ends as a cable comes loose: no frame any more, and the arm goes to rest."""
+    rig = make_rig(video_s=6)
+    code, _, errors = rig.end()
+    assert code == 1
+    assert "view delivered no frame for" in one_line(errors)
+    assert rig.torque() == [0] * 6
