@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -123,12 +124,14 @@ class Bundle:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        if not (folder / MANIFEST).is_file():
+        if not os.access(folder / MANIFEST, os.R_OK):
             raise BundleError(f"{folder}: no {MANIFEST}", expected="a bundle folder", fix=_REDO)
         self._check(MANIFEST, _read_digest(folder / DIGEST))
         self.manifest = _load_manifest(folder / MANIFEST)
         for name, digest in self.manifest.files.items():
             self._check(name, digest)
+        for needed in (TOKENIZER, *(graph.file for graph in self.manifest.graphs.values())):
+            self.path(needed)  # nothing runs whose digest was not checked
 
     def path(self, name: str) -> Path:
         """A file of the bundle that the manifest lists."""
@@ -146,7 +149,10 @@ class Bundle:
         path = self.folder / name
         if Path(name).name != name or not path.is_file():
             raise BundleError(f"{path}: file is missing", expected=f"SHA-256 {digest[:12]}…", fix=_REDO)
-        found = file_digest(path)
+        try:
+            found = file_digest(path)
+        except OSError as error:
+            raise BundleError(f"{path}: {error.strerror}", expected="a readable file", fix=_REDO) from error
         if found != digest:
             raise BundleError(
                 f"{path}: damaged, SHA-256 {found[:12]}…",
@@ -176,34 +182,57 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def new_bundle(out: Path) -> Iterator[Path]:
     """A temporary folder beside ``out`` that becomes ``out`` when the block ends without an error.
 
-    An earlier bundle at ``out`` is replaced; any other non-empty folder is refused.
+    An earlier bundle at ``out`` is replaced; any other file or non-empty folder is refused. What the system
+    refuses (no room, no permission) is a :class:`BundleError` too.
     """
-    if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
+    try:
+        out = out.resolve()
+        require_replaceable(out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
+        try:
+            yield work
+            work.chmod(0o755)
+            _put_in_place(work, out)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        raise BundleError(
+            f"{out}: {error.strerror or error}",
+            expected="a folder that can be written",
+            fix="check the path, its permissions and the room on its disk",
+        ) from error
+
+
+def require_replaceable(out: Path) -> None:
+    """Raise :class:`BundleError` unless ``out`` is free, empty, or holds a bundle and nothing else."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not out.is_dir() or not _holds_only_a_bundle(out):
         raise BundleError(
             f"{out}: exists and is no bundle", expected="a new folder", fix="choose another --out"
         )
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
-    except OSError as error:
-        raise BundleError(f"{out}: {error.strerror}", expected="a folder that can be written") from error
-    try:
-        yield work
-        work.chmod(0o755)
-        if out.exists():
-            old = work.with_name(f"{work.name}.old")
-            out.rename(old)
-            work.rename(out)
-            shutil.rmtree(old)
-        else:
-            work.rename(out)
-        _sync(out.parent)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _holds_only_a_bundle(folder: Path) -> bool:
+    """Damaged or not, but with no file that an export did not write."""
+    try:
+        manifest = yaml.safe_load((folder / MANIFEST).read_text())
+        known = {MANIFEST, DIGEST, *manifest["files"]}
+        return "format_version" in manifest and {path.name for path in folder.iterdir()} <= known
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
+        return False
+
+
+def _put_in_place(work: Path, out: Path) -> None:
+    if out.exists():
+        old = work.with_name(f"{work.name}.old")
+        out.rename(old)
+        work.rename(out)
+        shutil.rmtree(old)
+    else:
+        work.rename(out)
+    descriptor = os.open(out.parent, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -211,12 +240,17 @@ def _sync(folder: Path) -> None:
 
 
 def _read_digest(path: Path) -> str:
+    """The digest in ``manifest.sha256``, which holds exactly what ``sha256sum`` would write."""
     try:
-        return path.read_text().split()[0]
-    except (OSError, IndexError, UnicodeDecodeError) as error:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
         raise BundleError(
             f"{path}: missing or unreadable", expected="the manifest's SHA-256", fix=_REDO
         ) from error
+    found = re.fullmatch(rf"([0-9a-f]{{64}})  {re.escape(MANIFEST)}\n", text)
+    if found is None:
+        raise BundleError(f"{path}: damaged", expected=f"a SHA-256 and the name {MANIFEST}", fix=_REDO)
+    return found[1]
 
 
 def _load_manifest(path: Path) -> Manifest:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from .loader import Invalid
+
 
 @dataclass(frozen=True)
 class ImageGeometry:
@@ -18,6 +20,14 @@ class ImageGeometry:
     temporal_patch_size: int = 2
     min_pixels: int = 4 * 28 * 28
     max_pixels: int = 16384 * 28 * 28
+
+    def __post_init__(self) -> None:
+        for name in ("width", "height", "resolution"):
+            if not 1 <= getattr(self, name) <= 16384:
+                raise Invalid(name, getattr(self, name), expected="1 to 16384 pixels")
+        if min(self.scaled) < 1:
+            size = f"{self.width}x{self.height}"
+            raise Invalid("resolution", self.resolution, expected=f"enough for a frame of {size} pixels")
 
     @property
     def scaled(self) -> tuple[int, int]:

@@ -48,14 +48,22 @@ def read_yaml(path: Path, error: type[WallEdgeError] = ConfigError) -> object:
         raise error(f"{path}: malformed YAML: {problem}") from None
 
 
-def from_mapping(cls: type[T], data: object, where: str, error: type[WallEdgeError] = ConfigError) -> T:
+def from_mapping(
+    cls: type[T],
+    data: object,
+    where: str,
+    error: type[WallEdgeError] = ConfigError,
+    *,
+    strict: bool = True,
+) -> T:
     """Builds the dataclass ``cls`` from plain data, nested dataclasses included.
 
     Understands bool, int, float (finite; an int will do), str, Path, Literal, Optional and other unions,
     ``tuple[X, ...]``, ``tuple[X, Y]``, ``dict[str, X]`` and Any. ``where`` (the file) begins each message.
+    Unless ``strict``, keys that the dataclass does not have are ignored: for files that belong to others.
     Raises ``error`` for unknown or missing keys, wrong types and whatever the dataclass itself finds Invalid.
     """
-    return cast(T, _convert(cls, data, _Place(where, "", error)))
+    return cast(T, _convert(cls, data, _Place(where, "", error, strict)))
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,7 @@ class _Place:
     where: str
     path: str
     error: type[WallEdgeError]
+    strict: bool
 
     def at(self, key: object) -> _Place:
         if isinstance(key, int):
@@ -95,13 +104,14 @@ def _dataclass(cls: type, value: object, place: _Place) -> object:
     data, hints = _mapping(value, place), get_type_hints(cls)
     known = [f for f in fields(cls) if f.init]
     for key in data:
-        if key not in {f.name for f in known}:
+        if place.strict and key not in {f.name for f in known}:
             names = [f.name for f in known]
             raise place.at(key).wrong("is not a known key", f"one of {', '.join(names)}", _hint(key, names))
     for f in known:
         if f.name not in data and _required(f):
             raise place.at(f.name).wrong("is missing", _name(hints[f.name]))
-    values = {name: _convert(hints[name], item, place.at(name)) for name, item in data.items()}
+    given = {f.name: data[f.name] for f in known if f.name in data}
+    values = {name: _convert(hints[name], item, place.at(name)) for name, item in given.items()}
     try:
         return cls(**values)
     except Invalid as problem:

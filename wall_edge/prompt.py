@@ -89,7 +89,6 @@ class TokenIds:
     image: int
     state: int
     action: int
-    vision_start: int
     turn_end: int
 
 
@@ -109,14 +108,14 @@ class PromptTokenizer:
             image=self._special(path, IMAGE_PAD),
             state=self._special(path, STATE),
             action=self._special(path, ACTION),
-            vision_start=self._special(path, VISION_START),
             turn_end=self._special(path, TURN_END),
         )
-        self.vocab_size: int = self._tokenizer.get_vocab_size()
+        self.largest_id: int = max(self._tokenizer.get_vocab(with_added_tokens=True).values())
 
     def _special(self, path: Path, token: str) -> int:
         found = self._tokenizer.token_to_id(token)
-        if found is None:
+        # A token that is in the vocabulary but not marked as special would be cut into pieces.
+        if found is None or self.encode(f"a{token}b").tolist().count(found) != 1:
             raise BundleError(f"{path}: special token {token} is missing", expected="a WALL-OSS tokenizer")
         return int(found)
 

@@ -116,6 +116,8 @@ class HostTensor:
         array = np.asarray(values)
         if array.shape != self.shape:
             raise EngineError(f"values of shape {list(array.shape)}", expected=f"{list(self.shape)}")
+        if not np.can_cast(array.dtype, self.dtype, casting="same_kind"):
+            raise EngineError(f"values of type {array.dtype}", expected=str(self.dtype))
         np.copyto(self.array, array, casting="same_kind")
 
     def read(self) -> Array:

@@ -91,6 +91,10 @@ class OnnxRuntimeEngine(Engine):
                 tensor = tensors[name]
                 if not isinstance(tensor, HostTensor) or not tensor.array.flags.c_contiguous:
                     raise EngineError(f"graph {graph}: tensor {name}", expected="a tensor of this engine")
+                if tensor.dtype.name not in _ELEMENT:
+                    raise EngineError(
+                        f"graph {graph}: tensor {name} is {tensor.dtype}", expected="float32, int64"
+                    )
                 held.append(tensor.array)
                 attach(
                     name=name,

@@ -39,7 +39,7 @@ class ModelSession:
         """All cameras' patches ``[n, patch_dim]`` → image tokens, kept on the device."""
         tensors = {"patches": self._fixed("vision", "patches"), "image_embeds": self._images}
         tensors["patches"].write(patches)
-        self._binding("vision", tensors, 0).run()
+        self._binding("vision", tensors).run()
 
     def image_embeds(self) -> Array:
         """The image tokens ``[n, hidden]`` of the last :meth:`encode_images`."""
@@ -49,6 +49,8 @@ class ModelSession:
         self, ids: Ints, positions: Ints, state: Floats, state_mask: Floats, *, keep: int = 0
     ) -> None:
         """Put prompt tokens ``ids [T]`` at ``positions [3, T]`` behind the first ``keep`` cached tokens."""
+        if not 0 <= keep <= self.length:
+            raise EngineError(f"{keep} tokens to keep", expected=f"at most the {self.length} that are cached")
         stop = keep + len(ids)
         self._require(stop)
         values: dict[str, Array] = {
@@ -60,7 +62,7 @@ class ModelSession:
         tensors = {name: self._input("prefix", name, array) for name, array in values.items()}
         tensors["image_embeds"] = self._images
         tensors["past_kv"], tensors["kv"] = self._cache.rows(0, keep), self._cache.rows(keep, stop)
-        self._binding("prefix", tensors, (keep, len(ids))).run()
+        self._binding("prefix", tensors).run()
         self.length = stop
 
     def decode(self, token: int, position: int) -> Floats:
@@ -72,12 +74,14 @@ class ModelSession:
         tensors["logits"] = self._fixed("text", "logits")
         tensors["past_kv"] = self._cache.rows(0, self.length)
         tensors["kv"] = self._cache.rows(self.length, self.length + 1)
-        self._binding("text", tensors, self.length).run()
+        self._binding("text", tensors).run()
         self.length += 1
         return tensors["logits"].read()
 
     def velocity(self, noisy: Floats, dof_mask: Floats, time: float, positions: Ints) -> Floats:
         """Flow velocity ``[horizon, dof]`` of ``noisy`` at ``time``, given the cached prefix."""
+        if self.length == 0:
+            raise EngineError("a velocity without a prefix", expected="prefill first")
         values: dict[str, Array] = {
             "noisy_action": noisy,
             "dof_mask": dof_mask,
@@ -87,7 +91,7 @@ class ModelSession:
         tensors = {name: self._input("expert", name, array) for name, array in values.items()}
         tensors["velocity"] = self._fixed("expert", "velocity")
         tensors["past_kv"] = self._cache.rows(0, self.length)
-        self._binding("expert", tensors, self.length).run()
+        self._binding("expert", tensors).run()
         return tensors["velocity"].read()
 
     def keys_values(self) -> Array:
@@ -118,9 +122,13 @@ class ModelSession:
             self._host[key] = self._engine.tensor(shape, dtype)
         return self._host[key]
 
-    def _binding(self, graph: str, tensors: dict[str, DeviceTensor], lengths: object) -> Binding:
-        """Bindings are made once a shape: their tensors are the session's own, so they stay valid."""
-        key = (graph, lengths)
+    def _binding(self, graph: str, tensors: dict[str, DeviceTensor]) -> Binding:
+        """Bindings are made once a set of shapes: tensors are the session's own buffers and cache.
+
+        Two calls with the same shapes use the same memory, as a view of the cache is fixed by how many tokens
+        are kept and added.
+        """
+        key = (graph, *(tensor.shape for tensor in tensors.values()))
         if key not in self._bindings:
             self._bindings[key] = self._engine.bind(graph, tensors)
         return self._bindings[key]

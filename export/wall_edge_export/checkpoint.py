@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from wall_edge.errors import CheckpointError
+from wall_edge.loader import from_mapping, read_yaml
 
 from .model import ModelShape, WallModel, model_shape
 
@@ -52,10 +53,6 @@ class Checkpoint:
     def _stored_prefix(self) -> str:
         any_name, path = next(iter(self._files.items()))
         return "" if any_name in _names(path) else _LEROBOT_PREFIX
-
-    def names(self) -> list[str]:
-        """All tensor names, in upstream's spelling."""
-        return sorted(self._files)
 
     def weight_files(self) -> list[Path]:
         """The safetensors files, in order."""
@@ -120,25 +117,47 @@ class Checkpoint:
 
     def normalizers(self) -> Iterator[tuple[str, str, str, Tensor]]:
         """Upstream's normaliser tensors: (``action`` or ``propri``, ``min`` or ``delta``, robot, values)."""
-        for name in self.names():
+        for name in sorted(self._files):
             if name.startswith(_NORMALIZER):
-                kind, statistic, robot = name.removeprefix(_NORMALIZER).split(".", 2)
-                yield kind, statistic, robot, self.tensor(name).float()
+                parts = name.removeprefix(_NORMALIZER).split(".", 2)
+                if len(parts) != 3:
+                    raise CheckpointError(f"tensor {name}", expected=f"{_NORMALIZER}KIND.STATISTIC.ROBOT")
+                yield parts[0], parts[1], parts[2], self.tensor(name).float()
 
 
 def _config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file", expected="the model's config.json", fix=_REDO)
-    try:
-        config = json.loads(path.read_text())
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path}: {error}", expected="valid JSON", fix=_REDO) from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{path}: holds a {type(config).__name__}", expected="an object", fix=_REDO)
+    config = _json(path, "the model's config.json")
     for key, value in _training_yaml(folder).items():
         config.setdefault(key, value)
     return config
+
+
+def _json(path: Path, expected: str) -> dict[str, Any]:
+    try:
+        loaded = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: {(error.strerror or str(error)).lower()}", expected=expected, fix=_REDO
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: {error}", expected="valid JSON", fix=_REDO) from error
+    if not isinstance(loaded, dict):
+        raise CheckpointError(f"{path}: holds a {type(loaded).__name__}", expected="an object", fix=_REDO)
+    return loaded
+
+
+@dataclass(frozen=True)
+class _CustomRobot:
+    customized_dof_config: dict[str, int] | None = None
+    customized_agent_pos_config: dict[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class _TrainingConfig:
+    dof_config: dict[str, int] | None = None
+    agent_pos_config: dict[str, int] | None = None
+    customized_robot_config: _CustomRobot | None = None
 
 
 def _training_yaml(folder: Path) -> dict[str, Any]:
@@ -146,14 +165,13 @@ def _training_yaml(folder: Path) -> dict[str, Any]:
     path = folder / "config.yml"
     if not path.is_file():
         return {}
-    try:
-        loaded = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise CheckpointError(f"{path}: not valid YAML", expected="upstream's training config") from error
-    custom = loaded.get("customized_robot_config") or {}
+    loaded = from_mapping(
+        _TrainingConfig, read_yaml(path, CheckpointError), str(path), CheckpointError, strict=False
+    )
+    custom = loaded.customized_robot_config or _CustomRobot()
     found = {
-        "dof_config": custom.get("customized_dof_config") or loaded.get("dof_config"),
-        "agent_pos_config": custom.get("customized_agent_pos_config") or loaded.get("agent_pos_config"),
+        "dof_config": custom.customized_dof_config or loaded.dof_config,
+        "agent_pos_config": custom.customized_agent_pos_config or loaded.agent_pos_config,
     }
     return {key: value for key, value in found.items() if value}
 
@@ -172,10 +190,9 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 def _index_map(index: Path) -> dict[str, str]:
-    try:
-        weight_map: dict[str, str] = json.loads(index.read_text())["weight_map"]
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{index}: unreadable", expected="a weight_map", fix=_REDO) from error
+    weight_map = _json(index, "the shards' index").get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(shard, str) for shard in weight_map.values()):
+        raise CheckpointError(f"{index}: no weight_map", expected="tensor names and their shards", fix=_REDO)
     return weight_map
 
 

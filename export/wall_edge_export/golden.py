@@ -13,7 +13,7 @@ import re
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +25,10 @@ from wall_edge_engines.base import Engine
 from wall_edge_engines.onnxruntime import OnnxRuntimeEngine
 from wall_edge_engines.session import ModelSession
 
+from wall_edge.cli.output import stage_progress
 from wall_edge.errors import CheckpointError, WallEdgeError
 from wall_edge.flow import integrate
+from wall_edge.loader import from_mapping
 from wall_edge.prompt import next_position, positions
 
 from .checkpoint import Checkpoint
@@ -54,62 +56,111 @@ class Check:
         return bool(self.max_abs_error <= self.tolerance)
 
 
+@dataclass(frozen=True)
+class _TokenIds:
+    """``config.json`` of a case without a tokenizer."""
+
+    image_token_id: int
+    special_token_ids: dict[str, int]
+
+
+# Rank and kind ("i" whole numbers, "f" floats) of what every case must hold.
+_ARRAYS = {
+    "input_ids": (2, "i"),
+    "attention_mask": (2, "i"),
+    "text_input_ids": (2, "i"),
+    "greedy_text_ids": (1, "i"),
+    "position_ids": (3, "i"),
+    "image_grid_thw": (2, "i"),
+    "pixel_values": (2, "f"),
+    "image_embeds": (2, "f"),
+    "proprioception": (3, "f"),
+    "agent_pos_mask": (3, "f"),
+    "dof_mask": (3, "f"),
+    "noise": (3, "f"),
+    "text_logits": (1, "f"),
+}
+
+
 class GoldenCase:
     """One folder: the checkpoint, the observation and the expected outputs."""
 
     def __init__(self, folder: Path) -> None:
         self.checkpoint = Checkpoint(folder)
         self.arrays = _load(folder / "case.npz")
+        self._check_arrays()
         grid = self["image_grid_thw"]
-        if np.any(grid[:, 0] != 1):
-            raise CheckpointError(
-                f"{folder}: image_grid_thw {grid.tolist()}", expected="still images (t = 1)"
-            )
+        if grid.shape[1] != 3 or not len(grid) or np.any(grid[:, 0] != 1):
+            raise self._wrong(f"image_grid_thw {grid.tolist()}", "still images (t = 1), at least one")
         self.grids = tuple((int(h), int(w)) for _, h, w in grid)
-        special = self.checkpoint.config.get("special_token_ids", {})
+        where = str(folder / "config.json")
+        tokens = from_mapping(_TokenIds, self.checkpoint.config, where, CheckpointError, strict=False)
+        for token in ("<|propri|>", "<|action|>"):
+            if token not in tokens.special_token_ids:
+                raise CheckpointError(f"{where}: special_token_ids without {token}", expected="its token id")
         self.given = GraphInputs(
             grids=self.grids,
-            image_token_id=int(self.checkpoint.config["image_token_id"]),
-            state_token_id=int(special["<|propri|>"]),
+            image_token_id=tokens.image_token_id,
+            state_token_id=tokens.special_token_ids["<|propri|>"],
             horizon=int(self["noise"].shape[1]),
         )
-        self.action_token = int(special["<|action|>"])
+        self.action_token = tokens.special_token_ids["<|action|>"]
 
     def __getitem__(self, name: str) -> Array:
-        if name not in self.arrays:
-            raise CheckpointError(f"{self.checkpoint.folder / 'case.npz'}: array {name} is missing")
         return self.arrays[name]
 
     def steps(self) -> list[int]:
         """The numbers of integration steps that the case holds results for."""
         return sorted(int(found[1]) for name in self.arrays if (found := _STEPS.fullmatch(name)))
 
+    def _wrong(self, found: str, expected: str) -> CheckpointError:
+        return CheckpointError(f"{self.checkpoint.folder / 'case.npz'}: {found}", expected=expected)
+
+    def _check_arrays(self) -> None:
+        for name, (rank, kind) in _ARRAYS.items():
+            array = self.arrays.get(name)
+            kinds = "iub" if kind == "i" else "f"
+            if array is None or array.ndim != rank or array.dtype.kind not in kinds or array.size == 0:
+                found = "missing" if array is None else f"{array.dtype} of shape {list(array.shape)}"
+                wanted = "whole numbers" if kind == "i" else "floats"
+                raise self._wrong(f"array {name} is {found}", f"{wanted} with {rank} axes")
+        if not self.steps():
+            raise self._wrong("no action_N_steps", "the result of at least one integration")
+        rows = self.checkpoint.shape.vocab_size
+        for name in ("input_ids", "text_input_ids"):
+            if self[name].min() < 0 or self[name].max() >= rows:
+                raise self._wrong(f"{name} up to {self[name].max()}", f"token ids below {rows}")
+
 
 def _load(path: Path) -> dict[str, Array]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise CheckpointError(
             f"{path}: {error}", expected="the case's arrays, without pickled objects"
         ) from error
 
 
 @contextmanager
-def engine_for(backend: str, model: WallModel, given: GraphInputs) -> Iterator[Engine]:
+def engine_for(
+    backend: str, model: WallModel, given: GraphInputs, progress: Callable[[str], None] = lambda _: None
+) -> Iterator[Engine]:
     """The torch modules, or ONNX Runtime on freshly exported graphs."""
     if backend == "reference":
         yield ReferenceEngine(model, given)
         return
     with tempfile.TemporaryDirectory(prefix="wall-edge-golden-") as folder:
-        specs = export_graphs(model, given, Path(folder))
+        specs = export_graphs(model, given, Path(folder), progress)
         yield OnnxRuntimeEngine(Path(folder), specs, threads=2)
 
 
-def run_case(case: GoldenCase, backend: str) -> list[Check]:
-    """Compute every output of the case through ``backend`` and compare."""
+def run_case(case: GoldenCase, backend: str, progress: Callable[[str], None] = lambda _: None) -> list[Check]:
+    """Compute every output of the case through ``backend`` and compare; ``progress`` gets stage names."""
     tolerance = TOLERANCES[backend]
-    with engine_for(backend, case.checkpoint.load(), case.given) as engine:
+    progress("load")
+    with engine_for(backend, case.checkpoint.load(), case.given, progress) as engine:
+        progress("compare")
         longest = max(case["input_ids"].shape[1], case["text_input_ids"].shape[1])
         session = ModelSession(engine, capacity=longest + case["greedy_text_ids"].size)
         session.encode_images(case["pixel_values"])
@@ -177,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
     try:
-        results = {folder: run_case(GoldenCase(folder), given.backend) for folder in given.folders}
+        results = {folder: _run_shown(folder, given.backend) for folder in given.folders}
     except WallEdgeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -189,13 +240,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if all(check.ok for checks in results.values() for check in checks) else 1
 
 
+def _run_shown(folder: Path, backend: str) -> list[Check]:
+    graphs = ("vision", "prefix", "text", "expert") if backend == "onnxruntime" else ()
+    with stage_progress(folder.name, ("load", *graphs, "compare")) as progress:
+        return run_case(GoldenCase(folder), backend, progress)
+
+
 def _report(results: dict[Path, list[Check]], backend: str) -> dict[str, Any]:
     cases = {
         str(folder): {
             "ok": all(check.ok for check in checks),
             "outputs": {
                 check.output: {
-                    "max_abs_error": check.max_abs_error,
+                    "max_abs_error": check.max_abs_error if np.isfinite(check.max_abs_error) else None,
                     "tolerance": check.tolerance,
                     "ok": check.ok,
                 }

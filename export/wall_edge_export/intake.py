@@ -7,20 +7,39 @@ what is found in neither is asked for by name.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from wall_edge.bundle import Embodiment, Normalization
-from wall_edge.config import RobotConfig
+from wall_edge.config import ModelConfig, RobotConfig
 from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge.geometry import ImageGeometry
+from wall_edge.loader import Invalid, from_mapping, read_yaml
+from wall_edge.vision import CLIP_MEAN, CLIP_STD
 
 from .checkpoint import Checkpoint
 
-T = TypeVar("T", int, float, str)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class CameraBlock:
+    """A camera that the checkpoint was trained with. Sizes in pixels."""
+
+    width: int
+    height: int
+    resolution: int | None = None
+
+
+@dataclass(frozen=True)
+class CheckpointBlock(ModelConfig):
+    """The ``wall_edge`` block of ``config.json``: what WALL-OSS keeps in its training setup."""
+
+    cameras: dict[str, CameraBlock] | None = None
 
 
 @dataclass(frozen=True)
@@ -36,31 +55,61 @@ class Settings:
 
 def settings(checkpoint: Checkpoint, robot: RobotConfig | None) -> Settings:
     """Collect and check; raises :class:`ConfigError` or :class:`CheckpointError` naming what is missing."""
-    block = checkpoint.config.get("wall_edge", {})
-    asked = asdict(robot.model) if robot is not None and robot.model is not None else {}
-    given = {**block, **{key: value for key, value in asked.items() if value is not None}}
-    scheduler = checkpoint.config.get("noise_scheduler", {})
+    _check_preprocessor(checkpoint.folder / "preprocessor_config.json")
+    where = str(checkpoint.folder / "config.json")
+    block = from_mapping(CheckpointBlock, checkpoint.config.get("wall_edge", {}), where, CheckpointError)
+    asked = robot.model if robot is not None and robot.model is not None else ModelConfig()
+    given = replace(block, **{key: value for key, value in asdict(asked).items() if value is not None})
     return Settings(
         embodiment=_embodiment(checkpoint, robot, given),
         cameras=_cameras(checkpoint, robot, given),
-        horizon=_setting(given, "horizon", int),
-        action_rate_hz=_setting(given, "action_rate_hz", float),
-        integration_steps=int(given.get("integration_steps", scheduler.get("num_inference_timesteps", 10))),
+        horizon=_asked("horizon", given.horizon),
+        action_rate_hz=_asked("action_rate_hz", given.action_rate_hz),
+        integration_steps=given.integration_steps or _scheduler_steps(checkpoint, where),
     )
 
 
-def _setting(given: Mapping[str, Any], key: str, kind: type[T]) -> T:
-    if key not in given:
+@dataclass(frozen=True)
+class _Preprocessor:
+    image_mean: tuple[float, ...] | None = None
+    image_std: tuple[float, ...] | None = None
+
+
+def _check_preprocessor(path: Path) -> None:
+    """Frames are normalised with CLIP's statistics; a checkpoint that wants others is refused."""
+    if not path.is_file():
+        return
+    found = from_mapping(
+        _Preprocessor, read_yaml(path, CheckpointError), str(path), CheckpointError, strict=False
+    )
+    for name, given, ours in (
+        ("image_mean", found.image_mean, CLIP_MEAN),
+        ("image_std", found.image_std, CLIP_STD),
+    ):
+        if given is not None and not (len(given) == len(ours) and np.allclose(given, ours, atol=1e-6)):
+            raise CheckpointError(f"{path}: {name} {list(given)}", expected=f"CLIP's {ours.tolist()}")
+
+
+@dataclass(frozen=True)
+class _Scheduler:
+    num_inference_timesteps: int = 10
+
+
+def _scheduler_steps(checkpoint: Checkpoint, where: str) -> int:
+    given = checkpoint.config.get("noise_scheduler", {})
+    steps = from_mapping(_Scheduler, given, where, CheckpointError, strict=False).num_inference_timesteps
+    if steps < 1:
+        raise CheckpointError(f"{where}: num_inference_timesteps is {steps}", expected="at least 1")
+    return steps
+
+
+def _asked(key: str, value: T | None) -> T:
+    if value is None:
         raise ConfigError(
             f"the checkpoint does not say its {key}",
             expected=f"model.{key} in ROBOT.yaml",
             fix="add it and pass --robot ROBOT.yaml",
         )
-    value = given[key]
-    if kind is float and isinstance(value, int):
-        value = float(value)
-    if not isinstance(value, kind):
-        raise ConfigError(f"{key} is {value!r}", expected=f"a value of type {kind.__name__}")
     return value
 
 
@@ -72,7 +121,7 @@ def dof_names(config: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _embodiment(checkpoint: Checkpoint, robot: RobotConfig | None, given: Mapping[str, Any]) -> Embodiment:
+def _embodiment(checkpoint: Checkpoint, robot: RobotConfig | None, given: CheckpointBlock) -> Embodiment:
     names = dof_names(checkpoint.config)
     if robot is not None:
         joints = tuple(joint.name for joint in robot.drive.joints)
@@ -82,17 +131,21 @@ def _embodiment(checkpoint: Checkpoint, robot: RobotConfig | None, given: Mappin
                 expected=f"the checkpoint's degrees of freedom {', '.join(names)}, in this order",
                 fix="rename or reorder drive.joints, or take the checkpoint of this robot",
             )
-    reference = _setting(given, "action_reference", str)
-    if reference not in ("absolute", "state"):
-        raise ConfigError(f"action_reference is {reference!r}", expected="'absolute' or 'state'")
-    statistics = _statistics(checkpoint, given.get("robot"))
+    shape = checkpoint.shape
+    if shape.state_dof != shape.action_dof or len(set(names)) != len(names):
+        raise ConfigError(
+            f"{shape.action_dof} action and {shape.state_dof} state degrees of freedom: {', '.join(names)}",
+            expected="as many of one as of the other, with different names",
+            fix="this daemon drives joints whose state it reads back; other layouts are not supported yet",
+        )
+    statistics = _statistics(checkpoint, given.robot)
     return Embodiment(
-        name=robot.name if robot is not None else str(given.get("robot", "unnamed")),
+        name=robot.name if robot is not None else given.robot or "unnamed",
         dof_names=names,
         unit="rad",
-        action_reference=reference,
-        state=_normalization(statistics["propri"], clip=1.0),
-        action=_normalization(statistics["action"], clip=None),
+        action_reference=_asked("action_reference", given.action_reference),
+        state=_normalization(statistics["propri"], len(names), clip=1.0),
+        action=_normalization(statistics["action"], len(names), clip=None),
         lower=robot.per_joint(lambda joint: joint.lower) if robot is not None else None,
         upper=robot.per_joint(lambda joint: joint.upper) if robot is not None else None,
     )
@@ -124,22 +177,27 @@ def _statistics(checkpoint: Checkpoint, robot: str | None) -> dict[str, dict[str
     return found[chosen]
 
 
-def _normalization(values: Mapping[str, npt.NDArray[np.float64]], *, clip: float | None) -> Normalization:
+def _normalization(
+    values: Mapping[str, npt.NDArray[np.float64]], dof: int, *, clip: float | None
+) -> Normalization:
     """Upstream's rule: to [-1, 1] by ``2·(x - min)/delta - 1``."""
     low, delta = values["min"], values["delta"]
-    if not (np.all(np.isfinite(low)) and np.all(np.isfinite(delta)) and np.all(delta > 0)):
+    finite = np.all(np.isfinite(low)) and np.all(np.isfinite(delta))
+    if low.shape != (dof,) or delta.shape != (dof,) or not finite or not np.all(delta > 0):
         raise CheckpointError(
-            f"normaliser min {low.tolist()}, delta {delta.tolist()}", expected="delta above 0"
+            f"normaliser min {low.tolist()}, delta {delta.tolist()}",
+            expected=f"{dof} finite numbers each, delta above 0",
+            fix="use the statistics that were saved with these weights",
         )
     return Normalization(tuple((low + delta / 2).tolist()), tuple((delta / 2).tolist()), clip)
 
 
 def _cameras(
-    checkpoint: Checkpoint, robot: RobotConfig | None, given: Mapping[str, Any]
+    checkpoint: Checkpoint, robot: RobotConfig | None, given: CheckpointBlock
 ) -> dict[str, ImageGeometry]:
     """Geometry by camera in the order of the prompt: the checkpoint's own, else ROBOT.yaml's."""
-    known: dict[str, dict[str, int]] = given.get("cameras", {})
-    sizes = {name: (int(c["width"]), int(c["height"])) for name, c in known.items()}
+    known = given.cameras or {}
+    sizes = {name: (camera.width, camera.height) for name, camera in known.items()}
     if robot is not None:
         if known and set(known) != set(robot.cameras):
             raise ConfigError(
@@ -155,15 +213,18 @@ def _cameras(
             fix="pass --robot ROBOT.yaml",
         )
     vision = checkpoint.shape.vision
-    default = int(given.get("resolution", ImageGeometry(1, 1).resolution))
-    return {
-        name: ImageGeometry(
-            width=width,
-            height=height,
-            resolution=int(known.get(name, {}).get("resolution", default)),
-            patch_size=vision.patch_size,
-            merge_size=vision.spatial_merge_size,
-            temporal_patch_size=vision.temporal_patch_size,
-        )
-        for name, (width, height) in sizes.items()
-    }
+    geometries = {}
+    for name, (width, height) in sizes.items():
+        own = known[name].resolution if name in known else None
+        try:
+            geometries[name] = ImageGeometry(
+                width=width,
+                height=height,
+                resolution=own or given.resolution or ImageGeometry.resolution,
+                patch_size=vision.patch_size,
+                merge_size=vision.spatial_merge_size,
+                temporal_patch_size=vision.temporal_patch_size,
+            )
+        except Invalid as problem:
+            raise ConfigError(f"camera {name}: {problem}") from problem
+    return geometries

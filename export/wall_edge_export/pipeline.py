@@ -18,9 +18,11 @@ from wall_edge.bundle import (
     Source,
     file_digest,
     new_bundle,
+    require_replaceable,
     write_manifest,
 )
 from wall_edge.config import RobotConfig
+from wall_edge.errors import CheckpointError
 from wall_edge.policy import Prompts
 from wall_edge.prompt import PromptTokenizer, observation_text
 from wall_edge.verify import FP32_TOLERANCES, golden_inputs, replay
@@ -50,6 +52,8 @@ def export_bundle(
     checkpoint = Checkpoint(folder)
     chosen = settings(checkpoint, robot)
     tokenizer = PromptTokenizer(folder / TOKENIZER)
+    _check_tokenizer(checkpoint, tokenizer)
+    require_replaceable(out)
     model = checkpoint.load()
     with new_bundle(out) as work:
         shutil.copyfile(folder / TOKENIZER, work / TOKENIZER)
@@ -88,7 +92,31 @@ def _write_goldens(work: Path, model: WallModel, given: GraphInputs, instruction
     bundle = Bundle(work)
     inputs = golden_inputs(bundle.manifest, instruction)
     outputs = replay(bundle.manifest, Prompts(bundle), ReferenceEngine(model, given), inputs)
+    for name, values in outputs.items():
+        if not np.all(np.isfinite(values)):
+            raise CheckpointError(
+                f"{bundle.manifest.source.checkpoint}: its weights give a {name} that is not finite",
+                expected="finite values",
+                fix="copy or download the checkpoint again",
+            )
     np.savez(work / GOLDENS, **inputs, **outputs)  # type: ignore[arg-type]
+
+
+def _check_tokenizer(checkpoint: Checkpoint, tokenizer: PromptTokenizer) -> None:
+    rows = checkpoint.shape.vocab_size
+    if tokenizer.largest_id >= rows:
+        raise CheckpointError(
+            f"{checkpoint.folder / TOKENIZER}: token id {tokenizer.largest_id}",
+            expected=f"ids below vocab_size {rows}",
+            fix="use the tokenizer that was saved with these weights",
+        )
+    named = checkpoint.config.get("image_token_id", tokenizer.ids.image)
+    if named != tokenizer.ids.image:
+        raise CheckpointError(
+            f"{checkpoint.folder}: image_token_id {named!r} in config.json",
+            expected=f"the tokenizer's {tokenizer.ids.image}",
+            fix="use the tokenizer that was saved with these weights",
+        )
 
 
 def _digests(folder: Path) -> dict[str, str]:

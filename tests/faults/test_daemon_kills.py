@@ -1,7 +1,7 @@
 """Whatever dies, the arm does not stay powered.
 
-The arm and the cameras outlive the daemon here: servos on a pseudo-terminal that this test owns, and video files
-as cameras, so that the torque can be read afterwards.
+The arm outlives the daemon: its servos are on a pseudo-terminal that this test owns, so torque can be read
+afterwards; the cameras are video files.
 """
 
 from __future__ import annotations

@@ -14,6 +14,8 @@ from wall_edge.bundle import Bundle
 from wall_edge.verify import StageCheck
 from wall_edge.verify import verify as replay_goldens
 
+from .output import stage_progress
+
 
 def verify(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
@@ -23,8 +25,13 @@ def verify(
     """Replay the bundle's goldens through ONNX Runtime; exit code 1 past tolerance."""
     from wall_edge_engines import load
 
-    opened = Bundle(bundle)
-    checks = replay_goldens(opened, load(opened, threads=threads))
+    with stage_progress("verify", ("digests", "engine", "goldens")) as progress:
+        progress("digests")
+        opened = Bundle(bundle)
+        progress("engine")
+        engine = load(opened, threads=threads)
+        progress("goldens")
+        checks = replay_goldens(opened, engine)
     good = all(check.ok for check in checks)
     if as_json:
         print(json.dumps({"ok": good, "stages": {check.stage: check.as_dict() for check in checks}}))

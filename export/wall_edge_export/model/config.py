@@ -2,18 +2,20 @@
 
 The layout is the flat, legacy Qwen2.5-VL configuration plus WALL-OSS's expert fields
 (github.com/X-Square-Robot/wall-x, September 2025); newer transformers nest the text fields under
-``text_config``, which is flattened here.
+``text_config`` and the rotary ones under ``rope_parameters``, which are flattened here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from wall_edge.errors import CheckpointError
+from wall_edge.loader import from_mapping
 
 TEXT_EXPERT, ACTION_EXPERT = 0, 1
+_FIX = "take the config.json that was saved with these weights"
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,11 @@ class VisionShape:
     def patch_dim(self) -> int:
         """Values in one flattened patch (channels × frames × height × width)."""
         return self.in_channels * self.temporal_patch_size * self.patch_size**2
+
+    @property
+    def window_patches(self) -> int:
+        """Side of an attention window in patches: a whole number of merged cells."""
+        return self.window_size // self.spatial_merge_size // self.patch_size * self.spatial_merge_size
 
 
 @dataclass(frozen=True)
@@ -73,144 +80,228 @@ class ModelShape:
         return (tokens, self.num_layers, 2, self.num_kv_heads, self.head_dim)
 
 
-def model_shape(config: Mapping[str, Any]) -> ModelShape:
+# What is read of the file, with the types that the loader checks; all other keys are ignored.
+
+
+@dataclass(frozen=True)
+class _Vision:
+    depth: int
+    hidden_size: int
+    intermediate_size: int
+    num_heads: int
+    in_channels: int | None = None
+    in_chans: int | None = None
+    patch_size: int = 14
+    temporal_patch_size: int = 2
+    spatial_merge_size: int = 2
+    window_size: int = 112
+    fullatt_block_indexes: tuple[int, ...] = (7, 15, 23, 31)
+    out_hidden_size: int | None = None
+    hidden_act: str = "silu"
+
+
+@dataclass(frozen=True)
+class _Expert:
+    intermediate_size: int
+    hidden_size: int | None = None
+    hidden_act: str = "silu"
+
+
+@dataclass(frozen=True)
+class _Rope:
+    mrope_section: tuple[int, int, int] = (16, 24, 24)
+    rope_theta: float | None = None
+    rope_type: str | None = None
+    type: str | None = None
+
+
+@dataclass(frozen=True)
+class _Config:
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    vision_config: _Vision
+    rms_norm_eps: float
+    model_type: str = "qwen2_5_vl"
+    hidden_act: str = "silu"
+    head_dim: int | None = None
+    rope_theta: float | None = None
+    rope_scaling: _Rope | None = None
+    rope_parameters: _Rope | None = None
+    tie_word_embeddings: bool = False
+    use_sliding_window: bool = False
+    num_experts: int | None = None
+    experts: tuple[_Expert, ...] | None = None
+    dim_inputs: tuple[int, ...] | None = None
+    mlp_moe: bool = True
+    attention_moe: bool = False
+    norm_moe: Any = None
+    adaptive_norm: Any = None
+    use_adarms: Any = None
+    dof_config: dict[str, int] = field(default_factory=dict)
+    agent_pos_config: dict[str, int] = field(default_factory=dict)
+
+
+def model_shape(config: Mapping[str, Any], where: str = "config.json") -> ModelShape:
     """Read and check ``config.json``; raises :class:`CheckpointError` naming the field that is wrong."""
-    flat = {**config, **config.get("text_config", {})}
-    _refuse_unsupported(flat)
-    hidden = _integer(flat, "hidden_size")
-    heads = _integer(flat, "num_attention_heads")
-    kv_heads = _integer(flat, "num_key_value_heads")
-    if hidden % heads or heads % kv_heads:
+    if config.get("type") == "wall_x":
         raise CheckpointError(
-            f"config.json: hidden_size {hidden}, num_attention_heads {heads}, num_key_value_heads {kv_heads}",
-            expected="each to be a multiple of the next",
-            fix="take the config.json that was saved with these weights",
+            f"{where}: the settings of a LeRobot policy, not a model's configuration",
+            expected="WALL-OSS's own config.json beside the weights",
+            fix="copy config.json from the pretrained_name_or_path that the policy was trained from",
         )
+    nested = config.get("text_config", {})
+    if not isinstance(nested, Mapping):
+        raise CheckpointError(f"{where}: text_config is {nested!r}", expected="a mapping", fix=_FIX)
+    raw = from_mapping(_Config, {**config, **nested}, where, CheckpointError, strict=False)
+    _refuse_unsupported(raw)
+    _check_numbers(raw)
     return ModelShape(
-        vocab_size=_integer(flat, "vocab_size"),
-        hidden_size=hidden,
-        num_layers=_integer(flat, "num_hidden_layers"),
-        num_heads=heads,
-        num_kv_heads=kv_heads,
-        rms_norm_eps=float(flat.get("rms_norm_eps", 1e-6)),
-        rope_theta=float(flat.get("rope_theta", 1e6)),
-        mrope_section=_mrope_section(flat, hidden // heads),
-        experts=_experts(flat, hidden),
-        vision=_vision(_mapping(flat, "vision_config"), hidden),
-        action_dof=dof_count(flat, "dof_config"),
-        state_dof=dof_count(flat, "agent_pos_config"),
-        tied_embeddings=bool(flat.get("tie_word_embeddings", False)),
+        vocab_size=raw.vocab_size,
+        hidden_size=raw.hidden_size,
+        num_layers=raw.num_hidden_layers,
+        num_heads=raw.num_attention_heads,
+        num_kv_heads=raw.num_key_value_heads,
+        rms_norm_eps=raw.rms_norm_eps,
+        rope_theta=_rope_theta(raw),
+        mrope_section=_mrope_section(raw),
+        experts=_experts(raw),
+        vision=_vision(raw),
+        action_dof=_dof(raw.dof_config, "dof_config"),
+        state_dof=_dof(raw.agent_pos_config, "agent_pos_config"),
+        tied_embeddings=raw.tie_word_embeddings,
     )
 
 
-def dof_count(config: Mapping[str, Any], key: str) -> int:
-    """Degrees of freedom: the sum over ``dof_config`` or ``agent_pos_config``."""
-    groups = _mapping(config, key)
-    return sum(_integer(groups, name) for name in groups)
+def _wrong(found: str, expected: str, fix: str = _FIX) -> CheckpointError:
+    return CheckpointError(f"config.json: {found}", expected=expected, fix=fix)
 
 
-def _refuse_unsupported(config: Mapping[str, Any]) -> None:
-    def refuse(what: str, expected: str) -> None:
-        raise CheckpointError(
-            f"config.json: {what} is not supported",
-            expected=expected,
-            fix="export a wall-oss-flow checkpoint of the shared-attention family",
+def _ropes(raw: _Config) -> tuple[_Rope, ...]:
+    return tuple(rope for rope in (raw.rope_scaling, raw.rope_parameters) if rope is not None)
+
+
+def _refuse_unsupported(raw: _Config) -> None:
+    ropes = [kind for rope in _ropes(raw) for kind in (rope.rope_type, rope.type) if kind is not None]
+    odd_rope = next((kind for kind in ropes if kind not in ("default", "mrope")), "default")
+    backbones = ("qwen2_5_vl", "wall_oss", "qwen2_5_vl_text")
+    refused = (
+        (raw.model_type not in backbones, f"model_type {raw.model_type!r}", "the qwen2_5_vl backbone"),
+        (raw.attention_moe, "attention_moe: true", "attention weights shared by all tokens"),
+        (bool(raw.norm_moe), f"norm_moe: {raw.norm_moe!r}", "norms shared by all tokens"),
+        (bool(raw.adaptive_norm), f"adaptive_norm: {raw.adaptive_norm!r}", "plain RMSNorm"),
+        (bool(raw.use_adarms), f"use_adarms: {raw.use_adarms!r}", "plain RMSNorm"),
+        (not raw.mlp_moe, "mlp_moe: false", "hard-routed expert MLPs"),
+        (raw.hidden_act != "silu", f"hidden_act {raw.hidden_act!r}", "silu"),
+        (raw.vision_config.hidden_act != "silu", "vision hidden_act other than silu", "silu"),
+        (odd_rope != "default", f"rotary positions of type {odd_rope!r}", "default or mrope"),
+        (raw.use_sliding_window, "use_sliding_window: true", "full causal attention"),
+    )
+    for odd, what, expected in refused:
+        if odd:
+            fix = "export a wall-oss-flow checkpoint of the shared-attention family"
+            raise _wrong(f"{what} is not supported", expected, fix)
+
+
+def _check_numbers(raw: _Config) -> None:
+    sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
+    for name in (*sizes, "rms_norm_eps"):
+        if not getattr(raw, name) > 0:
+            raise _wrong(f"{name} is {getattr(raw, name)}", "more than 0")
+    hidden, heads, kv_heads = raw.hidden_size, raw.num_attention_heads, raw.num_key_value_heads
+    if hidden % heads or heads % kv_heads:
+        raise _wrong(
+            f"hidden_size {hidden}, num_attention_heads {heads}, num_key_value_heads {kv_heads}",
+            "each to be a multiple of the next",
         )
-
-    if config.get("model_type", "qwen2_5_vl") not in ("qwen2_5_vl", "wall_oss", "qwen2_5_vl_text"):
-        refuse(f"model_type {config['model_type']!r}", "the qwen2_5_vl backbone")
-    if config.get("attention_moe"):
-        refuse("attention_moe: true (per-expert attention)", "attention weights shared by all tokens")
-    for key in ("norm_moe", "adaptive_norm", "use_adarms"):
-        if config.get(key):
-            refuse(f"{key}: {config[key]!r} (per-expert or adaptive norms)", "norms shared by all tokens")
-    if not config.get("mlp_moe", True):
-        refuse("mlp_moe: false", "hard-routed expert MLPs")
-    if config.get("hidden_act", "silu") != "silu":
-        refuse(f"hidden_act {config['hidden_act']!r}", "silu")
-    rope = config.get("rope_scaling") or {}
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    if kind not in ("default", "mrope"):
-        refuse(f"rope_scaling type {kind!r}", "default (multimodal rotary positions)")
+    if raw.head_dim not in (None, hidden // heads):
+        raise _wrong(f"head_dim {raw.head_dim}", f"hidden_size / num_attention_heads ({hidden // heads})")
 
 
-def _mrope_section(config: Mapping[str, Any], head_dim: int) -> tuple[int, int, int]:
-    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
-    section = tuple(int(n) for n in rope.get("mrope_section", (16, 24, 24)))
-    if len(section) != 3 or 2 * sum(section) != head_dim:
-        raise CheckpointError(
-            f"config.json: mrope_section {list(section)}",
-            expected=f"three numbers that sum to half the head width ({head_dim // 2})",
-            fix="take the config.json that was saved with these weights",
+def _rope_theta(raw: _Config) -> float:
+    given = [theta for theta in (raw.rope_theta, *(r.rope_theta for r in _ropes(raw))) if theta is not None]
+    if len(set(given)) > 1 or any(theta <= 1 for theta in given):
+        raise _wrong(f"rope_theta {given}", "one number above 1")
+    return given[0] if given else 1e6
+
+
+def _mrope_section(raw: _Config) -> tuple[int, int, int]:
+    ropes, half = _ropes(raw), raw.hidden_size // raw.num_attention_heads // 2
+    section = ropes[0].mrope_section if ropes else _Rope.mrope_section
+    if min(section) < 0 or sum(section) != half:
+        raise _wrong(
+            f"mrope_section {list(section)}", f"three numbers that sum to half the head width ({half})"
         )
-    return (section[0], section[1], section[2])
+    return section
 
 
-def _experts(config: Mapping[str, Any], hidden: int) -> tuple[ExpertShape, ...]:
-    experts = config.get("experts")
-    count = config.get("num_experts")
-    if not isinstance(experts, list) or count != len(experts) or count != 2:
-        listed = len(experts) if isinstance(experts, list) else "none"
-        raise CheckpointError(
-            f"config.json: expert layout num_experts={count!r} with {listed} experts listed",
-            expected="2 experts (0: text, image and state tokens; 1: action tokens), each listed",
-            fix="export a wall-oss-flow checkpoint, or restore num_experts and experts",
+def _experts(raw: _Config) -> tuple[ExpertShape, ...]:
+    if raw.experts is None or raw.num_experts != len(raw.experts) or raw.num_experts != 2:
+        listed = len(raw.experts) if raw.experts is not None else "none"
+        raise _wrong(
+            f"expert layout num_experts={raw.num_experts!r} with {listed} experts listed",
+            "2 experts (0: text, image and state tokens; 1: action tokens), each listed",
+            "export a wall-oss-flow checkpoint, or restore num_experts and experts",
         )
-    widths = config.get("dim_inputs") or [hidden] * len(experts)
+    widths = raw.dim_inputs or (raw.hidden_size,) * len(raw.experts)
+    if len(widths) != len(raw.experts):
+        raise _wrong(f"dim_inputs {list(widths)}", f"one width for each of {len(raw.experts)} experts")
     shapes = []
-    for index, expert in enumerate(experts):
-        width = int(widths[index]) if index < len(widths) else -1
-        act = expert.get("hidden_act", "silu")
-        if not 0 < width <= hidden or int(expert.get("hidden_size", width)) != width or act != "silu":
-            raise CheckpointError(
-                f"config.json: expert {index} has hidden_size {expert.get('hidden_size')}, "
-                f"dim_inputs {width}, hidden_act {act!r}",
-                expected=f"hidden_size equal to dim_inputs, at most hidden_size {hidden}, and silu",
-                fix="take the config.json that was saved with these weights",
+    for index, (expert, width) in enumerate(zip(raw.experts, widths, strict=True)):
+        fits = 0 < width <= raw.hidden_size and expert.hidden_size in (None, width)
+        if not fits or expert.hidden_act != "silu" or expert.intermediate_size < 1:
+            raise _wrong(
+                f"expert {index} has hidden_size {expert.hidden_size}, dim_inputs {width}, "
+                f"intermediate_size {expert.intermediate_size}, hidden_act {expert.hidden_act!r}",
+                f"hidden_size equal to dim_inputs, at most {raw.hidden_size}, and silu",
             )
-        shapes.append(ExpertShape(width, _integer(expert, "intermediate_size")))
+        shapes.append(ExpertShape(width, expert.intermediate_size))
     return tuple(shapes)
 
 
-def _vision(config: Mapping[str, Any], hidden: int) -> VisionShape:
-    if int(config.get("out_hidden_size", hidden)) != hidden:
-        raise CheckpointError(
-            f"config.json: vision out_hidden_size {config['out_hidden_size']}",
-            expected=f"the decoder's hidden_size {hidden}",
-            fix="take the config.json that was saved with these weights",
+def _vision(raw: _Config) -> VisionShape:
+    given = raw.vision_config
+    if given.out_hidden_size not in (None, raw.hidden_size):
+        raise _wrong(
+            f"vision out_hidden_size {given.out_hidden_size}", f"the decoder's hidden_size {raw.hidden_size}"
         )
-    return VisionShape(
-        depth=_integer(config, "depth"),
-        hidden_size=_integer(config, "hidden_size"),
-        intermediate_size=_integer(config, "intermediate_size"),
-        num_heads=_integer(config, "num_heads"),
-        in_channels=int(config.get("in_channels", config.get("in_chans", 3))),
-        patch_size=int(config.get("patch_size", 14)),
-        temporal_patch_size=int(config.get("temporal_patch_size", 2)),
-        spatial_merge_size=int(config.get("spatial_merge_size", 2)),
-        window_size=int(config.get("window_size", 112)),
-        full_attention_blocks=tuple(int(n) for n in config.get("fullatt_block_indexes", (7, 15, 23, 31))),
-        out_hidden_size=hidden,
+    shape = VisionShape(
+        depth=given.depth,
+        hidden_size=given.hidden_size,
+        intermediate_size=given.intermediate_size,
+        num_heads=given.num_heads,
+        in_channels=given.in_channels or given.in_chans or 3,
+        patch_size=given.patch_size,
+        temporal_patch_size=given.temporal_patch_size,
+        spatial_merge_size=given.spatial_merge_size,
+        window_size=given.window_size,
+        full_attention_blocks=given.fullatt_block_indexes,
+        out_hidden_size=raw.hidden_size,
     )
-
-
-def _mapping(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = config.get(key)
-    if not isinstance(value, Mapping) or not value:
-        raise CheckpointError(
-            f"config.json: {key} is missing",
-            expected="a mapping of names to sizes",
-            fix=f"add {key} to config.json, or put upstream's training config.yml beside the weights",
+    for name, value in vars(shape).items():
+        if isinstance(value, int) and value < 1:
+            raise _wrong(f"vision_config.{name} is {value}", "a positive whole number")
+    if shape.hidden_size % (4 * shape.num_heads):
+        raise _wrong(
+            f"vision hidden_size {shape.hidden_size} with {shape.num_heads} heads",
+            "a multiple of 4 times the heads",
         )
-    return value
-
-
-def _integer(config: Mapping[str, Any], key: str) -> int:
-    value = config.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-        raise CheckpointError(
-            f"config.json: {key} is {value!r}",
-            expected="a positive whole number",
-            fix="take the config.json that was saved with these weights",
+    if shape.in_channels != 3 or shape.window_patches < 1:
+        raise _wrong(
+            f"vision in_channels {shape.in_channels}, window_size {shape.window_size}",
+            "3 channels and a window of at least one merged cell",
         )
-    return value
+    return shape
+
+
+def _dof(groups: Mapping[str, int], key: str) -> int:
+    """Degrees of freedom: the sum over ``dof_config`` or ``agent_pos_config``."""
+    if not groups:
+        fix = f"add {key} to config.json, or put upstream's training config.yml beside the weights"
+        raise _wrong(f"{key} is missing", "a mapping of names to sizes", fix)
+    for name, count in groups.items():
+        if count < 1:
+            raise _wrong(f"{key}.{name} is {count}", "a positive whole number")
+    return sum(groups.values())

@@ -58,7 +58,7 @@ def patch_cells(grid: Grid, merge: int) -> npt.NDArray[np.int64]:
 
 def segments(grids: Sequence[Grid], shape: VisionShape, *, windowed: bool) -> Segments:
     """Group the patches of all images: by image, or by square windows of ``window_size`` px."""
-    side = shape.window_size // shape.patch_size
+    side = shape.window_patches
     groups: list[npt.NDArray[np.int64]] = []
     start = 0
     for grid in grids:
