@@ -49,6 +49,8 @@ class ControlConfig:
     """The core that the servo process is tied to; null for any."""
     lock_memory: bool = True
     """mlockall, so that no tick waits for a page."""
+    wake_latency_us: int | None = 0
+    """How long a core may take to wake from idling [µs]; null lets them sleep, which saves power."""
     rest_velocity: float = 0.8
     """Speed of the way to ``rest`` [rad/s]."""
     feedback_timeout_ms: float = 100.0
@@ -58,6 +60,7 @@ class ControlConfig:
         _between("rate_hz", self.rate_hz, 10, 1000, "Hz")
         _between("fifo_priority", self.fifo_priority, 1, 99)
         _between("cpu", self.cpu, 0, 1023)
+        _between("wake_latency_us", self.wake_latency_us, 0, 10_000, "us")
         _positive("rest_velocity", self.rest_velocity, "rad/s")
         if self.feedback_timeout_ms < 2000.0 / self.rate_hz:
             expected = f"at least two ticks ({2000.0 / self.rate_hz:g} ms at {self.rate_hz:g} Hz)"

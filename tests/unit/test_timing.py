@@ -6,6 +6,7 @@ import gc
 import os
 import random
 import resource
+import sys
 import time
 from pathlib import Path
 
@@ -142,6 +143,20 @@ def test_realtime_granted_and_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> 
     assert realtime.apply(80, 3, lock_memory=True).refused == ()
     assert asked == [os.SCHED_FIFO, {3}, 3]
     assert [s.name for s in realtime.apply(None, None, lock_memory=False).settings] == ["gc"]
+
+
+def test_idle_is_limited_for_as_long_as_the_process_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(realtime.gc, "freeze", lambda: None)
+    monkeypatch.setattr(realtime.gc, "disable", lambda: None)
+    monkeypatch.setattr(realtime, "_PM_QOS", tmp_path / "absent")
+    (refused,) = realtime.apply(None, None, lock_memory=False, wake_latency_us=7).refused
+    assert refused.name == "idle"
+    assert "absent" in refused.detail
+    (tmp_path / "absent").touch()
+    assert not realtime.apply(None, None, lock_memory=False, wake_latency_us=7).refused
+    assert (tmp_path / "absent").read_bytes() == (7).to_bytes(4, sys.byteorder)
 
 
 def test_events_there_and_back(tmp_path: Path) -> None:

@@ -6,17 +6,20 @@ import ctypes
 import gc
 import os
 import resource
+import struct
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 __all__ = ["RealtimeReport", "Setting", "apply"]
 
 _MCL_CURRENT, _MCL_FUTURE = 1, 2
+_PM_QOS = Path("/dev/cpu_dma_latency")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One thing asked for: ``scheduler``, ``affinity``, ``memory`` or ``gc``."""
+    """One thing asked for: ``scheduler``, ``affinity``, ``memory``, ``idle`` or ``gc``."""
 
     name: str
     granted: bool
@@ -40,10 +43,14 @@ class RealtimeReport:
         return {setting.name: asdict(setting) for setting in self.settings}
 
 
-def apply(fifo_priority: int | None, cpu: int | None, lock_memory: bool) -> RealtimeReport:
+def apply(
+    fifo_priority: int | None, cpu: int | None, lock_memory: bool, wake_latency_us: int | None = None
+) -> RealtimeReport:
     """Applies to the calling thread (scheduler) and process; None and False ask for nothing.
 
-    The garbage collector is always stopped: what exists is frozen, and a servo loop makes no cycles.
+    ``wake_latency_us`` bounds how deep the cores may sleep while this process lives (the kernel's PM QoS,
+    Documentation/power/pm_qos_interface.rst): waking an idle core can take milliseconds. The garbage
+    collector is always stopped: what exists is frozen, and a servo loop makes no cycles.
     """
     settings = []
     if fifo_priority is not None:
@@ -52,6 +59,8 @@ def apply(fifo_priority: int | None, cpu: int | None, lock_memory: bool) -> Real
         settings.append(_try("affinity", lambda: _pin(cpu), "name a core that this machine has"))
     if lock_memory:
         settings.append(_try("memory", _lock_memory, "raise memlock in limits.conf to unlimited"))
+    if wake_latency_us is not None:
+        settings.append(_try("idle", lambda: _limit_idle(wake_latency_us), f"allow writing {_PM_QOS}"))
     settings.append(_try("gc", _stop_gc, ""))
     return RealtimeReport(tuple(settings))
 
@@ -90,6 +99,13 @@ def _mlockall(flags: int) -> None:
     if ctypes.CDLL(None, use_errno=True).mlockall(flags):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
+
+
+def _limit_idle(microseconds: int) -> str:
+    # The request holds for as long as the file is open: it is left to the process's end to close it.
+    descriptor = os.open(_PM_QOS, os.O_WRONLY)
+    os.write(descriptor, struct.pack("i", microseconds))
+    return f"cores wake within {microseconds} µs"
 
 
 def _stop_gc() -> str:

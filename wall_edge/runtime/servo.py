@@ -62,7 +62,7 @@ def run_servo(
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     control = config.control
-    report = realtime.apply(control.fifo_priority, control.cpu, control.lock_memory)
+    report = realtime.apply(control.fifo_priority, control.cpu, control.lock_memory, control.wake_latency_us)
     loop = ServoLoop(
         config, lambda: open_drive(config, port), chunks, command, feedback, stop_requested=stop.requested
     )
