@@ -242,8 +242,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run_shown(folder: Path, backend: str) -> list[Check]:
     graphs = ("vision", "prefix", "text", "expert") if backend == "onnxruntime" else ()
+    case = GoldenCase(folder)
     with stage_progress(folder.name, ("load", *graphs, "compare")) as progress:
-        return run_case(GoldenCase(folder), backend, progress)
+        return run_case(case, backend, progress)
 
 
 def _report(results: dict[Path, list[Check]], backend: str) -> dict[str, Any]:

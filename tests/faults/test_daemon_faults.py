@@ -20,6 +20,15 @@ def wall_edge(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
+def real(data: dict[str, Any], port: str, **drive: Any) -> None:
+    """Make it a real robot: another port, real cameras, no simulation."""
+    data["drive"].update(port=port, **drive)
+    for name in data["cameras"]:
+        data["cameras"][name].update(kind="opencv", device="/dev/video99")
+    del data["simulation"]
+    data["instruction"] = "touch the red block."
+
+
 @pytest.fixture
 def run_edited(shipped_bundle: Path, tmp_path: Path) -> Callable[[Edit], str]:
     """Run the daemon for a moment with an edited ROBOT.yaml; it must fail in one line, which is returned."""
@@ -49,14 +58,10 @@ def run_edited(shipped_bundle: Path, tmp_path: Path) -> Callable[[Edit], str]:
         (lambda d: d["cameras"]["face_view"].update(width=85), "face_view"),
         (lambda d: d["cameras"].pop("wrist_view"), "wrist_view"),
         (lambda d: d.update(bundle="/nowhere"), "no manifest.yaml"),
-        (lambda d: d["drive"].update(port="/dev/ttyNONE"), "/dev/ttyNONE"),
+        (lambda d: real(d, "/dev/ttyNONE"), "/dev/ttyNONE"),
+        (lambda d: real(d, "/dev/ttyNONE", baudrate=0), "baudrate"),
+        (lambda d: d["drive"].update(port="/dev/ttyNONE"), "cameras.face_view.kind"),
         (lambda d: d["cameras"]["face_view"].update(rate_hz=0.1), "camera face_view delivered no frame"),
-        (
-            lambda d: d["cameras"].update(
-                face_view={"kind": "opencv", "device": "/dev/video99", "width": 84, "height": 84}
-            ),
-            "/dev/video99",
-        ),
     ],
 )
 def test_a_robot_that_cannot_run(run_edited: Callable[[Edit], str], edit: Edit, named: str) -> None:

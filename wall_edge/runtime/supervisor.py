@@ -21,7 +21,7 @@ from wall_edge.runtime.events import EventLog
 from wall_edge.runtime.messages import Ended, Failed, Instruct, Laid, Lay, Port, Ready, Refused, Touched
 from wall_edge.runtime.policy_process import run_policy
 from wall_edge.runtime.records import Wanted, chunk_dtype, command_dtype, feedback_dtype, frame_dtype
-from wall_edge.runtime.servo import release_arm, run_servo
+from wall_edge.runtime.servo import open_drive, release_arm, run_servo
 from wall_edge.runtime.shared import SharedRecord
 from wall_edge.runtime.signals import undisturbed
 from wall_edge.runtime.states import State
@@ -105,6 +105,8 @@ class Daemon:
         if self.config.simulated:
             self._spawn("world", run_world, self.config, self._frames)
             self._until(lambda: self._port != "sim", "the simulated arm's port")
+        else:
+            open_drive(self.config, self._port).close()  # a missing port is said before anything is loaded
         for name, camera in self.config.cameras.items():
             if camera.kind == "opencv":
                 self._spawn(f"camera {name}", run_camera, name, camera, self._frames[name])
