@@ -26,7 +26,7 @@ _ELEMENT = {"float32": 1, "int64": 7}  # onnx.TensorProto.DataType
 
 def require_onnxruntime() -> ModuleType:
     """Import onnxruntime, or say plainly that neither or both of its distributions are installed."""
-    present = [name for name in _DISTRIBUTIONS if _installed(name)]
+    present = [name for name in _DISTRIBUTIONS if installed(name)]
     if len(present) == 2:
         raise EngineError(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other",
@@ -45,7 +45,8 @@ def require_onnxruntime() -> ModuleType:
     return module
 
 
-def _installed(distribution: str) -> bool:
+def installed(distribution: str) -> bool:
+    """Whether a distribution of this name is installed."""
     try:
         metadata.version(distribution)
     except metadata.PackageNotFoundError:

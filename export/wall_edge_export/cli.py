@@ -13,6 +13,7 @@ from wall_edge.bundle import Manifest
 from wall_edge.cli.output import stage_progress
 from wall_edge.config import load_robot
 from wall_edge.errors import ConfigError
+from wall_edge.signals import interruptible
 
 
 def export(
@@ -36,7 +37,7 @@ def export(
         ) from error
 
     start = time.monotonic()
-    with stage_progress("export", STAGES) as progress:
+    with interruptible(), stage_progress("export", STAGES) as progress:
         manifest = export_bundle(checkpoint, out, config, progress)
     _report(manifest, out, time.monotonic() - start, as_json=as_json)
 

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,6 +87,23 @@ def test_a_special_token_that_is_not_special(checkpoint: Path) -> None:
 
     edit(checkpoint, demote, "tokenizer.json")
     assert "<|propri|> is missing" in refusal(checkpoint)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_export_leaves_nothing(
+    checkpoint: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "wall_edge", "export", str(checkpoint), "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".out.partial-*/vision.onnx")) and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
 
 
 def test_out_that_holds_something_else(checkpoint: Path, tmp_path: Path) -> None:

@@ -62,5 +62,5 @@ def test_neither_or_both_onnxruntimes(
 
 @pytest.mark.parametrize("only", ["onnxruntime", "onnxruntime-gpu"])
 def test_exactly_one_onnxruntime_is_fine(monkeypatch: pytest.MonkeyPatch, only: str) -> None:
-    monkeypatch.setattr(backend, "_installed", lambda name: name == only)
+    monkeypatch.setattr(backend, "installed", lambda name: name == only)
     assert backend.require_onnxruntime().__name__ == "onnxruntime"

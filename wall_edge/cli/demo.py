@@ -19,15 +19,16 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from wall_edge_engines.onnxruntime import require_onnxruntime
+from wall_edge_engines.onnxruntime import installed, require_onnxruntime
 
 from wall_edge.config import RobotConfig, SimulationConfig, load_robot
 from wall_edge.errors import ConfigError, RuntimeFault
-from wall_edge.runtime.signals import interruptible
 from wall_edge.runtime.supervisor import Daemon
+from wall_edge.signals import interruptible
 from wall_edge.summary import Summary, summarise
 
 from .output import stderr
+from .run import refused_settings
 
 _EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "tabletop"
 _FRAME_EVERY_S = 0.5
@@ -62,6 +63,8 @@ def demo(
     summary = summarise(daemon.record, report)
     write_report(daemon.record, dict(summary), report, _facts())
     print(json.dumps(summary)) if as_json else Console().print(_table(summary))
+    for line in refused_settings(daemon.record.servo):
+        stderr.print(line)
     if summary["success_rate"] < min_success:
         stderr.print(f"success rate {summary['success_rate']:.0%} is below {min_success:.0%}")
         raise typer.Exit(1)
@@ -81,16 +84,8 @@ def _require_extras() -> None:
     """Say what is missing before minutes are spent."""
     require_onnxruntime()
     for extra, package in (("export", "torch"), ("report", "matplotlib")):
-        if not _installed(package):
+        if not installed(package):
             raise ConfigError(f"{package} is not installed", fix=f"pip install 'wall-edge[{extra}]'")
-
-
-def _installed(distribution: str) -> bool:
-    try:
-        metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def _wall_edge(*arguments: str) -> None:
@@ -139,7 +134,7 @@ def _play_one(daemon: Daemon, number: int, progress: Progress, task: TaskID) -> 
 
 def _facts() -> dict[str, str]:
     packages = ("wall-edge", "onnxruntime", "numpy", "torch")
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages if _installed(name))
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages if installed(name))
     return {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.platform()}",
         "versions": f"Python {platform.python_version()}, {versions}",

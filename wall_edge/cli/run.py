@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.live import Live
@@ -13,8 +14,8 @@ from rich.text import Text
 from wall_edge.config import RobotConfig, load_robot
 from wall_edge.errors import ConfigError
 from wall_edge.record import chunk_intervals_ms, percentiles
-from wall_edge.runtime.signals import interruptible
 from wall_edge.runtime.supervisor import Daemon
+from wall_edge.signals import interruptible
 
 from .output import stderr
 
@@ -76,3 +77,11 @@ def _say_goodbye(daemon: Daemon, config: RobotConfig) -> None:
         f"{servo.get('starved_ticks', 0)} starved ticks, "
         f"{servo.get('overruns', 0)} overruns, {servo.get('bus', {}).get('errors', 0)} bus errors"
     )
+    for line in refused_settings(servo):
+        print(line)
+
+
+def refused_settings(servo: Mapping[str, Any]) -> list[str]:
+    """One line for each real-time setting that the kernel refused."""
+    settings = servo.get("realtime", {}).values()
+    return [f"note: {setting['name']} {setting['detail']}" for setting in settings if not setting["granted"]]

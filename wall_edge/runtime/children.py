@@ -13,7 +13,7 @@ from typing import Any
 
 from wall_edge.errors import RuntimeFault, WallEdgeError
 from wall_edge.runtime.messages import Failed, Stop
-from wall_edge.runtime.signals import STOP_SIGNALS, blocked
+from wall_edge.signals import STOP_SIGNALS, blocked
 
 __all__ = ["Children", "reporting"]
 

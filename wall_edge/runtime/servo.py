@@ -17,7 +17,7 @@ from wall_edge.runtime.events import EventLog
 from wall_edge.runtime.realtime import RealtimeReport
 from wall_edge.runtime.servo_loop import ServoLoop
 from wall_edge.runtime.shared import SharedRecord
-from wall_edge.runtime.signals import STOP_SIGNALS
+from wall_edge.signals import STOP_SIGNALS
 
 __all__ = ["open_drive", "release_arm", "run_servo", "summary"]
 

@@ -23,8 +23,8 @@ from wall_edge.runtime.policy_process import run_policy
 from wall_edge.runtime.records import Wanted, chunk_dtype, command_dtype, feedback_dtype, frame_dtype
 from wall_edge.runtime.servo import open_drive, release_arm, run_servo
 from wall_edge.runtime.shared import SharedRecord
-from wall_edge.runtime.signals import undisturbed
 from wall_edge.runtime.states import State
+from wall_edge.signals import undisturbed
 from wall_edge.sim.process import run_world
 
 __all__ = ["Daemon", "check_match"]
