@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timezone
 from importlib import metadata
@@ -55,13 +56,14 @@ def demo(
     _wall_edge("verify", str(config.bundle))
     events = out / "events.jsonl"
     events.unlink(missing_ok=True)
-    with interruptible():
-        daemon = Daemon(config, events=events)
-        with daemon:
-            _play(daemon, episodes)
+    with interruptible(), ExitStack() as running:
+        with stderr.status("starting the robot"):
+            daemon = running.enter_context(Daemon(config, events=events))
+        _play(daemon, episodes)
     report = out / "report.html"
     summary = summarise(daemon.record, report)
-    write_report(daemon.record, dict(summary), report, _facts())
+    with stderr.status("drawing the report"):
+        write_report(daemon.record, dict(summary), report, _facts())
     print(json.dumps(summary)) if as_json else Console().print(_table(summary))
     for line in refused_settings(daemon.record.servo):
         stderr.print(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,7 +37,9 @@ def run(
     with interruptible():
         daemon = Daemon(config, events=events)
         try:
-            with daemon:
+            with ExitStack() as running:
+                with stderr.status("starting the robot"):
+                    running.enter_context(daemon)
                 _follow(daemon, words, seconds)
         except KeyboardInterrupt:
             pass
