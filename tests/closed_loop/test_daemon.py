@@ -83,6 +83,15 @@ def test_subgoals_never_stall_the_action_loop(simulated: RobotConfig) -> None:
     assert np.percentile(intervals, 95) < 2 * np.median(intervals)
 
 
+def test_a_task_that_arrives_while_stopping_does_not_start_the_arm_again(simulated: RobotConfig) -> None:
+    """A bug once: the world's answer, read during the stop, turned STOP back into FOLLOW."""
+    with Daemon(simulated) as daemon:
+        daemon.start_episode(0)
+        time.sleep(0.1)  # the answer is in the pipe, unread
+    assert daemon.record.servo["state"] == "RELEASED"
+    assert daemon.record.servo["ticks"] < 8 * simulated.control.rate_hz
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_brings_the_arm_to_rest(robot_file: Path, tmp_path: Path, number: signal.Signals) -> None:
     events = tmp_path / "events.jsonl"

@@ -120,6 +120,17 @@ def test_a_killed_servo_process(make_rig: Any) -> None:
     assert rig.torque() == [0] * 6
 
 
+def test_a_hung_servo_process(make_rig: Any) -> None:
+    """A suspended servo loop holds a powered arm without watching it: the supervisor must not look on."""
+    rig = make_rig()
+    rig.wait_for("chunkrecord")
+    os.kill(rig.pid("servo"), signal.SIGSTOP)
+    code, _, errors = rig.end()
+    assert code == 1
+    assert "the servo process was silent" in one_line(errors)
+    assert rig.torque() == [0] * 6
+
+
 def test_a_killed_policy_process(make_rig: Any) -> None:
     rig = make_rig()
     rig.wait_for("chunkrecord")

@@ -25,7 +25,7 @@ from wall_edge_engines.onnxruntime import installed, require_onnxruntime
 from wall_edge.config import RobotConfig, SimulationConfig, load_robot
 from wall_edge.errors import ConfigError, RuntimeFault
 from wall_edge.runtime.supervisor import Daemon
-from wall_edge.signals import interruptible
+from wall_edge.signals import stop_flag
 from wall_edge.summary import Summary, summarise
 
 from .output import stderr
@@ -56,9 +56,9 @@ def demo(
     _wall_edge("verify", str(config.bundle))
     events = out / "events.jsonl"
     events.unlink(missing_ok=True)
-    with interruptible(), ExitStack() as running:
+    with stop_flag() as interrupted, ExitStack() as running:
         with stderr.status("starting the robot"):
-            daemon = running.enter_context(Daemon(config, events=events))
+            daemon = running.enter_context(Daemon(config, events=events, interrupted=interrupted))
         _play(daemon, episodes)
     report = out / "report.html"
     summary = summarise(daemon.record, report)

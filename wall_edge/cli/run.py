@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ from wall_edge.config import RobotConfig, load_robot
 from wall_edge.errors import ConfigError
 from wall_edge.record import chunk_intervals_ms, percentiles
 from wall_edge.runtime.supervisor import Daemon
-from wall_edge.signals import interruptible
+from wall_edge.signals import stop_flag
 
 from .output import stderr
 
@@ -34,8 +35,8 @@ def run(
     words = instruction or config.instruction
     if words is None and not config.simulated:
         raise ConfigError("no instruction", expected="--instruction TEXT, or 'instruction' in ROBOT.yaml")
-    with interruptible():
-        daemon = Daemon(config, events=events)
+    with stop_flag() as interrupted:
+        daemon = Daemon(config, events=events, interrupted=interrupted)
         try:
             with ExitStack() as running:
                 with stderr.status("starting the robot"):
@@ -43,7 +44,11 @@ def run(
                 _follow(daemon, words, seconds)
         except KeyboardInterrupt:
             pass
-    _say_goodbye(daemon, config)
+        except OSError:  # a terminal that went away takes no more output
+            if not interrupted():
+                raise
+        with contextlib.suppress(BrokenPipeError if not interrupted() else OSError):
+            _say_goodbye(daemon, config)
 
 
 def _follow(daemon: Daemon, words: str | None, seconds: float | None) -> None:

@@ -44,17 +44,17 @@ class Observer:
         a camera that delivers nothing for its ``timeout_ms``.
         """
         started = self._clock()
-        fresh: dict[str, tuple[int, Frame]] = {}
-        while len(fresh) < len(self._frames):
+        newest: dict[str, tuple[int, Frame]] = {}
+        while True:
             for name, reader in self._frames.items():
-                if name not in fresh and (record := reader.newer()) is not None:
-                    taken, pixels = int(record["time_ns"]), record["pixels"].copy()
-                    if taken >= max(since_ns, self._clock() - self._max_age_ns[name]):
-                        fresh[name] = taken, pixels
+                if (record := reader.newer()) is not None and int(record["time_ns"]) >= since_ns:
+                    newest[name] = int(record["time_ns"]), record["pixels"].copy()
+            now = self._clock()
+            fresh = {name: f for name, f in newest.items() if f[0] >= now - self._max_age_ns[name]}
+            if len(fresh) == len(self._frames):
+                return self._observation(fresh)
             self._refuse_silence(started, fresh)
-            if len(fresh) < len(self._frames):
-                time.sleep(_POLL_S)
-        return self._observation(fresh)
+            time.sleep(_POLL_S)
 
     def _observation(self, fresh: Mapping[str, tuple[int, Frame]]) -> Observation:
         joints = self._joints(self._feedback)

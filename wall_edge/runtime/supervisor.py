@@ -24,7 +24,6 @@ from wall_edge.runtime.records import Wanted, chunk_dtype, command_dtype, feedba
 from wall_edge.runtime.servo import open_drive, release_arm, run_servo
 from wall_edge.runtime.shared import SharedRecord
 from wall_edge.runtime.states import State
-from wall_edge.signals import undisturbed
 from wall_edge.sim.process import run_world
 
 __all__ = ["Daemon", "check_match"]
@@ -34,6 +33,9 @@ _START_S = 60.0
 _LOAD_S = 600.0
 """A full-size bundle takes minutes to load on an embedded board; the arm is not powered meanwhile."""
 _REST_MARGIN_S = 10.0
+_REST_PATIENCE = 3.0
+_SILENT_S, _SILENT_STOP_S = 2.0, 5.0
+"""A servo process that publishes nothing for so long hangs; at the stop it may be waiting for the bus."""
 
 
 class Daemon:
@@ -52,11 +54,19 @@ class Daemon:
 
     Leaving the context brings the arm to rest and releases it; :class:`RuntimeFault` says when that, or
     anything before it, went wrong. :meth:`poll` must be called at least once a second: it carries the
-    heartbeat without which the servo process takes the arm to rest by itself.
+    heartbeat without which the servo process takes the arm to rest by itself. It raises KeyboardInterrupt
+    once ``interrupted`` says so.
     """
 
-    def __init__(self, config: RobotConfig, *, events: Path | None = None) -> None:
+    def __init__(
+        self,
+        config: RobotConfig,
+        *,
+        events: Path | None = None,
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.config = config
+        self._interrupted = interrupted
         self.manifest = Bundle(config.bundle).manifest
         check_match(self.manifest, config)
         self.record = RunRecord(joint_names=tuple(joint.name for joint in config.drive.joints))
@@ -77,6 +87,7 @@ class Daemon:
         self._ready: set[str] = set()
         self._running: EpisodeRecord | None = None
         self._follow_world = True
+        self._held = False
         self._stopped = False
         self._failure = ""
 
@@ -118,6 +129,7 @@ class Daemon:
         shared = (self._chunks, self._command, self._feedback)
         self._spawn("servo", run_servo, self.config, self._port, *shared, self._events_path)
         self._until(lambda: self.state is State.HOLDING, "the arm to hold")
+        self._held = True
 
     def _spawn(self, name: str, body: Callable[..., None], *arguments: Any) -> None:
         self._write("spawned", process=name, pid=self._children.spawn(name, body, *arguments))
@@ -148,45 +160,60 @@ class Daemon:
     def stop(self) -> str:
         """Bring the arm to rest, release it and end all processes; what went wrong, or an empty string.
 
-        May be called twice. Stop signals do not disturb it.
+        May be called twice.
         """
         if self._stopped:
             return ""
         self._stopped = True
-        with undisturbed():
-            trouble = self._bring_to_rest()
+        try:
+            return self._bring_to_rest()
+        finally:
             for name in reversed(self._children.names):
                 self._children.end(name)
             if self._log is not None:
                 self._log.close()
-        return trouble
 
     def _bring_to_rest(self) -> str:
         if "servo" not in self._children.names:
             return ""
         self._wanted = Wanted.STOP
-        deadline = time.monotonic() + self._longest_way_s()
-        while not self.record.servo and self._children.alive("servo") and time.monotonic() < deadline:
+        patience_s = self._longest_way_s()
+        deadline = time.monotonic() + patience_s
+        trouble = "died"
+        while not self.record.servo and self._children.alive("servo"):
             self._heartbeat()
             self._receive()
+            if time.monotonic() > deadline:
+                trouble = f"did not come to rest in {patience_s:.0f} s"
+                break
+            if self._silent_s() > _SILENT_STOP_S:
+                trouble = f"was silent for {self._silent_s():.0f} s"
+                break
         self._receive()
         if not self.record.servo:
-            return self._release_without_servo()
+            return self._release_without_servo(trouble)
         fault = self.record.servo["fault"]
         return str(fault) if fault or self.record.servo["state"] != State.RELEASED.name else ""
 
     def _longest_way_s(self) -> float:
-        ranges = self.config.per_joint(lambda joint: joint.upper - joint.lower)
-        return max(ranges) / self.config.control.rest_velocity + _REST_MARGIN_S
+        """Across the whole range at the speed that limits allow, with room for skipped ticks."""
+        speed = self.config.control.rest_velocity
+        ways = self.config.per_joint(lambda j: (j.upper - j.lower) / min(speed, j.max_velocity))
+        return _REST_PATIENCE * max(ways) + _REST_MARGIN_S
 
-    def _release_without_servo(self) -> str:
+    def _silent_s(self) -> float:
+        """How long the servo process has not told what it does."""
+        record = self._feedback.read()
+        return (time.monotonic_ns() - int(record["time_ns"])) / 1e9 if record is not None else 0.0
+
+    def _release_without_servo(self, trouble: str) -> str:
         """The servo process died or hangs: nobody but the supervisor can take the torque off."""
         self._children.kill("servo")
         try:
             release_arm(self.config, self._port)
         except (WallEdgeError, OSError) as error:
-            return f"the servo process died and torque may still be on ({error}); cut the arm's power"
-        return "the servo process died; the supervisor took the torque off where the arm stood"
+            return f"the servo process {trouble} and torque may still be on ({error}); cut the arm's power"
+        return f"the servo process {trouble}; the supervisor took the torque off where the arm stood"
 
     # --- what is wanted -----------------------------------------------------------------------------------
 
@@ -230,6 +257,8 @@ class Daemon:
         Raises :class:`RuntimeFault` when a process failed or ended; leaving the context then brings the arm
         to rest, or takes its torque off where it stands.
         """
+        if self._interrupted():
+            raise KeyboardInterrupt
         self._heartbeat()
         self._receive()
         servo = self.record.servo
@@ -237,6 +266,8 @@ class Daemon:
         if not failure and servo:
             failure = f"the arm was brought to rest by itself: {servo['reason']}"
         failure = failure or self._children.dead()
+        if not failure and self._held and self._silent_s() > _SILENT_S:
+            failure = f"the servo process was silent for {self._silent_s():.1f} s"
         if failure:
             raise RuntimeFault(str(failure))
 
@@ -251,6 +282,8 @@ class Daemon:
                 self.record.servo = message
                 continue
             self._write(type(message).__name__.lower(), **vars(message))
+            if self._stopped:
+                continue  # a task that comes in now must not start the arm again
             if isinstance(message, Ready):
                 self._ready.add(name)
             else:

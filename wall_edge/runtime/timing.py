@@ -90,6 +90,10 @@ class LatencyRecorder:
 _LOG_RATIO = math.log(LatencyRecorder._RATIO)
 
 
+_MOST_MISSED = 1000
+"""Of one stall, so that counting it does not make the next."""
+
+
 class Ticker:
     """Ticks at multiples of ``period_ns`` after the first call; a missed tick is left out, never caught up.
 
@@ -121,9 +125,8 @@ class Ticker:
         self.deadline_ns += self.period_ns
         if now > self.deadline_ns:
             missed = -((self.deadline_ns - now) // self.period_ns)
-            self.lateness.record(
-                now - self.deadline_ns
-            )  # the tick that was due: its lateness must not be lost
+            for k in range(min(missed, _MOST_MISSED)):  # a tick that never ran was late all the same
+                self.lateness.record(now - self.deadline_ns - k * self.period_ns)
             self.overruns += 1
             self.skipped += missed
             self.deadline_ns += missed * self.period_ns
