@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 .PHONY: demo test check install train clean
 
 demo: install
-	$(BIN)/wall-edge demo $(ARGS)
+	@$(BIN)/wall-edge demo $(ARGS)
 
 test: install
 	$(BIN)/pytest $(ARGS)
