@@ -104,6 +104,11 @@ class RunRecord:
                 judged.append((subgoal, truth))
         return judged
 
+    def subgoal_score(self) -> tuple[int, int]:
+        """How many of the judged subgoals have the right words, and how many were judged."""
+        judged = self.judged_subgoals()
+        return sum(subgoal.text == truth for subgoal, truth in judged), len(judged)
+
     def longest_chunk_interval_ms(self) -> float:
         """Longest time between two chunks of one epoch; 0 with fewer than two."""
         return max(chunk_intervals_ms(self.chunks), default=0.0)

@@ -23,8 +23,7 @@ class Summary(TypedDict):
 
 def summarise(record: RunRecord, report: Path) -> Summary:
     """Count and measure; a subgoal is right when its words are the referee's for the moment it was seen."""
-    judged = record.judged_subgoals()
-    correct = sum(subgoal.text == truth for subgoal, truth in judged)
+    correct, judged = record.subgoal_score()
     successes = sum(episode.status == "success" for episode in record.episodes)
     servo = record.servo
     lateness = servo.get("lateness_us", {})
@@ -56,9 +55,9 @@ def summarise(record: RunRecord, report: Path) -> Summary:
             "switches": sum(subgoal.switched for subgoal in record.subgoals),
             "latency_ms": percentiles([subgoal.latency_ms for subgoal in record.subgoals], 50, 99),
             "longest_chunk_interval_ms": longest,
-            "judged": len(judged),
+            "judged": judged,
             "correct": correct,
-            "correct_rate": correct / len(judged) if judged else 0.0,
+            "correct_rate": correct / judged if judged else 0.0,
         },
         bus=servo.get("bus", {"cycles_hz": 0.0, "errors": 0}),
         report=str(report),

@@ -55,9 +55,8 @@ def _title(record: RunRecord) -> str:
 
 
 def _accuracy(record: RunRecord) -> str:
-    judged = record.judged_subgoals()
-    right = sum(subgoal.text == truth for subgoal, truth in judged)
-    return f"{right} of {len(judged)} ({100 * right / len(judged):.1f} %)" if judged else "–"
+    right, judged = record.subgoal_score()
+    return f"{right} of {judged} ({100 * right / judged:.1f} %)" if judged else "–"
 
 
 def _subgoal_verdict(record: RunRecord) -> Html:
