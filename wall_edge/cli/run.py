@@ -16,6 +16,7 @@ from rich.text import Text
 from wall_edge.config import RobotConfig, load_robot
 from wall_edge.errors import ConfigError
 from wall_edge.record import chunk_intervals_ms, percentiles
+from wall_edge.runtime.recorder import RecordingOptions
 from wall_edge.runtime.supervisor import Daemon
 from wall_edge.signals import stop_flag
 
@@ -29,14 +30,20 @@ def run(
     ] = None,
     seconds: Annotated[float | None, typer.Option(help="Stop by itself after this time.", min=0.1)] = None,
     events: Annotated[Path | None, typer.Option(help="Append the event log (JSON lines) here.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Record moments into this new folder, for calibration.")
+    ] = None,
+    record_period: Annotated[float, typer.Option(help="Seconds from one moment to the next.", min=0.0)] = 0.5,
+    record_moments: Annotated[int, typer.Option(help="How many moments at most.", min=1)] = 1000,
 ) -> None:
     """Run the policy on the robot. Ctrl-C, SIGTERM or SIGHUP brings the arm to rest and releases it."""
     config = load_robot(robot)
     words = instruction or config.instruction
     if words is None and not config.simulated:
         raise ConfigError("no instruction", expected="--instruction TEXT, or 'instruction' in ROBOT.yaml")
+    recording = RecordingOptions(record, record_period, record_moments) if record is not None else None
     with stop_flag() as interrupted:
-        daemon = Daemon(config, events=events, interrupted=interrupted)
+        daemon = Daemon(config, events=events, recording=recording, interrupted=interrupted)
         try:
             with ExitStack() as running:
                 with stderr.status("starting the robot"):
@@ -49,6 +56,8 @@ def run(
                 raise
         with contextlib.suppress(BrokenPipeError if not interrupted() else OSError):
             _say_goodbye(daemon, config)
+            if recording is not None:
+                _say_recorded(daemon, recording)
 
 
 def _follow(daemon: Daemon, words: str | None, seconds: float | None) -> None:
@@ -73,7 +82,10 @@ def status_line(daemon: Daemon) -> Text:
     record = daemon.record
     latency = percentiles([chunk.latency_ms for chunk in record.chunks[-20:]], 50)["p50"]
     subgoal = record.subgoals[-1].text if record.subgoals else "-"
-    return Text(f"{daemon.state.name.lower()}: {subgoal}  {len(record.chunks)} chunks, {latency:.0f} ms")
+    trouble = ", recording stopped" if daemon.recording_trouble else ""
+    return Text(
+        f"{daemon.state.name.lower()}: {subgoal}  {len(record.chunks)} chunks, {latency:.0f} ms{trouble}"
+    )
 
 
 def _say_goodbye(daemon: Daemon, config: RobotConfig) -> None:
@@ -87,6 +99,13 @@ def _say_goodbye(daemon: Daemon, config: RobotConfig) -> None:
     )
     for line in refused_settings(servo):
         print(line)
+
+
+def _say_recorded(daemon: Daemon, recording: RecordingOptions) -> None:
+    moments = len(list(recording.folder.glob("[0-9]*.npz")))
+    print(f"recorded {moments} moments in {recording.folder}")
+    if daemon.recording_trouble:
+        print(f"note: {daemon.recording_trouble}")
 
 
 def refused_settings(servo: Mapping[str, Any]) -> list[str]:

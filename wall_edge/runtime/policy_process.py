@@ -15,17 +15,19 @@ from multiprocessing.connection import Connection
 import numpy as np
 import numpy.typing as npt
 import wall_edge_engines
-from wall_edge_engines.session import ModelSession
 
 from wall_edge.bundle import Bundle
 from wall_edge.config import RobotConfig
 from wall_edge.errors import PolicyError
+from wall_edge.fast_policy import action_policy
 from wall_edge.planner import Mission, Orders
-from wall_edge.policy import FlowPolicy, Observation, Prompts, SubgoalPlanner, session_capacity
+from wall_edge.policy import Observation, Prompts, SubgoalPlanner, new_session
 from wall_edge.record import ChunkRecord, SubgoalRecord
+from wall_edge.recording import Moment, SessionHeader, SessionWriter
 from wall_edge.runtime.children import reporting
 from wall_edge.runtime.messages import Instruct, Ready, Refused, Stop
 from wall_edge.runtime.observer import Observer
+from wall_edge.runtime.recorder import Recorder, RecordingOptions
 from wall_edge.runtime.schedule import Chunk
 from wall_edge.runtime.shared import SharedRecord
 
@@ -41,11 +43,12 @@ def run_policy(
     frames: Mapping[str, SharedRecord],
     feedback: SharedRecord,
     chunks: SharedRecord,
+    recording: RecordingOptions | None = None,
 ) -> None:
     """The body of the policy process; ends on Stop or when the supervisor is gone."""
     with reporting(conn):
         outbox = _Outbox(conn)
-        process = PolicyProcess(config, frames, feedback, chunks, outbox)
+        process = PolicyProcess(config, frames, feedback, chunks, outbox, recording)
         outbox.send(Ready())
         process.run(conn)
 
@@ -71,6 +74,7 @@ class PolicyProcess:
         feedback: SharedRecord,
         chunks: SharedRecord,
         outbox: _Outbox,
+        recording: RecordingOptions | None = None,
     ) -> None:
         self._config, self._chunks, self._outbox = config, chunks, outbox
         bundle = Bundle(config.bundle)
@@ -80,14 +84,17 @@ class PolicyProcess:
         self._trouble: Exception | None = None
         self._index = 0
         engine = wall_edge_engines.load(bundle, threads=config.policy.threads)
-        capacity = session_capacity(self._manifest)
-        prompts = [Prompts(bundle), Prompts(bundle)]
-        sessions = [ModelSession(engine, capacity=capacity) for _ in prompts]
+        prompts = [Prompts.of(bundle), Prompts.of(bundle)]
+        sessions = [new_session(self._manifest, engine) for _ in prompts]
         self._observers = [Observer(config.cameras, frames, feedback) for _ in prompts]
         steps = config.policy.integration_steps
-        self._policy = FlowPolicy(self._manifest, prompts[0], sessions[0], integration_steps=steps)
+        self._policy = action_policy(bundle, prompts[0], sessions[0], integration_steps=steps)
         self._planner = SubgoalPlanner(self._manifest, prompts[1], sessions[1])
         self._record = np.zeros(1, chunks.dtype)[0]
+        self._recorder: Recorder | None = None
+        if recording is not None:
+            writer = SessionWriter(recording.folder, SessionHeader.of(bundle))
+            self._recorder = Recorder(writer, recording, self._recording_stopped)
 
     def run(self, conn: Connection) -> None:
         """Alternate between messages and chunks; the first failure of either thread ends both."""
@@ -109,6 +116,8 @@ class PolicyProcess:
             self._stopping.set()
             if thread.is_alive():
                 thread.join(timeout=2.0)
+            if self._recorder is not None:
+                self._recorder.close()
 
     def _take(self, message: object) -> None:
         if isinstance(message, Stop):
@@ -129,7 +138,12 @@ class PolicyProcess:
             return True
         if (now := self._mission.orders) is not None and now.epoch == orders.epoch:
             self._publish(orders, observation, positions)
+            if self._recorder is not None:
+                self._recorder.offer(Moment(observation, orders.words, positions, orders.epoch))
         return True
+
+    def _recording_stopped(self, reason: str) -> None:
+        self._outbox.send(Refused("recording", reason))
 
     def _publish(self, orders: Orders, observation: Observation, positions: npt.NDArray[np.float64]) -> None:
         self._index += 1

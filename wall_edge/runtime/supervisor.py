@@ -15,11 +15,13 @@ from wall_edge.bundle import Bundle, Manifest
 from wall_edge.config import RobotConfig
 from wall_edge.errors import CameraError, ConfigError, RuntimeFault, WallEdgeError
 from wall_edge.record import ChunkRecord, EpisodeRecord, FrameRecord, RunRecord, SubgoalRecord
+from wall_edge.recording import require_unused
 from wall_edge.runtime.camera_process import run_camera
 from wall_edge.runtime.children import Children
 from wall_edge.runtime.events import EventLog
 from wall_edge.runtime.messages import Ended, Failed, Instruct, Laid, Lay, Port, Ready, Refused, Touched
 from wall_edge.runtime.policy_process import run_policy
+from wall_edge.runtime.recorder import RecordingOptions
 from wall_edge.runtime.records import Wanted, chunk_dtype, command_dtype, feedback_dtype, frame_dtype
 from wall_edge.runtime.servo import open_drive, release_arm, run_servo
 from wall_edge.runtime.shared import SharedRecord
@@ -63,12 +65,17 @@ class Daemon:
         config: RobotConfig,
         *,
         events: Path | None = None,
+        recording: RecordingOptions | None = None,
         interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
         self.config = config
         self._interrupted = interrupted
         self.manifest = Bundle(config.bundle).manifest
         check_match(self.manifest, config)
+        if recording is not None:
+            require_unused(recording.folder)
+        self._recording = recording
+        self.recording_trouble = ""
         self.record = RunRecord(joint_names=tuple(joint.name for joint in config.drive.joints))
         self.epoch = 0
         self._events_path = events
@@ -123,7 +130,8 @@ class Daemon:
                 self._spawn(f"camera {name}", run_camera, name, camera, self._frames[name])
                 self._until_ready(f"camera {name}", _START_S)
         self._await_frames()
-        self._spawn("policy", run_policy, self.config, self._frames, self._feedback, self._chunks)
+        policy = (self.config, self._frames, self._feedback, self._chunks, self._recording)
+        self._spawn("policy", run_policy, *policy)
         self._until_ready("policy", _LOAD_S)
         self._heartbeat()
         shared = (self._chunks, self._command, self._feedback)
@@ -303,6 +311,8 @@ class Daemon:
 
     def _on_refused(self, message: Refused) -> None:
         self.record.refused.update([message.what])
+        if message.what == "recording":
+            self.recording_trouble = message.reason
 
     def _on_laid(self, message: Laid) -> None:
         epoch = self.instruct(message.instruction) if self._follow_world else self.epoch

@@ -1,0 +1,263 @@
+"""Where a LeRobot dataset keeps what, v2.1 or v3.0.
+
+The formats are those of lerobot 0.4.4 (``datasets/utils.py``, ``datasets/lerobot_dataset.py`` and, for both
+layouts side by side, ``datasets/v30/convert_dataset_v21_to_v30.py``):
+
+========  ================================  ==========================================================
+..        v2.1                              v3.0
+========  ================================  ==========================================================
+episodes  ``meta/episodes.jsonl``           ``meta/episodes/*/*.parquet``
+tasks     ``meta/tasks.jsonl``              ``meta/tasks.parquet``, the words in pandas' index
+rows      one file an episode               several episodes a file
+videos    one file an episode and camera    several episodes a file, each from its ``from_timestamp`` on
+========  ================================  ==========================================================
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from wall_edge.errors import ConfigError
+from wall_edge.loader import Invalid, from_mapping
+
+__all__ = ["IMAGES", "INFO", "Dataset", "Episode", "Feature", "numbers", "open_dataset"]
+
+INFO = "meta/info.json"
+IMAGES = "observation.images."
+_AGAIN = "copy the dataset again"
+
+Floats = npt.NDArray[np.float64]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One entry of ``features`` in ``meta/info.json``."""
+
+    dtype: str
+    names: Any = None
+
+
+@dataclass(frozen=True)
+class _Info:
+    codebase_version: str
+    fps: float
+    features: dict[str, Feature]
+    data_path: str
+    video_path: str | None = None
+    chunks_size: int = 1000
+    total_episodes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.fps <= 0:
+            raise Invalid("fps", self.fps, expected="more than 0 frames a second")
+        if self.chunks_size < 1:
+            raise Invalid("chunks_size", self.chunks_size, expected="at least 1")
+
+
+@dataclass(frozen=True)
+class _EpisodeLine:
+    episode_index: int
+    length: int
+
+
+@dataclass(frozen=True)
+class _TaskLine:
+    task_index: int
+    task: str
+
+
+@dataclass(frozen=True)
+class Episode:
+    """``length`` rows in the file ``rows``; ``videos``: file and time [s] of the first frame, by camera."""
+
+    index: int
+    length: int
+    rows: Path
+    videos: Mapping[str, tuple[Path, float]]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What the files under ``meta`` say. ``tasks``: words by task index."""
+
+    folder: Folder
+    fps: float
+    features: Mapping[str, Feature]
+    episodes: tuple[Episode, ...]
+    tasks: Mapping[int, str]
+
+
+class Folder:
+    """The dataset's folder; ``files`` are those read so far."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.files = root, set[Path]()
+
+    def read(self, path: Path) -> Path:
+        """Note that ``path`` is read. Raises :class:`ConfigError` when it is missing."""
+        if not path.is_file():
+            raise ConfigError(f"{path}: file is missing", fix="download or copy the whole dataset")
+        self.files.add(path)
+        return path
+
+    def table(self, path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+        """A parquet file: ``columns``, or all."""
+        self.read(path)
+        try:
+            table = pq.ParquetFile(path, page_checksum_verification=True).read(columns=columns)
+            table.validate(full=True)
+        except (pa.ArrowException, OSError, MemoryError, ValueError) as error:  # ValueError: names in UTF-8
+            raise ConfigError(
+                f"{path}: damaged or not parquet ({error})", expected="a parquet file", fix=_AGAIN
+            ) from error
+        if missing := [name for name in columns or () if name not in table.column_names]:
+            raise ConfigError(f"{path}: no column {', '.join(missing)}", expected="LeRobot's columns")
+        return table
+
+    def place(self, template: str, **fields: object) -> Path:
+        """A path as ``info.json`` words it; it must lie in the folder."""
+        try:
+            name = PurePosixPath(template.format(**fields))
+        except (KeyError, IndexError, ValueError, AttributeError) as error:
+            raise ConfigError(
+                f"{self.root / INFO}: path {template!r} ({error!r})", expected=f"fields {', '.join(fields)}"
+            ) from error
+        if name.is_absolute() or ".." in name.parts:
+            raise ConfigError(f"{self.root / INFO}: path {template!r}", expected="a path in the dataset")
+        return self.root / name
+
+    def json(self, name: str) -> object:
+        return _json(self._text(name), str(self.root / name))
+
+    def lines(self, name: str, kind: type[T]) -> Iterator[T]:
+        """The objects of a file of JSON lines."""
+        for number, line in enumerate(self._text(name).splitlines(), 1):
+            where = f"{self.root / name}:{number}"
+            yield from_mapping(kind, _json(line, where), where, strict=False)
+
+    def _text(self, name: str) -> str:
+        path = self.read(self.root / name)
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: {error}", expected="a readable text file", fix=_AGAIN) from error
+
+
+def open_dataset(root: Path, cameras: Sequence[str]) -> Dataset:
+    """Read what is under ``meta``; the videos of ``cameras`` are placed where the features have them.
+
+    Raises :class:`ConfigError` naming the file.
+    """
+    folder = Folder(root)
+    info = _info(folder)
+    filmed = [name for name in cameras if _is_video(info.features.get(f"{IMAGES}{name}"))]
+    if info.codebase_version == "v2.1":
+        episodes, tasks = tuple(_episodes_v21(folder, info, filmed)), _tasks_v21(folder)
+    else:
+        episodes, tasks = tuple(_episodes_v30(folder, info, filmed)), _tasks_v30(folder)
+    if info.total_episodes not in (None, len(episodes)):
+        raise ConfigError(
+            f"{root / 'meta'}: {len(episodes)} episodes are listed",
+            expected=f"{info.total_episodes}, as {INFO} says",
+            fix=_AGAIN,
+        )
+    if short := [episode for episode in episodes if episode.length < 1]:
+        raise ConfigError(
+            f"{root / 'meta'}: episode {short[0].index} has {short[0].length} rows", expected="at least 1"
+        )
+    return Dataset(folder, info.fps, info.features, episodes, tasks)
+
+
+def numbers(path: Path, table: pa.Table, column: str, width: int = 1) -> Floats:
+    """A column as ``[rows, width]``; raises :class:`ConfigError` for anything but finite numbers."""
+    values = table[column]
+    try:
+        if hasattr(values.type, "value_field"):  # a list of any kind
+            if not np.all(pc.list_value_length(values).to_numpy() == width):
+                raise ValueError(f"not {width} numbers in each row")
+            values = pc.list_flatten(values)
+        array = values.to_numpy().astype(np.float64).reshape(table.num_rows, width)
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise ConfigError(f"{path}: {column} is {error}", expected=f"{width} numbers a row") from error
+    if not np.all(np.isfinite(array)):
+        raise ConfigError(f"{path}: {column} holds NaN or infinite values", expected="finite values")
+    return np.asarray(array)
+
+
+def _is_video(feature: Feature | None) -> bool:
+    return feature is not None and feature.dtype == "video"
+
+
+def _json(text: str, where: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{where}: {error}", expected="valid JSON", fix=_AGAIN) from error
+
+
+def _info(folder: Folder) -> _Info:
+    where, data = str(folder.root / INFO), folder.json(INFO)
+    version = data.get("codebase_version") if isinstance(data, dict) else None
+    if version not in ("v2.1", "v3.0"):
+        raise ConfigError(
+            f"{where}: format version {version}",
+            expected="v2.1 or v3.0",
+            fix="convert the dataset with LeRobot's own scripts",
+        )
+    return from_mapping(_Info, data, where, strict=False)
+
+
+def _episodes_v21(folder: Folder, info: _Info, cameras: Sequence[str]) -> Iterator[Episode]:
+    for line in folder.lines("meta/episodes.jsonl", _EpisodeLine):
+        index = line.episode_index
+        at = {"episode_chunk": index // info.chunks_size, "episode_index": index}
+        videos = {
+            name: (folder.place(info.video_path or "", video_key=f"{IMAGES}{name}", **at), 0.0)
+            for name in cameras
+        }
+        yield Episode(index, line.length, folder.place(info.data_path, **at), videos)
+
+
+def _tasks_v21(folder: Folder) -> dict[int, str]:
+    return {line.task_index: line.task for line in folder.lines("meta/tasks.jsonl", _TaskLine)}
+
+
+def _episodes_v30(folder: Folder, info: _Info, cameras: Sequence[str]) -> Iterator[Episode]:
+    columns = ["episode_index", "length", "data/chunk_index", "data/file_index"]
+    for name in cameras:
+        columns += [f"videos/{IMAGES}{name}/{key}" for key in ("chunk_index", "file_index", "from_timestamp")]
+    listed = folder.root / "meta" / "episodes"
+    for path in sorted(listed.glob("*/*.parquet")) or [listed / "chunk-000" / "file-000.parquet"]:
+        table = folder.table(path, columns)
+        values = np.concatenate([numbers(path, table, column) for column in columns], axis=1)
+        for index, length, chunk, file, *filmed in values.tolist():
+            videos = {}
+            for name, place in zip(cameras, zip(*[iter(filmed)] * 3, strict=True), strict=True):
+                at = {"chunk_index": int(place[0]), "file_index": int(place[1])}
+                video = folder.place(info.video_path or "", video_key=f"{IMAGES}{name}", **at)
+                videos[name] = video, place[2]
+            rows = folder.place(info.data_path, chunk_index=int(chunk), file_index=int(file))
+            yield Episode(int(index), int(length), rows, videos)
+
+
+def _tasks_v30(folder: Folder) -> dict[int, str]:
+    path = folder.root / "meta" / "tasks.parquet"
+    table = folder.table(path)
+    words = next((name for name in ("task", "__index_level_0__") if name in table.column_names), None)
+    if words is None or "task_index" not in table.column_names:
+        raise ConfigError(
+            f"{path}: columns {', '.join(table.column_names)}", expected="task_index, and words as the index"
+        )
+    indices = numbers(path, table, "task_index")[:, 0]
+    return {int(index): str(text) for index, text in zip(indices, table[words].to_pylist(), strict=True)}

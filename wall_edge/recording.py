@@ -1,0 +1,277 @@
+"""Recorded sessions: moments of the robot at work, for calibration and error measurements on a workstation.
+
+A folder::
+
+    session.yaml    format version, robot, cameras, horizon, action rate, the bundle that acted
+    000001.npz      one moment; uncompressed, no pickles
+    000002.npz      …
+
+An npz holds ``frames.CAMERA`` [h, w, 3] uint8, ``state`` [dof] rad, ``words``, ``actions`` [horizon, dof] rad
+(the chunk that was published), ``time_ns`` and ``frames_ns`` (CLOCK_MONOTONIC), and ``epoch``. A moment
+appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from .bundle import MANIFEST, Bundle, file_digest
+from .errors import ConfigError
+from .loader import Invalid, from_mapping, read_yaml
+from .policy import Observation
+
+__all__ = [
+    "FrameSize",
+    "Moment",
+    "Session",
+    "SessionHeader",
+    "SessionWriter",
+    "read_session",
+    "require_unused",
+]
+
+FORMAT_VERSION = 1
+HEADER = "session.yaml"
+_DAMAGED = (
+    OSError, EOFError, ValueError, KeyError, MemoryError, NotImplementedError, RuntimeError, SyntaxError,
+    tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What zipfile and numpy raise on bytes that are no npz; ValueError also for pickles."""
+
+
+@dataclass(frozen=True)
+class FrameSize:
+    """In pixels."""
+
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class SessionHeader:
+    """``session.yaml``: what every moment of the session has in common."""
+
+    robot: str
+    dof_names: tuple[str, ...]
+    cameras: dict[str, FrameSize]
+    horizon: int
+    action_rate_hz: float
+    bundle_sha256: str | None = None
+    """Of the manifest of the bundle that acted; null when none did."""
+    unit: str = "rad"
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        if self.unit != "rad":
+            raise Invalid("unit", self.unit, expected="rad")
+        if not self.dof_names or len(set(self.dof_names)) != len(self.dof_names):
+            raise Invalid("dof_names", list(self.dof_names), expected="different names")
+        if self.horizon < 1:
+            raise Invalid("horizon", self.horizon, expected="at least 1 step")
+        if self.action_rate_hz <= 0:
+            raise Invalid("action_rate_hz", self.action_rate_hz, expected="more than 0 Hz")
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> SessionHeader:
+        """What a session of this bundle's robot begins with."""
+        manifest = bundle.manifest
+        return cls(
+            robot=manifest.embodiment.name,
+            dof_names=manifest.embodiment.dof_names,
+            cameras={name: FrameSize(g.width, g.height) for name, g in manifest.cameras.items()},
+            horizon=manifest.horizon,
+            action_rate_hz=manifest.action_rate_hz,
+            bundle_sha256=file_digest(bundle.folder / MANIFEST),
+            unit=manifest.embodiment.unit,
+        )
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What was seen, the words that were acted on, and the chunk ``actions [horizon, dof]`` in rad."""
+
+    observation: Observation
+    words: str
+    actions: npt.NDArray[np.float64]
+    epoch: int = 0
+
+
+class SessionWriter:
+    """Writes moments into a new folder; the header comes with the first, so no session is without any.
+
+    Raises :class:`ConfigError` for a folder that holds anything or cannot be made.
+    """
+
+    def __init__(self, folder: Path, header: SessionHeader) -> None:
+        require_unused(folder)
+        self.folder, self._header, self.count = folder, header, 0
+        with _written(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def add(
+        self, observation: Observation, words: str, actions: npt.NDArray[np.float64], *, epoch: int = 0
+    ) -> Path:
+        """Write one moment; its file. Raises :class:`ConfigError` when the disk refuses it."""
+        name = f"{self.count + 1:06d}.npz"
+        arrays = _arrays(Moment(observation, words, actions, epoch))
+        _check(arrays, self._header, self.folder / name)
+        if self.count == 0:
+            self._put(HEADER, _yaml(self._header))
+        path = self._put(name, _npz(arrays))
+        self.count += 1
+        return path
+
+    def _put(self, name: str, content: bytes) -> Path:
+        path, partial = self.folder / name, self.folder / f".{name}.partial"
+        with _written(path):
+            try:
+                with partial.open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())  # a robot may lose its power right after the rename
+                return partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror or error}",
+            expected="a folder that can be written",
+            fix="check the path, its permissions and the room on its disk",
+        ) from error
+
+
+def require_unused(folder: Path) -> None:
+    """Raise :class:`ConfigError` unless ``folder`` is free or empty: no session is mixed with another."""
+    try:
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            return
+        held = "holds another session" if (folder / HEADER).exists() else "exists and is not an empty folder"
+    except OSError as error:
+        held = error.strerror or str(error)
+    raise ConfigError(f"{folder}: {held}", expected="a new folder", fix="choose another one")
+
+
+@dataclass(frozen=True)
+class Session:
+    """A recorded session on disk; moments are read one at a time, as they may not fit into memory."""
+
+    folder: Path
+    header: SessionHeader
+    files: tuple[Path, ...]
+
+    def moment(self, path: Path) -> Moment:
+        """Read one of ``files``. Raises :class:`ConfigError` naming the file and the field."""
+        arrays = _load(path)
+        _check(arrays, self.header, path)
+        observation = Observation(
+            time_ns=int(arrays["time_ns"]),
+            frames={name: arrays[f"frames.{name}"] for name in self.header.cameras},
+            state=arrays["state"],
+            frames_ns=int(arrays["frames_ns"]),
+        )
+        return Moment(observation, str(arrays["words"]), arrays["actions"], int(arrays["epoch"]))
+
+
+def read_session(folder: Path) -> Session:
+    """Open a session: its header is checked now, its moments when they are read."""
+    path = folder / HEADER
+    data = read_yaml(path)
+    version = data.get("format_version") if isinstance(data, dict) else None
+    if version != FORMAT_VERSION:
+        raise ConfigError(
+            f"{path}: format version {version}",
+            expected=str(FORMAT_VERSION),
+            fix="record it again with 'wall-edge run ROBOT.yaml --record DIR'",
+        )
+    header = from_mapping(SessionHeader, data, str(path))
+    files = sorted(path for path in folder.iterdir() if re.fullmatch(r"\d{6,}\.npz", path.name))
+    return Session(folder, header, tuple(files))
+
+
+def _arrays(moment: Moment) -> dict[str, npt.NDArray[Any]]:
+    seen = moment.observation
+    return {
+        **{f"frames.{name}": frame for name, frame in seen.frames.items()},
+        "state": np.asarray(seen.state, dtype=np.float64),
+        "words": np.array(moment.words),
+        "actions": np.asarray(moment.actions, dtype=np.float64),
+        "time_ns": np.array(seen.time_ns, dtype=np.int64),
+        "frames_ns": np.array(seen.frames_ns, dtype=np.int64),
+        "epoch": np.array(moment.epoch, dtype=np.int64),
+    }
+
+
+def _check(arrays: Mapping[str, npt.NDArray[Any]], header: SessionHeader, path: Path) -> None:
+    """Names, types, shapes and finiteness, of what is written as of what is read."""
+    dof = len(header.dof_names)
+    wanted: dict[str, tuple[str, tuple[int, ...]]] = {
+        f"frames.{name}": ("uint8", (size.height, size.width, 3)) for name, size in header.cameras.items()
+    }
+    wanted |= {
+        "state": ("float64", (dof,)),
+        "actions": ("float64", (header.horizon, dof)),
+        "words": ("str", ()),
+    }
+    wanted |= dict.fromkeys(("time_ns", "frames_ns", "epoch"), ("int64", ()))
+    if set(arrays) != set(wanted):
+        raise ConfigError(f"{path}: {', '.join(sorted(arrays))}", expected=", ".join(sorted(wanted)))
+    for name, (kind, shape) in wanted.items():
+        array = arrays[name]
+        found = "str" if array.dtype.kind == "U" else str(array.dtype)
+        if (found, array.shape) != (kind, shape):
+            raise ConfigError(
+                f"{path}: {name} is {found} {list(array.shape)}", expected=f"{kind} {list(shape)}"
+            )
+        if kind == "float64" and not np.all(np.isfinite(array)):
+            raise ConfigError(f"{path}: {name} holds NaN or infinite values", expected="finite values in rad")
+
+
+def _yaml(header: SessionHeader) -> bytes:
+    plain = {"format_version": FORMAT_VERSION, **asdict(header), "dof_names": list(header.dof_names)}
+    return yaml.safe_dump(plain, sort_keys=False).encode()
+
+
+def _npz(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """As ``np.savez`` writes it, but with the same bytes whatever the clock says."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+    return content.getvalue()
+
+
+def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
+    try:
+        with zipfile.ZipFile(path) as archive:  # which checks the CRC-32 of whatever it reads
+            members = {name: io.BytesIO(archive.read(name)) for name in archive.namelist()}
+        return {
+            name.removesuffix(".npy"): np.lib.format.read_array(member, allow_pickle=False)
+            for name, member in members.items()
+        }
+    except _DAMAGED as error:
+        raise ConfigError(
+            f"{path}: damaged or not a recorded moment ({error})",
+            expected="an npz without pickles",
+            fix="copy it again, or delete it: the other moments stand alone",
+        ) from error
