@@ -1,0 +1,103 @@
+"""8 bits, symmetric: weights with a scale a row, activations with one scale a tensor.
+
+No value is clipped from a weight: the least-squares range gains under 3 % over the full one (2048 and 11008
+normal, Laplace and Student-t(4) weights a row), and would cost as much time as everything else.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from wall_edge.errors import CheckpointError
+
+from .statistics import LinearStatistics
+
+__all__ = ["activation_scale", "fake_quantize", "linear_error", "quantize_per_channel"]
+
+Codes = npt.NDArray[np.int8]
+Floats = npt.NDArray[np.float32]
+
+_HIGH = 127
+_CLIPPING = 2.0 ** -np.arange(0, 5, 0.25)
+"""Fractions of the largest magnitude that are tried as the end of the range."""
+_TINY = 256 * float(np.finfo(np.float32).tiny)
+"""Below, a scale would not be a normal number."""
+_SEARCHED = 1 << 18
+_CHUNK = 1 << 18
+
+
+def quantize_per_channel(weight: Floats) -> tuple[Codes, Floats]:
+    """``weight [N, K]`` → codes ``[N, K]`` in ±127 and scales ``[N]``, with weight ≈ code · scale.
+
+    Rows of zeros get the scale 1. Raises :class:`CheckpointError` on weights that are not finite.
+    """
+    rows, inputs = weight.shape
+    codes, scale = np.empty((rows, inputs), np.int8), np.empty(rows, np.float32)
+    step = max(1, _CHUNK // inputs)
+    for start in range(0, rows, step):
+        part = weight[start : start + step].astype(np.float32, copy=False)
+        largest = np.maximum(part.max(1), -part.min(1))
+        if not np.isfinite(largest).all():
+            raise CheckpointError(
+                f"a weight {weight.shape} holds values that are not finite",
+                expected="finite weights",
+                fix="copy or download the checkpoint again",
+            )
+        scale[start : start + step] = np.where(largest >= _TINY, largest / _HIGH, 1)
+        codes[start : start + step] = _coded(part, scale[start : start + step, None])
+    return codes, scale
+
+
+def activation_scale(statistics: LinearStatistics, smoothing: Floats | None = None) -> float:
+    """The scale for x / ``smoothing [K]``, with codes in ±127, that has the least mean squared error in x.
+
+    In x and not in x / s, since the weight's columns grow by s: an error there counts s times in the product.
+    Searched between the largest magnitude and 1/27 of it, on sampled rows; the channels' largest magnitudes
+    count as one token more, so that a rare spike that no sampled row holds has its say.
+    Raises :class:`CheckpointError` without a single token.
+    """
+    if not statistics.count:
+        raise CheckpointError(
+            f"calibration of {statistics.name}: no token came by", fix="calibrate with more samples"
+        )
+    s = np.ones_like(statistics.channel_absmax) if smoothing is None else smoothing
+    rows = statistics.rows[:: -(-statistics.rows.size // _SEARCHED)] / s
+    largest = statistics.channel_absmax / s
+    end = largest.max()
+    if end < _TINY:
+        return 1.0
+    # Relative to the largest magnitude no square overflows.
+    rows, largest, s = rows / end, largest / end, s / s.max()
+
+    def cost(fraction: float) -> float:
+        left = np.square((fake_quantize(rows, fraction / _HIGH) - rows) * s).sum(dtype=np.float64)
+        clipped = np.square(np.maximum(largest - np.float32(fraction), 0) * s).sum(dtype=np.float64)
+        return float(left / len(rows) + clipped / statistics.count)
+
+    return float(np.float32(min(_CLIPPING, key=cost)) * end / _HIGH)
+
+
+def fake_quantize(x: Floats, scale: float) -> Floats:
+    """``x`` rounded to int8 in steps of ``scale`` and back."""
+    codes = _coded(x, np.float32(scale))
+    codes *= np.float32(scale)
+    return codes
+
+
+def linear_error(weight: Floats, weight_hat: Floats, rows: Floats, rows_hat: Floats | None = None) -> float:
+    """Relative L2 error of ``rows_hat @ weight_hat.T`` against ``rows @ weight.T``.
+
+    ``weight [N, K]``, ``rows [tokens, K]``; a hat marks what quantisation made of it (``rows_hat`` None: the
+    rows are exact). With smoothing pass ``weight · s`` and ``rows / s``: their product is the same.
+    """
+    exact = rows @ weight.T
+    error = (rows if rows_hat is None else rows_hat) @ weight_hat.T - exact
+    norm, of = (float(np.sqrt(np.square(a, dtype=np.float64).sum())) for a in (error, exact))
+    return norm / of if of > 0 else (np.inf if norm > 0 else 0.0)
+
+
+def _coded(values: Floats, scale: Floats | np.float32) -> Floats:
+    codes: Floats = values / scale
+    np.rint(codes, out=codes)
+    return np.clip(codes, -_HIGH, _HIGH, out=codes)
