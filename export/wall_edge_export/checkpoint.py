@@ -1,87 +1,152 @@
 """A WALL-OSS checkpoint folder, read lazily: names and shapes first, each tensor only when asked for.
 
-Two name prefixes are in use: upstream's (``visual.…``, ``model.layers.…``, ``action_preprocessor.…``) and
-LeRobot's, which puts ``model.`` before each of them. Only safetensors are read; nothing in a checkpoint is
-ever executed.
+Three kinds of folder are known: upstream's and its fine-tunes, a policy that LeRobot saved (its
+architecture and tokenizer come from a base folder), and either of them with a LoRA adapter of PEFT on top.
+Only safetensors, JSON and YAML are read; nothing in a checkpoint is ever executed.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from wall_edge.errors import CheckpointError
-from wall_edge.loader import from_mapping, read_yaml
 
+from .dof import Layout, layouts
+from .hub import resolve_checkpoint
+from .lerobot_policy import TYPE, LeRobotPolicy
+from .lora import LoraAdapter
 from .model import ModelShape, WallModel, model_shape
+from .weights import REDO, StoredTensor, read_json, stored_weights
 
 _NORMALIZER = "action_preprocessor.normalizer_"
-_LEROBOT_PREFIX = "model."
-_REDO = "copy or download the checkpoint again"
+_EMBEDDINGS, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
+
+
+def open_checkpoint(source: str, base: str | None = None, adapter: str | None = None) -> Checkpoint:
+    """The checkpoint at ``source``; each of the three is a folder or a Hub id (``owner/name[@revision]``).
+
+    Raises :class:`CheckpointError`, or :class:`ConfigError` where the Hub's package is needed and not there.
+    """
+    folders = [None if given is None else resolve_checkpoint(given) for given in (base, adapter)]
+    return Checkpoint(resolve_checkpoint(source), *folders)
 
 
 class Checkpoint:
-    """``config.json`` and the tensors beside it. Raises :class:`CheckpointError` on anything missing."""
+    """``config.json`` and the tensors beside it. Raises :class:`CheckpointError` on anything missing.
 
-    def __init__(self, folder: Path) -> None:
-        if not folder.is_dir():
-            raise CheckpointError(
-                f"{folder}: no such folder", expected="a checkpoint folder with config.json and safetensors"
-            )
+    ``base``: the folder of the model that a LeRobot policy was trained from. ``adapter``: the folder of a
+    PEFT LoRA adapter, which is merged into the tensors while they are read.
+    """
+
+    def __init__(self, folder: Path, base: Path | None = None, adapter: Path | None = None) -> None:
+        for given in (folder, base, adapter):
+            if given is not None and not given.is_dir():
+                raise CheckpointError(
+                    f"{given}: no such folder",
+                    expected="a checkpoint folder with config.json and safetensors",
+                )
         self.folder = folder
-        self.config = _config(folder)
-        self.shape: ModelShape = model_shape(self.config)
+        self.policy = _policy(folder, adapter)
+        self.config_folder = _config_folder(folder, base)
+        self.config = _read_config(self.config_folder)
+        if self.policy is not None:
+            # The base was trained for other robots: what its block says does not hold for this policy.
+            own = read_json(self.policy.folder / "config.json", "the policy's settings")
+            self.config["wall_edge"] = own.get("wall_edge", {})
+        layout = layouts(self.config, self.config_folder, self._slots)
+        self.action_layout: Layout = layout["dof_config"]
+        self.state_layout: Layout = layout["agent_pos_config"]
+        self.shape: ModelShape = self._resized(model_shape(self.config))
+        self._adapter = self._open_adapter(adapter)
 
     @cached_property
-    def _files(self) -> dict[str, Path]:
-        """Upstream's tensor name → the file that holds it."""
-        names = {name: path for path in _weight_files(self.folder) for name in _names(path)}
-        _check_index(self.folder, names)
-        if "model.action_preprocessor.w1.weight" in names:
-            return {name.removeprefix(_LEROBOT_PREFIX): path for name, path in names.items()}
-        return names
+    def _stored(self) -> dict[str, StoredTensor]:
+        return stored_weights(self.folder)
 
-    @cached_property
-    def _stored_prefix(self) -> str:
-        any_name, path = next(iter(self._files.items()))
-        return "" if any_name in _names(path) else _LEROBOT_PREFIX
+    def _slots(self, key: str) -> int | None:
+        """The model's action or state slots as its tensors have them; None when they are not there."""
+        name, axis = {
+            "dof_config": ("action_preprocessor.action_proj_back.weight", 0),
+            "agent_pos_config": ("action_preprocessor.propri_proj.weight", 1),
+        }[key]
+        tensor = self._stored.get(name)
+        if tensor is None or len(tensor.shape) != 2:
+            return None
+        return tensor.shape[axis] // (1 if axis == 0 else 2)
+
+    def _resized(self, shape: ModelShape) -> ModelShape:
+        """Both references resize the vocabulary to the tokenizer whatever ``config.json`` says."""
+        stored = self._stored.get(_EMBEDDINGS)
+        if stored is None or stored.shape[0] == shape.vocab_size:
+            return shape
+        path = self.tokenizer
+        if self.policy is None and not (path.is_file() and _tokens(path) == stored.shape[0]):
+            return shape
+        return replace(shape, vocab_size=stored.shape[0])
+
+    def _open_adapter(self, folder: Path | None) -> LoraAdapter | None:
+        if folder is None:
+            return None
+        adapter = LoraAdapter(folder, {name: tensor.shape for name, tensor in self._stored.items()})
+        embeddings = {_EMBEDDINGS, _HEAD}
+        tied = self._stored.get(_HEAD, self._stored.get(_EMBEDDINGS)) == self._stored.get(_EMBEDDINGS)
+        if tied and embeddings & adapter.touched():
+            raise CheckpointError(
+                f"{folder}: changes the vocabulary's embeddings, which are tied to its head",
+                expected="an adapter of other layers",
+                fix="merge the adapter with PEFT's merge_and_unload and export the result",
+            )
+        return adapter
+
+    @property
+    def tokenizer(self) -> Path:
+        """The ``tokenizer.json`` that goes with the weights."""
+        return self.config_folder / "tokenizer.json"
 
     def weight_files(self) -> list[Path]:
-        """The safetensors files, in order."""
-        return sorted(set(self._files.values()))
+        """Every file that decides a number, beside ``config.json`` in :attr:`folder`.
+
+        The safetensors in order, the base's configuration, the policy's processors and the adapter.
+        """
+        found = sorted({tensor.path for tensor in self._stored.values()})
+        found += [path for path in (self.config_folder / "config.json",) if self.config_folder != self.folder]
+        found += [path for path in (self.config_folder / "config.yml",) if path.is_file()]
+        found += self.policy.files() if self.policy is not None else []
+        return found + (self._adapter.files() if self._adapter is not None else [])
+
+    def has(self, name: str) -> bool:
+        """Whether a tensor of this name is there."""
+        return name in self._stored
 
     def tensor(self, name: str) -> Tensor:
-        """One tensor, as stored."""
-        path = self._files[name]
-        with safe_open(path, framework="pt") as file:
-            tensor: Tensor = file.get_tensor(self._stored_prefix + name)
-        return tensor
+        """One tensor, as stored; in float32 where an adapter is merged into it."""
+        stored = self._stored[name]
+        return stored.read() if self._adapter is None else self._adapter.merged(name, stored.read)
 
     def tensor_shape(self, name: str) -> tuple[int, ...]:
         """A tensor's shape, from the header alone."""
-        with safe_open(self._files[name], framework="pt") as file:
-            return tuple(file.get_slice(self._stored_prefix + name).get_shape())
+        return self._stored[name].shape
 
     def check(self) -> None:
         """Compare every tensor's name and shape with what ``config.json`` calls for."""
         with torch.device("meta"):
             wanted = {name: tuple(t.shape) for name, t in WallModel(self.shape).state_dict().items()}
-        if self.shape.tied_embeddings and "lm_head.weight" not in self._files:
-            del wanted["lm_head.weight"]
+        if self.shape.tied_embeddings and not self.has(_HEAD):
+            del wanted[_HEAD]
         for name, shape in wanted.items():
-            if name not in self._files:
+            if not self.has(name):
                 raise CheckpointError(
                     f"{self.folder}: tensor {name} is missing",
                     expected=f"shape {list(shape)} by config.json",
-                    fix=_REDO,
+                    fix=REDO,
                 )
             found = self.tensor_shape(name)
             if found != shape:
@@ -93,10 +158,8 @@ class Checkpoint:
         self._refuse_unknown(set(wanted))
 
     def _refuse_unknown(self, wanted: set[str]) -> None:
-        for name in self._files:
-            if name in wanted or name.startswith(_NORMALIZER) or name.endswith("inv_freq"):
-                continue
-            if name == "lm_head.weight":
+        for name in self._stored:
+            if name in wanted or name.startswith(_NORMALIZER) or name.endswith("inv_freq") or name == _HEAD:
                 continue
             raise CheckpointError(
                 f"{self.folder}: tensor {name} is not part of a wall-oss-flow model",
@@ -109,15 +172,15 @@ class Checkpoint:
         self.check()
         with torch.device("meta"):
             model = WallModel(self.shape)
-        state = {name: self.tensor(name).float() for name in model.state_dict() if name in self._files}
-        if "lm_head.weight" not in state:
-            state["lm_head.weight"] = state["model.embed_tokens.weight"]
+        state = {name: self.tensor(name).float() for name in model.state_dict() if self.has(name)}
+        if _HEAD not in state:
+            state[_HEAD] = state[_EMBEDDINGS]
         model.load_state_dict(state, assign=True)
         return model.eval()
 
     def normalizers(self) -> Iterator[tuple[str, str, str, Tensor]]:
         """Upstream's normaliser tensors: (``action`` or ``propri``, ``min`` or ``delta``, robot, values)."""
-        for name in sorted(self._files):
+        for name in sorted(self._stored):
             if name.startswith(_NORMALIZER):
                 parts = name.removeprefix(_NORMALIZER).split(".", 2)
                 if len(parts) != 3:
@@ -125,93 +188,51 @@ class Checkpoint:
                 yield parts[0], parts[1], parts[2], self.tensor(name).float()
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    config = _json(path, "the model's config.json")
-    for key, value in _training_yaml(folder).items():
-        config.setdefault(key, value)
-    return config
+def _read_config(folder: Path) -> dict[str, Any]:
+    return read_json(folder / "config.json", "the model's config.json")
 
 
-def _json(path: Path, expected: str) -> dict[str, Any]:
-    try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
+def _is_policy(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and _read_config(folder).get("type") == TYPE
+
+
+def _policy(folder: Path, adapter: Path | None) -> LeRobotPolicy | None:
+    """LeRobot's settings: the adapter's, which was trained last, before the checkpoint's own."""
+    for holder in (adapter, folder):
+        if holder is not None and _is_policy(holder):
+            return LeRobotPolicy(holder, _read_config(holder))
+    return None
+
+
+def _config_folder(folder: Path, base: Path | None) -> Path:
+    """Where the architecture and the tokenizer are."""
+    if not _is_policy(folder):
+        if base is not None:
+            raise CheckpointError(
+                f"{folder}: has a config.json of its own",
+                expected="a policy that LeRobot saved, beside --base",
+                fix="leave out --base",
+            )
+        return folder
+    if base is None:
+        named = LeRobotPolicy(folder, _read_config(folder)).base
         raise CheckpointError(
-            f"{path}: {(error.strerror or str(error)).lower()}", expected=expected, fix=_REDO
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: {error}", expected="valid JSON", fix=_REDO) from error
-    if not isinstance(loaded, dict):
-        raise CheckpointError(f"{path}: holds a {type(loaded).__name__}", expected="an object", fix=_REDO)
-    return loaded
-
-
-@dataclass(frozen=True)
-class _CustomRobot:
-    customized_dof_config: dict[str, int] | None = None
-    customized_agent_pos_config: dict[str, int] | None = None
-
-
-@dataclass(frozen=True)
-class _TrainingConfig:
-    dof_config: dict[str, int] | None = None
-    agent_pos_config: dict[str, int] | None = None
-    customized_robot_config: _CustomRobot | None = None
-
-
-def _training_yaml(folder: Path) -> dict[str, Any]:
-    """DoF layouts that fine-tuned checkpoints keep in upstream's training ``config.yml``."""
-    path = folder / "config.yml"
-    if not path.is_file():
-        return {}
-    loaded = from_mapping(
-        _TrainingConfig, read_yaml(path, CheckpointError), str(path), CheckpointError, strict=False
-    )
-    custom = loaded.customized_robot_config or _CustomRobot()
-    found = {
-        "dof_config": custom.customized_dof_config or loaded.dof_config,
-        "agent_pos_config": custom.customized_agent_pos_config or loaded.agent_pos_config,
-    }
-    return {key: value for key, value in found.items() if value}
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        shards = sorted(set(_index_map(index).values()))
-        paths = [folder / shard for shard in shards]
-    else:
-        paths = [folder / "model.safetensors"]
-    for path in paths:
-        if path.parent != folder or not path.is_file():
-            raise CheckpointError(f"{path}: no such file", expected="the model's weights", fix=_REDO)
-    return paths
-
-
-def _index_map(index: Path) -> dict[str, str]:
-    weight_map = _json(index, "the shards' index").get("weight_map")
-    if not isinstance(weight_map, dict) or not all(isinstance(shard, str) for shard in weight_map.values()):
-        raise CheckpointError(f"{index}: no weight_map", expected="tensor names and their shards", fix=_REDO)
-    return weight_map
-
-
-def _check_index(folder: Path, names: dict[str, Path]) -> None:
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file():
-        return
-    for name, shard in _index_map(index).items():
-        if name not in names:
-            raise CheckpointError(f"{folder / shard}: tensor {name} is missing from its shard", fix=_REDO)
-
-
-def _names(path: Path) -> list[str]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return list(file.keys())
-    except (SafetensorError, OSError) as error:
+            f"{folder}: a policy that LeRobot saved, without the model's architecture and tokenizer",
+            expected="the model that it was trained from",
+            fix=f"pass --base {named} (a folder or a Hub id)",
+        )
+    if _is_policy(base):
         raise CheckpointError(
-            f"{path}: {error} ({path.stat().st_size} bytes)",
-            expected="a whole safetensors file",
-            fix=_REDO,
-        ) from error
+            f"{base}: a policy that LeRobot saved",
+            expected="the WALL-OSS model with config.json and tokenizer.json as --base",
+            fix=f"pass the base of this policy: {LeRobotPolicy(base, _read_config(base)).base}",
+        )
+    return base
+
+
+def _tokens(path: Path) -> int:
+    """Size of a tokenizer's vocabulary, added tokens included; 0 when it cannot be read."""
+    try:
+        return int(Tokenizer.from_file(str(path)).get_vocab_size(with_added_tokens=True))
+    except Exception:  # noqa: BLE001 - tokenizers raises bare Exception; the export names a broken file itself
+        return 0

@@ -6,22 +6,23 @@ what is found in neither is asked for by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from wall_edge.bundle import Embodiment, Normalization
+from wall_edge.bundle import Embodiment
 from wall_edge.config import ModelConfig, RobotConfig
 from wall_edge.errors import CheckpointError, ConfigError
+from wall_edge.flow import uniform_grid
 from wall_edge.geometry import ImageGeometry
 from wall_edge.loader import Invalid, from_mapping, read_yaml
 from wall_edge.vision import CLIP_MEAN, CLIP_STD
 
 from .checkpoint import Checkpoint
+from .embodiment import Unit, embodiment
+from .lerobot_policy import LeRobotPolicy
 
 T = TypeVar("T")
 
@@ -50,23 +51,61 @@ class Settings:
     cameras: dict[str, ImageGeometry]
     horizon: int
     action_rate_hz: float
-    integration_steps: int
+    time_grid: tuple[float, ...]
 
 
 def settings(checkpoint: Checkpoint, robot: RobotConfig | None) -> Settings:
     """Collect and check; raises :class:`ConfigError` or :class:`CheckpointError` naming what is missing."""
-    _check_preprocessor(checkpoint.folder / "preprocessor_config.json")
-    where = str(checkpoint.folder / "config.json")
-    block = from_mapping(CheckpointBlock, checkpoint.config.get("wall_edge", {}), where, CheckpointError)
-    asked = robot.model if robot is not None and robot.model is not None else ModelConfig()
-    given = replace(block, **{key: value for key, value in asdict(asked).items() if value is not None})
+    _check_preprocessor(checkpoint.config_folder / "preprocessor_config.json")
+    given = _given(checkpoint, robot)
     return Settings(
-        embodiment=_embodiment(checkpoint, robot, given),
+        embodiment=embodiment(
+            checkpoint,
+            robot,
+            statistics=given.robot,
+            unit=given.unit or _own_unit(checkpoint),
+            reference=_asked("action_reference", given.action_reference),
+        ),
         cameras=_cameras(checkpoint, robot, given),
         horizon=_asked("horizon", given.horizon),
         action_rate_hz=_asked("action_rate_hz", given.action_rate_hz),
-        integration_steps=given.integration_steps or _scheduler_steps(checkpoint, where),
+        time_grid=given.time_grid or uniform_grid(given.integration_steps or _scheduler_steps(checkpoint)),
     )
+
+
+def _given(checkpoint: Checkpoint, robot: RobotConfig | None) -> CheckpointBlock:
+    """ROBOT.yaml's word before the checkpoint's block, and that before what LeRobot saved."""
+    where = _where(checkpoint)
+    block = from_mapping(CheckpointBlock, checkpoint.config.get("wall_edge", {}), where, CheckpointError)
+    own = {key: value for key, value in vars(block).items() if value is not None}
+    asked = robot.model if robot is not None and robot.model is not None else ModelConfig()
+    wanted = {key: value for key, value in vars(asked).items() if value is not None}
+    if not {"integration_steps", "time_grid"}.isdisjoint(wanted):
+        own = {key: value for key, value in own.items() if key not in ("integration_steps", "time_grid")}
+    return CheckpointBlock(**{**_lerobot_block(checkpoint.policy), **own, **wanted})
+
+
+def _lerobot_block(policy: LeRobotPolicy | None) -> dict[str, Any]:
+    if policy is None:
+        return {}
+    if not policy.predicts_flow:
+        raise CheckpointError(
+            f"{policy.folder / 'config.json'}: a policy that predicts FAST tokens",
+            expected="prediction_mode: diffusion",
+            fix="only the flow actions of LeRobot's policies are supported yet",
+        )
+    cameras = {name: CameraBlock(width, height) for name, (width, height) in policy.cameras().items()}
+    return {"horizon": policy.horizon, "cameras": cameras or None}
+
+
+def _own_unit(checkpoint: Checkpoint) -> Unit:
+    """LeRobot's datasets are in degrees, in rad or in per cent of a range, and nothing says which."""
+    return "rad" if checkpoint.policy is None else _asked("unit (rad or deg)", None)
+
+
+def _where(checkpoint: Checkpoint) -> str:
+    policy = checkpoint.policy
+    return str((policy.folder if policy is not None else checkpoint.folder) / "config.json")
 
 
 @dataclass(frozen=True)
@@ -95,8 +134,10 @@ class _Scheduler:
     num_inference_timesteps: int = 10
 
 
-def _scheduler_steps(checkpoint: Checkpoint, where: str) -> int:
-    given = checkpoint.config.get("noise_scheduler", {})
+def _scheduler_steps(checkpoint: Checkpoint) -> int:
+    if checkpoint.policy is not None:
+        return checkpoint.policy.integration_steps
+    where, given = _where(checkpoint), checkpoint.config.get("noise_scheduler", {})
     steps = from_mapping(_Scheduler, given, where, CheckpointError, strict=False).num_inference_timesteps
     if steps < 1:
         raise CheckpointError(f"{where}: num_inference_timesteps is {steps}", expected="at least 1")
@@ -111,85 +152,6 @@ def _asked(key: str, value: T | None) -> T:
             fix="add it and pass --robot ROBOT.yaml",
         )
     return value
-
-
-def dof_names(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """One name a degree of freedom: a group of one keeps its name, larger groups are numbered."""
-    names: list[str] = []
-    for group, count in config["dof_config"].items():
-        names += [group] if count == 1 else [f"{group}_{number}" for number in range(count)]
-    return tuple(names)
-
-
-def _embodiment(checkpoint: Checkpoint, robot: RobotConfig | None, given: CheckpointBlock) -> Embodiment:
-    names = dof_names(checkpoint.config)
-    if robot is not None:
-        joints = tuple(joint.name for joint in robot.drive.joints)
-        if joints != names:
-            raise ConfigError(
-                f"ROBOT.yaml's joints {', '.join(joints)}",
-                expected=f"the checkpoint's degrees of freedom {', '.join(names)}, in this order",
-                fix="rename or reorder drive.joints, or take the checkpoint of this robot",
-            )
-    shape = checkpoint.shape
-    if shape.state_dof != shape.action_dof or len(set(names)) != len(names):
-        raise ConfigError(
-            f"{shape.action_dof} action and {shape.state_dof} state degrees of freedom: {', '.join(names)}",
-            expected="as many of one as of the other, with different names",
-            fix="this daemon drives joints whose state it reads back; other layouts are not supported yet",
-        )
-    statistics = _statistics(checkpoint, given.robot)
-    return Embodiment(
-        name=robot.name if robot is not None else given.robot or "unnamed",
-        dof_names=names,
-        unit="rad",
-        action_reference=_asked("action_reference", given.action_reference),
-        state=_normalization(statistics["propri"], len(names), clip=1.0),
-        action=_normalization(statistics["action"], len(names), clip=None),
-        lower=robot.per_joint(lambda joint: joint.lower) if robot is not None else None,
-        upper=robot.per_joint(lambda joint: joint.upper) if robot is not None else None,
-    )
-
-
-def _statistics(checkpoint: Checkpoint, robot: str | None) -> dict[str, dict[str, npt.NDArray[np.float64]]]:
-    """``action`` and ``propri`` → ``min`` and ``delta`` of the robot."""
-    found: dict[str, dict[str, dict[str, npt.NDArray[np.float64]]]] = {}
-    for kind, statistic, name, values in checkpoint.normalizers():
-        found.setdefault(name, {}).setdefault(kind, {})[statistic] = values.double().numpy()
-    if not found:
-        raise CheckpointError(
-            f"{checkpoint.folder}: no normalisation statistics",
-            expected="tensors action_preprocessor.normalizer_{action,propri}.{min,delta}.ROBOT",
-            fix="export a fine-tuned checkpoint; LeRobot's processor files are not read yet",
-        )
-    chosen = robot if robot is not None else (next(iter(found)) if len(found) == 1 else None)
-    if chosen not in found:
-        raise CheckpointError(
-            f"{checkpoint.folder}: normalisation for robot {chosen!r}",
-            expected=f"one of {', '.join(sorted(found))}",
-            fix="set model.robot in ROBOT.yaml and pass --robot",
-        )
-    for kind in ("action", "propri"):
-        if set(found[chosen].get(kind, {})) != {"min", "delta"}:
-            raise CheckpointError(
-                f"{checkpoint.folder}: normalizer_{kind}.*.{chosen}", expected="min and delta"
-            )
-    return found[chosen]
-
-
-def _normalization(
-    values: Mapping[str, npt.NDArray[np.float64]], dof: int, *, clip: float | None
-) -> Normalization:
-    """Upstream's rule: to [-1, 1] by ``2·(x - min)/delta - 1``."""
-    low, delta = values["min"], values["delta"]
-    finite = np.all(np.isfinite(low)) and np.all(np.isfinite(delta))
-    if low.shape != (dof,) or delta.shape != (dof,) or not finite or not np.all(delta > 0):
-        raise CheckpointError(
-            f"normaliser min {low.tolist()}, delta {delta.tolist()}",
-            expected=f"{dof} finite numbers each, delta above 0",
-            fix="use the statistics that were saved with these weights",
-        )
-    return Normalization(tuple((low + delta / 2).tolist()), tuple((delta / 2).tolist()), clip)
 
 
 def _cameras(

@@ -104,6 +104,37 @@ def test_an_index_cannot_point_outside_the_folder(broken_case: Path) -> None:
     assert "no such file" in refusal(broken_case)
 
 
+def shards(folder: Path) -> Path:
+    """Split the weights in two and write an index; returns the second shard."""
+    tensors = sorted(load_file(folder / "model.safetensors").items())
+    (folder / "model.safetensors").unlink()
+    weight_map = {}
+    for number, part in enumerate((tensors[:20], tensors[20:]), start=1):
+        save_file(dict(part), folder / f"model-{number}.safetensors")
+        weight_map.update(dict.fromkeys(dict(part), f"model-{number}.safetensors"))
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    return folder / "model-2.safetensors"
+
+
+def test_a_missing_shard_is_named(broken_case: Path) -> None:
+    shards(broken_case).unlink()
+    assert "model-2.safetensors: no such file" in refusal(broken_case)
+
+
+def test_a_tensor_that_its_shard_lacks_is_named(broken_case: Path) -> None:
+    path = shards(broken_case)
+    tensors = load_file(path)
+    name, _ = tensors.popitem()
+    save_file(tensors, path)
+    assert f"model-2.safetensors: tensor {name} is missing from its shard" in refusal(broken_case)
+
+
+@pytest.mark.parametrize("content", ["{}", '{"weight_map": {}}', '{"weight_map": {"a": 1}}', "[]", "{"])
+def test_an_index_that_is_none(broken_case: Path, content: str) -> None:
+    (broken_case / "model.safetensors.index.json").write_text(content)
+    assert "model.safetensors.index.json" in refusal(broken_case)
+
+
 def test_pickled_weights_are_never_read(broken_case: Path) -> None:
     (broken_case / "model.safetensors").rename(broken_case / "pytorch_model.bin")
     assert "model.safetensors: no such file" in refusal(broken_case)

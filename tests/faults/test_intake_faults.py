@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 from wall_edge_export.checkpoint import Checkpoint
-from wall_edge_export.golden import main as golden
 
 from wall_edge.cli import app
 from wall_edge.errors import CheckpointError, WallEdgeError
@@ -64,7 +63,6 @@ def refusal(folder: Path) -> str:
         (lambda c: c.update(wall_edge=None), "the document"),
         (lambda c: c["agent_pos_config"].update(extra=1), "7 state degrees of freedom"),
         (lambda c: c.update(image_token_id=1), "image_token_id 1"),
-        (lambda c: c.update(vocab_size=400), "ids below vocab_size 400"),
         (lambda c: c.update(noise_scheduler=[]), "config.json"),
     ],
 )
@@ -89,21 +87,30 @@ def test_a_special_token_that_is_not_special(checkpoint: Path) -> None:
     assert "<|propri|> is missing" in refusal(checkpoint)
 
 
+def test_a_tokenizer_with_more_tokens_than_the_weights(checkpoint: Path) -> None:
+    def extend(tokenizer: Config) -> None:
+        last = max(tokenizer["added_tokens"], key=lambda token: token["id"])
+        tokenizer["added_tokens"].append({**last, "id": 413, "content": "<|more|>"})
+
+    edit(checkpoint, extend, "tokenizer.json")
+    assert "token id 413; expected ids below vocab_size 413" in refusal(checkpoint)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_export_leaves_nothing(
+def test_an_interrupted_export_leaves_only_what_a_rerun_resumes(
     checkpoint: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "wall_edge", "export", str(checkpoint), "--out", str(out)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".out.partial-*/vision.onnx")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob(".out.partial/vision.onnx")) and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode != 0
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.partial", "checkpoint"]
 
 
 def test_out_that_holds_something_else(checkpoint: Path, tmp_path: Path) -> None:
@@ -167,6 +174,8 @@ def test_training_configs_of_wrong_types(broken_case: Path, text: str) -> None:
 def test_cases_that_are_no_archive(
     broken_case: Path, content: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from wall_edge_export.golden import main as golden
+
     (broken_case / "case.npz").write_bytes(content)
     assert golden([str(broken_case)]) == 1
     assert "case.npz" in capsys.readouterr().err

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pytest
 import torch
-from safetensors.torch import load_file, save_file
+import yaml
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file, save_model
+from wall_edge_export import weights
 from wall_edge_export.checkpoint import Checkpoint
+from wall_edge_export.intake import settings
+from wall_edge_export.random_checkpoint import write_random_checkpoint
+
+from wall_edge.config import JointConfig, RobotConfig
+from wall_edge.errors import CheckpointError, ConfigError
 
 
 def same_model(a: Path, b: Path) -> bool:
@@ -72,3 +84,191 @@ def test_an_expert_narrower_than_the_model_touches_only_its_channels(broken_case
     out = routed(torch.randn(5, 64), n_action=5)
     assert torch.all(out[:, 48:] == 0)
     assert torch.any(out[:, :48] != 0)
+
+
+def test_a_tensor_costs_one_open(golden_case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = Checkpoint(golden_case)
+    checkpoint.check()
+    opened: list[Path] = []
+
+    def count(path: Path, **options: Any) -> Any:
+        opened.append(path)
+        return safe_open(path, **options)
+
+    monkeypatch.setattr(weights, "safe_open", count)
+    for number in range(1, 4):
+        checkpoint.tensor("model.norm.weight")
+        checkpoint.tensor_shape("model.embed_tokens.weight")
+        assert len(opened) == number
+
+
+def test_a_tensor_that_is_dropped_leaves_no_map(golden_case: Path) -> None:
+    path = str((golden_case / "model.safetensors").resolve())
+    checkpoint = Checkpoint(golden_case)
+    tensor = checkpoint.tensor("model.norm.weight")
+    assert torch.all(torch.isfinite(tensor))
+    del tensor
+    assert path not in Path("/proc/self/maps").read_text()
+
+
+def test_tied_embeddings_as_save_model_leaves_them(golden_case: Path, broken_case: Path) -> None:
+    """Of two names for one tensor the file has the first alone, and its metadata the other."""
+    model = Checkpoint(golden_case).load()
+    model.lm_head.weight = model.model.embed_tokens.weight
+    save_model(model, str(broken_case / "model.safetensors"))
+    with safe_open(broken_case / "model.safetensors", framework="pt") as file:
+        assert "model.embed_tokens.weight" not in file.keys()  # noqa: SIM118
+    loaded = Checkpoint(broken_case).load().state_dict()
+    assert torch.equal(loaded["model.embed_tokens.weight"], model.model.embed_tokens.weight)
+    assert torch.equal(loaded["lm_head.weight"], loaded["model.embed_tokens.weight"])
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A small checkpoint with upstream's 20 degrees of freedom and a tokenizer."""
+    write_random_checkpoint("tiny", tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def rewrite(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Replace some tensors of a checkpoint, whatever its shards."""
+    for path in folder.glob("*.safetensors"):
+        save_file({name: tensors.get(name, t) for name, t in load_file(path).items()}, path)
+
+
+def test_a_vocabulary_resized_to_the_tokenizer(tiny: Path) -> None:
+    """Upstream and LeRobot resize the embeddings to the tokenizer, whatever config.json says."""
+    tokens = 365
+    embeddings = torch.randn(tokens, 64)
+    rewrite(tiny, {"model.embed_tokens.weight": embeddings})
+    checkpoint = Checkpoint(tiny)
+    assert checkpoint.config["vocab_size"] == 1088
+    assert checkpoint.shape.vocab_size == tokens
+    assert torch.equal(checkpoint.load().state_dict()["lm_head.weight"], embeddings)
+
+
+def test_a_vocabulary_of_another_tokenizer(tiny: Path) -> None:
+    rewrite(tiny, {"model.embed_tokens.weight": torch.randn(366, 64)})
+    with pytest.raises(CheckpointError, match=r"embed_tokens.weight has shape \[366, 64\]"):
+        Checkpoint(tiny).check()
+
+
+def arm(robot: RobotConfig, *names: str) -> RobotConfig:
+    """The tabletop robot with other joints and the tiny checkpoint's cameras."""
+    first = robot.drive.joints[0]
+    joints = tuple(
+        JointConfig(name, number, first.lower, first.upper, first.max_velocity)
+        for number, name in enumerate(names)
+    )
+    camera = next(iter(robot.cameras.values()))
+    views = dict.fromkeys(("face_view", "left_wrist_view", "right_wrist_view"), camera)
+    control = replace(robot.control, rest=(0.0,) * len(names))
+    return replace(robot, drive=replace(robot.drive, joints=joints), control=control, cameras=views)
+
+
+def customise(folder: Path, dof: dict[str, int], state: dict[str, int], **more: object) -> None:
+    robot = {"name": "x", "customized_dof_config": dof, "customized_agent_pos_config": state}
+    (folder / "config.yml").write_text(yaml.safe_dump({"customized_robot_config": robot, **more}))
+
+
+def test_a_customised_robot_takes_the_first_slots(tiny: Path) -> None:
+    customise(tiny, {"action_arm": 3, "action_grip": 1}, {"state_arm": 3, "state_grip": 1})
+    embodiment = settings(Checkpoint(tiny), None).embodiment
+    assert embodiment.dof_names == ("action_arm_0", "action_arm_1", "action_arm_2", "action_grip")
+    assert embodiment.action_slots == embodiment.state_slots == (0, 1, 2, 3)
+    assert Checkpoint(tiny).shape.action_dof == 20
+
+
+def test_a_customised_robot_that_is_switched_off(tiny: Path) -> None:
+    customise(tiny, {"arm": 3}, {"arm": 3}, enable_customized_robot_config=False)
+    assert len(settings(Checkpoint(tiny), None).embodiment.dof_names) == 20
+
+
+@pytest.mark.parametrize("keep", ["config.json", "config.yml"])
+def test_the_weights_decide_which_layout_is_the_models(tiny: Path, keep: str) -> None:
+    """The customised layout alone would say four slots, and the weights have twenty."""
+    config = json.loads((tiny / "config.json").read_text())
+    whole = {key: config[key] for key in ("dof_config", "agent_pos_config")}
+    if keep == "config.yml":
+        (tiny / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k not in whole}))
+    customise(tiny, {"arm": 4}, {"arm": 4}, **(whole if keep == "config.yml" else {}))
+    checkpoint = Checkpoint(tiny)
+    checkpoint.check()
+    assert checkpoint.shape.action_dof == checkpoint.shape.state_dof == 20
+    assert checkpoint.action_layout.names == ("arm_0", "arm_1", "arm_2", "arm_3")
+
+
+def test_slots_that_are_named_padding_are_not_driven(tiny: Path) -> None:
+    config = json.loads((tiny / "config.json").read_text())
+    groups = {"left": 2, "action_padding": 17, "grip": 1}
+    config["dof_config"] = config["agent_pos_config"] = groups
+    (tiny / "config.json").write_text(json.dumps(config))
+    embodiment = settings(Checkpoint(tiny), None).embodiment
+    assert embodiment.dof_names == ("left_0", "left_1", "grip")
+    assert embodiment.action_slots == embodiment.state_slots == (0, 1, 19)
+    assert len(embodiment.action.scale) == len(embodiment.state.offset) == 3
+
+
+def test_a_robot_with_some_of_the_joints_takes_their_slots(tiny: Path, robot: RobotConfig) -> None:
+    """Joints are found by name, so neither their number nor their order is guessed."""
+    minimum = torch.arange(20, dtype=torch.float32)
+    rewrite(tiny, {"action_preprocessor.normalizer_action.min.x2_normal": minimum})
+    few = arm(robot, "height", "follow_left_gripper", "head_actions_1")
+    embodiment = settings(Checkpoint(tiny), few).embodiment
+    assert embodiment.dof_names == ("height", "follow_left_gripper", "head_actions_1")
+    assert embodiment.action_slots == embodiment.state_slots == (16, 6, 15)
+    np.testing.assert_allclose(embodiment.action.offset, (17.0, 7.0, 16.0))
+
+
+def test_a_state_with_other_names_is_listed_like_the_actions(tiny: Path, robot: RobotConfig) -> None:
+    customise(tiny, {"a_arm": 1, "a_grip": 1}, {"s_arm": 1, "s_grip": 1})
+    embodiment = settings(Checkpoint(tiny), arm(robot, "a_grip", "a_arm")).embodiment
+    assert embodiment.action_slots == embodiment.state_slots == (1, 0)
+
+
+@pytest.mark.parametrize("width", [4, 20])
+def test_statistics_of_the_robot_or_of_all_slots(tiny: Path, width: int) -> None:
+    customise(tiny, {"arm": 4}, {"arm": 4})
+    low = torch.arange(width, dtype=torch.float32)
+    delta = torch.ones(width)
+    delta[4:] = 0  # what no one drives may be anything
+    rewrite(
+        tiny,
+        {
+            "action_preprocessor.normalizer_action.min.x2_normal": low,
+            "action_preprocessor.normalizer_action.delta.x2_normal": delta,
+        },
+    )
+    np.testing.assert_allclose(
+        settings(Checkpoint(tiny), None).embodiment.action.offset, [0.5, 1.5, 2.5, 3.5]
+    )
+
+
+@pytest.mark.parametrize(
+    ("dof", "named"),
+    [
+        ({"arm": 21}, "sum to the model's 20"),
+        ({"arm": 3, "grip": 0}, "positive numbers"),
+        ({"arm": 4.5}, "whole number"),
+    ],
+)
+def test_customised_robots_that_do_not_fit(tiny: Path, dof: dict[str, Any], named: str) -> None:
+    customise(tiny, dof, dof)
+    with pytest.raises(CheckpointError, match=named):
+        Checkpoint(tiny)
+
+
+def test_joints_that_the_checkpoint_does_not_have(tiny: Path, robot: RobotConfig) -> None:
+    with pytest.raises(ConfigError, match="joints elbow; expected some or all of"):
+        settings(Checkpoint(tiny), arm(robot, "height", "elbow"))
+
+
+def test_angles_in_degrees(tiny: Path) -> None:
+    config = json.loads((tiny / "config.json").read_text())
+    config["wall_edge"]["unit"] = "deg"
+    (tiny / "config.json").write_text(json.dumps(config))
+    embodiment = settings(Checkpoint(tiny), None).embodiment
+    joints = np.linspace(-0.5, 0.5, 20) * np.pi / 180
+    np.testing.assert_allclose(embodiment.state.normalize(joints), np.linspace(-0.5, 0.5, 20))
+    np.testing.assert_allclose(embodiment.action.restore(np.full(20, 0.5)), np.full(20, np.pi / 360))
+    assert embodiment.unit == "rad"

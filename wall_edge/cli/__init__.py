@@ -20,7 +20,7 @@ _PLUGINS = "wall_edge.commands"
 
 
 def build_app() -> typer.Typer:
-    """The robot side's commands, and those that other installed rooms plug in (``export``)."""
+    """The robot side's commands, and those that other installed rooms plug in (``export`` …)."""
     made = typer.Typer(
         name="wall-edge",
         help="From a WALL-OSS checkpoint to a moving arm.",
@@ -31,7 +31,11 @@ def build_app() -> typer.Typer:
     for command in (demo, inspect, run, verify):
         made.command()(command)
     for plugin in entry_points(group=_PLUGINS):
-        made.command(name=plugin.name)(plugin.load())
+        loaded = plugin.load()
+        if isinstance(loaded, typer.Typer):
+            made.add_typer(loaded, name=plugin.name)
+        else:
+            made.command(name=plugin.name)(loaded)
     return made
 
 

@@ -1,0 +1,168 @@
+"""The robot that a checkpoint drives: its joints, their slots in the model, and their normalisation.
+
+Two flavours of statistics are known: upstream's ``min`` and ``delta`` tensors, and LeRobot's processors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from wall_edge.bundle import Embodiment, Normalization
+from wall_edge.config import RobotConfig
+from wall_edge.errors import CheckpointError, ConfigError
+
+from .checkpoint import Checkpoint
+from .dof import Layout
+from .lerobot_policy import LeRobotPolicy
+
+Unit = Literal["rad", "deg"]
+Statistics = Mapping[str, npt.NDArray[np.float64]]
+_RADIANS: dict[Unit, float] = {"rad": 1.0, "deg": math.pi / 180}
+_ASK = "set model.robot in ROBOT.yaml and pass --robot"
+
+
+def embodiment(
+    checkpoint: Checkpoint,
+    robot: RobotConfig | None,
+    *,
+    statistics: str | None,
+    unit: Unit,
+    reference: str,
+) -> Embodiment:
+    """Joints, slots and normalisation. Raises :class:`CheckpointError` or :class:`ConfigError`.
+
+    ``statistics``: whose to take in a checkpoint that holds several robots'; ``unit``: what the policy's
+    joint angles are in; ``reference``: ``absolute`` or ``state``.
+    """
+    policy = checkpoint.policy
+    if policy is not None:
+        action, state = _lerobot_layouts(checkpoint, policy, robot)
+        state_scale, action_scale = policy.normalizations()
+    else:
+        action, state = _layouts(checkpoint, robot)
+        found = _statistics(checkpoint, statistics)
+        state_scale = _min_delta(found["propri"], checkpoint.shape.state_dof, state, clip=1.0)
+        action_scale = _min_delta(found["action"], checkpoint.shape.action_dof, action, clip=None)
+    return Embodiment(
+        name=robot.name if robot is not None else statistics or "unnamed",
+        dof_names=action.names,
+        unit="rad",
+        action_reference=reference,
+        state=_in_radians(state_scale, unit),
+        action=_in_radians(action_scale, unit),
+        state_slots=state.slots,
+        action_slots=action.slots,
+        lower=robot.per_joint(lambda joint: joint.lower) if robot is not None else None,
+        upper=robot.per_joint(lambda joint: joint.upper) if robot is not None else None,
+    )
+
+
+def _in_radians(given: Normalization, unit: Unit) -> Normalization:
+    """The same normalisation of angles in rad: a unit is only a factor."""
+    factor = _RADIANS[unit]
+    offset, scale = (tuple(value * factor for value in values) for values in (given.offset, given.scale))
+    return Normalization(offset, scale, given.clip)
+
+
+def _lerobot_layouts(
+    checkpoint: Checkpoint, policy: LeRobotPolicy, robot: RobotConfig | None
+) -> tuple[Layout, Layout]:
+    """LeRobot fills the first slots, in the dataset's order, and does not say what is in them."""
+    model = (checkpoint.shape.action_dof, checkpoint.shape.state_dof)
+    if policy.slots != model:
+        raise CheckpointError(
+            f"{policy.folder / 'config.json'}: max_action_dim and max_state_dim {list(policy.slots)}",
+            expected=f"the model's slots {list(model)}",
+            fix="pass the --base that this policy was trained from",
+        )
+    dof = policy.action_dof
+    if policy.state_dof != dof:
+        raise _unlike(dof, policy.state_dof)
+    if robot is None or robot.dof != dof:
+        found = "no ROBOT.yaml" if robot is None else f"ROBOT.yaml's {robot.dof} joints"
+        raise ConfigError(
+            f"{found} for a policy whose {dof} degrees of freedom LeRobot does not name",
+            expected=f"drive.joints: {dof} of them, in the order of the policy's dataset",
+            fix="pass --robot ROBOT.yaml",
+        )
+    layout = Layout(tuple(joint.name for joint in robot.drive.joints), tuple(range(dof)))
+    return layout, layout
+
+
+def _layouts(checkpoint: Checkpoint, robot: RobotConfig | None) -> tuple[Layout, Layout]:
+    """The robot's joints are found among the checkpoint's degrees of freedom by name, some or all of them."""
+    action, state = checkpoint.action_layout, checkpoint.state_layout
+    if len(action.names) != len(state.names) or len(set(action.names)) != len(action.names):
+        raise _unlike(len(action.names), len(state.names), action.names)
+    joints = action.names if robot is None else tuple(joint.name for joint in robot.drive.joints)
+    strange = [name for name in joints if name not in action.names]
+    if strange:
+        raise ConfigError(
+            f"ROBOT.yaml's joints {', '.join(strange)}",
+            expected=f"some or all of the checkpoint's degrees of freedom: {', '.join(action.names)}",
+            fix="rename drive.joints, or take the checkpoint of this robot",
+        )
+    # Names of the state may differ (state_elbow, action_elbow); then both are listed in one order.
+    named = set(joints) <= set(state.names)
+    return _chosen(action, joints, action), _chosen(state, joints, state if named else action)
+
+
+def _chosen(layout: Layout, joints: tuple[str, ...], names: Layout) -> Layout:
+    return Layout(joints, tuple(layout.slots[names.names.index(joint)] for joint in joints))
+
+
+def _unlike(action: int, state: int, names: tuple[str, ...] = ()) -> ConfigError:
+    return ConfigError(
+        f"{action} action and {state} state degrees of freedom: {', '.join(names)}".removesuffix(": "),
+        expected="as many of one as of the other, with different names",
+        fix="this daemon drives joints whose state it reads back; other layouts are not supported yet",
+    )
+
+
+def _statistics(checkpoint: Checkpoint, robot: str | None) -> dict[str, dict[str, npt.NDArray[np.float64]]]:
+    """``action`` and ``propri`` → ``min`` and ``delta`` of the robot."""
+    found: dict[str, dict[str, dict[str, npt.NDArray[np.float64]]]] = {}
+    for kind, statistic, name, values in checkpoint.normalizers():
+        found.setdefault(name, {}).setdefault(kind, {})[statistic] = values.double().numpy()
+    if not found:
+        raise CheckpointError(
+            f"{checkpoint.folder}: no normalisation statistics",
+            expected="tensors action_preprocessor.normalizer_{action,propri}.{min,delta}.ROBOT",
+            fix="export a fine-tuned checkpoint, or the folder that LeRobot saved with its processors",
+        )
+    chosen = robot if robot is not None else (next(iter(found)) if len(found) == 1 else None)
+    if chosen not in found:
+        raise CheckpointError(
+            f"{checkpoint.folder}: normalisation for robot {chosen!r}",
+            expected=f"one of {', '.join(sorted(found))}",
+            fix=_ASK,
+        )
+    for kind in ("action", "propri"):
+        if set(found[chosen].get(kind, {})) != {"min", "delta"}:
+            raise CheckpointError(
+                f"{checkpoint.folder}: normalizer_{kind}.*.{chosen}", expected="min and delta"
+            )
+    return found[chosen]
+
+
+def _min_delta(values: Statistics, slots: int, chosen: Layout, *, clip: float | None) -> Normalization:
+    """Upstream's rule: to [-1, 1] by ``2·(x - min)/delta - 1``.
+
+    Statistics cover all of the model's slots, or the first of them where the rest is padding.
+    """
+    low, delta = values["min"], values["delta"]
+    wanted = list(chosen.slots)
+    fits = low.ndim == 1 and low.shape == delta.shape and max(wanted) < len(low) <= slots
+    if not fits or not np.all(np.isfinite([low[wanted], delta[wanted]])) or not np.all(delta[wanted] > 0):
+        raise CheckpointError(
+            f"normaliser min {low.tolist()}, delta {delta.tolist()}",
+            expected=f"finite numbers for {', '.join(chosen.names)}, delta above 0",
+            fix="use the statistics that were saved with these weights",
+        )
+    low, delta = low[wanted], delta[wanted]
+    return Normalization(tuple((low + delta / 2).tolist()), tuple((delta / 2).tolist()), clip)
