@@ -22,7 +22,7 @@ from rich.progress import track
 from wall_edge.bundle import Bundle
 from wall_edge.cli.output import stderr
 from wall_edge.errors import PolicyError
-from wall_edge.policy import FlowPolicy, Observation, Prompts, SubgoalPlanner, session_capacity
+from wall_edge.policy import FlowPolicy, Observation, Prompts, SubgoalPlanner, new_session
 from wall_edge.sim import arm, expert
 from wall_edge.sim.scene import STEP_HZ
 from wall_edge.sim.world import TabletopWorld
@@ -44,10 +44,8 @@ class Player:
     def __init__(self, bundle: Bundle, *, seed: int, every: int, delay: int, steps: int | None) -> None:
         manifest = bundle.manifest
         engine = wall_edge_engines.load(bundle, threads=2)
-        sessions = [
-            wall_edge_engines.ModelSession(engine, capacity=session_capacity(manifest)) for _ in range(2)
-        ]
-        prompts = Prompts(bundle)
+        sessions = [new_session(manifest, engine) for _ in range(2)]
+        prompts = Prompts.of(bundle)
         self._policy = FlowPolicy(manifest, prompts, sessions[0], integration_steps=steps, seed=seed)
         self._planner = SubgoalPlanner(manifest, prompts, sessions[1])
         self._world, self._every, self._delay = TabletopWorld(seed), every, delay

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,13 +39,64 @@ def robot() -> RobotConfig:
 
 
 @pytest.fixture(scope="session")
-def shipped_bundle(tmp_path_factory: pytest.TempPathFactory, robot: RobotConfig) -> Path:
-    """The shipped policy, exported once; read-only. Use ``copy_bundle`` to damage one."""
+def session_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recorded session of the tabletop to calibrate on; read-only."""
+    from record_session import record
+
+    return record(tmp_path_factory.mktemp("session") / "session", 24, seed=11)
+
+
+@pytest.fixture(scope="session")
+def export_once_traced(robot: RobotConfig) -> Callable[..., Any]:
+    """``export_bundle`` for the tabletop robot that traces a model's graphs once, not once an export.
+
+    Tracing is most of a small export's time. Only for checkpoints whose cameras are the tabletop's.
+    """
+    from wall_edge_export import graph_writer
     from wall_edge_export.pipeline import export_bundle
 
-    out = tmp_path_factory.mktemp("bundle") / "tabletop"
-    export_bundle(TABLETOP / "checkpoint", out, robot)
-    return out
+    trace, kept = graph_writer.trace, {}
+
+    def traced(stage: Any) -> Any:
+        key = repr((stage.spec, stage.module.model.shape))
+        if key not in kept:
+            kept[key] = trace(stage)
+        return kept[key]
+
+    def export(checkpoint: Any, out: Path, *arguments: Any, **options: Any) -> Any:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(graph_writer, "trace", traced)
+            return export_bundle(checkpoint, out, robot, *arguments, **options)
+
+    return export
+
+
+@pytest.fixture(scope="session")
+def export_tabletop(
+    tmp_path_factory: pytest.TempPathFactory, export_once_traced: Callable[..., Any]
+) -> Callable[..., Path]:
+    """Exports the shipped policy; ``options`` are those of :class:`wall_edge_export.pipeline.Request`."""
+    from wall_edge_export.checkpoint import Checkpoint
+    from wall_edge_export.pipeline import Request
+
+    def export(**options: Any) -> Path:
+        out = tmp_path_factory.mktemp("bundle") / "tabletop"
+        export_once_traced(Checkpoint(TABLETOP / "checkpoint"), out, Request(**options))
+        return out
+
+    return export
+
+
+@pytest.fixture(scope="session")
+def shipped_bundle(export_tabletop: Callable[..., Path]) -> Path:
+    """The shipped policy in float32; read-only. Use ``copy_bundle`` to damage one."""
+    return export_tabletop()
+
+
+@pytest.fixture(scope="session")
+def int8_bundle(export_tabletop: Callable[..., Path], session_data: Path) -> Path:
+    """The shipped policy in the recipe int8, calibrated on 24 samples; read-only."""
+    return export_tabletop(precision="int8", calibration=session_data, samples=24)
 
 
 @pytest.fixture
@@ -54,3 +107,21 @@ def copy_bundle(shipped_bundle: Path, tmp_path: Path) -> Callable[[], Bundle]:
         return Bundle(Path(shutil.copytree(shipped_bundle, tmp_path / "bundle")))
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def slim_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped policy with one layer of four, which is no good but exports fast; read-only."""
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path_factory.mktemp("slim") / "checkpoint"
+    shutil.copytree(TABLETOP / "checkpoint", folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["num_hidden_layers"] = config["vision_config"]["depth"] = 1
+    config["vision_config"]["fullatt_block_indexes"] = [0]
+    (folder / "config.json").write_text(json.dumps(config))
+    weights = load_file(folder / "model.safetensors")
+    dropped = tuple(f"{kind}.{n}." for kind in ("visual.blocks", "model.layers") for n in (1, 2, 3))
+    kept = {name: tensor for name, tensor in weights.items() if not name.startswith(dropped)}
+    save_file(kept, folder / "model.safetensors")
+    return folder

@@ -1,8 +1,9 @@
 """The bundle: what export leaves and engines load.
 
-A folder with ``manifest.yaml``, its digest ``manifest.sha256``, the graphs, the tokenizer and golden
-inputs/outputs. The manifest holds the SHA-256 of every other file; opening a bundle checks them all, so a
-flipped bit is refused by name before anything runs. Bundles appear whole or not at all.
+A folder with ``manifest.yaml``, its digest ``manifest.sha256``, the graphs and the files that hold their
+weights, the tokenizer and golden inputs/outputs. The manifest holds the SHA-256 of every other file; opening
+a bundle checks them all, so a flipped bit is refused by name before anything runs. Bundles appear whole or
+not at all.
 """
 
 from __future__ import annotations
@@ -11,24 +12,26 @@ import hashlib
 import os
 import re
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import yaml
 
 from .errors import BundleError
+from .fast import FastSettings
 from .geometry import ImageGeometry
 from .loader import from_mapping
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST, DIGEST, TOKENIZER, GOLDENS = "manifest.yaml", "manifest.sha256", "tokenizer.json", "goldens.npz"
+HEAD_TOKENS = "lm_head_tokens.npy"
+INT8 = "int8"
+"""The precision whose matrix products take 8-bit weights and 8-bit activations."""
 _REDO = "export the bundle again with 'wall-edge export'"
 
 
@@ -42,12 +45,23 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """One graph file with its tensors, in order."""
+    """One graph file with its tensors, in order.
+
+    ``data`` is the file of its weights (ONNX external data); ``families`` says in which precision each layer
+    family's matrix products are stored and computed, ``precision`` sums that up.
+    """
 
     file: str
+    data: str
     precision: str
+    families: dict[str, str]
     inputs: dict[str, TensorSpec]
     outputs: dict[str, TensorSpec]
+
+    @property
+    def quantized_activations(self) -> bool:
+        """Whether some matrix products take 8-bit activations."""
+        return INT8 in self.families.values()
 
 
 @dataclass(frozen=True)
@@ -74,6 +88,8 @@ class Embodiment:
     """The robot that the policy was trained for.
 
     ``action_reference``: ``absolute``, or ``state`` when actions are offsets from the observed joints.
+    ``state_slots`` and ``action_slots`` say which of the model's slots each degree of freedom takes; the
+    slots that no one takes are masked out (WALL-OSS has 20, a small arm fills a few).
     """
 
     name: str
@@ -82,6 +98,8 @@ class Embodiment:
     action_reference: str
     state: Normalization
     action: Normalization
+    state_slots: tuple[int, ...]
+    action_slots: tuple[int, ...]
     lower: tuple[float, ...] | None = None
     upper: tuple[float, ...] | None = None
 
@@ -95,6 +113,50 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Tolerance:
+    """How far a stage may be off: ``measure`` is ``max_abs`` or ``relative_l2``; a limit of 0 is exact."""
+
+    measure: Literal["max_abs", "relative_l2"]
+    limit: float
+
+
+@dataclass(frozen=True)
+class CalibrationRecord:
+    """The data that quantisation was calibrated on."""
+
+    name: str
+    sha256: str
+    samples: int
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What one layer family alone does to the final action chunk when it is put in ``precision``.
+
+    ``action_error`` is the relative L2 error of the normalised chunk against float32; ``bytes_saved`` is
+    read less for every chunk.
+    """
+
+    graph: str
+    family: str
+    precision: str
+    action_error: float
+    bytes_saved: int
+
+
+@dataclass(frozen=True)
+class FamilyLoss:
+    """What quantisation costs a layer family: relative L2 error of its layers' outputs in calibration."""
+
+    graph: str
+    family: str
+    precision: str
+    mean: float
+    worst: float
+    worst_layer: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything that a device needs to know to run the graphs."""
 
@@ -105,15 +167,35 @@ class Manifest:
     prompt_flavour: str
     horizon: int
     action_rate_hz: float
-    integration_steps: int
+    time_grid: tuple[float, ...]
     max_prompt_tokens: int
+    recipe: str
     graphs: dict[str, GraphSpec]
-    tolerances: dict[str, float]
+    tolerances: dict[str, Tolerance]
     files: dict[str, str]
+    calibration: CalibrationRecord | None = None
+    losses: tuple[FamilyLoss, ...] = ()
+    sensitivity: tuple[Sensitivity, ...] = ()
+    head_tokens: str | None = None
+    """File (npy) with the token id of each row of a trimmed vocabulary head; none when it has them all."""
+    fast: FastSettings | None = None
+    """Set for FAST actions, whose tokenizer is in ``fast_tokenizer.json``; none for flow actions."""
 
     @property
     def dof(self) -> int:
         return len(self.embodiment.dof_names)
+
+    @property
+    def action_slots(self) -> int:
+        """The model's action slots: the robot's degrees of freedom are some of them."""
+        if "expert" not in self.graphs:  # FAST actions have the robot's degrees of freedom only
+            return self.dof
+        return int(self.graphs["expert"].inputs["noisy_action"].shape[1])
+
+    @property
+    def state_slots(self) -> int:
+        """The model's state slots."""
+        return int(self.graphs["prefix"].inputs["state"].shape[0])
 
 
 class Bundle:
@@ -130,7 +212,8 @@ class Bundle:
         self.manifest = _load_manifest(folder / MANIFEST)
         for name, digest in self.manifest.files.items():
             self._check(name, digest)
-        for needed in (TOKENIZER, *(graph.file for graph in self.manifest.graphs.values())):
+        graphs = self.manifest.graphs.values()
+        for needed in (TOKENIZER, *(graph.file for graph in graphs), *(graph.data for graph in graphs)):
             self.path(needed)  # nothing runs whose digest was not checked
 
     def path(self, name: str) -> Path:
@@ -178,32 +261,6 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     (folder / DIGEST).write_text(f"{file_digest(path)}  {MANIFEST}\n")
 
 
-@contextmanager
-def new_bundle(out: Path) -> Iterator[Path]:
-    """A temporary folder beside ``out`` that becomes ``out`` when the block ends without an error.
-
-    An earlier bundle at ``out`` is replaced; any other file or non-empty folder is refused. What the system
-    refuses (no room, no permission) is a :class:`BundleError` too.
-    """
-    try:
-        out = out.resolve()
-        require_replaceable(out)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
-        try:
-            yield work
-            work.chmod(0o755)
-            _put_in_place(work, out)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-    except OSError as error:
-        raise BundleError(
-            f"{out}: {error.strerror or error}",
-            expected="a folder that can be written",
-            fix="check the path, its permissions and the room on its disk",
-        ) from error
-
-
 def require_replaceable(out: Path) -> None:
     """Raise :class:`BundleError` unless ``out`` is free, empty, or holds a bundle and nothing else."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
@@ -224,14 +281,14 @@ def _holds_only_a_bundle(folder: Path) -> bool:
         return False
 
 
-def _put_in_place(work: Path, out: Path) -> None:
+def put_in_place(work: Path, out: Path) -> None:
+    """Give the finished folder ``work`` the name ``out``; an earlier bundle there is replaced."""
+    old = work.with_name(f"{work.name}.old")
+    shutil.rmtree(old, ignore_errors=True)  # an export that was killed right here left it
     if out.exists():
-        old = work.with_name(f"{work.name}.old")
         out.rename(old)
-        work.rename(out)
-        shutil.rmtree(old)
-    else:
-        work.rename(out)
+    work.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
     descriptor = os.open(out.parent, os.O_RDONLY)
     try:
         os.fsync(descriptor)

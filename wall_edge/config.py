@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from wall_edge.flow import check_grid
 from wall_edge.loader import Invalid, from_mapping, read_yaml
 
 __all__ = [
@@ -190,15 +191,23 @@ class ModelConfig:
     action_reference: Literal["absolute", "state"] | None = None
     """Whether actions are joint positions or offsets from the observed joints."""
     integration_steps: int | None = None
-    """Flow integration steps."""
+    """Flow integration steps of equal length: 10 as LeRobot, 9 as upstream."""
+    time_grid: tuple[float, ...] | None = None
+    """Times of the integration steps, rising from 0 to 1; instead of integration_steps."""
     resolution: int | None = None
     """Longest side of a frame after the first resize [pixels]."""
+    unit: Literal["rad", "deg"] | None = None
+    """What the checkpoint's normalisation statistics are in; LeRobot's files do not say."""
 
     def __post_init__(self) -> None:
         _between("horizon", self.horizon, 1, 1024, "steps")
         _between("action_rate_hz", self.action_rate_hz, 0.1, 1000, "Hz")
         _between("integration_steps", self.integration_steps, 1, 1000)
         _between("resolution", self.resolution, 28, 8192, "pixels")
+        if self.time_grid is not None:
+            if self.integration_steps is not None:
+                raise Invalid("time_grid", list(self.time_grid), expected="none beside integration_steps")
+            check_grid(self.time_grid)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +13,23 @@ from .errors import ConfigError
 Floats = npt.NDArray[np.float32]
 
 
-def integrate(velocity: Callable[[Floats, float], Floats], noise: Floats, steps: int) -> Floats:
-    """From ``noise`` at time 0 to the action at time 1, ``[horizon, dof]`` both, in equal steps.
-
-    LeRobot takes 10 steps (``linspace(0, 1, 11)``), upstream's September 2025 code 9.
-    """
+def uniform_grid(steps: int) -> tuple[float, ...]:
+    """Times of ``steps`` equal steps from 0 to 1: LeRobot takes 10, upstream's September 2025 code 9."""
     if steps < 1:
         raise ConfigError(f"{steps} integration steps", expected="at least 1")
-    times = np.linspace(0.0, 1.0, steps + 1, dtype=np.float32)
+    return tuple(np.linspace(0.0, 1.0, steps + 1).tolist())
+
+
+def check_grid(grid: Sequence[float]) -> None:
+    """Raise :class:`ConfigError` unless the times rise from 0 to 1."""
+    rising = all(now < then for now, then in itertools.pairwise(grid))
+    if len(grid) < 2 or grid[0] != 0.0 or grid[-1] != 1.0 or not rising:
+        raise ConfigError(f"time grid {list(grid)}", expected="times that rise from 0 to 1, both included")
+
+
+def integrate(velocity: Callable[[Floats, float], Floats], noise: Floats, grid: Sequence[float]) -> Floats:
+    """From ``noise`` at time 0 to the action at time 1, ``[horizon, dof]`` both, one step a grid interval."""
     x = noise
-    for now, then in itertools.pairwise(times):
+    for now, then in itertools.pairwise(np.asarray(grid, dtype=np.float32)):
         x = x + (then - now) * velocity(x, float(now))
     return x

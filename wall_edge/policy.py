@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from wall_edge_engines.base import Engine
 from wall_edge_engines.session import ModelSession
 
 from .bundle import TOKENIZER, Bundle, Manifest
-from .errors import CameraError, EngineError, PolicyError
-from .flow import Floats, integrate
+from .errors import BundleError, CameraError, EngineError, PolicyError
+from .fast import MAX_FAST_TOKENS
+from .flow import Floats, integrate, uniform_grid
+from .geometry import ImageGeometry
 from .prompt import (
     Ids,
     PromptTokenizer,
@@ -21,7 +25,9 @@ from .prompt import (
     positions,
     subgoal_text,
 )
-from .vision import Frame, Patches, patches
+
+Frame = npt.NDArray[np.uint8]
+Watch = Callable[[Floats, Floats], None]
 
 MAX_SUBGOAL_TOKENS = 32
 
@@ -50,13 +56,34 @@ class Prompt:
 
 
 class Prompts:
-    """Prompts of one bundle's cameras; a text is tokenised once."""
+    """Prompts of some cameras' images; a text is tokenised once.
 
-    def __init__(self, bundle: Bundle) -> None:
-        self._cameras = bundle.manifest.cameras
-        self.tokenizer = PromptTokenizer(bundle.path(TOKENIZER))
+    ``head_tokens``: the token id of each row of a trimmed vocabulary head, None for a whole one.
+    """
+
+    def __init__(
+        self,
+        cameras: Mapping[str, ImageGeometry],
+        tokenizer: PromptTokenizer,
+        head_tokens: Ids | None = None,
+    ) -> None:
+        self._cameras, self.tokenizer, self._head_tokens = cameras, tokenizer, head_tokens
         self._observation = observation_text({name: g.tokens for name, g in self._cameras.items()})
         self._made: dict[str, Prompt] = {}
+
+    @property
+    def observation_tokens(self) -> int:
+        """Tokens at the front that both prompts share: the cameras' images and what frames them."""
+        return len(self.tokenizer.encode(self._observation))
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> Prompts:
+        """Those of a bundle."""
+        return cls(bundle.manifest.cameras, PromptTokenizer(bundle.path(TOKENIZER)), _head_tokens(bundle))
+
+    def head_token(self, row: int) -> int:
+        """The token id of a row of the vocabulary head."""
+        return row if self._head_tokens is None else int(self._head_tokens[row])
 
     def action(self, words: str) -> Prompt:
         """The prompt that ends where the action tokens begin."""
@@ -75,14 +102,32 @@ class Prompts:
         return self._made[request]
 
 
-def observed_patches(manifest: Manifest, frames: Mapping[str, Frame]) -> Patches:
-    """All cameras' patches ``[n, patch_dim]`` in the manifest's order; raises :class:`CameraError`."""
-    missing = [name for name in manifest.cameras if name not in frames]
-    if missing:
-        raise CameraError(
-            f"no frame from {', '.join(missing)}", expected=f"the cameras {', '.join(manifest.cameras)}"
-        )
-    return np.concatenate([patches(frames[name], g) for name, g in manifest.cameras.items()])
+def _head_tokens(bundle: Bundle) -> Ids | None:
+    """Token ids of a trimmed vocabulary head ``[rows]``; None for a whole one."""
+    name = bundle.manifest.head_tokens
+    if name is None:
+        return None
+    rows = bundle.manifest.graphs["lm_head"].outputs["logits"].shape
+    ids = np.load(bundle.path(name), allow_pickle=False)
+    if ids.shape != rows or ids.dtype != np.int64:
+        raise BundleError(f"{name}: {ids.dtype} of shape {list(ids.shape)}", expected=f"int64 {list(rows)}")
+    known: Ids = ids
+    return known
+
+
+def observed_frames(manifest: Manifest, frames: Mapping[str, Frame]) -> dict[str, Frame]:
+    """The frames that the vision graph takes, by camera; raises :class:`CameraError`."""
+    for name, camera in manifest.cameras.items():
+        expected = (camera.height, camera.width, 3)
+        if name not in frames:
+            raise CameraError(f"no frame from {name}", expected=f"the cameras {', '.join(manifest.cameras)}")
+        if frames[name].shape != expected or frames[name].dtype != np.uint8:
+            raise CameraError(
+                f"{name}: a frame of shape {list(frames[name].shape)} and type {frames[name].dtype}",
+                expected=f"{list(expected)} uint8",
+                fix="set the camera's width and height in ROBOT.yaml to what it delivers",
+            )
+    return {name: frames[name] for name in manifest.cameras}
 
 
 class FlowPolicy:
@@ -98,9 +143,11 @@ class FlowPolicy:
         seed: int = 0,
     ) -> None:
         self._manifest, self._prompts, self._session = manifest, prompts, session
-        self._steps = integration_steps or manifest.integration_steps
+        self._grid = uniform_grid(integration_steps) if integration_steps else manifest.time_grid
         self._rng = np.random.default_rng(seed)
-        self._mask = np.ones((manifest.horizon, manifest.dof), dtype=np.float32)
+        self._mask = np.zeros((manifest.horizon, manifest.action_slots), dtype=np.float32)
+        self._slots = list(manifest.embodiment.action_slots)
+        self._mask[:, self._slots] = 1.0
 
     def chunk(self, observation: Observation, words: str) -> npt.NDArray[np.float64]:
         """Joint positions ``[horizon, dof]`` in rad, step k due k action periods after the observation.
@@ -112,32 +159,39 @@ class FlowPolicy:
         actions = self.normalised_chunk(observation, words, noise)
         if not np.all(np.isfinite(actions)):
             raise PolicyError("the action chunk holds values that are not finite", expected="finite actions")
-        return self.physical(actions, observation.state)
+        return physical(self._manifest, actions[:, self._slots], observation.state)
 
-    def normalised_chunk(self, observation: Observation, words: str, noise: Floats) -> Floats:
-        """Integrate ``noise [horizon, dof]`` to normalised actions of the same shape."""
+    def normalised_chunk(
+        self, observation: Observation, words: str, noise: Floats, watch: Watch | None = None
+    ) -> Floats:
+        """Integrate ``noise [horizon, slots]`` to normalised actions ``[horizon, slots]``.
+
+        ``watch`` is shown every step's noisy actions and velocity.
+        """
         self.prefill(observation, words)
-        return integrate(self.velocity, noise, self._steps)
+
+        def velocity(x: Floats, time: float) -> Floats:
+            v = self.velocity(x, time)
+            if watch is not None:
+                watch(x, v)
+            return v
+
+        return integrate(velocity, noise, self._grid)
 
     def prefill(self, observation: Observation, words: str) -> None:
         """Encode the images and cache the prompt's keys/values."""
-        prompt, state = self._prompts.action(words), normalised_state(self._manifest, observation.state)
-        self._session.encode_images(observed_patches(self._manifest, observation.frames))
-        self._session.prefill(prompt.ids, prompt.positions, state, np.ones_like(state))
+        self._session.encode_images(observed_frames(self._manifest, observation.frames))
+        self.prefill_text(observation, words)
+
+    def prefill_text(self, observation: Observation, words: str) -> None:
+        """Cache the prompt's keys/values and place the chunk behind it; the images have been encoded."""
+        prompt = prefill_action(self._manifest, self._prompts, self._session, observation, words)
         steps = prompt.following + np.arange(self._manifest.horizon)
         self._action_positions = np.broadcast_to(steps, (3, len(steps)))
 
     def velocity(self, noisy: Floats, time: float) -> Floats:
-        """Flow velocity ``[horizon, dof]`` after :meth:`prefill`."""
+        """Flow velocity ``[horizon, slots]`` after :meth:`prefill`."""
         return self._session.velocity(noisy, self._mask, time, self._action_positions)
-
-    def physical(
-        self, actions: npt.NDArray[np.floating], state: npt.NDArray[np.float64]
-    ) -> npt.NDArray[np.float64]:
-        """Normalised actions ``[horizon, dof]`` → joint positions in rad."""
-        embodiment = self._manifest.embodiment
-        restored = embodiment.action.restore(actions.astype(np.float64))
-        return restored + state if embodiment.action_reference == "state" else restored
 
 
 class SubgoalPlanner:
@@ -145,10 +199,11 @@ class SubgoalPlanner:
 
     def __init__(self, manifest: Manifest, prompts: Prompts, session: ModelSession) -> None:
         self._manifest, self._prompts, self._session = manifest, prompts, session
+        self._nothing = np.zeros(manifest.state_slots, dtype=np.float32)
 
     def subgoal(self, observation: Observation, instruction: str) -> str:
         """Words of the next sub-task; raises :class:`PolicyError` when the sentence does not end."""
-        self._session.encode_images(observed_patches(self._manifest, observation.frames))
+        self._session.encode_images(observed_frames(self._manifest, observation.frames))
         ids = self.decode(instruction)
         tokenizer = self._prompts.tokenizer
         if ids[-1] != tokenizer.ids.turn_end:
@@ -158,34 +213,82 @@ class SubgoalPlanner:
             )
         return tokenizer.decode(ids)
 
-    def decode(self, instruction: str) -> list[int]:
-        """Greedy token ids after the prompt, up to and with ``<|im_end|>``."""
+    def decode(self, instruction: str, limit: int = MAX_SUBGOAL_TOKENS) -> list[int]:
+        """Greedy token ids after the prompt, up to and with ``<|im_end|>``, at most ``limit``."""
         prompt = self._prompts.subgoal(instruction)
-        logits = self.first_logits(prompt)
+        self._prefill(prompt)
         ids: list[int] = []
-        while len(ids) < MAX_SUBGOAL_TOKENS:
-            ids.append(int(logits.argmax()))
-            if ids[-1] == self._prompts.tokenizer.ids.turn_end:
+        for token in greedy_tokens(self._prompts, self._session, prompt):
+            ids.append(token)
+            if token == self._prompts.tokenizer.ids.turn_end or len(ids) == limit:
                 break
-            logits = self._session.decode(ids[-1], prompt.following + len(ids) - 1)
         return ids
 
-    def first_logits(self, prompt: Prompt) -> Floats:
-        """Logits ``[vocab]`` of the first generated token; the prompt's last token is the one decoded."""
-        nothing = np.zeros(self._manifest.dof, dtype=np.float32)
-        self._session.prefill(prompt.ids[:-1], prompt.positions[:, :-1], nothing, nothing)
-        return self._session.decode(int(prompt.ids[-1]), int(prompt.positions[0, -1]))
+    def first_logits(self, instruction: str) -> Floats:
+        """Logits of the first generated token, one for each row of the vocabulary head."""
+        self._prefill(self._prompts.subgoal(instruction))
+        return self._session.logits()
+
+    def _prefill(self, prompt: Prompt) -> None:
+        self._session.prefill(prompt.ids, prompt.positions, self._nothing, self._nothing)
 
 
-def normalised_state(manifest: Manifest, state: npt.NDArray[np.float64]) -> Floats:
-    """Joints ``[dof]`` in rad → what the state token takes; raises :class:`PolicyError`."""
+def greedy_tokens(prompts: Prompts, session: ModelSession, prompt: Prompt) -> Iterator[int]:
+    """The likeliest token ids behind ``prompt``, whose keys/values are cached; it never ends by itself.
+
+    A token is put behind the cached ones when the next is asked for. Raises :class:`PolicyError` on logits
+    that are not finite.
+    """
+    for position in itertools.count(prompt.following):
+        logits = session.logits()
+        row = int(logits.argmax())
+        if not np.isfinite(logits[row]):
+            raise PolicyError("the logits hold values that are not finite", expected="finite logits")
+        token = prompts.head_token(row)
+        yield token
+        session.append(token, position)
+
+
+def physical(
+    manifest: Manifest, actions: npt.NDArray[np.floating], state: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Normalised actions ``[horizon, dof]`` → joint positions in rad."""
+    restored = manifest.embodiment.action.restore(actions.astype(np.float64))
+    return restored + state if manifest.embodiment.action_reference == "state" else restored
+
+
+def prefill_action(
+    manifest: Manifest, prompts: Prompts, session: ModelSession, observation: Observation, words: str
+) -> Prompt:
+    """Cache the action prompt's keys/values; the images have been encoded."""
+    prompt = prompts.action(words)
+    state, mask = model_state(manifest, observation.state)
+    session.prefill(prompt.ids, prompt.positions, state, mask)
+    return prompt
+
+
+def model_state(manifest: Manifest, state: npt.NDArray[np.float64]) -> tuple[Floats, Floats]:
+    """Joints ``[dof]`` in rad → what the state token takes and its mask, ``[slots]`` both.
+
+    Raises :class:`PolicyError`.
+    """
     if state.shape != (manifest.dof,) or not np.all(np.isfinite(state)):
         raise PolicyError(f"joint state {state.tolist()}", expected=f"{manifest.dof} finite values in rad")
-    return manifest.embodiment.state.normalize(state).astype(np.float32)
+    values, mask = np.zeros((2, manifest.state_slots), dtype=np.float32)
+    slots = list(manifest.embodiment.state_slots)
+    values[slots] = manifest.embodiment.state.normalize(state)
+    mask[slots] = 1.0
+    return values, mask
+
+
+def new_session(manifest: Manifest, engine: Engine) -> ModelSession:
+    """A session that holds the longest prompt and what is generated behind it."""
+    return ModelSession(engine, capacity=session_capacity(manifest))
 
 
 def session_capacity(manifest: Manifest) -> int:
-    """Tokens that a session must hold: the longest prompt and a generated subgoal."""
+    """Tokens that a session must hold: the longest prompt and what is generated behind it."""
     if manifest.max_prompt_tokens < 1:
         raise EngineError(f"max_prompt_tokens {manifest.max_prompt_tokens}", expected="at least 1")
-    return manifest.max_prompt_tokens + MAX_SUBGOAL_TOKENS
+    generated = MAX_SUBGOAL_TOKENS if manifest.fast is None else MAX_FAST_TOKENS
+    return manifest.max_prompt_tokens + generated

@@ -5,6 +5,7 @@ Texts follow github.com/X-Square-Robot/wall-x and LeRobot's ``policies/wall_x`` 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ IMAGE_PAD, STATE, ACTION = "<|image_pad|>", "<|propri|>", "<|action|>"
 TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
 VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
 SPECIAL_TOKENS = (TURN_START, TURN_END, VISION_START, VISION_END, IMAGE_PAD, STATE, ACTION)
+
+_SPECIAL = re.compile(r"<\|.*?\|>")
 
 _VIEW_NAMES = {
     "face_view": "front view",
@@ -76,9 +79,8 @@ def _sentence(instruction: str) -> str:
     words = instruction.strip()
     if not words:
         raise ConfigError("the instruction is empty", expected="words such as 'touch the red block.'")
-    for token in SPECIAL_TOKENS:
-        if token in words:
-            raise ConfigError(f"the instruction holds the special token {token}", expected="plain words")
+    if (token := _SPECIAL.search(words)) is not None:
+        raise ConfigError(f"the instruction holds the special token {token[0]}", expected="plain words")
     return words if words.endswith(".") else f"{words}."
 
 

@@ -1,12 +1,16 @@
-"""Replay a bundle's goldens on an engine, stage by stage, so that a device can check itself.
+"""Check a bundle against its goldens, stage by stage, so that a device can check itself.
 
-The goldens are the torch modules' results for one synthetic observation; they are made by running this very
-replay on the reference engine at export.
+The goldens are the float32 torch modules' results for one observation, recorded at export: a moment of the
+calibration data where there is any (on noise, activations leave the calibrated ranges), else a synthetic one.
+A stage is fed the *golden* result of the stage before it, so that what it shows is its own error: frames →
+image tokens, golden image tokens → keys/values of every layer and text logits, golden keys/values and golden
+noisy actions → the velocity of every step. The chunk, normalised and in physical units, is checked end to
+end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,99 +19,232 @@ import numpy.typing as npt
 from wall_edge_engines.base import Engine
 from wall_edge_engines.session import ModelSession
 
-from .bundle import Bundle, Manifest
+from .bundle import Bundle, Manifest, Tolerance
 from .errors import BundleError
-from .policy import FlowPolicy, Observation, Prompts, SubgoalPlanner, observed_patches, session_capacity
+from .policy import (
+    FlowPolicy,
+    Observation,
+    Prompts,
+    SubgoalPlanner,
+    new_session,
+    observed_frames,
+    physical,
+    prefill_action,
+)
 
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
 
-FP32_TOLERANCES = {
-    "patches": 1e-5,
-    "action_prompt_ids": 0.0,
-    "image_embeds": 1e-3,
-    "prefix_kv": 1e-3,
-    "velocity": 1e-3,
-    "chunk": 1e-3,
-    "joint_positions": 1e-3,
-    "text_logits": 1e-3,
-    "subgoal_ids": 0.0,
+GOLDEN_TOKENS = 8
+"""Generated tokens in the goldens: each one reads the whole prefix pathway once."""
+
+_LIMITS = {"fp32": 1e-4, "fp16": 0.01, "int8-weights": 0.05, "int8": 0.10, "int4-weights": 0.20}
+"""The tolerance table: relative L2 error that a stage may show, by the lowest precision it runs through.
+
+int8's 0.10 is the gate of infinigence/ApxInf; joint positions have their own limits below.
+"""
+_JOINT_LIMITS = {"fp32": 1e-3, "fp16": 5e-3, "int8-weights": 0.03, "int8": 0.05, "int4-weights": 0.08}
+"""Largest error of a joint position, as a share of the joint's normalisation range (its scale)."""
+
+_GRAPHS_OF = {
+    "image_embeds": ("vision",),
+    "keys": ("prefix",),
+    "values": ("prefix",),
+    "text_logits": ("prefix", "lm_head"),
+    "action_logits": ("prefix", "lm_head"),
+    "velocity": ("expert",),
+    "chunk": ("vision", "prefix", "expert"),
+    "joint_positions": ("vision", "prefix", "expert"),
 }
-"""Largest absolute error a stage may show in float32; 0 is exact. ``joint_positions`` in rad."""
+"""The graphs whose precision shows in a stage."""
 
 
 @dataclass(frozen=True)
 class StageCheck:
-    """One stage against its golden."""
+    """One stage against its golden; ``tolerance`` bounds the error called ``measure``."""
 
     stage: str
     cosine: float
     relative_l2: float
     max_abs: float
+    measure: str
     tolerance: float
 
     @property
     def ok(self) -> bool:
-        return bool(self.max_abs <= self.tolerance)
+        return bool(getattr(self, self.measure) <= self.tolerance)
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "ok": self.ok}
 
 
-def golden_inputs(manifest: Manifest, instruction: str, seed: int = 0) -> dict[str, Array]:
-    """A synthetic observation: noisy frames, joints inside the normalised range, fixed noise."""
+def tolerances(families: Mapping[str, Mapping[str, str]], scale: Iterable[float]) -> dict[str, Tolerance]:
+    """Limits of every kind of stage for graphs with these layer families' precisions.
+
+    ``scale`` is the actions' normalisation, in rad.
+    """
+    made: dict[str, Tolerance] = {}
+    for stage, graphs in _GRAPHS_OF.items():
+        used = {precision for graph in graphs for precision in families.get(graph, {"": "fp32"}).values()}
+        worst = max(used, key=lambda precision: _LIMITS[precision])
+        made[stage] = Tolerance("relative_l2", _LIMITS[worst])
+        if stage == "joint_positions":
+            made[stage] = Tolerance("max_abs", _JOINT_LIMITS[worst] * max(scale))
+    exact = all(precision == "fp32" for graph in families.values() for precision in graph.values())
+    if exact:  # a rounded model may word a tie differently
+        made["subgoal_ids"] = Tolerance("max_abs", 0.0)
+    made["action_prompt_ids"] = Tolerance("max_abs", 0.0)
+    return made
+
+
+def graphs_of(stage: str) -> tuple[str, ...]:
+    """The graphs whose precision shows in a stage (``keys.3`` → ``prefix``)."""
+    return _GRAPHS_OF.get(stage.split(".")[0], ())
+
+
+def golden_inputs(
+    observation: Observation, words: str, manifest: Manifest, seed: int = 0
+) -> dict[str, Array]:
+    """What the goldens are computed from: an observation, words and fixed noise."""
     rng = np.random.default_rng(seed)
-    shape = (manifest.horizon, manifest.dof)
-    inputs: dict[str, Array] = {
-        f"frames.{name}": rng.integers(0, 256, (camera.height, camera.width, 3), dtype=np.uint8)
-        for name, camera in manifest.cameras.items()
-    }
-    inputs["state"] = manifest.embodiment.state.restore(rng.uniform(-0.9, 0.9, manifest.dof))
+    shape = (manifest.horizon, manifest.action_slots)
+    inputs: dict[str, Array] = {f"frames.{name}": frame for name, frame in observation.frames.items()}
+    inputs["state"] = observation.state
     inputs["noise"] = rng.standard_normal(shape, dtype=np.float32)
-    inputs["instruction"] = np.array(instruction)
+    inputs["instruction"] = np.array(words)
     return inputs
 
 
-def replay(manifest: Manifest, prompts: Prompts, engine: Engine, inputs: Arrays) -> dict[str, Array]:
-    """Every stage's output for the golden inputs."""
-    frames = {name: inputs[f"frames.{name}"] for name in manifest.cameras}
-    observation = Observation(0, frames, inputs["state"])
-    words = str(inputs["instruction"])
-    session = ModelSession(engine, capacity=session_capacity(manifest))
-    policy = FlowPolicy(manifest, prompts, session)
-    policy.prefill(observation, words)
-    outputs: dict[str, Array] = {
-        "patches": observed_patches(manifest, frames),
-        "action_prompt_ids": prompts.action(words).ids,
-        "image_embeds": session.image_embeds(),
-        "prefix_kv": session.keys_values(),
-        "velocity": policy.velocity(inputs["noise"], 0.0),
+def synthetic_observation(manifest: Manifest, seed: int = 0) -> Observation:
+    """Noisy frames and joints inside the normalised range."""
+    rng = np.random.default_rng(seed)
+    frames = {
+        name: rng.integers(0, 256, (camera.height, camera.width, 3), dtype=np.uint8)
+        for name, camera in manifest.cameras.items()
     }
-    chunk = policy.normalised_chunk(observation, words, inputs["noise"])
-    outputs["chunk"] = chunk
-    outputs["joint_positions"] = policy.physical(chunk, observation.state)
-    planner = SubgoalPlanner(manifest, prompts, session)
-    outputs["text_logits"] = planner.first_logits(prompts.subgoal(words))
-    outputs["subgoal_ids"] = np.array(planner.decode(words), dtype=np.int64)
+    state = manifest.embodiment.state.restore(rng.uniform(-0.9, 0.9, manifest.dof))
+    return Observation(0, frames, state)
+
+
+def record(manifest: Manifest, prompts: Prompts, engine: Engine, inputs: Arrays) -> dict[str, Array]:
+    """Every stage's output for the golden inputs, each stage fed by the one before it."""
+    stages = _Stages(manifest, prompts, engine, inputs)
+    outputs: dict[str, Array] = {"action_prompt_ids": stages.prompt_ids()}
+    outputs |= stages.chunk() if manifest.fast is None else stages.fast_logits()
+    outputs["image_embeds"] = stages.session.image_embeds()
+    outputs["keys_values"] = stages.session.keys_values()
+    outputs |= stages.words()
     return outputs
 
 
 def verify(bundle: Bundle, engine: Engine) -> list[StageCheck]:
     """Compare every stage with the bundle's goldens."""
-    goldens, tolerances = bundle.goldens, bundle.manifest.tolerances
+    goldens = bundle.goldens
     try:
-        found = replay(bundle.manifest, Prompts(bundle), engine, goldens)
-        return [compare(stage, found[stage], goldens[stage], tolerances[stage]) for stage in found]
+        stages = _Stages(bundle.manifest, Prompts.of(bundle), engine, goldens)
+        return list(_checks(stages, goldens, bundle.manifest.tolerances))
     except KeyError as error:
         raise BundleError(
-            f"{bundle.folder}: golden {error} is missing", fix="export the bundle again"
+            f"{bundle.folder}: golden or tolerance {error} is missing", fix="export the bundle again"
         ) from error
 
 
-def compare(stage: str, found: Array, golden: Array, tolerance: float) -> StageCheck:
+def _checks(stages: _Stages, goldens: Arrays, limits: Mapping[str, Tolerance]) -> Iterator[StageCheck]:
+    def check(stage: str, kind: str, found: Array, golden: Array) -> StageCheck:
+        return compare(stage, found, golden, limits[kind])
+
+    yield check("action_prompt_ids", "action_prompt_ids", stages.prompt_ids(), goldens["action_prompt_ids"])
+    flow = "chunk" in goldens
+    whole = stages.chunk() if flow else stages.fast_logits()
+    yield check("image_embeds", "image_embeds", stages.session.image_embeds(), goldens["image_embeds"])
+
+    stages.session.set_image_embeds(goldens["image_embeds"])
+    stages.prefill()
+    found, golden = stages.session.keys_values(), goldens["keys_values"]
+    for layer in range(golden.shape[1]):
+        for part, kind in enumerate(("keys", "values")):
+            yield check(f"{kind}.{layer}", kind, found[:, layer, part], golden[:, layer, part])
+
+    if flow:
+        stages.session.set_keys_values(golden)
+        for step, velocity in enumerate(stages.velocities(goldens["noisy_actions"])):
+            yield check(f"velocity.{step}", "velocity", velocity, goldens["velocities"][step])
+    for stage in ("chunk", "joint_positions") if flow else ("action_logits",):
+        yield check(stage, stage, whole[stage], goldens[stage])
+
+    stages.session.set_image_embeds(goldens["image_embeds"])
+    words = stages.words()
+    yield check("text_logits", "text_logits", words["text_logits"], goldens["text_logits"])
+    if "subgoal_ids" in limits:
+        yield check("subgoal_ids", "subgoal_ids", words["subgoal_ids"], goldens["subgoal_ids"])
+
+
+class _Stages:
+    """The stages of one observation on an engine."""
+
+    def __init__(self, manifest: Manifest, prompts: Prompts, engine: Engine, inputs: Arrays) -> None:
+        frames = {name: inputs[f"frames.{name}"] for name in manifest.cameras}
+        self._manifest, self._prompts, self._noise = manifest, prompts, inputs["noise"]
+        self._words = str(inputs["instruction"])
+        self._observation = Observation(0, observed_frames(manifest, frames), inputs["state"])
+        self.session: ModelSession = new_session(manifest, engine)
+        self._policy = FlowPolicy(manifest, prompts, self.session) if manifest.fast is None else None
+
+    def prompt_ids(self) -> Array:
+        return self._prompts.action(self._words).ids
+
+    def prefill(self) -> None:
+        """Cache the action prompt's keys/values, given the image tokens that are there."""
+        if self._policy is None:
+            prefill_action(self._manifest, self._prompts, self.session, self._observation, self._words)
+        else:
+            self._policy.prefill_text(self._observation, self._words)
+
+    def fast_logits(self) -> dict[str, Array]:
+        """Logits of the first FAST token, from frames."""
+        self.session.encode_images(self._observation.frames)
+        self.prefill()
+        return {"action_logits": self.session.logits()}
+
+    def velocities(self, noisy: Array) -> Iterator[Array]:
+        """Velocity of every step at given noisy actions ``[steps, horizon, slots]``."""
+        assert self._policy is not None
+        for time, x in zip(self._manifest.time_grid, noisy, strict=False):
+            yield self._policy.velocity(x, time)
+
+    def chunk(self) -> dict[str, Array]:
+        """The chunk from frames, with the noisy actions and velocities on the way."""
+        assert self._policy is not None
+        noisy: list[Array] = []
+        velocities: list[Array] = []
+
+        def watch(x: Array, velocity: Array) -> None:
+            noisy.append(x.copy())
+            velocities.append(velocity.copy())
+
+        chunk = self._policy.normalised_chunk(self._observation, self._words, self._noise, watch)
+        slots = list(self._manifest.embodiment.action_slots)
+        joints = physical(self._manifest, chunk[:, slots], self._observation.state)
+        return {
+            "noisy_actions": np.stack(noisy),
+            "velocities": np.stack(velocities),
+            "chunk": chunk,
+            "joint_positions": joints,
+        }
+
+    def words(self) -> dict[str, Array]:
+        """Logits of the subgoal's first token, and the first tokens of the subgoal."""
+        planner = SubgoalPlanner(self._manifest, self._prompts, self.session)
+        logits = planner.first_logits(self._words)
+        ids = planner.decode(self._words, GOLDEN_TOKENS)
+        return {"text_logits": logits, "subgoal_ids": np.array(ids, dtype=np.int64)}
+
+
+def compare(stage: str, found: Array, golden: Array, tolerance: Tolerance) -> StageCheck:
     """Errors of one stage; a wrong shape or a value that is not finite counts as infinitely wrong."""
     if found.shape != golden.shape or not np.all(np.isfinite(found)):
-        return StageCheck(stage, 0.0, float("inf"), float("inf"), tolerance)
+        infinite = float("inf")
+        return StageCheck(stage, 0.0, infinite, infinite, tolerance.measure, tolerance.limit)
     a, b = found.astype(np.float64).ravel(), golden.astype(np.float64).ravel()
     scale = float(np.linalg.norm(a) * np.linalg.norm(b))
     difference = a - b
@@ -116,5 +253,6 @@ def compare(stage: str, found: Array, golden: Array, tolerance: float) -> StageC
         cosine=float(a @ b / scale) if scale else 1.0,
         relative_l2=float(np.linalg.norm(difference) / max(np.linalg.norm(b), 1e-30)),
         max_abs=float(np.abs(difference).max(initial=0.0)),
-        tolerance=tolerance,
+        measure=tolerance.measure,
+        tolerance=tolerance.limit,
     )

@@ -1,5 +1,8 @@
 """Camera frames → normalised patches in merge order, as Qwen2.5-VL's image processor makes them.
 
+A bundle's vision graph does this by itself; this is the path with Pillow that it is checked against, and what
+training runs.
+
 LeRobot's wall_x first scales the longest side to a resolution (256), then Qwen's ``smart_resize`` rounds
 both sides to multiples of 28; both resizes are Pillow's antialiased bicubic.
 """
@@ -30,9 +33,11 @@ def resize(frame: Frame, geometry: ImageGeometry) -> Frame:
             fix="set the camera's width and height in ROBOT.yaml to what it delivers",
         )
     image = Image.fromarray(frame)
-    for size in (geometry.scaled, geometry.resized):
-        if image.size != size:
-            image = image.resize(size, Image.Resampling.BICUBIC)
+    for width, height in (geometry.scaled, geometry.resized):
+        # One axis at a time: for both at once, Pillow 13 chooses the order, and earlier versions do not.
+        for size in ((width, image.height), (width, height)):
+            if image.size != size:
+                image = image.resize(size, Image.Resampling.BICUBIC)
     return np.asarray(image)
 
 

@@ -1,4 +1,4 @@
-"""One observation's way through an engine: images → prefix keys/values → text or velocity.
+"""One observation's way through an engine: frames → prefix keys/values → words or velocity.
 
 The tensors between the graphs live on the engine's device: image tokens and one key/value cache
 ``[capacity, layers, 2, kv heads, head dim]`` that prompt and generated tokens fill from the front.
@@ -6,6 +6,7 @@ The tensors between the graphs live on the engine's device: image tokens and one
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -33,17 +34,25 @@ class ModelSession:
         tail = tuple(int(size) for size in kv.shape[1:])
         self._cache = engine.tensor((capacity, *tail), kv.dtype)
         self._images = self._fixed("vision", "image_embeds")
+        self._hidden = self._fixed("prefix", "hidden")
+        state = engine.graphs["prefix"].inputs["state"]
+        self._no_state = np.zeros([int(size) for size in state.shape], dtype=state.dtype)
         self.length = 0
 
-    def encode_images(self, patches: Floats) -> None:
-        """All cameras' patches ``[n, patch_dim]`` → image tokens, kept on the device."""
-        tensors = {"patches": self._fixed("vision", "patches"), "image_embeds": self._images}
-        tensors["patches"].write(patches)
-        self._binding("vision", tensors).run()
+    def encode_images(self, images: Mapping[str, Array]) -> None:
+        """The vision graph's inputs by name (one frame a camera) → image tokens, kept on the device."""
+        tensors = {name: self._fixed("vision", name) for name in self._engine.graphs["vision"].inputs}
+        for name, tensor in tensors.items():
+            tensor.write(images[name])
+        self._binding("vision", {**tensors, "image_embeds": self._images}).run()
 
     def image_embeds(self) -> Array:
         """The image tokens ``[n, hidden]`` of the last :meth:`encode_images`."""
         return self._images.read()
+
+    def set_image_embeds(self, tokens: Floats) -> None:
+        """Put image tokens ``[n, hidden]`` in place of the vision graph's, to check a stage by itself."""
+        self._images.write(tokens)
 
     def prefill(
         self, ids: Ints, positions: Ints, state: Floats, state_mask: Floats, *, keep: int = 0
@@ -60,22 +69,21 @@ class ModelSession:
             "state_mask": state_mask,
         }
         tensors = {name: self._input("prefix", name, array) for name, array in values.items()}
-        tensors["image_embeds"] = self._images
+        tensors["image_embeds"], tensors["hidden"] = self._images, self._hidden
         tensors["past_kv"], tensors["kv"] = self._cache.rows(0, keep), self._cache.rows(keep, stop)
         self._binding("prefix", tensors).run()
         self.length = stop
 
-    def decode(self, token: int, position: int) -> Floats:
-        """Append one text token; returns the logits ``[vocab]`` of the token after it."""
-        self._require(self.length + 1)
-        ids = np.array([token], dtype=np.int64)
-        values = {"input_ids": ids, "positions": np.full((3, 1), position, dtype=np.int64)}
-        tensors = {name: self._input("text", name, array) for name, array in values.items()}
-        tensors["logits"] = self._fixed("text", "logits")
-        tensors["past_kv"] = self._cache.rows(0, self.length)
-        tensors["kv"] = self._cache.rows(self.length, self.length + 1)
-        self._binding("text", tensors).run()
-        self.length += 1
+    def append(self, token: int, position: int) -> None:
+        """Put one generated text token behind the cached ones."""
+        nothing = self._no_state
+        placed = np.full((3, 1), position, dtype=np.int64)
+        self.prefill(np.array([token], dtype=np.int64), placed, nothing, nothing, keep=self.length)
+
+    def logits(self) -> Floats:
+        """Logits of the token after the last one that went in, one for each row of the vocabulary head."""
+        tensors = {"hidden": self._hidden, "logits": self._fixed("lm_head", "logits")}
+        self._binding("lm_head", tensors).run()
         return tensors["logits"].read()
 
     def velocity(self, noisy: Floats, dof_mask: Floats, time: float, positions: Ints) -> Floats:
@@ -93,6 +101,12 @@ class ModelSession:
         tensors["past_kv"] = self._cache.rows(0, self.length)
         self._binding("expert", tensors).run()
         return tensors["velocity"].read()
+
+    def set_keys_values(self, values: Floats) -> None:
+        """Put keys/values ``[length, layers, 2, kv heads, head dim]`` in place of the prefix graph's."""
+        self._require(len(values))
+        self._cache.rows(0, len(values)).write(values)
+        self.length = len(values)
 
     def keys_values(self) -> Array:
         """The cached keys/values ``[length, layers, 2, kv heads, head dim]``."""

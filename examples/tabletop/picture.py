@@ -10,7 +10,7 @@ import wall_edge_engines
 from PIL import Image
 
 from wall_edge.bundle import Bundle
-from wall_edge.policy import FlowPolicy, Observation, Prompts, SubgoalPlanner, session_capacity
+from wall_edge.policy import FlowPolicy, Observation, Prompts, SubgoalPlanner, new_session
 from wall_edge.sim import arm, expert
 from wall_edge.sim.render import CAMERAS
 from wall_edge.sim.world import TabletopWorld
@@ -21,8 +21,8 @@ COLUMNS, SCALE, RE_PLAN = 6, 3, 3
 def main() -> None:
     """Play episode 0 in virtual time and lay a few moments of it side by side."""
     bundle = Bundle(Path(sys.argv[1]))
-    engine, prompts, manifest = wall_edge_engines.load(bundle), Prompts(bundle), bundle.manifest
-    sessions = [wall_edge_engines.ModelSession(engine, capacity=session_capacity(manifest)) for _ in range(2)]
+    engine, prompts, manifest = wall_edge_engines.load(bundle), Prompts.of(bundle), bundle.manifest
+    sessions = [new_session(manifest, engine) for _ in range(2)]
     policy = FlowPolicy(manifest, prompts, sessions[0])
     planner = SubgoalPlanner(manifest, prompts, sessions[1])
     world = TabletopWorld(0)

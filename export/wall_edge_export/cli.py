@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import resource
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,18 +18,33 @@ from wall_edge.signals import interruptible
 
 
 def export(
-    checkpoint: Annotated[
-        Path, typer.Argument(help="Folder with config.json, safetensors and tokenizer.json.")
-    ],
+    checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder or Hugging Face id (owner/name).")],
     out: Annotated[Path, typer.Option(help="Where the bundle goes; an earlier bundle is replaced.")],
     robot: Annotated[Path | None, typer.Option(help="ROBOT.yaml: cameras, joints and limits.")] = None,
+    precision: Annotated[str, typer.Option(help="A recipe's name or YAML file, or auto.")] = "fp32",
+    max_action_error: Annotated[
+        float | None, typer.Option(help="For auto: largest relative L2 error of the final chunk.")
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Recorded session or LeRobot dataset to calibrate on.")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Moments taken from the calibration data.", min=8)] = 32,
+    vocabulary: Annotated[
+        Path | None, typer.Option(help="Text file of subgoals: keep only the tokens that they need.")
+    ] = None,
+    fast: Annotated[
+        Path | None, typer.Option(help="FAST actions: folder of the FAST tokenizer (wall-oss-fast).")
+    ] = None,
+    base: Annotated[str | None, typer.Option(help="Base model of a LeRobot policy: folder or id.")] = None,
+    adapter: Annotated[str | None, typer.Option(help="LoRA adapter (PEFT folder) to merge.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Export a WALL-OSS checkpoint to a bundle of graphs."""
+    """Export a WALL-OSS checkpoint to a bundle of graphs. An interrupted export resumes when run again."""
     config = load_robot(robot) if robot is not None else None
     # torch takes seconds to import: only once the arguments are known to be good.
     try:
-        from .pipeline import STAGES, export_bundle
+        from .checkpoint import open_checkpoint
+        from .pipeline import STAGES, Request, export_bundle
     except ImportError as error:
         raise ConfigError(
             f"export needs {error.name}",
@@ -37,19 +53,34 @@ def export(
         ) from error
 
     start = time.monotonic()
+    request = Request(precision, max_action_error, calibration, samples, vocabulary, fast)
     with interruptible(), stage_progress("export", STAGES) as progress:
-        manifest = export_bundle(checkpoint, out, config, progress)
+        opened = open_checkpoint(checkpoint, base, adapter)
+        manifest = export_bundle(opened, out, config, request, progress)
     _report(manifest, out, time.monotonic() - start, as_json=as_json)
 
 
 def _report(manifest: Manifest, out: Path, seconds: float, *, as_json: bool) -> None:
-    graphs = {
-        name: {"bytes": (out / spec.file).stat().st_size, "precision": spec.precision}
-        for name, spec in manifest.graphs.items()
-    }
+    graphs: dict[str, dict[str, Any]] = {}
+    for name, spec in manifest.graphs.items():
+        size = sum((out / file).stat().st_size for file in (spec.file, spec.data))
+        graphs[name] = {"bytes": size, "precision": spec.precision}
     total = sum(path.stat().st_size for path in out.iterdir())
+    # Linux counts in units of 1024 bytes.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     if as_json:
-        print(json.dumps({"recipe": "fp32", "bytes": total, "seconds": round(seconds, 3), "graphs": graphs}))
+        found = {
+            "recipe": manifest.recipe,
+            "bytes": total,
+            "seconds": round(seconds, 3),
+            "peak_rss_bytes": peak,
+            "graphs": graphs,
+        }
+        print(json.dumps(found))
         return
-    names = ", ".join(graphs)
-    print(f"exported {out}: {names} ({total / 1e6:.1f} MB, fp32) in {seconds:.1f} s")
+    print(
+        f"exported {out}: {manifest.recipe}, {total / 1e6:.1f} MB in {seconds:.1f} s, "
+        f"at most {peak / 1e9:.2f} GB of memory"
+    )
+    for name, graph in graphs.items():
+        print(f"  {name:8} {graph['bytes'] / 1e6:10.1f} MB  {graph['precision']}")

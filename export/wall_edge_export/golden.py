@@ -27,13 +27,15 @@ from wall_edge_engines.session import ModelSession
 
 from wall_edge.cli.output import stage_progress
 from wall_edge.errors import CheckpointError, WallEdgeError
-from wall_edge.flow import integrate
+from wall_edge.flow import integrate, uniform_grid
 from wall_edge.loader import from_mapping
 from wall_edge.prompt import next_position, positions
 
 from .checkpoint import Checkpoint
-from .graphs import GraphInputs, export_graphs, image_cells
+from .graph_writer import GraphWriter
+from .graphs import GRAPHS, GraphInputs, image_cells
 from .model import WallModel
+from .precision import load_recipe
 from .reference import ReferenceEngine
 
 TOLERANCES = {"reference": 1e-4, "onnxruntime": 1e-3}
@@ -150,8 +152,13 @@ def engine_for(
     if backend == "reference":
         yield ReferenceEngine(model, given)
         return
+    families = load_recipe("fp32")
     with tempfile.TemporaryDirectory(prefix="wall-edge-golden-") as folder:
-        specs = export_graphs(model, given, Path(folder), progress)
+        writer = GraphWriter(model.shape, given, model.state_dict().__getitem__)
+        for graph in GRAPHS:
+            progress(graph)
+            writer.write(graph, families.families(graph), Path(folder))
+        specs = {graph: writer.spec(graph, families.families(graph)) for graph in GRAPHS}
         yield OnnxRuntimeEngine(Path(folder), specs, threads=2)
 
 
@@ -163,7 +170,7 @@ def run_case(case: GoldenCase, backend: str, progress: Callable[[str], None] = l
         progress("compare")
         longest = max(case["input_ids"].shape[1], case["text_input_ids"].shape[1])
         session = ModelSession(engine, capacity=longest + case["greedy_text_ids"].size)
-        session.encode_images(case["pixel_values"])
+        session.encode_images({"patches": case["pixel_values"]})
         checks = [Check("image_embeds", _error(session.image_embeds(), case["image_embeds"]), tolerance)]
         checks += _action_checks(case, session, tolerance)
         checks += _text_checks(case, session, tolerance)
@@ -189,7 +196,8 @@ def _action_checks(case: GoldenCase, session: ModelSession, tolerance: float) ->
     )
     mask, noise = case["dof_mask"][0], case["noise"][0]
     for steps in case.steps():
-        action = integrate(lambda x, t: session.velocity(x, mask, t, placed[:, count:]), noise, steps)
+        grid = uniform_grid(steps)
+        action = integrate(lambda x, t: session.velocity(x, mask, t, placed[:, count:]), noise, grid)
         name = f"action_{steps}_steps"
         yield Check(name, _error(action, case[name][0]), tolerance)
 
@@ -198,13 +206,14 @@ def _text_checks(case: GoldenCase, session: ModelSession, tolerance: float) -> I
     ids = case["text_input_ids"][0]
     placed = _positions(case, ids)
     state, mask = case["proprioception"][0, 0], case["agent_pos_mask"][0, 0]
-    session.prefill(ids[:-1], placed[:, :-1], state, mask)
-    logits = session.decode(int(ids[-1]), int(placed[0, -1]))
+    session.prefill(ids, placed, state, mask)
+    logits = session.logits()
     yield Check("text_logits", _error(logits, case["text_logits"]), tolerance)
     position, generated = next_position(placed), []
     for _ in range(case["greedy_text_ids"].size):
         generated.append(int(logits.argmax()))
-        logits = session.decode(generated[-1], position)
+        session.append(generated[-1], position)
+        logits = session.logits()
         position += 1
     yield Check("greedy_text_ids", _error(np.array(generated), case["greedy_text_ids"]), 0.0)
 
@@ -241,7 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run_shown(folder: Path, backend: str) -> list[Check]:
-    graphs = ("vision", "prefix", "text", "expert") if backend == "onnxruntime" else ()
+    graphs = GRAPHS if backend == "onnxruntime" else ()
     case = GoldenCase(folder)
     with stage_progress(folder.name, ("load", *graphs, "compare")) as progress:
         return run_case(case, backend, progress)

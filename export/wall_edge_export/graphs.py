@@ -1,41 +1,53 @@
-"""The four graphs of a bundle: which inputs and outputs each has, and how it becomes ONNX.
+"""The four graphs of a bundle: which inputs and outputs each has, and the stage of the model behind it.
 
-``vision``: patches → image tokens. ``prefix``: prompt tokens after a past → their keys/values.
-``text``: one token → logits and its keys/values. ``expert``: one integration step → velocity.
+``vision``: camera frames → image tokens. ``prefix``: prompt tokens after a past → their keys/values and the
+last one's hidden state. ``lm_head``: that hidden state → logits. ``expert``: one integration step → velocity.
 The prefix never sees the action tokens and the expert reads the prefix's keys/values, so no graph runs the
-whole sequence.
+whole sequence, and no weight of the prefix is in two graphs.
 """
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from wall_edge.bundle import GraphSpec, TensorSpec
+from wall_edge.geometry import ImageGeometry
 
 from .model import ModelShape, WallModel
+from .model.frames import FrameFrontEnd
 from .model.vision import Grid
 
-OPSET = 20
-"""Opset 23 emits RMSNormalization, which JetPack's TensorRT 10.3 rejects; 20 keeps primitive operators."""
-
 TOKENS, PAST = "tokens", "past"
+GRAPHS = ("vision", "prefix", "lm_head", "expert")
 
 
 @dataclass(frozen=True)
 class GraphInputs:
-    """What the graphs are specialised for: image grids in patches, special token ids, chunk horizon."""
+    """What the graphs are specialised for: images, special token ids, chunk horizon.
+
+    The vision graph takes one uint8 frame a camera of ``cameras``; without cameras it takes patches of
+    images with ``grids`` (height and width in patches), which is how golden cases hold their images.
+    """
 
     grids: tuple[Grid, ...]
     image_token_id: int
     state_token_id: int
     horizon: int
+    cameras: Mapping[str, ImageGeometry] | None = None
+    actions: Literal["flow", "fast"] = "flow"
+    """FAST actions are words of the vocabulary head: they need no expert graph."""
+    head_rows: int | None = None
+    """Rows of a trimmed vocabulary head; None for all."""
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """The graphs that the actions need, in order."""
+        return GRAPHS if self.actions == "flow" else GRAPHS[:-1]
 
 
 class _Stage(nn.Module):
@@ -62,21 +74,31 @@ def stages(model: WallModel, given: GraphInputs) -> dict[str, Stage]:
     """The model's stages by graph name, specialised for ``given``."""
     specs = graph_specs(model.shape, given)
 
-    def vision(patches: Tensor) -> Tensor:
-        return model.image_embeds(patches, given.grids)
-
-    def prefix(*tensors: Tensor) -> Tensor:
+    def prefix(*tensors: Tensor) -> tuple[Tensor, ...]:
         return model.prefix(
             *tensors, image_token_id=given.image_token_id, state_token_id=given.state_token_id
         )
 
     calls: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
-        "vision": vision,
+        "vision": _vision(model, given),
         "prefix": prefix,
-        "text": model.text,
+        "lm_head": model.logits,
         "expert": model.velocity,
     }
-    return {name: Stage(_Stage(model, call), specs[name]) for name, call in calls.items()}
+    return {name: Stage(_Stage(model, calls[name]), specs[name]) for name in given.graphs}
+
+
+def _vision(model: WallModel, given: GraphInputs) -> Callable[..., Tensor]:
+    front_ends = [FrameFrontEnd(geometry) for geometry in (given.cameras or {}).values()]
+
+    def vision(*images: Tensor) -> Tensor:
+        cut = [front_end(frame) for front_end, frame in zip(front_ends, images, strict=True)]
+        return model.image_embeds(torch.cat(cut), given.grids)
+
+    def from_patches(patches: Tensor) -> Tensor:
+        return model.image_embeds(patches, given.grids)
+
+    return vision if front_ends else from_patches
 
 
 def graph_specs(shape: ModelShape, given: GraphInputs) -> dict[str, GraphSpec]:
@@ -94,17 +116,16 @@ def graph_specs(shape: ModelShape, given: GraphInputs) -> dict[str, GraphSpec]:
     def i64(*axes: int | str) -> TensorSpec:
         return TensorSpec(axes, "int64")
 
-    def graph(name: str, inputs: dict[str, TensorSpec], outputs: dict[str, TensorSpec]) -> GraphSpec:
-        return GraphSpec(f"{name}.onnx", "fp32", inputs, outputs)
-
-    return {
-        "vision": graph(
-            "vision",
-            {"patches": f32(patches, shape.vision.patch_dim)},
+    images = {
+        name: TensorSpec((camera.height, camera.width, 3), "uint8")
+        for name, camera in (given.cameras or {}).items()
+    }
+    tensors: dict[str, tuple[dict[str, TensorSpec], dict[str, TensorSpec]]] = {
+        "vision": (
+            images or {"patches": f32(patches, shape.vision.patch_dim)},
             {"image_embeds": f32(image_tokens, hidden)},
         ),
-        "prefix": graph(
-            "prefix",
+        "prefix": (
             {
                 "input_ids": i64(TOKENS),
                 "image_embeds": f32(image_tokens, hidden),
@@ -113,15 +134,10 @@ def graph_specs(shape: ModelShape, given: GraphInputs) -> dict[str, GraphSpec]:
                 "positions": i64(3, TOKENS),
                 "past_kv": kv(PAST),
             },
-            {"kv": kv(TOKENS)},
+            {"kv": kv(TOKENS), "hidden": f32(1, hidden)},
         ),
-        "text": graph(
-            "text",
-            {"input_ids": i64(1), "positions": i64(3, 1), "past_kv": kv(PAST)},
-            {"logits": f32(shape.vocab_size), "kv": kv(1)},
-        ),
-        "expert": graph(
-            "expert",
+        "lm_head": ({"hidden": f32(1, hidden)}, {"logits": f32(given.head_rows or shape.vocab_size)}),
+        "expert": (
             {
                 "noisy_action": f32(horizon, dof),
                 "dof_mask": f32(horizon, dof),
@@ -132,52 +148,10 @@ def graph_specs(shape: ModelShape, given: GraphInputs) -> dict[str, GraphSpec]:
             {"velocity": f32(horizon, dof)},
         ),
     }
-
-
-_EXAMPLE = {TOKENS: 11, PAST: 7}
-
-
-def example_inputs(spec: GraphSpec) -> tuple[Tensor, ...]:
-    """Zero tensors of a graph's input shapes, for tracing."""
-    kinds = {"float32": torch.float32, "int64": torch.int64}
-    return tuple(
-        torch.zeros([_EXAMPLE[a] if isinstance(a, str) else a for a in t.shape], dtype=kinds[t.dtype])
-        for t in spec.inputs.values()
-    )
-
-
-def export_graph(stage: Stage, folder: Path) -> None:
-    """Trace one stage and write it as ONNX into ``folder`` under the name in its spec."""
-    dynamic = tuple(
-        {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(t.shape) if isinstance(size, str)}
-        for t in stage.spec.inputs.values()
-    )
-    with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        program = torch.onnx.export(
-            stage.module,
-            example_inputs(stage.spec),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=list(stage.spec.inputs),
-            output_names=list(stage.spec.outputs),
-            dynamic_shapes=(dynamic,),
-            verbose=False,
-        )
-    assert program is not None
-    program.save(str(folder / stage.spec.file), external_data=False)
-
-
-def export_graphs(
-    model: WallModel, given: GraphInputs, folder: Path, progress: Callable[[str], None] = lambda _: None
-) -> dict[str, GraphSpec]:
-    """Write all graphs into ``folder``; ``progress`` is told each name before its turn."""
-    made = stages(model, given)
-    for name, stage in made.items():
-        progress(name)
-        export_graph(stage, folder)
-    return {name: stage.spec for name, stage in made.items()}
+    return {
+        name: GraphSpec(f"{name}.onnx", f"{name}.data", "fp32", {}, inputs, outputs)
+        for name, (inputs, outputs) in tensors.items()
+    }
 
 
 def image_cells(grids: Sequence[Grid], merge: int) -> list[tuple[int, int]]:

@@ -35,7 +35,7 @@ def prefill(session: ModelSession, case: GoldenCase, tokens: int) -> None:
 
 
 def test_the_four_graphs_are_there(engine: Engine) -> None:
-    assert set(engine.graphs) == {"vision", "prefix", "text", "expert"}
+    assert set(engine.graphs) == {"vision", "prefix", "lm_head", "expert"}
 
 
 def test_tensors_start_as_zeros_and_keep_what_is_written(engine: Engine) -> None:
@@ -86,7 +86,7 @@ def test_a_prefix_in_two_pieces_equals_one(engine: Engine, case: GoldenCase) -> 
     """The cache of the first piece is the past of the second: what forking a shared prefix rests on."""
     whole, pieces = ModelSession(engine, capacity=80), ModelSession(engine, capacity=80)
     for session in (whole, pieces):
-        session.encode_images(case["pixel_values"])
+        session.encode_images({"patches": case["pixel_values"]})
     total, cut = 60, 56  # both images are in the first piece
     prefill(whole, case, total)
     prefill(pieces, case, cut)
@@ -96,22 +96,23 @@ def test_a_prefix_in_two_pieces_equals_one(engine: Engine, case: GoldenCase) -> 
     np.testing.assert_allclose(pieces.keys_values(), whole.keys_values(), atol=2e-5)
 
 
-def test_a_decoded_token_extends_the_cache_like_a_prefilled_one(engine: Engine, case: GoldenCase) -> None:
+def test_an_appended_token_extends_the_cache_like_a_prefilled_one(engine: Engine, case: GoldenCase) -> None:
     one, other = ModelSession(engine, capacity=80), ModelSession(engine, capacity=80)
     for session in (one, other):
-        session.encode_images(case["pixel_values"])
+        session.encode_images({"patches": case["pixel_values"]})
     prefill(one, case, 60)
     prefill(other, case, 59)
-    other.decode(int(case["text_input_ids"][0, 59]), int(case["position_ids"][0, 0, 59]))
+    other.append(int(case["text_input_ids"][0, 59]), int(case["position_ids"][0, 0, 59]))
     np.testing.assert_allclose(other.keys_values(), one.keys_values(), atol=2e-5)
+    np.testing.assert_allclose(other.logits(), one.logits(), atol=1e-4)
 
 
 def test_two_sessions_do_not_disturb_each_other(engine: Engine, case: GoldenCase) -> None:
     first, second = ModelSession(engine, capacity=80), ModelSession(engine, capacity=80)
-    first.encode_images(case["pixel_values"])
+    first.encode_images({"patches": case["pixel_values"]})
     prefill(first, case, 60)
     before = first.keys_values()
-    second.encode_images(case["pixel_values"] * 0)
+    second.encode_images({"patches": case["pixel_values"] * 0})
     prefill(second, case, 40)
     np.testing.assert_array_equal(first.keys_values(), before)
     assert np.abs(second.keys_values()[:40] - before[:40]).max() > 1e-3
@@ -119,7 +120,7 @@ def test_two_sessions_do_not_disturb_each_other(engine: Engine, case: GoldenCase
 
 def test_running_again_gives_the_same_and_binds_nothing_new(engine: Engine, case: GoldenCase) -> None:
     session = ModelSession(engine, capacity=80)
-    session.encode_images(case["pixel_values"])
+    session.encode_images({"patches": case["pixel_values"]})
     mask, noise = case["dof_mask"][0], case["noise"][0]
     positions = np.broadcast_to(np.arange(len(noise)) + 40, (3, len(noise)))
     prefill(session, case, 60)
@@ -133,6 +134,6 @@ def test_running_again_gives_the_same_and_binds_nothing_new(engine: Engine, case
 
 def test_more_tokens_than_the_cache_holds_are_refused(engine: Engine, case: GoldenCase) -> None:
     session = ModelSession(engine, capacity=60)
-    session.encode_images(case["pixel_values"])
+    session.encode_images({"patches": case["pixel_values"]})
     with pytest.raises(EngineError, match="at most 60"):
         prefill(session, case, 61)

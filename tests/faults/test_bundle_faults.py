@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 from typer.testing import CliRunner
+from wall_edge_export.checkpoint import Checkpoint
 from wall_edge_export.pipeline import export_bundle
+from wall_edge_export.workspace import workspace
 
-from wall_edge.bundle import Bundle, file_digest, new_bundle
+from wall_edge.bundle import FORMAT_VERSION, Bundle, file_digest
 from wall_edge.cli import app
 from wall_edge.config import RobotConfig
 from wall_edge.errors import BundleError, WallEdgeError
@@ -19,9 +21,13 @@ FILES = (
     "manifest.yaml",
     "manifest.sha256",
     "vision.onnx",
+    "vision.data",
     "prefix.onnx",
-    "text.onnx",
+    "prefix.data",
+    "lm_head.onnx",
+    "lm_head.data",
     "expert.onnx",
+    "expert.data",
     "tokenizer.json",
     "goldens.npz",
 )
@@ -51,7 +57,7 @@ def test_one_flipped_bit(copy_bundle: CopyBundle, name: str, where: float) -> No
     flip(path, int(where * (path.stat().st_size - 1)))
     with pytest.raises(BundleError) as refused:
         Bundle(folder)
-    assert name.split(".")[0] in str(refused.value)
+    assert (name if name in FILES[2:] else "manifest") in str(refused.value)
     assert "export" in str(refused.value)
 
 
@@ -63,14 +69,15 @@ def test_a_missing_file(copy_bundle: CopyBundle, name: str) -> None:
         Bundle(folder)
 
 
-def test_another_format_version(copy_bundle: CopyBundle) -> None:
+@pytest.mark.parametrize("version", [FORMAT_VERSION - 1, FORMAT_VERSION + 1, None])
+def test_another_format_version(copy_bundle: CopyBundle, version: object) -> None:
     folder = copy_bundle().folder
     path = folder / "manifest.yaml"
     manifest = yaml.safe_load(path.read_text())
-    manifest["format_version"] = 2
+    manifest["format_version"] = version
     path.write_text(yaml.safe_dump(manifest))
     sign(folder)
-    with pytest.raises(BundleError, match="format version 2; expected 1"):
+    with pytest.raises(BundleError, match=f"format version {version}; expected {FORMAT_VERSION}"):
         Bundle(folder)
 
 
@@ -108,28 +115,31 @@ def test_verify_says_ok_and_can_say_no(copy_bundle: CopyBundle) -> None:
 def test_a_failed_export_leaves_nothing(broken_case: Path, robot: RobotConfig, tmp_path: Path) -> None:
     out = tmp_path / "out" / "bundle"
     with pytest.raises(WallEdgeError):
-        export_bundle(broken_case, out, robot)
+        export_bundle(Checkpoint(broken_case), out, robot)
     assert not out.exists()
     assert not out.parent.exists() or not list(out.parent.iterdir())
 
 
 def test_an_interrupted_bundle_keeps_the_one_before(copy_bundle: CopyBundle) -> None:
+    """What was finished waits in a hidden folder beside it, for a rerun."""
     bundle = copy_bundle()
 
     def write_half() -> None:
-        with new_bundle(bundle.folder) as work:
-            (work / "vision.onnx").write_bytes(b"half")
+        with workspace(bundle.folder, "key") as space:
+            (space.folder / "vision.onnx").write_bytes(b"half")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         write_half()
     Bundle(bundle.folder)
-    assert [path.name for path in bundle.folder.parent.iterdir()] == [bundle.folder.name]
+    names = {path.name for path in bundle.folder.parent.iterdir()}
+    assert names == {bundle.folder.name, f".{bundle.folder.name}.partial"}
 
 
 def test_a_folder_that_is_no_bundle_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.png").write_bytes(b"cat")
-    with pytest.raises(BundleError, match="is no bundle"), new_bundle(tmp_path / "photos"):
+    with pytest.raises(BundleError, match="is no bundle"), workspace(tmp_path / "photos", "key"):
         pass
     assert (tmp_path / "photos" / "cat.png").read_bytes() == b"cat"
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]

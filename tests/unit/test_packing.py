@@ -43,7 +43,7 @@ def session(trainer: Trainer, data: Tensors) -> ModelSession:
     grids = (GEOMETRY.grid,) * len(image_tokens())
     engine = ReferenceEngine(trainer.model.eval(), GraphInputs(grids, ids.image, ids.state, HORIZON))
     made = ModelSession(engine, capacity=128)
-    made.encode_images(data.patches[0].numpy())
+    made.encode_images({"patches": data.patches[0].numpy()})
     return made
 
 
@@ -76,7 +76,8 @@ def test_the_text_loss(trainer: Trainer, data: Tensors, session: ModelSession) -
     answer = [*trainer.layout.tokenizer.encode(SUBGOAL).tolist(), trainer.layout.tokenizer.ids.turn_end]
     losses, token, position = [], int(ids[-1]), int(placed[0, -1])
     for wanted in answer:
-        logits = torch.from_numpy(session.decode(token, position))
+        session.append(token, position)
+        logits = torch.from_numpy(session.logits())
         losses.append(float(torch.nn.functional.cross_entropy(logits, torch.tensor(wanted))))
         token, position = wanted, position + 1
     with torch.no_grad():

@@ -43,7 +43,7 @@ def _facts(manifest: Manifest) -> Table:
         "prompt": f"{manifest.prompt_flavour}, at most {manifest.max_prompt_tokens} tokens",
         "chunk": f"{manifest.horizon} steps at {manifest.action_rate_hz:g} Hz ({seconds:.2f} s), "
         f"relative to: {manifest.embodiment.action_reference}",
-        "integration": f"{manifest.integration_steps} Euler steps",
+        "integration": f"{len(manifest.time_grid) - 1} Euler steps",
     }
     for name, value in rows.items():
         table.add_row(name, value)

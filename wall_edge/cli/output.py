@@ -13,7 +13,10 @@ stderr = Console(stderr=True)
 
 @contextmanager
 def stage_progress(title: str, stages: Sequence[str]) -> Iterator[Callable[[str], None]]:
-    """A bar over named stages; the function it gives is told each stage as it starts."""
+    """A bar over named stages; the function it gives is told each stage as it starts.
+
+    Any other text is shown as a detail of the stage that runs.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -26,7 +29,7 @@ def stage_progress(title: str, stages: Sequence[str]) -> Iterator[Callable[[str]
         position = {stage: number for number, stage in enumerate(stages)}
 
         def started(stage: str) -> None:
-            progress.update(task, completed=position[stage], stage=stage)
+            progress.update(task, completed=position.get(stage), stage=stage)
 
         yield started
         progress.update(task, completed=len(stages), stage="done")

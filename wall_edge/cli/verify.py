@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from wall_edge.bundle import Bundle
-from wall_edge.verify import StageCheck
+from wall_edge.bundle import Bundle, Manifest
+from wall_edge.verify import StageCheck, graphs_of
 from wall_edge.verify import verify as replay_goldens
 
 from .output import stage_progress
@@ -22,7 +23,7 @@ def verify(
     threads: Annotated[int, typer.Option(help="Inference threads.", min=1)] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Replay the bundle's goldens through ONNX Runtime; exit code 1 past tolerance."""
+    """Replay the bundle's goldens through ONNX Runtime, stage by stage; exit code 1 past tolerance."""
     from wall_edge_engines import load
 
     with stage_progress("verify", ("digests", "engine", "goldens")) as progress:
@@ -34,20 +35,45 @@ def verify(
         checks = replay_goldens(opened, engine)
     good = all(check.ok for check in checks)
     if as_json:
-        print(json.dumps({"ok": good, "stages": {check.stage: check.as_dict() for check in checks}}))
+        stages = {check.stage: check.as_dict() for check in checks}
+        print(json.dumps({"ok": good, "recipe": opened.manifest.recipe, "stages": stages}))
     else:
-        Console().print(_table(checks))
+        _print(opened.manifest, checks)
         print(f"{bundle}: {'every stage within tolerance' if good else 'FAILED'}")
     if not good:
         raise typer.Exit(1)
 
 
-def _table(checks: list[StageCheck]) -> Table:
-    table = Table()
+def _print(manifest: Manifest, checks: Sequence[StageCheck]) -> None:
+    console = Console()
+    console.print(_stages(manifest, checks))
+    if manifest.losses:
+        console.print(_losses(manifest))
+    for graph in manifest.graphs:
+        seen = [check for check in checks if graphs_of(check.stage) == (graph,)]
+        if seen and manifest.recipe != "fp32":
+            worst = max(seen, key=lambda check: check.relative_l2)
+            families = ", ".join(f"{name} {p}" for name, p in manifest.graphs[graph].families.items())
+            console.print(f"{graph} loses most at {worst.stage}: {worst.relative_l2:.2%} ({families})")
+
+
+def _stages(manifest: Manifest, checks: Sequence[StageCheck]) -> Table:
+    table = Table(title=f"stages, {manifest.recipe}")
     for heading in ("stage", "max abs error", "relative L2", "cosine", "tolerance", ""):
         table.add_column(heading)
     for check in checks:
-        allowed = f"{check.tolerance:g}" if check.tolerance else "exact"
+        allowed = f"{check.measure} {check.tolerance:g}" if check.tolerance else "exact"
         numbers = (f"{check.max_abs:.2e}", f"{check.relative_l2:.2e}", f"{check.cosine:.7f}")
         table.add_row(check.stage, *numbers, allowed, "ok" if check.ok else "FAIL")
+    return table
+
+
+def _losses(manifest: Manifest) -> Table:
+    """What each quantised layer family loses in its layers' outputs, as calibration saw it."""
+    table = Table(title="layer families: error of the layers' outputs on calibration data")
+    for heading in ("graph", "family", "precision", "mean", "worst", "worst layer"):
+        table.add_column(heading)
+    for loss in manifest.losses:
+        numbers = (f"{loss.mean:.2%}", f"{loss.worst:.2%}", loss.worst_layer)
+        table.add_row(loss.graph, loss.family, loss.precision, *numbers)
     return table

@@ -8,11 +8,24 @@ token-major, so that a cache grows in place and a shared prefix is forked by its
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
 from .config import ACTION_EXPERT, TEXT_EXPERT, ModelShape
 from .layers import RMSNorm, SwiGLU, attend, rotate
+
+
+class Rotary(NamedTuple):
+    """Cosine and sine ``[..., 1, T, head_dim]`` of some tokens' positions."""
+
+    cos: Tensor
+    sin: Tensor
+
+    def last(self) -> Rotary:
+        """Those of the last token."""
+        return Rotary(self.cos[..., -1:, :], self.sin[..., -1:, :])
 
 
 class MultimodalRotary(nn.Module):
@@ -23,14 +36,14 @@ class MultimodalRotary(nn.Module):
         self.frequencies, self.theta = shape.head_dim // 2, shape.rope_theta
         self.axes = [axis for axis, count in enumerate(shape.mrope_section) for _ in range(count)]
 
-    def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, positions: Tensor) -> Rotary:
         """``positions [..., 3, T]`` → cosine and sine ``[..., 1, T, head_dim]``."""
         steps = torch.arange(self.frequencies, dtype=torch.float32)
         frequencies = 1.0 / self.theta ** (steps / self.frequencies)
         chosen = positions.float().index_select(-2, torch.tensor(self.axes)).transpose(-1, -2)
         angles = chosen * frequencies
         angles = torch.cat((angles, angles), dim=-1).unsqueeze(-3)
-        return angles.cos(), angles.sin()
+        return Rotary(angles.cos(), angles.sin())
 
 
 class Attention(nn.Module):
@@ -44,11 +57,15 @@ class Attention(nn.Module):
         self.o_proj = nn.Linear(shape.num_heads * shape.head_dim, shape.hidden_size, bias=False)
 
     def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, bias: Tensor | None, past: Tensor | None
+        self, x: Tensor, rotary: Rotary, bias: Tensor | None, past: Tensor | None, *, last: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """``x [..., T, H]``, ``past [..., P, 2, kv, d]`` → output and the new ``[..., T, 2, kv, d]``."""
-        q = rotate(self._split(self.q_proj(x), self.heads), cos, sin)
-        k = rotate(self._split(self.k_proj(x), self.kv_heads), cos, sin)
+        """``x [..., T, H]``, ``past [..., P, 2, kv, d]`` → output and the new ``[..., T, 2, kv, d]``.
+
+        With ``last``, only the last token asks and the output is ``[..., 1, H]``.
+        """
+        asking, (cos, sin) = (x[..., -1:, :], rotary.last()) if last else (x, rotary)
+        q = rotate(self._split(self.q_proj(asking), self.heads), cos, sin)
+        k = rotate(self._split(self.k_proj(x), self.kv_heads), *rotary)
         v = self._split(self.v_proj(x), self.kv_heads)
         q, k = q.to(v.dtype), k.to(v.dtype)
         new = torch.stack((k.transpose(-2, -3), v.transpose(-2, -3)), dim=-3)
@@ -56,9 +73,10 @@ class Attention(nn.Module):
             k = torch.cat((past.select(-3, 0).transpose(-2, -3), k), dim=-2)
             v = torch.cat((past.select(-3, 1).transpose(-2, -3), v), dim=-2)
         # Query heads that share a key head are rows of one product: [kv, group·T, d] against [kv, S, d].
-        tokens = x.shape[-2]
+        tokens = asking.shape[-2]
         rows = q.unflatten(-3, (self.kv_heads, -1)).flatten(-3, -2)
-        group_bias = bias if bias is None else bias.repeat(self.heads // self.kv_heads, 1)
+        seen = bias[-1:] if last and bias is not None else bias
+        group_bias = seen if seen is None else seen.repeat(self.heads // self.kv_heads, 1)
         out = attend(rows, k, v, group_bias).unflatten(-2, (-1, tokens)).flatten(-4, -3)
         merged: Tensor = self.o_proj(out.transpose(-2, -3).flatten(-2))
         return merged, new
@@ -104,10 +122,17 @@ class DecoderLayer(nn.Module):
         self.post_attention_layernorm = RMSNorm(shape.hidden_size, shape.rms_norm_eps)
 
     def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, bias: Tensor | None, past: Tensor | None, n_action: int
+        self,
+        x: Tensor,
+        rotary: Rotary,
+        bias: Tensor | None,
+        past: Tensor | None,
+        *,
+        n_action: int = 0,
+        last: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        attended, new = self.self_attn(self.input_layernorm(x), cos, sin, bias, past)
-        x = x + attended
+        attended, new = self.self_attn(self.input_layernorm(x), rotary, bias, past, last=last)
+        x = (x[..., -1:, :] if last else x) + attended
         return x + self.moe(self.post_attention_layernorm(x), n_action), new
 
 
@@ -129,19 +154,22 @@ class Decoder(nn.Module):
         *,
         n_action: int = 0,
         past: Tensor | None = None,
+        last: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Run all layers.
 
         ``x [..., T, H]`` embeddings, the last ``n_action`` of them action tokens; ``positions [..., 3, T]``;
         ``bias [T, P + T]`` is added to the attention scores, None where every token sees every other;
         ``past [..., P, L, 2, kv, d]``. Returns hidden states ``[..., T, H]`` after the final norm and the
-        new keys/values ``[..., T, L, 2, kv, d]``.
+        new keys/values ``[..., T, L, 2, kv, d]``. With ``last``, only the last token's hidden state
+        ``[..., 1, H]`` is asked for, and the last layer computes no other.
         """
-        cos, sin = self.rotary(positions)
+        rotary = self.rotary(positions)
         cache = []
         for number, layer in enumerate(self.layers):
             seen = None if past is None else past.select(-4, number)
-            x, new = layer(x, cos, sin, bias, seen, n_action)
+            only = last and number == len(self.layers) - 1
+            x, new = layer(x, rotary, bias, seen, n_action=n_action, last=only)
             cache.append(new)
         return self.norm(x), torch.stack(cache, dim=-4)
 

@@ -39,8 +39,8 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
     ``x`` is ``[..., d]``; ``cos`` and ``sin`` broadcast against it.
     """
-    first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat((-second, first), dim=-1) * sin
+    half = x.shape[-1] // 2  # slices: a chunk would become ONNX sequence operators, which TensorRT lacks
+    return x * cos + torch.cat((-x[..., half:], x[..., :half]), dim=-1) * sin
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:

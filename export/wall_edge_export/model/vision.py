@@ -109,6 +109,15 @@ class SegmentTensors:
         return flat if self.in_order else flat.index_select(-2, self.inverse)
 
 
+class VisionLayout:
+    """What all blocks share for images of given grids: rotary tables and who attends to whom."""
+
+    def __init__(self, grids: Sequence[Grid], shape: VisionShape) -> None:
+        self.cos, self.sin = rotary_tables(grids, shape)
+        self.windows = SegmentTensors(segments(grids, shape, windowed=True))
+        self.whole = SegmentTensors(segments(grids, shape, windowed=False))
+
+
 class VisionAttention(nn.Module):
     def __init__(self, shape: VisionShape) -> None:
         super().__init__()
@@ -117,7 +126,8 @@ class VisionAttention(nn.Module):
         self.proj = nn.Linear(shape.hidden_size, shape.hidden_size)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, plan: SegmentTensors) -> Tensor:
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(-3)
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))
+        q, k, v = (qkv.select(-3, part) for part in range(3))
         q, k = rotate(q, cos, sin).to(v.dtype), rotate(k, cos, sin).to(v.dtype)
         q, k, v = (plan.gather(part.flatten(-2)).unflatten(-1, (self.heads, -1)) for part in (q, k, v))
         out = attend(q.transpose(-2, -3), k.transpose(-2, -3), v.transpose(-2, -3), plan.bias)
@@ -177,12 +187,15 @@ class VisionTower(nn.Module):
         self.merger = PatchMerger(shape)
 
     def forward(self, patches: Tensor, grids: Sequence[Grid]) -> Tensor:
-        cos, sin = rotary_tables(grids, self.shape)
-        windows = SegmentTensors(segments(grids, self.shape, windowed=True))
-        whole = SegmentTensors(segments(grids, self.shape, windowed=False))
+        layout = VisionLayout(grids, self.shape)
         x = self.patch_embed(patches)
-        for number, block in enumerate(self.blocks):
-            plan = whole if number in self.shape.full_attention_blocks else windows
-            x = block(x, cos, sin, plan)
+        for number in range(self.shape.depth):
+            x = self.block(number, x, layout)
         out: Tensor = self.merger(x)
+        return out
+
+    def block(self, number: int, x: Tensor, layout: VisionLayout) -> Tensor:
+        """One block over patches ``[..., n, width]``."""
+        plan = layout.whole if number in self.shape.full_attention_blocks else layout.windows
+        out: Tensor = self.blocks[number](x, layout.cos, layout.sin, plan)
         return out

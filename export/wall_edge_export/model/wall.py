@@ -44,27 +44,30 @@ class WallModel(nn.Module):
         *,
         image_token_id: int,
         state_token_id: int,
-    ) -> Tensor:
-        """Keys/values of prompt tokens ``input_ids [T]`` at ``positions [3, T]`` after ``past [P, …]``.
+    ) -> tuple[Tensor, Tensor]:
+        """Prompt tokens ``input_ids [T]`` at ``positions [3, T]`` after ``past [P, …]``.
 
         Image pads are replaced by ``image_embeds [N, H]`` in their order, ``<|propri|>`` by the state
-        ``[dof]``. Returns the new tokens' ``[T, …]``.
+        ``[dof]``. Returns the new tokens' keys/values ``[T, …]`` and the last one's hidden state ``[1, H]``,
+        which :meth:`logits` takes.
         """
-        x = self.model.embed_tokens(input_ids)
-        is_image = input_ids == image_token_id
-        rank = (torch.cumsum(is_image.to(torch.int64), 0) - 1).clamp(min=0)
-        x = torch.where(is_image.unsqueeze(-1), image_embeds.index_select(0, rank), x)
+        x = self.embed(self.model.embed_tokens(input_ids), input_ids == image_token_id, image_embeds)
         state_embed = self.action_preprocessor.embed_state(state, state_mask)
         x = torch.where((input_ids == state_token_id).unsqueeze(-1), state_embed, x)
         bias = causal_bias(input_ids.shape[0], past.shape[0])
-        new: Tensor = self.model(x, positions, bias, past=past)[1]
-        return new
+        hidden, new = self.model(x, positions, bias, past=past, last=True)
+        return new, hidden
 
-    def text(self, input_ids: Tensor, positions: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """One text token ``input_ids [1]`` after ``past [P, …]`` → logits ``[vocab]``, its keys/values."""
-        hidden, new = self.model(self.model.embed_tokens(input_ids), positions, None, past=past)
-        logits: Tensor = self.lm_head(hidden)[0]
-        return logits, new
+    @staticmethod
+    def embed(x: Tensor, is_image: Tensor, image_embeds: Tensor) -> Tensor:
+        """Token embeddings ``x [T, H]`` with the image pads among them replaced, in their order."""
+        rank = (torch.cumsum(is_image.to(torch.int64), 0) - 1).clamp(min=0)
+        return torch.where(is_image.unsqueeze(-1), image_embeds.index_select(0, rank), x)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """The last token's hidden state ``[1, H]`` → logits ``[vocab]`` of the token after it."""
+        out: Tensor = self.lm_head(hidden)[0]
+        return out
 
     def velocity(self, noisy: Tensor, mask: Tensor, time: Tensor, positions: Tensor, past: Tensor) -> Tensor:
         """Flow velocity ``[horizon, dof]`` of ``noisy [horizon, dof]`` at ``time []`` after the prefix."""

@@ -1,0 +1,72 @@
+"""Peak memory and time of an export: ``python benchmarks/export_memory.py [--shape wall-oss-flow]``.
+
+A random bf16 checkpoint of the shape is written first (8.4 GB for ``wall-oss-flow``), with a recorded
+session of synthetic moments to calibrate on; both are kept in ``--work``. ``wall-edge export`` then runs as
+a process of its own. Its peak resident memory is the kernel's count for that process, read from outside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from machine import facts
+from random_bundles import calibration_session, random_checkpoint
+
+ASKED_BYTES, ASKED_SECONDS = 6e9, 30 * 60
+
+
+def measured_export(checkpoint: Path, out: Path, precision: str, samples: int, work: Path) -> dict[str, Any]:
+    """What ``wall-edge export --json`` reports, and what the kernel says of the process."""
+    session = calibration_session(checkpoint, work / "calibration")
+    options = ("--precision", precision, "--calibration", session, "--samples", samples, "--json")
+    command = [sys.executable, "-m", "wall_edge", "export", checkpoint, "--out", out, *options]
+    begun = time.monotonic()
+    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    printed = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        sys.exit(f"wall-edge export exited with code {process.returncode}")
+    wall = time.monotonic() - begun
+    return {**json.loads(printed), "wall_s": round(wall, 1), "kernel_peak_bytes": usage.ru_maxrss * 1024}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shape", default="wall-oss-flow")
+    parser.add_argument("--precision", default="int8")
+    parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--work", type=Path, default=Path("runs/export-memory"))
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    given.work.mkdir(parents=True, exist_ok=True)
+    checkpoint = random_checkpoint(given.shape, given.work / given.shape)
+    out = given.work / f"{given.shape}-{given.precision}"
+    found = measured_export(checkpoint, out, given.precision, given.samples, given.work)
+    stored = sum(path.stat().st_size for path in checkpoint.glob("*.safetensors"))
+    result = {
+        "shape": given.shape,
+        "checkpoint_bytes": stored,
+        "calibration_samples": given.samples,
+        **found,
+        "within_6_gb": found["kernel_peak_bytes"] <= ASKED_BYTES,
+        "within_30_min": found["wall_s"] <= ASKED_SECONDS,
+        **facts("torch", "onnx", "onnxruntime"),
+    }
+    if given.json:
+        print(json.dumps(result))
+    else:
+        for name, value in result.items():
+            print(f"{name:22} {value}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,247 @@
+"""Latency of one action chunk beside LeRobot's: ``python benchmarks/policy_latency.py --peer lerobot``.
+
+Both sides compute the same chunk from the same random weights, prompt, frames, state and noise, with the same
+number of threads, in turns on the same machine. Ours is :meth:`FlowPolicy.chunk` on a bundle, from camera
+frames to joint positions. LeRobot's model (``peers/lerobot_wall_x.py``, a virtual environment of its own)
+starts at finished patches and token ids and ends at normalised actions, in float32: resizing is in our time
+and not in the peer's. Checkpoints and bundles stay in ``--work`` for the next run; delete it after a change
+of the exporter. Load by other programs makes the figures useless: it is measured and printed with them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import wall_edge_engines
+from machine import facts
+from peers.lerobot_process import Peer, peer_inputs, peer_python, start_noise
+from random_bundles import WORDS, exported, random_checkpoint, synthetic_observation
+from wall_edge_engines.session import ModelSession
+
+from wall_edge.bundle import Bundle
+from wall_edge.cli.output import stderr
+from wall_edge.errors import EngineError, WallEdgeError
+from wall_edge.policy import FlowPolicy, Observation, Prompts, session_capacity
+
+CACHE = Path.home() / ".cache" / "wall-edge"
+BUSY_CORES = 0.2
+"""Load by other programs above which the figures are called doubtful."""
+
+Array = npt.NDArray[Any]
+
+
+class TimedSession(ModelSession):
+    """A session that adds up what each stage takes [s]."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.spent: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        self.spent[stage] += time.perf_counter() - begun
+
+    def encode_images(self, *given: Any, **named: Any) -> None:
+        with self._timed("vision"):
+            super().encode_images(*given, **named)
+
+    def prefill(self, *given: Any, **named: Any) -> None:
+        with self._timed("prefix"):
+            super().prefill(*given, **named)
+
+    def velocity(self, *given: Any, **named: Any) -> Any:
+        with self._timed("expert"):
+            return super().velocity(*given, **named)
+
+
+class Ours:
+    """A bundle on ONNX Runtime, warmed up; ``actions`` is its normalised chunk from :func:`start_noise`."""
+
+    def __init__(self, bundle: Bundle, observation: Observation, threads: int) -> None:
+        manifest, self._observation = bundle.manifest, observation
+        engine = wall_edge_engines.load(bundle, threads=threads)
+        self._session = TimedSession(engine, capacity=session_capacity(manifest))
+        self._policy = FlowPolicy(manifest, Prompts.of(bundle), self._session)
+        noise = start_noise(manifest.horizon, manifest.action_slots)
+        self.actions = self._policy.normalised_chunk(observation, WORDS, noise)
+
+    def chunk(self) -> dict[str, float]:
+        """Milliseconds of one chunk, in all and by stage."""
+        self._session.spent.clear()
+        begun = time.perf_counter()
+        self._policy.chunk(self._observation, WORDS)
+        spent = {"ours": time.perf_counter() - begun, **self._session.spent}
+        return {stage: 1e3 * seconds for stage, seconds in spent.items()}
+
+
+def measure(ours: Ours, peer: Peer | None, repeats: int) -> dict[str, Any]:
+    """Both sides in turns: medians, deciles, our stages, how well the chunks agree, and the load beside."""
+    mine: list[dict[str, float]] = []
+    theirs: list[float] = []
+    agreement: dict[str, float | None] = {"chunk_cosine": None, "chunk_max_abs": None}
+    load, peer_s = OtherLoad(), 0.0
+    for _ in range(repeats):
+        if peer is not None:
+            answer = peer.chunk()
+            theirs.append(answer.ms)
+            peer_s += answer.cpu_s
+            agreement = chunk_agreement(ours.actions, answer.actions)
+        mine.append(ours.chunk())
+    row: dict[str, Any] = {**spread("ours", [run["ours"] for run in mine]), **spread("peer", theirs)}
+    row["ratio"] = row["peer_ms"] / row["ours_ms"] if theirs else None
+    for stage in ("vision", "prefix", "expert"):
+        row[f"{stage}_ms"] = float(np.median([run[stage] for run in mine]))
+    busy = load.cores(peer_s)
+    return {**row, **agreement, "busy_cores": busy, "doubtful": busy > BUSY_CORES}
+
+
+def spread(side: str, times_ms: Sequence[float]) -> dict[str, float | None]:
+    """Median, 10th and 90th percentile; None without times."""
+    names = (f"{side}_ms", f"{side}_p10_ms", f"{side}_p90_ms")
+    if not times_ms:
+        return dict.fromkeys(names)
+    return dict(zip(names, np.percentile(times_ms, (50, 10, 90)).tolist(), strict=True))
+
+
+def chunk_agreement(ours: Array, theirs: Array) -> dict[str, float | None]:
+    """Cosine and largest absolute difference of two normalised chunks ``[horizon, slots]``."""
+    if ours.shape != theirs.shape:
+        raise EngineError(f"a chunk of shape {list(theirs.shape)}", expected=str(list(ours.shape)))
+    a, b = ours.astype(np.float64), theirs.astype(np.float64)
+    cosine = float((a * b).sum() / (np.linalg.norm(a) * np.linalg.norm(b)))
+    return {"chunk_cosine": cosine, "chunk_max_abs": float(np.abs(a - b).max())}
+
+
+class OtherLoad:
+    """How many cores other programs keep busy: ``/proc/stat`` less what both sides use themselves."""
+
+    def __init__(self) -> None:
+        self._begun, self._busy, self._own = time.monotonic(), _busy_s(), time.process_time()
+
+    def cores(self, peer_s: float) -> float:
+        """The mean since the start; ``peer_s`` is the processor time [s] that the peer has used since."""
+        others = _busy_s() - self._busy - (time.process_time() - self._own) - peer_s
+        return max(0.0, round(others / (time.monotonic() - self._begun), 2))
+
+
+def _busy_s() -> float:
+    """Processor time that is neither idle nor waiting for a disk (proc(5): user, nice, system, irq…steal)."""
+    user, nice, system, _, _, *interrupts_and_steal = Path("/proc/stat").read_text().split()[1:9]
+    return sum(map(int, (user, nice, system, *interrupts_and_steal))) / os.sysconf("SC_CLK_TCK")
+
+
+def rows(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """One row a precision. Everything is exported and installed before anything is timed."""
+    python = peer_python(given.peer_venv) if given.peer == "lerobot" else None
+    label = given.checkpoint.resolve().name if given.checkpoint else given.shape
+    work = given.work / label
+    checkpoint = given.checkpoint or random_checkpoint(given.shape, work / "checkpoint")
+    bundles = {precision: exported(checkpoint, work, precision) for precision in given.precision}
+    first = next(iter(bundles.values()))
+    observation = synthetic_observation(first.manifest)
+    arrays = peer_inputs(first, observation, WORDS)
+    steps = len(first.manifest.time_grid) - 1
+    common = {
+        "threads": given.threads,
+        "repeats": given.repeats,
+        "integration_steps": steps,
+        "prompt_tokens": arrays["input_ids"].shape[1] - first.manifest.horizon,
+    }
+    with ExitStack() as running:
+        peer = None
+        if python is not None:
+            np.savez(work / "inputs.npz", **arrays)  # type: ignore[arg-type]
+            stderr.print("loading LeRobot's model", highlight=False)
+            peer = Peer(python, checkpoint, work / "inputs.npz", threads=given.threads, steps=steps)
+            running.enter_context(closing(peer))
+            common["peer"] = ", ".join(f"{name} {version}" for name, version in peer.versions.items())
+        for precision, bundle in bundles.items():
+            # Nothing keeps the engine: a large model's weights are in memory once at a time.
+            measured = measure(Ours(bundle, observation, given.threads), peer, given.repeats)
+            if measured["doubtful"]:
+                busy = measured["busy_cores"]
+                stderr.print(f"note: other programs kept {busy} cores busy; the figures are doubtful")
+            size = sum(path.stat().st_size for path in bundle.folder.iterdir())
+            yield {"shape": label, "precision": precision, **measured, "bundle_bytes": size, **common}
+
+
+def _table(measured: Sequence[dict[str, Any]]) -> str:
+    columns = (
+        "ours_ms",
+        "vision_ms",
+        "prefix_ms",
+        "expert_ms",
+        "peer_ms",
+        "ratio",
+        "chunk_cosine",
+        "chunk_max_abs",
+    )
+    lines = [f"{'shape':14} {'precision':12} " + " ".join(f"{name:>13}" for name in columns)]
+    for row in measured:
+        values = " ".join(f"{_number(name, row[name]):>13}" for name in columns)
+        lines.append(f"{row['shape']:14} {row['precision']:12} {values}{'  doubtful' * row['doubtful']}")
+    shown = ("threads", "repeats", "integration_steps", "prompt_tokens", "peer")
+    notes = {name: measured[0].get(name) for name in (*shown, "machine", "python", "versions", "date")}
+    notes["busy_cores"] = max(row["busy_cores"] for row in measured)
+    return "\n".join([*lines, "", *(f"{name:18} {value}" for name, value in notes.items())])
+
+
+def _number(name: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    return {"ratio": "{:.2f}", "chunk_cosine": "{:.7f}", "chunk_max_abs": "{:.2e}"}.get(
+        name, "{:.1f}"
+    ).format(value)
+
+
+def _arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--shape", default="wall-oss-mini", help="of 'wall-edge checkpoint random'")
+    parser.add_argument("--checkpoint", type=Path, help="a checkpoint folder instead of random weights")
+    parser.add_argument("--precision", action="append", help="repeatable; fp32 and int8 without it")
+    parser.add_argument("--repeats", type=_positive, default=3)
+    parser.add_argument("--threads", type=_positive, default=2)
+    parser.add_argument("--work", type=Path, default=CACHE / "policy-latency", help="kept between runs")
+    parser.add_argument("--peer", choices=("lerobot", "none"), default="lerobot")
+    parser.add_argument("--peer-venv", type=Path, default=CACHE / "peers" / "lerobot-0.4.4")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args(arguments)
+    given.precision = list(dict.fromkeys(given.precision or ("fp32", "int8")))
+    return given
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = _arguments(arguments)
+    try:
+        measured = [{**row, **facts("onnxruntime")} for row in rows(given)]
+    except WallEdgeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(measured) if given.json else _table(measured))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""Traced graphs, put into a recipe's precision and written with their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import onnx_ir as ir
+from torch import Tensor
+
+from wall_edge.bundle import GraphSpec
+
+from .calibrated import Calibrated
+from .emit import emit
+from .graphs import GraphInputs, Stage, stages
+from .model import ModelShape
+from .precision import summary
+from .rewrite import rewrite
+from .trace import hollow_model, trace
+
+
+class GraphWriter:
+    """Writes the graphs of one model; each is traced once, whatever the number of precisions."""
+
+    def __init__(self, shape: ModelShape, given: GraphInputs, tensor: Callable[[str], Tensor]) -> None:
+        self._shape, self._given, self._tensor = shape, given, tensor
+        self._traced: dict[str, ir.Model] = {}
+
+    @cached_property
+    def _stages(self) -> dict[str, Stage]:
+        return stages(hollow_model(self._shape, self._given.head_rows), self._given)
+
+    def spec(self, graph: str, families: Mapping[str, str]) -> GraphSpec:
+        """What the manifest says of a graph in these precisions."""
+        return replace(self._stages[graph].spec, precision=summary(families), families=dict(families))
+
+    def write(
+        self, graph: str, families: Mapping[str, str], folder: Path, calibrated: Calibrated | None = None
+    ) -> dict[str, str]:
+        """Write one graph into ``folder``; returns its files' SHA-256."""
+        if graph not in self._traced:
+            self._traced[graph] = trace(self._stages[graph])
+        model = self._traced[graph].clone()
+        parts = rewrite(model, graph, dict(families))
+        return emit(
+            model, parts, self.spec(graph, families), folder, self._tensor, calibrated or Calibrated()
+        )

@@ -1,0 +1,82 @@
+"""The model in float32 with its weights on disk: each layer's are read when it runs and dropped after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from .checkpoint import Checkpoint
+from .model.layers import RMSNorm
+from .model.vision import PatchEmbed
+from .model.wall import WallModel
+from .trace import hollow_model
+
+_LEAVES = (nn.Linear, nn.Embedding, RMSNorm, PatchEmbed)
+
+
+def weight_reader(checkpoint: Checkpoint, head_rows: Sequence[int] | None = None) -> Callable[[str], Tensor]:
+    """Tensors by name, as stored; the vocabulary head only has the rows ``head_rows``, when given."""
+
+    def read(name: str) -> Tensor:
+        if name != "lm_head.weight":
+            return checkpoint.tensor(name)
+        tied = checkpoint.shape.tied_embeddings and not checkpoint.has(name)
+        head = checkpoint.tensor("model.embed_tokens.weight" if tied else name)
+        return head if head_rows is None else head[list(head_rows)]
+
+    return read
+
+
+class LazyModel:
+    """A :class:`WallModel` that never holds more than one layer's weights, unless told to."""
+
+    def __init__(self, checkpoint: Checkpoint, head_rows: Sequence[int] | None = None) -> None:
+        self.tensor = weight_reader(checkpoint, head_rows)
+        rows = None if head_rows is None else len(head_rows)
+        self.model: WallModel = hollow_model(checkpoint.shape, rows)
+        self._holding = False
+        self._loaded: dict[str, nn.Module] = {}
+        for name, module in self.model.named_modules():
+            if isinstance(module, _LEAVES) and not _inside_patch_embed(name):
+                module.register_forward_pre_hook(self._loader(name))
+                module.register_forward_hook(self._dropper(name))
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep what is read until the block ends: for many samples through one layer."""
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+            for name in list(self._loaded):
+                self._drop(name)
+
+    def _loader(self, name: str) -> Callable[..., None]:
+        def load(module: nn.Module, _: Any) -> None:
+            if name not in self._loaded:
+                names = list(module.state_dict())
+                state = {own: self.tensor(f"{name}.{own}").float() for own in names}
+                module.load_state_dict(state, assign=True)
+                self._loaded[name] = module
+
+        return load
+
+    def _dropper(self, name: str) -> Callable[..., None]:
+        def drop(_: nn.Module, __: Any, ___: Tensor) -> None:
+            if not self._holding:
+                self._drop(name)
+
+        return drop
+
+    def _drop(self, name: str) -> None:
+        module = self._loaded.pop(name)
+        hollow = {own: t.new_zeros(()).expand(t.shape) for own, t in module.state_dict().items()}
+        module.load_state_dict(hollow, assign=True)
+
+
+def _inside_patch_embed(name: str) -> bool:
+    return "patch_embed." in name

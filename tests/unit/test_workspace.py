@@ -1,0 +1,293 @@
+"""The workspace of an export: finished steps survive, and a bundle appears whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from wall_edge_export import workspace as module
+from wall_edge_export.workspace import SCRATCH, Workspace, require_room, workspace
+
+from wall_edge import bundle
+from wall_edge.errors import BundleError
+
+Step = Callable[[], dict[str, str]]
+
+
+def writes(space: Workspace, name: str, text: str = "", done: list[str] | None = None) -> Step:
+    """A step that leaves one file."""
+
+    def work() -> dict[str, str]:
+        path = space.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text or name)
+        if done is not None:
+            done.append(name)
+        return {name: f"digest of {name}"}
+
+    return work
+
+
+def make(out: Path, key: str, *names: str) -> list[str]:
+    """A whole run over these steps; returns those that were done and not found."""
+    done: list[str] = []
+    with workspace(out, key) as space:
+        for name in names:
+            space.step(name, writes(space, name, f"{key} {name}", done))
+        (space.folder / "manifest.yaml").write_text(f"format_version: 0\nfiles: {json.dumps([*names])}\n")
+    return done
+
+
+def fail(out: Path, key: str, *names: str) -> None:
+    """A run that is interrupted behind these steps."""
+
+    def run() -> None:
+        with workspace(out, key) as space:
+            for name in names:
+                space.step(name, writes(space, name, f"{key} {name}"))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_finished_run_leaves_its_files_and_nothing_else(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "bundle"
+    with workspace(out, "key") as space:
+        space.step("graph", writes(space, "graph.data"))
+        (space.scratch / "large.npz").write_text("x")
+        assert not out.exists()
+    assert names_in(out) == ["graph.data"]
+    assert names_in(out.parent) == ["bundle"]
+
+
+def test_a_step_is_done_once(tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    fail(out, "key", "a", "b")
+    assert not out.exists()
+    assert make(out, "key", "a", "b", "c") == ["c"]
+    assert (out / "a").read_text() == "key a"
+
+
+def test_a_step_that_failed_is_not_finished(tmp_path: Path) -> None:
+    def half(space: Workspace) -> dict[str, str]:
+        (space.folder / "b").write_text("half")
+        raise KeyboardInterrupt
+
+    def run() -> None:
+        with workspace(tmp_path / "bundle", "key") as space:
+            space.step("a", writes(space, "a"))
+            space.step("b", lambda: half(space))
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert make(tmp_path / "bundle", "key", "a", "b") == ["b"]
+    assert (tmp_path / "bundle" / "b").read_text() == "key b"
+
+
+def test_digests_are_of_the_bundles_files_alone(tmp_path: Path) -> None:
+    with workspace(tmp_path / "bundle", "key") as space:
+        space.step("two", writes(space, "z"))
+        space.step("scratch", writes(space, f"{SCRATCH}/calibrated.npz"))
+        space.step("one", writes(space, "a"))
+        assert space.digests() == {"a": "digest of a", "z": "digest of z"}
+        assert list(space.digests()) == ["a", "z"]
+
+
+def test_another_key_starts_afresh(tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    fail(out, "fp32", "a", "b", "only of fp32")
+    assert make(out, "int8", "a", "b") == ["a", "b"]
+    assert names_in(out) == ["a", "b", "manifest.yaml"]
+    assert (out / "a").read_text() == "int8 a"
+
+
+@pytest.mark.parametrize("missing", ["a", f"{SCRATCH}/b.npz"])
+def test_a_finished_file_that_is_gone_starts_afresh(tmp_path: Path, missing: str) -> None:
+    fail(tmp_path / "bundle", "key", "a", f"{SCRATCH}/b.npz")
+    (tmp_path / ".bundle.partial" / missing).unlink()
+    assert make(tmp_path / "bundle", "key", "a") == ["a"]
+
+
+@pytest.mark.parametrize(
+    "journal",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"[]",
+        b"\xff\x00",
+        b"{}",
+        b'{"key": "key"}',
+        b'{"key": "key", "steps": 1}',
+        b'{"key": "key", "steps": {"a": 1}}',
+        b'{"key": "key", "steps": {"a": null}}',
+    ],
+)
+def test_a_damaged_journal_starts_afresh(tmp_path: Path, journal: bytes) -> None:
+    fail(tmp_path / "bundle", "key", "a")
+    (tmp_path / ".bundle.partial" / "journal.json").write_bytes(journal)
+    assert make(tmp_path / "bundle", "key", "a") == ["a"]
+
+
+def test_resumed_names_what_was_found(tmp_path: Path) -> None:
+    fail(tmp_path / "bundle", "key", "b", "a")
+    with workspace(tmp_path / "bundle", "key") as space:
+        assert space.resumed == ["a", "b"]
+        space.step("c", writes(space, "c"))
+    fail(tmp_path / "other", "key", "a")
+    with pytest.raises(KeyboardInterrupt), workspace(tmp_path / "other", "new key") as space:
+        assert space.resumed == []
+        raise KeyboardInterrupt
+
+
+def test_an_earlier_bundle_is_replaced_only_by_a_whole_one(tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    make(out, "old", "a", "left over")
+    fail(out, "new", "a")
+    assert (out / "a").read_text() == "old a"
+    make(out, "new", "a", "b")
+    assert names_in(out) == ["a", "b", "manifest.yaml"]
+    assert (out / "a").read_text() == "new a"
+    assert names_in(tmp_path) == ["bundle"]
+
+
+def test_what_is_no_bundle_is_refused_and_untouched(tmp_path: Path) -> None:
+    make(tmp_path / "bundle", "key", "a")
+    (tmp_path / "bundle" / "notes.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    for name in ("bundle", "file"):
+        with pytest.raises(BundleError, match="is no bundle"), workspace(tmp_path / name, "key"):
+            pytest.fail("the block ran")
+    assert names_in(tmp_path) == ["bundle", "file"]
+    assert (tmp_path / "bundle" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("spelling", ["bundle", "./bundle", "folder/../bundle", "link"])
+def test_a_second_export_to_the_same_place_is_refused(tmp_path: Path, spelling: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "bundle")
+    with workspace(tmp_path / "bundle", "key") as space:
+        space.step("a", writes(space, "a"))
+        with (
+            pytest.raises(BundleError, match="another export is writing there"),
+            workspace(tmp_path / spelling, "other key"),
+        ):
+            pytest.fail("the block ran")
+        assert make(tmp_path / "elsewhere", "key", "a") == ["a"]
+    assert (tmp_path / "bundle" / "a").read_text() == "a"
+    assert make(tmp_path / "again", "key", "a") == ["a"]
+
+
+def test_a_refused_second_export_does_not_end_the_first_ones_lock(tmp_path: Path) -> None:
+    with workspace(tmp_path / "bundle", "key") as space:
+        space.step("a", writes(space, "a"))
+        for _ in range(2):
+            with pytest.raises(BundleError, match="another export"), workspace(tmp_path / "bundle", "key"):
+                pytest.fail("the block ran")
+    assert names_in(tmp_path / "bundle") == ["a"]
+
+
+def test_the_lock_is_held_while_the_scratch_folder_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was let go before: another export found no journal then and cleared the finished bundle away."""
+
+    def rival(path: Path, **_: object) -> None:
+        with pytest.raises(BundleError, match="another export"), workspace(tmp_path / "bundle", "other"):
+            pytest.fail("the block ran")
+        shutil.rmtree(path, ignore_errors=True)
+
+    with workspace(tmp_path / "bundle", "key") as space:
+        space.step("a", writes(space, "a"))
+        (space.scratch / "large.npz").write_text("x")
+        monkeypatch.setattr(module, "shutil", _Only(rival))
+    assert names_in(tmp_path / "bundle") == ["a"]
+
+
+class _Only:
+    """``shutil`` with another ``rmtree``."""
+
+    def __init__(self, rmtree: Callable[..., None]) -> None:
+        self.rmtree = rmtree
+
+
+def test_no_room_is_one_line_and_a_rerun_resumes(tmp_path: Path) -> None:
+    def full() -> dict[str, str]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(BundleError) as refused, workspace(tmp_path / "bundle", "key") as space:
+        space.step("a", writes(space, "a"))
+        space.step("b", full)
+    assert "No space left on device" in str(refused.value)
+    assert "a rerun resumes" in str(refused.value)
+    assert not (tmp_path / "bundle").exists()
+    assert make(tmp_path / "bundle", "key", "a", "b") == ["b"]
+
+
+def test_a_place_that_cannot_be_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file" / "bundle", tmp_path / ("n" * 300)):
+        with pytest.raises(BundleError, match="a folder that can be written"), workspace(out, "key"):
+            pytest.fail("the block ran")
+
+
+@pytest.mark.parametrize("died_after", ["first rename", "second rename"])
+def test_a_kill_while_the_bundle_is_put_in_place_blocks_no_rerun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, died_after: str
+) -> None:
+    """The old bundle's folder, set aside and not yet deleted, once refused every later export."""
+    out = tmp_path / "bundle"
+    make(out, "old", "a")
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        if died_after == "second rename":
+            patch.setattr(bundle.shutil, "rmtree", _all_but(shutil.rmtree, ".old", killed))
+        else:
+            patch.setattr(bundle.Path, "rename", _all_but(Path.rename, ".partial", killed))
+        with pytest.raises(Killed):
+            make(out, "new", "a")
+    for key in ("newer", "newest"):
+        make(out, key, "a", "b")
+        assert (out / "a").read_text() == f"{key} a"
+        assert names_in(tmp_path) == ["bundle"]
+
+
+def _all_but(real: Callable[..., object], suffix: str, instead: Callable[..., object]) -> Callable[..., object]:
+    """``real``, but ``instead`` for an existing path whose name ends with ``suffix``."""
+
+    def call(path: Path, *arguments: object, **options: object) -> object:
+        chosen = instead if Path(path).name.endswith(suffix) and Path(path).exists() else real
+        return chosen(path, *arguments, **options)
+
+    return call
+
+
+def test_room_is_that_of_the_nearest_folder_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+
+    def usage(path: Path) -> object:
+        asked.append(Path(path))
+        return shutil._ntuple_diskusage(10**12, 0, 1000)  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(module.shutil, "disk_usage", usage)
+    require_room(tmp_path / "not" / "yet", 1000)
+    require_room(tmp_path, 0)
+    assert asked == [tmp_path, tmp_path]
+    with pytest.raises(BundleError, match="free some room") as refused:
+        require_room(tmp_path / "not" / "yet", 1001)
+    assert str(tmp_path) in str(refused.value)
