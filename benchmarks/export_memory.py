@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from machine import facts
-from random_bundles import calibration_session, random_checkpoint
+from random_bundles import CALIBRATION_SAMPLES, calibration_session, random_checkpoint
 
 ASKED_BYTES, ASKED_SECONDS = 6e9, 30 * 60
 
@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shape", default="wall-oss-flow")
     parser.add_argument("--precision", default="int8")
-    parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--samples", type=int, default=CALIBRATION_SAMPLES)
     parser.add_argument("--work", type=Path, default=Path("runs/export-memory"))
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()

@@ -21,8 +21,8 @@ from wall_edge.policy import Observation
 from wall_edge.recording import FrameSize, SessionHeader, SessionWriter
 
 WORDS = "pick up the red block and put it into the box."
-CALIBRATION_MOMENTS = 32
-"""As many as export takes by default."""
+CALIBRATION_MOMENTS, CALIBRATION_SAMPLES = 12, 8
+"""Few, as random weights have no behaviour to keep: it is time and memory that are measured."""
 
 
 def synthetic_observation(manifest: Manifest, seed: int = 0) -> Observation:
@@ -80,7 +80,8 @@ def exported(checkpoint: Path, work: Path, precision: str) -> Bundle:
         pass  # none yet, or an earlier exporter's; what is wrong with the checkpoint, export says
     calibration: Sequence[object] = ()
     if precision == "auto" or load_recipe(precision).calibrated():
-        calibration = ("--calibration", calibration_session(checkpoint, work / "calibration"))
+        session = calibration_session(checkpoint, work / "calibration")
+        calibration = ("--calibration", session, "--samples", CALIBRATION_SAMPLES)
     _wall_edge("export", checkpoint, "--out", out, "--precision", precision, *calibration, "--json")
     return Bundle(out)
 

@@ -6,17 +6,16 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from peers.environment import environment
 
 from wall_edge.bundle import Bundle
-from wall_edge.cli.output import stderr
-from wall_edge.errors import ConfigError, EngineError
+from wall_edge.errors import EngineError
 from wall_edge.policy import Observation, Prompts, model_state
 from wall_edge.vision import patches
 
@@ -31,35 +30,8 @@ Array = npt.NDArray[Any]
 
 def peer_python(folder: Path) -> Path:
     """The interpreter of the peer's virtual environment, which is made and filled on the first call."""
-    python, marker = folder / "bin" / "python", folder / "wall-edge-peer.txt"
-    wanted = "\n".join((LEROBOT, *_NEEDS))
-    if marker.is_file() and marker.read_text() == wanted:
-        return python
-    if folder.exists() and not (folder.is_dir() and _is_environment(folder)):
-        raise ConfigError(f"{folder}: exists and is no virtual environment", fix="choose another --peer-venv")
-    stderr.print(f"installing {LEROBOT} into {folder}", highlight=False, soft_wrap=True)
-    _install([sys.executable, "-m", "venv", str(folder)])
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _install([*pip, *_NEEDS])
     # --no-deps: a chunk is computed without torchvision, datasets, video codecs and motor drivers.
-    _install([*pip, "--no-deps", LEROBOT])
-    marker.write_text(wanted)
-    return python
-
-
-def _is_environment(folder: Path) -> bool:
-    return (folder / "pyvenv.cfg").is_file() or not any(folder.iterdir())
-
-
-def _install(command: list[str]) -> None:
-    try:
-        subprocess.run(command, stdout=sys.stderr, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise ConfigError(
-            f"{' '.join(command)}: {error}",
-            expected="the peer's packages from an index",
-            fix="pass --peer none to measure wall-edge alone",
-        ) from error
+    return environment(folder, LEROBOT, (_NEEDS, ("--no-deps", LEROBOT)))
 
 
 def start_noise(horizon: int, slots: int) -> npt.NDArray[np.float32]:

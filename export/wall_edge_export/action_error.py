@@ -26,7 +26,11 @@ class ActionError:
     cosine: float
     relative_l2: float
     upper_relative_l2: float
-    """What ``relative_l2`` stays below on other observations of the same kind, with 97.5 % confidence."""
+    """What ``relative_l2`` stays below on other observations of the same kind.
+
+    With 97.5 % confidence on many observations; on 16 to 64 whose errors have tails as long as the tabletop's,
+    the bound was above the truth in 88 to 91 % of simulated sets, on milder ones in 93 % and more.
+    """
     max_abs: float
     observations: int
 
@@ -57,13 +61,33 @@ def action_error(found: Floats, reference: Floats) -> ActionError:
     """Compare chunks ``[samples, horizon, dof]``; the bound is a bootstrap over the observations."""
     lost = np.square(found - reference).sum(axis=(1, 2))
     size = np.square(reference).sum(axis=(1, 2))
-    picks = np.random.default_rng(0).integers(0, len(lost), (_RESAMPLES, len(lost)))
-    resampled = np.sqrt(lost[picks].sum(axis=1) / size[picks].sum(axis=1))
     dot = float((found * reference).sum())
     return ActionError(
         cosine=dot / float(np.linalg.norm(found) * np.linalg.norm(reference)),
         relative_l2=float(np.sqrt(lost.sum() / size.sum())),
-        upper_relative_l2=float(np.quantile(resampled, _CONFIDENCE)),
+        upper_relative_l2=_upper(lost, size),
         max_abs=float(np.abs(found - reference).max()),
         observations=len(lost),
     )
+
+
+def _upper(lost: Floats, size: Floats) -> float:
+    """Studentised bootstrap (bootstrap-t) of sqrt(Σ lost / Σ size), ``[samples]`` both.
+
+    A few observations lose far more than the rest: quantiles of plain resamples, which never see beyond the
+    largest of them, were below the truth in 23 % of sets of 16.
+    """
+    picks = np.random.default_rng(0).integers(0, len(lost), (_RESAMPLES, len(lost)))
+    ratio, error = _ratio(lost[None], size[None])
+    ratios, errors = _ratio(lost[picks], size[picks])
+    # A resample of one observation over and over knows no error: it must not make the bound tighter.
+    t = (ratios - ratio) / np.maximum(errors, 1e-12 * ratio + np.finfo(np.float64).tiny)
+    return float(np.sqrt(ratio - np.quantile(t, 1 - _CONFIDENCE) * error)[0])
+
+
+def _ratio(lost: Floats, size: Floats) -> tuple[Floats, Floats]:
+    """Σ lost / Σ size along the last axis and its standard error (linearised)."""
+    total, count = size.sum(axis=-1), lost.shape[-1]
+    ratio = lost.sum(axis=-1) / total
+    left = np.square(lost - ratio[..., None] * size).sum(axis=-1)
+    return ratio, np.sqrt(left * count / max(count - 1, 1)) / total
