@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -18,12 +19,14 @@ from typing import Any
 
 from machine import facts
 from random_bundles import CALIBRATION_SAMPLES, calibration_session, random_checkpoint
+from wall_edge_export.workspace import partial_folder
 
 ASKED_BYTES, ASKED_SECONDS = 6e9, 30 * 60
 
 
 def measured_export(checkpoint: Path, out: Path, precision: str, samples: int, work: Path) -> dict[str, Any]:
     """What ``wall-edge export --json`` reports, and what the kernel says of the process."""
+    shutil.rmtree(partial_folder(out), ignore_errors=True)  # a resumed export would look faster than it is
     session = calibration_session(checkpoint, work / "calibration")
     options = ("--precision", precision, "--calibration", session, "--samples", samples, "--json")
     command = [sys.executable, "-m", "wall_edge", "export", checkpoint, "--out", out, *options]

@@ -283,17 +283,22 @@ def _holds_only_a_bundle(folder: Path) -> bool:
 
 def put_in_place(work: Path, out: Path) -> None:
     """Give the finished folder ``work`` the name ``out``; an earlier bundle there is replaced."""
-    old = work.with_name(f"{work.name}.old")
+    old = replaced_name(work)
     shutil.rmtree(old, ignore_errors=True)  # an export that was killed right here left it
     if out.exists():
         out.rename(old)
     work.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
     descriptor = os.open(out.parent, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def replaced_name(work: Path) -> Path:
+    """What an earlier bundle is called while ``work`` takes its place."""
+    return work.with_name(f"{work.name}.old")
 
 
 def _read_digest(path: Path) -> str:

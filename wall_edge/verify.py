@@ -10,7 +10,7 @@ end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from wall_edge_engines.base import Engine
 from wall_edge_engines.session import ModelSession
 
-from .bundle import Bundle, Manifest, Tolerance
+from .bundle import Bundle, Embodiment, Manifest, Tolerance
 from .errors import BundleError
 from .policy import (
     FlowPolicy,
@@ -51,7 +51,7 @@ _GRAPHS_OF = {
     "keys": ("prefix",),
     "values": ("prefix",),
     "text_logits": ("prefix", "lm_head"),
-    "action_logits": ("prefix", "lm_head"),
+    "action_logits": ("vision", "prefix", "lm_head"),
     "velocity": ("expert",),
     "chunk": ("vision", "prefix", "expert"),
     "joint_positions": ("vision", "prefix", "expert"),
@@ -75,21 +75,24 @@ class StageCheck:
         return bool(getattr(self, self.measure) <= self.tolerance)
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "ok": self.ok}
+        """For JSON, which has no infinity: what cannot be compared has null errors."""
+        numbers = asdict(self)
+        for name in ("cosine", "relative_l2", "max_abs"):
+            numbers[name] = numbers[name] if np.isfinite(numbers[name]) else None
+        return {**numbers, "ok": self.ok}
 
 
-def tolerances(families: Mapping[str, Mapping[str, str]], scale: Iterable[float]) -> dict[str, Tolerance]:
-    """Limits of every kind of stage for graphs with these layer families' precisions.
-
-    ``scale`` is the actions' normalisation, in rad.
-    """
+def tolerances(families: Mapping[str, Mapping[str, str]], embodiment: Embodiment) -> dict[str, Tolerance]:
+    """Limits of every kind of stage for graphs with these layer families' precisions."""
     made: dict[str, Tolerance] = {}
     for stage, graphs in _GRAPHS_OF.items():
         used = {precision for graph in graphs for precision in families.get(graph, {"": "fp32"}).values()}
         worst = max(used, key=lambda precision: _LIMITS[precision])
-        made[stage] = Tolerance("relative_l2", _LIMITS[worst])
-        if stage == "joint_positions":
-            made[stage] = Tolerance("max_abs", _JOINT_LIMITS[worst] * max(scale))
+        if stage != "joint_positions":
+            made[stage] = Tolerance("relative_l2", _LIMITS[worst])
+            continue
+        for name, scale in zip(embodiment.dof_names, embodiment.action.scale, strict=True):
+            made[f"{stage}.{name}"] = Tolerance("max_abs", _JOINT_LIMITS[worst] * scale)
     exact = all(precision == "fp32" for graph in families.values() for precision in graph.values())
     if exact:  # a rounded model may word a tie differently
         made["subgoal_ids"] = Tolerance("max_abs", 0.0)
@@ -169,8 +172,11 @@ def _checks(stages: _Stages, goldens: Arrays, limits: Mapping[str, Tolerance]) -
         stages.session.set_keys_values(golden)
         for step, velocity in enumerate(stages.velocities(goldens["noisy_actions"])):
             yield check(f"velocity.{step}", "velocity", velocity, goldens["velocities"][step])
-    for stage in ("chunk", "joint_positions") if flow else ("action_logits",):
-        yield check(stage, stage, whole[stage], goldens[stage])
+    whole_stage = "chunk" if flow else "action_logits"
+    yield check(whole_stage, whole_stage, whole[whole_stage], goldens[whole_stage])
+    for number, name in enumerate(stages.joints if flow else ()):
+        stage, joint = f"joint_positions.{name}", goldens["joint_positions"][:, number]
+        yield check(stage, stage, whole["joint_positions"][:, number], joint)
 
     stages.session.set_image_embeds(goldens["image_embeds"])
     words = stages.words()
@@ -187,6 +193,7 @@ class _Stages:
         self._manifest, self._prompts, self._noise = manifest, prompts, inputs["noise"]
         self._words = str(inputs["instruction"])
         self._observation = Observation(0, observed_frames(manifest, frames), inputs["state"])
+        self.joints = manifest.embodiment.dof_names
         self.session: ModelSession = new_session(manifest, engine)
         self._policy = FlowPolicy(manifest, prompts, self.session) if manifest.fast is None else None
 
@@ -250,7 +257,7 @@ def compare(stage: str, found: Array, golden: Array, tolerance: Tolerance) -> St
     difference = a - b
     return StageCheck(
         stage=stage,
-        cosine=float(a @ b / scale) if scale else 1.0,
+        cosine=float(a @ b / scale) if scale else float(np.array_equal(a, b)),
         relative_l2=float(np.linalg.norm(difference) / max(np.linalg.norm(b), 1e-30)),
         max_abs=float(np.abs(difference).max(initial=0.0)),
         measure=tolerance.measure,

@@ -23,7 +23,7 @@ from .graphs import GraphInputs
 from .lazy import LazyModel
 from .model.decoder import Rotary, causal_bias
 from .model.vision import VisionLayout
-from .precision import INT4_BLOCK, INT4_WEIGHTS, family, input_group
+from .precision import INT4_WEIGHTS, family, input_group, int4_block
 from .quantize.int4 import dequantize_blocks, gptq_blocks
 from .quantize.int8 import activation_scale, fake_quantize, linear_error, quantize_per_channel
 from .quantize.smooth import best_smoothing
@@ -38,21 +38,28 @@ Wanted = dict[str, dict[str, tuple[str, ...]]]
 
 
 @dataclass(frozen=True)
+class Continuation:
+    """Tokens ``ids [T]`` at ``positions [3, T]`` behind the first ``shared`` tokens of the action prompt."""
+
+    ids: Tensor
+    positions: Tensor
+    shared: int
+
+
+@dataclass(frozen=True)
 class ModelInput:
     """A sample as the model takes it.
 
-    ``patches [n, patch_dim]``; ``ids [T]`` and ``positions [3, T]`` of the action prompt; ``answer_ids`` and
-    ``answer_positions`` of what follows the first ``shared`` tokens when the subgoal is asked for;
-    ``state, state_mask [slots]``; ``actions [horizon, slots]`` normalised, ``mask`` alike;
+    ``patches [n, patch_dim]``; ``ids [T]`` and ``positions [3, T]`` of the action prompt; ``continuations``
+    of it: the subgoal's prompt and answer, the tokens of FAST actions; ``state, state_mask [slots]``;
+    ``actions [horizon, slots]`` normalised, ``mask`` alike;
     ``chunk_positions [3, horizon]``.
     """
 
     patches: Tensor
     ids: Tensor
     positions: Tensor
-    answer_ids: Tensor
-    answer_positions: Tensor
-    shared: int
+    continuations: tuple[Continuation, ...]
     state: Tensor
     state_mask: Tensor
     actions: Tensor
@@ -112,10 +119,14 @@ class Calibrator:
                 prompt = len(streams)
                 x = self._embedded(sample.ids, images, head.embed_state(sample.state, sample.state_mask))
                 streams.append(_Stream("prefix", x, rotary(sample.positions), causal_bias(len(x), 0)))
-                answer = self._model.model.embed_tokens(sample.answer_ids)
-                bias = causal_bias(len(answer), sample.shared)
-                placed = rotary(sample.answer_positions)
-                streams.append(_Stream("prefix", answer, placed, bias, prompt, sample.shared))
+                for text in sample.continuations:
+                    words, bias = (
+                        self._model.model.embed_tokens(text.ids),
+                        causal_bias(len(text.ids), text.shared),
+                    )
+                    streams.append(
+                        _Stream("prefix", words, rotary(text.positions), bias, prompt, text.shared)
+                    )
                 for time in FLOW_TIMES if self._given.actions == "flow" else ():
                     noise = torch.from_numpy(
                         self._rng.standard_normal(sample.actions.shape, dtype=np.float32)
@@ -197,8 +208,9 @@ class Calibrator:
                     found.losses[weight, INT8] = _int8_loss(statistics, values, scaling)
             if INT4_WEIGHTS in precisions:
                 for weight, values in members.items():
-                    q, scale = found.int4[weight] = gptq_blocks(values, statistics.hessian, INT4_BLOCK)
-                    back = dequantize_blocks(q, scale, INT4_BLOCK)
+                    block = int4_block(weight, values.shape[1])
+                    q, scale = found.int4[weight] = gptq_blocks(values, statistics.hessian, block)
+                    back = dequantize_blocks(q, scale, block)
                     found.losses[weight, INT4_WEIGHTS] = linear_error(values, back, statistics.rows)
 
 

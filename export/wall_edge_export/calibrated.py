@@ -46,15 +46,23 @@ class Calibrated:
     @classmethod
     def load(cls, path: Path) -> Calibrated:
         """What :meth:`save` wrote."""
-        made = cls()
+        made = cls(losses=cls.load_losses(path))
         with np.load(path, allow_pickle=False) as file:
             for name in file.files:
                 kind, key = name.split(":", 1)
                 if kind == "smoothing":
                     made.inputs[key] = InputScaling(file[name], float(file[f"scale:{key}"]))
-                elif kind == "loss":
-                    precision, weight = key.split(":", 1)
-                    made.losses[weight, precision] = float(file[name])
                 elif kind == "int4":
                     made.int4[key] = (file[name], file[f"int4_scale:{key}"])
         return made
+
+    @staticmethod
+    def load_losses(path: Path) -> dict[tuple[str, str], float]:
+        """The losses alone, without reading the weights beside them."""
+        losses = {}
+        with np.load(path, allow_pickle=False) as file:
+            for name in file.files:
+                if name.startswith("loss:"):
+                    _, precision, weight = name.split(":", 2)
+                    losses[weight, precision] = float(file[name])
+        return losses

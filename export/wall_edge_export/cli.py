@@ -28,7 +28,9 @@ def export(
     calibration: Annotated[
         Path | None, typer.Option(help="Recorded session or LeRobot dataset to calibrate on.")
     ] = None,
-    samples: Annotated[int, typer.Option(help="Moments taken from the calibration data.", min=8)] = 32,
+    samples: Annotated[
+        int | None, typer.Option(help="Moments taken from it: 32, or 96 for auto.", min=8)
+    ] = None,
     vocabulary: Annotated[
         Path | None, typer.Option(help="Text file of subgoals: keep only the tokens that they need.")
     ] = None,

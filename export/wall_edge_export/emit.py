@@ -18,6 +18,7 @@ from wall_edge.bundle import INT8, GraphSpec
 from wall_edge.errors import CheckpointError
 
 from .calibrated import Calibrated, Floats
+from .memory import give_back
 from .precision import FP16, FP32, INT4_WEIGHTS, input_group
 from .quantize.int4 import pack_int4
 from .quantize.int8 import quantize_per_channel
@@ -86,6 +87,7 @@ def emit(
                 base_dir=folder,
             )
     digest = data.close()
+    give_back()
     ir.save(model, folder / spec.file)
     graph_digest = hashlib.sha256((folder / spec.file).read_bytes()).hexdigest()
     return {spec.file: graph_digest, spec.data: digest}

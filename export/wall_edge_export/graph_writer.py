@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -11,14 +11,16 @@ import onnx_ir as ir
 from torch import Tensor
 
 from wall_edge.bundle import GraphSpec
+from wall_edge.errors import CheckpointError
 
 from .calibrated import Calibrated
 from .emit import emit
-from .graphs import GraphInputs, Stage, stages
+from .graphs import GraphInputs, Stage, graphs_of, stages
+from .memory import give_back
 from .model import ModelShape
 from .precision import summary
-from .rewrite import rewrite
-from .trace import hollow_model, trace
+from .rewrite import Part, rewrite
+from .trace import STAGE_PREFIX, hollow_model, trace
 
 
 class GraphWriter:
@@ -42,8 +44,21 @@ class GraphWriter:
         """Write one graph into ``folder``; returns its files' SHA-256."""
         if graph not in self._traced:
             self._traced[graph] = trace(self._stages[graph])
+            give_back()
         model = self._traced[graph].clone()
         parts = rewrite(model, graph, dict(families))
+        self._check_complete(graph, parts)
         return emit(
             model, parts, self.spec(graph, families), folder, self._tensor, calibrated or Calibrated()
         )
+
+    def _check_complete(self, graph: str, parts: Sequence[Part]) -> None:
+        """A weight that tracing had lost would be exported as zeros without a word."""
+        names = self._stages[graph].module.state_dict()
+        wanted = {name for key in names if graph in graphs_of(name := key.removeprefix(STAGE_PREFIX))}
+        if odd := wanted ^ {part.weight for part in parts}:
+            raise CheckpointError(
+                f"the traced graph {graph} has other weights than the model: {', '.join(sorted(odd)[:3])}",
+                expected=f"{len(wanted)} weights",
+                fix="use the versions of torch and onnxscript that wall-edge was tested with",
+            )

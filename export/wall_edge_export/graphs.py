@@ -157,3 +157,16 @@ def graph_specs(shape: ModelShape, given: GraphInputs) -> dict[str, GraphSpec]:
 def image_cells(grids: Sequence[Grid], merge: int) -> list[tuple[int, int]]:
     """Grids in merged cells, as prompt positions want them."""
     return [(height // merge, width // merge) for height, width in grids]
+
+
+def graphs_of(name: str) -> tuple[str, ...]:
+    """The graphs that a checkpoint's tensor goes into."""
+    if name.startswith("visual."):
+        return ("vision",)
+    if name.startswith("lm_head."):
+        return ("lm_head",)
+    if name.startswith("action_preprocessor."):
+        return ("prefix",) if "propri_proj" in name else ("expert",)
+    if "embed_tokens" in name or ".experts.0." in name:
+        return ("prefix",)
+    return ("expert",) if ".experts.1." in name else ("prefix", "expert")

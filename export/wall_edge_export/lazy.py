@@ -9,12 +9,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from .checkpoint import Checkpoint
+from .memory import give_back
 from .model.layers import RMSNorm
 from .model.vision import PatchEmbed
 from .model.wall import WallModel
 from .trace import hollow_model
 
 _LEAVES = (nn.Linear, nn.Embedding, RMSNorm, PatchEmbed)
+_LARGE = 1 << 26  # weights: the embedding and the vocabulary head
 
 
 def weight_reader(checkpoint: Checkpoint, head_rows: Sequence[int] | None = None) -> Callable[[str], Tensor]:
@@ -40,7 +42,7 @@ class LazyModel:
         self._holding = False
         self._loaded: dict[str, nn.Module] = {}
         for name, module in self.model.named_modules():
-            if isinstance(module, _LEAVES) and not _inside_patch_embed(name):
+            if isinstance(module, _LEAVES):
                 module.register_forward_pre_hook(self._loader(name))
                 module.register_forward_hook(self._dropper(name))
 
@@ -54,6 +56,7 @@ class LazyModel:
             self._holding = False
             for name in list(self._loaded):
                 self._drop(name)
+            give_back()
 
     def _loader(self, name: str) -> Callable[..., None]:
         def load(module: nn.Module, _: Any) -> None:
@@ -66,9 +69,12 @@ class LazyModel:
         return load
 
     def _dropper(self, name: str) -> Callable[..., None]:
-        def drop(_: nn.Module, __: Any, ___: Tensor) -> None:
+        def drop(module: nn.Module, _: Any, __: Tensor) -> None:
             if not self._holding:
+                large = any(weight.numel() > _LARGE for weight in module.parameters())
                 self._drop(name)
+                if large:
+                    give_back()
 
         return drop
 
@@ -76,7 +82,3 @@ class LazyModel:
         module = self._loaded.pop(name)
         hollow = {own: t.new_zeros(()).expand(t.shape) for own, t in module.state_dict().items()}
         module.load_state_dict(hollow, assign=True)
-
-
-def _inside_patch_embed(name: str) -> bool:
-    return "patch_embed." in name

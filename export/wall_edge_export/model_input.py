@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 
 from wall_edge.bundle import Manifest
+from wall_edge.fast import FastCodec
+from wall_edge.fast_policy import first_action_token
 from wall_edge.policy import model_state, observed_frames
-from wall_edge.prompt import TURN_END, next_position, subgoal_text
+from wall_edge.prompt import TURN_END, Ids, PromptTokenizer, next_position, subgoal_text
 from wall_edge.vision import patches
 
-from .calibrate import ModelInput
+from .calibrate import Continuation, ModelInput
 from .samples import Sample
 from .source import Source
 
@@ -20,6 +22,7 @@ def model_input(sample: Sample, manifest: Manifest, source: Source) -> ModelInpu
     """Tokenise, normalise and place one sample.
 
     Its words serve as the action prompt's instruction, and as both question and answer of the subgoal prompt.
+    For FAST actions, the actions' tokens follow the action prompt.
     """
     frames = observed_frames(manifest, sample.observation.frames)
     prompt = source.prompts.action(sample.words)
@@ -27,8 +30,12 @@ def model_input(sample: Sample, manifest: Manifest, source: Source) -> ModelInpu
     asked = subgoal_text(sample.words) + sample.words + TURN_END
     answer = source.tokenizer.encode(asked)
     start = next_position(prompt.positions[:, :shared])
-    state, state_mask = model_state(manifest, sample.observation.state)
     actions, mask = _actions(sample, manifest)
+    continuations = [_continuation(answer, start, shared)]
+    if source.fast is not None:
+        tokens = fast_tokens(source.tokenizer, source.fast, actions, manifest)
+        continuations.append(_continuation(tokens, prompt.following, len(prompt.ids)))
+    state, state_mask = model_state(manifest, sample.observation.state)
     chunk = prompt.following + np.arange(manifest.horizon)
     return ModelInput(
         patches=torch.from_numpy(
@@ -36,9 +43,7 @@ def model_input(sample: Sample, manifest: Manifest, source: Source) -> ModelInpu
         ),
         ids=torch.from_numpy(prompt.ids),
         positions=torch.from_numpy(prompt.positions),
-        answer_ids=torch.from_numpy(answer),
-        answer_positions=_line(start + np.arange(len(answer))),
-        shared=shared,
+        continuations=tuple(continuations),
         state=torch.from_numpy(state),
         state_mask=torch.from_numpy(state_mask),
         actions=torch.from_numpy(actions),
@@ -57,6 +62,18 @@ def _actions(sample: Sample, manifest: Manifest) -> tuple[np.ndarray, np.ndarray
     actions[:, slots] = embodiment.action.normalize(offsets)
     mask[:, slots] = 1.0
     return actions, mask
+
+
+def _continuation(ids: Ids, start: int, shared: int) -> Continuation:
+    return Continuation(torch.from_numpy(ids), _line(start + np.arange(len(ids))), shared)
+
+
+def fast_tokens(tokenizer: PromptTokenizer, codec: FastCodec, actions: np.ndarray, manifest: Manifest) -> Ids:
+    """Token ids that spell normalised actions ``[horizon, slots]``, and the turn's end."""
+    live = actions[:, sorted(manifest.embodiment.action_slots)]
+    first = first_action_token(tokenizer, codec.settings.vocab_size)
+    spelled = first + np.array(codec.encode(live), dtype=np.int64)
+    return np.concatenate([spelled, tokenizer.encode(TURN_END)])
 
 
 def _line(steps: np.ndarray) -> Tensor:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import cached_property
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -26,57 +28,42 @@ from wall_edge.bundle import (
 )
 from wall_edge.bundle import Source as SourceRecord
 from wall_edge.config import RobotConfig
-from wall_edge.errors import CheckpointError, ConfigError
+from wall_edge.errors import CheckpointError
 from wall_edge.fast import FAST_TOKENIZER
 from wall_edge.verify import golden_inputs, record, synthetic_observation, tolerances
 
-from .auto import AUTO, CANDIDATES, search
+from .auto import CANDIDATES, Moments, Search, Trials, split
 from .calibrate import Calibrator, Wanted
 from .calibrated import Calibrated
-from .calibration_data import load_samples
+from .calibration_data import MIN_SAMPLES
 from .checkpoint import Checkpoint
 from .graph_writer import GraphWriter
 from .graphs import GRAPHS
+from .half_range import watched
 from .lazy import LazyModel, weight_reader
 from .model_input import model_input
 from .precision import CALIBRATED, Recipe, family, load_recipe
 from .reference import ReferenceEngine
+from .request import Request
 from .samples import Sample, SampleSet
 from .source import Source
-from .workspace import Workspace, require_room, workspace
+from .workspace import Workspace, require_room, system_errors, workspace
+
+__all__ = ["STAGES", "Request", "export_bundle"]
 
 Progress = Callable[[str], None]
 STAGES = ("checkpoint", "calibration", *GRAPHS, "goldens")
-_CALIBRATED_GRAPHS = ("vision", "prefix", "expert")
 _SPARE_BYTES = 256 << 20
-"""Room for goldens, calibration and graph structure beside the weights."""
-_FORMAT = "1"
-"""Part of a workspace's key: raised when what the steps leave behind changes."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a bundle shall be made of and how."""
-
-    precision: str = "fp32"
-    """A recipe's name or file, or ``auto``."""
-    max_action_error: float | None = None
-    """For ``auto``: the relative L2 error of the final chunk that must not be exceeded."""
-    calibration: Path | None = None
-    """A recorded session or a LeRobot dataset."""
-    samples: int = 32
-    """Moments taken from it."""
-    vocabulary: Path | None = None
-    """Text file with one subgoal a line: the vocabulary head keeps only the tokens that these need."""
-    fast: Path | None = None
-    """For a ``wall-oss-fast`` checkpoint: the folder of the FAST tokenizer."""
+"""Room for goldens, scales and graph structure beside the weights."""
+_TOOLS = ("torch", "onnx", "onnx-ir", "onnxscript", "numpy")
+_DEFAULT_INSTRUCTION = "do the task."
 
 
 def export_bundle(
     checkpoint: Checkpoint,
     out: Path,
     robot: RobotConfig | None = None,
-    request: Request = Request(),
+    request: Request = Request(),  # noqa: B008 - frozen
     progress: Progress = lambda _: None,
 ) -> Manifest:
     """Write the bundle of ``checkpoint`` to ``out``.
@@ -85,17 +72,18 @@ def export_bundle(
     :class:`ConfigError` or :class:`BundleError`.
     """
     progress("checkpoint")
-    recipe = _recipe(request)
+    recipe = request.recipe()
     source = Source.open(checkpoint, robot, request.vocabulary, request.fast)
-    require_replaceable(out)
-    # ``auto`` keeps a second set of graphs, one of them in float32, while it searches.
-    sets = (load_recipe("fp32"), recipe) if request.precision == AUTO else (recipe,)
-    require_room(out.parent, sum(sum(source.graph_bytes(one).values()) for one in sets) + _SPARE_BYTES)
-    data = _samples(request, recipe, source)
-    key = _key(source, recipe, request, data)
+    with system_errors(out):
+        require_replaceable(out)
+        require_room(out, _needed_bytes(source, recipe, request))
+        data = request.data(recipe, source)
+        instruction = robot.instruction if robot is not None and robot.instruction else _DEFAULT_INSTRUCTION
+        key = _key(source, recipe, request, data, instruction)
     with workspace(out, key) as space:
-        export = _Export(source, recipe, request, data, space, progress)
-        return export.run(robot.instruction if robot is not None else None)
+        if space.resumed:
+            progress(f"resuming after {', '.join(space.resumed)}")
+        return _Export(source, recipe, request, data, space, progress).run(instruction)
 
 
 class _Export:
@@ -112,26 +100,27 @@ class _Export:
     ) -> None:
         self._source, self._recipe, self._request, self._data = source, recipe, request, data
         self._space, self._progress = space, progress
+        self._graphs = source.given.graphs
         self._sensitivity: tuple[Sensitivity, ...] = ()
         head = None if source.head_tokens is None else source.head_tokens.tolist()
-        shape = source.checkpoint.shape
         self._lazy = LazyModel(source.checkpoint, head)
-        self._writer = GraphWriter(shape, source.given, weight_reader(source.checkpoint, head))
+        tensor = weight_reader(source.checkpoint, head)
+        self._writer = GraphWriter(source.checkpoint.shape, source.given, tensor)
 
-    def run(self, instruction: str | None) -> Manifest:
+    def run(self, instruction: str) -> Manifest:
         """Do what is not done yet; returns the manifest that was written."""
         space = self._space
         space.step("files", self._copy_files)
         self._progress("calibration")
-        if self._data is not None:
+        if any(self._wanted.values()):
             space.step("calibration", self._calibrate)
-        if self._request.precision == AUTO:
+        if self._request.auto:
             self._choose()
-        for graph in self._source.given.graphs:
+        for graph in self._graphs:
             self._progress(graph)
             space.step(graph, lambda graph=graph: self._write(graph))  # type: ignore[misc]
         self._progress("goldens")
-        space.step("goldens", lambda: self._goldens(instruction or "do the task."))
+        space.step("goldens", lambda: self._goldens(instruction))
         manifest = replace(self._manifest(self._recipe), files=space.digests())
         write_manifest(space.folder, manifest)
         return manifest
@@ -148,64 +137,58 @@ class _Export:
             names.append(FAST_TOKENIZER)
         return {name: file_digest(folder / name) for name in names}
 
-    def _calibrate(self) -> dict[str, str]:
-        assert self._data is not None
-        manifest = self._manifest(self._recipe)
-        inputs = [model_input(sample, manifest, self._source) for sample in self._calibration_samples()]
-        calibrator = Calibrator(self._lazy, self._source.given, self._wanted())
-        found = calibrator.run(inputs, self._progress)
-        names = []
-        for graph, calibrated in found.items():
-            path = self._space.scratch / f"calibrated-{graph}.npz"
-            calibrated.save(path)
-            names.append(str(path.relative_to(self._space.folder)))
-        return dict.fromkeys(names, "")
+    @cached_property
+    def _moments(self) -> tuple[list[Sample], Moments]:
+        """What calibrates; and for ``auto`` what judges. The last moment of the data is for the goldens."""
+        samples = list(self._data.samples) if self._data is not None else []
+        used = samples[:-1] if len(samples) > MIN_SAMPLES else samples
+        return split(used) if self._request.auto else (used, Moments((), ()))
 
-    def _calibration_samples(self) -> list[Sample]:
-        """All samples that were asked for, or every other one when the rest shall judge."""
-        assert self._data is not None
-        samples = list(self._data.samples[: self._request.samples])
-        return samples[::2] if self._request.precision == AUTO else samples
-
+    @cached_property
     def _wanted(self) -> Wanted:
-        if self._request.precision == AUTO:
+        """The precisions to calibrate for, by graph and family."""
+        if self._request.auto:
             return CANDIDATES
         return {
-            graph: {
-                name: (precision,)
-                for name, precision in self._recipe.families(graph).items()
-                if precision in CALIBRATED
-            }
-            for graph in self._source.given.graphs
+            graph: {name: (p,) for name, p in self._recipe.families(graph).items() if p in CALIBRATED}
+            for graph in self._graphs
         }
 
+    def _calibrate(self) -> dict[str, str]:
+        manifest = self._manifest(self._recipe)
+        inputs = [model_input(sample, manifest, self._source) for sample in self._moments[0]]
+        calibrator = Calibrator(self._lazy, self._source.given, self._wanted)
+        with watched(self._lazy.model, self._recipe):
+            found = calibrator.run(inputs, self._progress)
+        digests = {}
+        for graph, calibrated in found.items():
+            path = self._calibrated_path(graph)
+            calibrated.save(path)
+            digests[str(path.relative_to(self._space.folder))] = file_digest(path)
+        return digests
+
+    def _calibrated_path(self, graph: str) -> Path:
+        return self._space.scratch / f"calibrated-{graph}.npz"
+
     def _calibrated(self, graph: str) -> Calibrated:
-        path = self._space.scratch / f"calibrated-{graph}.npz"
-        return Calibrated.load(path) if self._data is not None and path.is_file() else Calibrated()
+        path = self._calibrated_path(graph)
+        return Calibrated.load(path) if path.is_file() else Calibrated()
 
     def _choose(self) -> None:
-        """The cheapest recipe within the error that is allowed; found once, and kept for a rerun."""
+        """A recipe within the error that is allowed; found once, and kept for a rerun."""
         path = self._space.scratch / "auto.json"
-        limit = self._request.max_action_error
-        assert self._data is not None
-        assert limit is not None
 
         def choose() -> dict[str, str]:
-            assert self._data is not None
-            found = search(
-                self._writer,
-                {graph: self._calibrated(graph) for graph in _CALIBRATED_GRAPHS},
-                self._manifest,
-                self._source.prompts,
-                list(self._data.samples)[1::2],
-                limit,
-                self._cost,
-                self._space.scratch,
-                self._progress,
-            )
+            assert self._request.max_action_error is not None
+            calibrated = {graph: self._calibrated(graph) for graph in CANDIDATES}
+            folder = self._space.scratch / "trials"
+            trials = Trials(self._writer, calibrated, self._manifest, self._source.prompts, folder)
+            search = Search(trials, self._cost, self._request.max_action_error, self._progress)
+            found = search.run(self._moments[1])
+            shutil.rmtree(folder)
             ranking = [asdict(entry) for entry in found.sensitivity]
             path.write_text(json.dumps({"recipe": found.recipe.as_dict(), "sensitivity": ranking}))
-            return {str(path.relative_to(self._space.folder)): ""}
+            return {str(path.relative_to(self._space.folder)): file_digest(path)}
 
         self._space.step("auto", choose)
         stored = json.loads(path.read_text())
@@ -224,13 +207,13 @@ class _Export:
 
     def _goldens(self, instruction: str) -> dict[str, str]:
         manifest = self._manifest(self._recipe)
+        inputs = golden_inputs(synthetic_observation(manifest), instruction, manifest)
         if self._data is not None:
             moment = self._data.samples[-1]
             inputs = golden_inputs(moment.observation, moment.words, manifest)
-        else:
-            inputs = golden_inputs(synthetic_observation(manifest), instruction, manifest)
         engine = ReferenceEngine(self._lazy.model, self._source.given)
-        outputs = record(manifest, self._source.prompts, engine, inputs)
+        with watched(self._lazy.model, self._recipe):
+            outputs = record(manifest, self._source.prompts, engine, inputs)
         for name, values in outputs.items():
             if not np.all(np.isfinite(values)):
                 raise CheckpointError(
@@ -245,8 +228,9 @@ class _Export:
     def _losses(self, recipe: Recipe) -> tuple[FamilyLoss, ...]:
         """What calibration saw each quantised layer family lose."""
         made = []
-        for graph in _CALIBRATED_GRAPHS:
-            found = self._calibrated(graph).losses
+        for graph in self._graphs:
+            path = self._calibrated_path(graph)
+            found = Calibrated.load_losses(path) if path.is_file() else {}
             for name, precision in recipe.families(graph).items():
                 layers = {w: e for (w, p), e in found.items() if p == precision and family(graph, w) == name}
                 if layers:
@@ -257,10 +241,11 @@ class _Export:
 
     def _manifest(self, recipe: Recipe) -> Manifest:
         """The manifest of ``recipe``'s graphs, without the files' digests."""
-        chosen, data = self._source.settings, self._data
-        used = None if data is None else CalibrationRecord(data.name, data.sha256, len(data.samples))
-        families = {graph: recipe.families(graph) for graph in self._source.given.graphs}
-        fast = self._source.fast
+        chosen, data, fast = self._source.settings, self._data, self._source.fast
+        used = None
+        if data is not None and any(self._wanted.values()):
+            used = CalibrationRecord(data.name, data.sha256, len(self._moments[0]))
+        families = {graph: recipe.families(graph) for graph in self._graphs}
         return Manifest(
             format_version=FORMAT_VERSION,
             source=SourceRecord(self._source.checkpoint.folder.resolve().name, self._source.sha256),
@@ -272,8 +257,8 @@ class _Export:
             time_grid=chosen.time_grid,
             max_prompt_tokens=self._source.max_prompt_tokens,
             recipe=recipe.name,
-            graphs={graph: self._writer.spec(graph, used) for graph, used in families.items()},
-            tolerances=tolerances(families, chosen.embodiment.action.scale),
+            graphs={graph: self._writer.spec(graph, own) for graph, own in families.items()},
+            tolerances=tolerances(families, chosen.embodiment),
             files={},
             calibration=used,
             losses=self._losses(recipe),
@@ -283,49 +268,28 @@ class _Export:
         )
 
 
-def _recipe(request: Request) -> Recipe:
-    """The recipe asked for; ``auto`` begins with fp16."""
-    limit = request.max_action_error
-    if request.precision == AUTO and (limit is None or not 0 < limit < 1):
-        raise ConfigError(
-            f"--precision auto with --max-action-error {limit}",
-            expected="the relative L2 error that the final chunk may have, between 0 and 1",
-            fix="for example --max-action-error 0.02",
-        )
-    if request.precision == AUTO and request.fast is not None:
-        raise ConfigError("--precision auto with --fast", expected="a recipe: auto measures flow chunks")
-    if request.precision != AUTO and limit is not None:
-        raise ConfigError(f"--max-action-error {limit}", expected="--precision auto beside it")
-    return load_recipe("fp16" if request.precision == AUTO else request.precision)
+def _needed_bytes(source: Source, recipe: Recipe, request: Request) -> int:
+    """What the bundle takes on the disk at most, and what calibration keeps beside it."""
+    # ``auto`` keeps a second set of graphs, one of them in float32, and 4-bit weights to choose from.
+    recipes = (load_recipe("fp32"), recipe) if request.auto else (recipe,)
+    kept = source.int4_scratch_bytes(load_recipe("int4-weights") if request.auto else recipe)
+    return sum(sum(source.graph_bytes(one).values()) for one in recipes) + kept + _SPARE_BYTES
 
 
-def _samples(request: Request, recipe: Recipe, source: Source) -> SampleSet | None:
-    if not recipe.calibrated() and request.precision != AUTO:
-        return None
-    if request.calibration is None:
-        raise ConfigError(
-            f"--precision {request.precision} without calibration data",
-            expected="--calibration FOLDER: a recorded session or a LeRobot dataset",
-            fix="record one with 'wall-edge run ROBOT.yaml --record FOLDER'",
-        )
-    chosen = source.settings
-    return load_samples(
-        request.calibration,
-        embodiment=chosen.embodiment,
-        cameras=chosen.cameras,
-        horizon=chosen.horizon,
-        action_rate_hz=chosen.action_rate_hz,
-        count=request.samples + 1,  # the last one is for the goldens
-    )
-
-
-def _key(source: Source, recipe: Recipe, request: Request, data: SampleSet | None) -> str:
+def _key(source: Source, recipe: Recipe, request: Request, data: SampleSet | None, instruction: str) -> str:
     """What a workspace's finished steps are good for."""
-    used: Mapping[str, object] = {
-        "format": _FORMAT,
+    used = {
         "source": source.fingerprint(),
         "recipe": recipe.as_dict(),
-        "auto": request.max_action_error,
-        "samples": None if data is None else (data.sha256, len(data.samples)),
+        "auto": (request.auto, request.max_action_error),
+        "samples": None if data is None else (data.sha256, len(data.samples), request.sample_count),
+        "instruction": instruction,
+        "code": _code_digest(),
+        "tools": {name: metadata.version(name) for name in _TOOLS},
     }
     return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest()
+
+
+def _code_digest() -> str:
+    """SHA-256 over the exporter's own sources: newer code never continues what older code began."""
+    return file_digest(*sorted(Path(__file__).parent.rglob("*.py")))

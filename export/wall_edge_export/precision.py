@@ -17,10 +17,10 @@ Norms, biases, softmax, rotary angles, keys/values and residuals are float32 in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from wall_edge.bundle import INT8
 from wall_edge.errors import ConfigError
@@ -33,8 +33,9 @@ Precision = Literal["fp32", "fp16", "int8", "int8-weights", "int4-weights"]
 FP32, FP16, INT8_WEIGHTS, INT4_WEIGHTS = "fp32", "fp16", "int8-weights", "int4-weights"
 BITS = {FP32: 32, FP16: 16, INT8: 8, INT8_WEIGHTS: 8, INT4_WEIGHTS: 4}
 CALIBRATED = (INT8, INT4_WEIGHTS)
-INT4_BLOCK = 32
-"""Weights that share a scale: the smallest block of which TensorRT and ONNX Runtime both make a kernel."""
+INT4_BLOCKS = (64, 32, 16)
+"""Weights along the input that share a scale. TensorRT has 4-bit kernels for blocks of 64 and 128 (NVIDIA,
+"Quantization Schemes"); where 64 does not divide the inputs, the smaller blocks run in ONNX Runtime only."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,9 @@ class Recipe:
         """What :meth:`as_dict` gave, or a recipe file's content and its name."""
         return from_mapping(cls, data, "recipe", ConfigError)
 
-    def calibrated(self) -> bool:
-        """Whether some family cannot be quantised without calibration data."""
-        graphs = (self.vision, self.prefix, self.lm_head, self.expert)
-        return any(getattr(graph, field.name) in CALIBRATED for graph in graphs for field in fields(graph))
+    def calibrated(self, graphs: Sequence[str] = ("vision", "prefix", "lm_head", "expert")) -> bool:
+        """Whether some family of these graphs cannot be quantised without calibration data."""
+        return any(precision in CALIBRATED for graph in graphs for precision in self.families(graph).values())
 
     def with_family(self, graph: str, family: str, precision: str) -> Recipe:
         """A copy with one family changed."""
@@ -139,14 +139,25 @@ _SHARED_INPUTS = {
 
 def input_group(weight: str) -> str:
     """The name of a linear layer's input: layers that read the same input share one name."""
-    for names, group in (
-        (("q_proj", "k_proj", "v_proj"), "qkv_input"),
-        (("gate_proj", "up_proj"), "mlp_input"),
-    ):
-        for name in names:
-            if weight.endswith(f".{name}.weight"):
-                return weight.removesuffix(f"{name}.weight") + group
+    for name, group in _SHARED_INPUTS.items():
+        if weight.endswith(f".{name}.weight"):
+            return weight.removesuffix(f"{name}.weight") + group
     return weight.removesuffix("weight") + "input"
+
+
+def int4_block(weight: str, columns: int) -> int:
+    """The block size of a 4-bit weight with ``columns`` inputs; raises :class:`ConfigError`.
+
+    Blocks must divide the inputs: TensorRT infers the size from the number of scales.
+    """
+    for block in INT4_BLOCKS:
+        if columns % block == 0:
+            return block
+    raise ConfigError(
+        f"tensor {weight} with {columns} inputs in {INT4_WEIGHTS}",
+        expected=f"a multiple of {INT4_BLOCKS[-1]} inputs",
+        fix=f"put this layer family in {INT8_WEIGHTS}",
+    )
 
 
 def summary(families: Mapping[str, str]) -> str:
@@ -184,6 +195,3 @@ def _mapping(path: Path) -> dict[str, object]:
             f"{path}: no recipe", expected=f"the graphs {', '.join(_SUFFIXES)} with their families"
         )
     return loaded
-
-
-PRECISIONS: tuple[str, ...] = get_args(Precision)

@@ -23,7 +23,7 @@ import onnx_ir as ir
 from wall_edge.bundle import INT8
 from wall_edge.errors import CheckpointError
 
-from .precision import FP16, FP32, INT4_BLOCK, INT4_WEIGHTS, INT8_WEIGHTS, family, input_group
+from .precision import FP16, FP32, INT4_WEIGHTS, INT8_WEIGHTS, family, input_group, int4_block
 from .trace import STAGE_PREFIX, WEIGHT
 
 INT4_OPSET = 21
@@ -62,12 +62,22 @@ def rewrite(model: ir.Model, graph: str, families: dict[str, str]) -> list[Part]
     return editor.parts
 
 
+def _is_linear(node: ir.Node) -> bool:
+    """Whether a node is ``x @ W.T + bias``: the one form of a Gemm that the rewriting knows."""
+    attributes = node.attributes
+    plain = all(attributes[name].as_float() == 1.0 for name in ("alpha", "beta") if name in attributes)
+    transposed = "transB" in attributes and attributes["transB"].as_int() == 1
+    straight = "transA" not in attributes or attributes["transA"].as_int() == 0
+    return node.op_type == "Gemm" and plain and transposed and straight
+
+
 class _Editor:
     def __init__(self, model: ir.Model, graph: str, families: dict[str, str]) -> None:
         self._graph, self._name, self._families = model.graph, graph, families
         self._inputs: dict[tuple[str, str], ir.Value] = {}
         self._scalings: dict[str, tuple[ir.Value, ir.Value, ir.Value]] = {}
         self.parts: list[Part] = []
+        self._count = 0
         self._forms: dict[str, Callable[[ir.Value, str, ir.Node], None]] = {
             FP16: self._fp16,
             INT8: self._int8,
@@ -82,7 +92,7 @@ class _Editor:
             self._part(value, weight, "weight", FP32)
             return
         users = [use.node for use in value.uses()]
-        if len(users) == 1 and users[0].op_type == "Gemm":
+        if len(users) == 1 and _is_linear(users[0]):
             self._forms[precision](value, weight, users[0])
         elif precision == FP16:
             self._stored_as_half(value, weight)
@@ -150,9 +160,10 @@ class _Editor:
         rows, columns = (int(size) for size in value.shape)  # type: ignore[union-attr,arg-type]
         value.dtype, value.shape = ir.DataType.INT4, ir.Shape((columns, rows))
         self._part(value, weight, "weight", INT4_WEIGHTS)
-        blocks = -(-columns // INT4_BLOCK)
-        scale = self._new(f"{weight}.scale", weight, INT4_WEIGHTS, ir.DataType.FLOAT, (blocks, rows))
-        wide = self._node("DequantizeLinear", [value, scale], axis=0, block_size=INT4_BLOCK, before=gemm)
+        block = int4_block(weight, columns)
+        shape = (columns // block, rows)
+        scale = self._new(f"{weight}.scale", weight, INT4_WEIGHTS, ir.DataType.FLOAT, shape)
+        wide = self._node("DequantizeLinear", [value, scale], axis=0, block_size=block, before=gemm)
         self._finish(gemm, self._node("MatMul", [gemm.inputs[0], wide], before=gemm))
 
     def _finish(self, gemm: ir.Node, product: ir.Value) -> None:
@@ -197,7 +208,7 @@ class _Editor:
         **attributes: int | ir.DataType,
     ) -> ir.Value:
         made = ir.node(op_type, inputs, attributes={k: int(v) for k, v in attributes.items()})
-        self._count = getattr(self, "_count", 0) + 1
+        self._count += 1
         made.outputs[0].name = f"{op_type.lower()}.{self._count}"
         if before is not None:
             self._graph.insert_before(before, made)

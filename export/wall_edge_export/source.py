@@ -19,10 +19,10 @@ from wall_edge.policy import Prompts
 from wall_edge.prompt import TURN_END, Ids, PromptTokenizer
 
 from .checkpoint import Checkpoint
-from .graphs import GraphInputs
+from .graphs import GraphInputs, graphs_of
 from .intake import Settings, settings
 from .model import WallModel
-from .precision import BITS, INT4_BLOCK, Recipe, family
+from .precision import BITS, INT4_BLOCKS, INT4_WEIGHTS, Recipe, family
 
 INSTRUCTION_TOKENS = 256
 """Room for what a user may ask, beside the images."""
@@ -52,7 +52,7 @@ class Source:
         tokenizer = PromptTokenizer(checkpoint.tokenizer)
         _check_tokenizer(checkpoint, tokenizer)
         checkpoint.check()
-        codec = None if fast is None else _fast_codec(fast, chosen)
+        codec = None if fast is None else _fast_codec(fast, checkpoint, chosen)
         head = None if vocabulary is None else subgoal_tokens(vocabulary, tokenizer)
         if codec is not None:
             count = codec.settings.vocab_size
@@ -95,6 +95,18 @@ class Source:
         parts = (self.sha256, tokenizer, repr(self.settings), repr(self.given), head.hex(), fast)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
+    def int4_scratch_bytes(self, recipe: Recipe) -> int:
+        """About what calibration keeps of ready 4-bit weights: a byte each, and their scales."""
+        with torch.device("meta"):
+            weights = WallModel(self.checkpoint.shape).state_dict()
+        total = 0
+        for name, weight in weights.items():
+            for graph in set(graphs_of(name)) & set(self.given.graphs):
+                layer = family(graph, name)
+                if layer is not None and recipe.families(graph)[layer] == INT4_WEIGHTS:
+                    total += int(weight.numel() * (1 + 4 / INT4_BLOCKS[-1]))
+        return total
+
     def graph_bytes(self, recipe: Recipe) -> dict[str, int]:
         """About how many bytes each graph's weights will take: what the disk must have room for."""
         with torch.device("meta"):
@@ -104,25 +116,12 @@ class Source:
             for graph in set(graphs_of(name)) & set(sizes):
                 layer = family(graph, name)
                 bits = BITS["fp32" if layer is None else recipe.families(graph)[layer]]
-                scales = 32 / INT4_BLOCK if bits == 4 else 0
+                scales = 32 / INT4_BLOCKS[0] if bits == 4 else 0
                 count = weight.numel()
                 if graph == "lm_head" and self.head_tokens is not None:
                     count = len(self.head_tokens) * weight.shape[1]
                 sizes[graph] += int(count * (bits + scales) / 8)
         return sizes
-
-
-def graphs_of(name: str) -> tuple[str, ...]:
-    """The graphs that a checkpoint's tensor goes into."""
-    if name.startswith("visual."):
-        return ("vision",)
-    if name.startswith("lm_head."):
-        return ("lm_head",)
-    if name.startswith("action_preprocessor."):
-        return ("prefix",) if "propri_proj" in name else ("expert",)
-    if "embed_tokens" in name or ".experts.0." in name:
-        return ("prefix",)
-    return ("expert",) if ".experts.1." in name else ("prefix", "expert")
 
 
 def subgoal_tokens(path: Path, tokenizer: PromptTokenizer) -> Ids:
@@ -137,8 +136,15 @@ def subgoal_tokens(path: Path, tokenizer: PromptTokenizer) -> Ids:
     return np.unique(np.concatenate([tokenizer.encode(f"{line}{TURN_END}") for line in sentences]))
 
 
-def _fast_codec(folder: Path, chosen: Settings) -> FastCodec:
+def _fast_codec(folder: Path, checkpoint: Checkpoint, chosen: Settings) -> FastCodec:
     """The FAST tokenizer in ``folder``, for this robot's chunks."""
+    trained = checkpoint.action_layout.names
+    if trained and set(trained) != set(chosen.embodiment.dof_names):
+        raise ConfigError(
+            f"FAST actions for {', '.join(chosen.embodiment.dof_names)}",
+            expected=f"all degrees of freedom that the model was trained with: {', '.join(trained)}",
+            fix="a FAST chunk spells them all: name them all in ROBOT.yaml",
+        )
     fast = FastSettings.read(folder / "processor_config.json", CheckpointError)
     dof = len(chosen.embodiment.dof_names)
     return FastCodec(folder / "tokenizer.json", fast, chosen.horizon, dof, CheckpointError)

@@ -83,7 +83,7 @@ def trace(stage: Stage) -> ir.Model:
 
 def _name_weights(model: ir.Model, parameters: set[str]) -> None:
     for value in list(model.graph.initializers.values()):
-        if value.name in parameters:
-            assert value.name is not None
+        name = str(value.name)
+        if name in parameters:
             value.const_value = None
-            value.metadata_props[WEIGHT] = value.name.removeprefix(STAGE_PREFIX)
+            value.metadata_props[WEIGHT] = name.removeprefix(STAGE_PREFIX)

@@ -1,8 +1,9 @@
 """Where an export grows: a hidden folder beside the bundle, kept when interrupted, so that a rerun resumes.
 
 ``.NAME.partial`` holds the bundle's files as they are finished and ``journal.json``, which lists finished
-steps with their files' SHA-256. Its key says which checkpoint, recipe, data and settings the files are of; an
-export with another key starts afresh. The bundle itself appears whole or not at all.
+steps with their files' SHA-256; ``.NAME.lock`` beside it keeps a second export out. The journal's key says
+which checkpoint, recipe, data, settings and code the files are of; an export with another key starts afresh.
+The bundle itself appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from wall_edge.bundle import put_in_place, require_replaceable
+from wall_edge.bundle import MANIFEST, file_digest, put_in_place, replaced_name, require_replaceable
 from wall_edge.errors import BundleError
+from wall_edge.signals import blocked
 
-_JOURNAL, _LOCK, SCRATCH = "journal.json", "lock", "scratch"
+_JOURNAL, SCRATCH = "journal.json", "scratch"
 
 
 class Workspace:
@@ -28,6 +30,7 @@ class Workspace:
         self.folder, self._key = folder, key
         self._steps: dict[str, dict[str, str]] = self._read()
         self.resumed = sorted(self._steps)
+        self._write()
 
     @property
     def scratch(self) -> Path:
@@ -39,7 +42,10 @@ class Workspace:
     def step(self, name: str, work: Callable[[], dict[str, str]]) -> None:
         """Do a step unless an earlier run has; ``work`` gives its files' SHA-256 by name."""
         if name not in self._steps:
-            self._steps[name] = work()
+            done = work()
+            for file in done:
+                _sync(self.folder / file)  # the journal must never promise what a power cut would lose
+            self._steps[name] = done
             self._write()
 
     def digests(self) -> dict[str, str]:
@@ -48,24 +54,33 @@ class Workspace:
         return {name: files[name] for name in sorted(files) if not name.startswith(f"{SCRATCH}/")}
 
     def _read(self) -> dict[str, dict[str, str]]:
-        """Steps of an earlier run with the same key; anything else is cleared away."""
+        """Steps of an earlier run with the same key whose files are whole; anything else is cleared away."""
         try:
             journal = json.loads((self.folder / _JOURNAL).read_text())
             steps: dict[str, dict[str, str]] = journal["steps"]
-            files = [name for step in steps.values() for name in step]
-            if journal["key"] == self._key and all((self.folder / name).is_file() for name in files):
-                return steps
+            if journal["key"] == self._key:
+                return {name: files for name, files in steps.items() if self._whole(files)}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass
         for path in self.folder.iterdir():
-            if path.name != _LOCK:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         return {}
+
+    def _whole(self, files: dict[str, str]) -> bool:
+        paths = {self.folder / name: digest for name, digest in files.items()}
+        return all(path.is_file() and file_digest(path) == digest for path, digest in paths.items())
 
     def _write(self) -> None:
         new = self.folder / f"{_JOURNAL}.new"
         new.write_text(json.dumps({"key": self._key, "steps": self._steps}))
+        _sync(new)
         new.rename(self.folder / _JOURNAL)
+
+
+def partial_folder(out: Path) -> Path:
+    """Where the bundle ``out`` grows."""
+    out = out.resolve()
+    return out.with_name(f".{out.name}.partial")
 
 
 @contextmanager
@@ -75,21 +90,59 @@ def workspace(out: Path, key: str) -> Iterator[Workspace]:
     An earlier bundle at ``out`` is replaced; any other file or non-empty folder is refused, and so is a
     second export to the same place. What the system refuses (no room) is a :class:`BundleError` too.
     """
-    out = out.resolve()
-    try:
+    with system_errors(out):
+        out = out.resolve()
         require_replaceable(out)
-        folder = out.parent / f".{out.name}.partial"
-        folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / _LOCK):
+        folder = partial_folder(out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(out.with_name(f".{out.name}.lock")):
+            _recover(folder, out)
+            _require_ours(folder)
+            folder.mkdir(exist_ok=True)
             space = Workspace(folder, key)
             yield space
-            shutil.rmtree(folder / SCRATCH, ignore_errors=True)
-            for name in (_JOURNAL, _LOCK):  # the lock last: whoever holds one may clear the folder
-                (folder / name).unlink()
-            put_in_place(folder, out)
+            _finish(folder, out)
+
+
+def _finish(folder: Path, out: Path) -> None:
+    """Make the files durable, then rename; no signal may fall between the two names."""
+    shutil.rmtree(folder / SCRATCH, ignore_errors=True)
+    for path in folder.iterdir():
+        _sync(path)
+    with blocked():
+        (folder / _JOURNAL).unlink()
+        put_in_place(folder, out)
+
+
+def _recover(folder: Path, out: Path) -> None:
+    """Put back a bundle that a killed run had set aside and not replaced yet."""
+    old = replaced_name(folder)
+    if old.is_dir() and not out.exists():
+        old.rename(out)
+
+
+def _require_ours(folder: Path) -> None:
+    """Never clear a folder that no export made."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise BundleError(f"{folder}: is no folder of an export", fix="remove it, or choose another --out")
+    known = (_JOURNAL, f"{_JOURNAL}.new", MANIFEST)
+    if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).is_file() for name in known):
+        names = ", ".join(sorted(path.name for path in folder.iterdir())[:3])
+        raise BundleError(
+            f"{folder}: holds {names} and no {_JOURNAL}",
+            expected="the folder of an interrupted export",
+            fix="remove it, or choose another --out",
+        )
+
+
+@contextmanager
+def system_errors(out: Path) -> Iterator[None]:
+    """What the system refuses becomes one :class:`BundleError` that names the file."""
+    try:
+        yield
     except OSError as error:
         raise BundleError(
-            f"{out}: {error.strerror or error}",
+            f"{error.filename or out}: {error.strerror or error}",
             expected="a folder that can be written",
             fix="check the path, its permissions and the room on its disk; a rerun resumes",
         ) from error
@@ -97,23 +150,40 @@ def workspace(out: Path, key: str) -> Iterator[Workspace]:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock file, which is removed at the end while it is still held."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise BundleError(
-                f"{path.parent}: another export is writing there", fix="wait for it, or choose another --out"
+                f"{path}: another export is writing there", fix="wait for it, or choose another --out"
             ) from error
-        yield
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
 
 
-def require_room(folder: Path, needed: int) -> None:
-    """Raise :class:`BundleError` unless the disk of ``folder`` has ``needed`` bytes to spare."""
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(existing).free
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def require_room(out: Path, needed: int) -> None:
+    """Raise :class:`BundleError` unless the disk has ``needed`` bytes for ``out``.
+
+    What an interrupted run has left counts as free: it is used again or cleared.
+    """
+    out = out.resolve()
+    existing = next(path for path in out.parents if path.exists())
+    left = [path.stat().st_size for path in partial_folder(out).rglob("*") if path.is_file()]
+    free = shutil.disk_usage(existing).free + sum(left)
     if free < needed:
         raise BundleError(
             f"{existing}: {free / 1e9:.2f} GB free",

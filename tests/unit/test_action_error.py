@@ -64,7 +64,7 @@ def test_one_outlier_shows_in_the_bound_and_in_the_largest_error() -> None:
     assert error.upper_relative_l2 > 1.3 * error.relative_l2
 
 
-@given(st.integers(2, 40), st.integers(0, 1000), st.floats(1e-6, 10))
+@given(st.integers(4, 40), st.integers(0, 1000), st.floats(1e-6, 10))
 def test_numbers_are_finite_consistent_and_the_same_again(count: int, seed: int, size: float) -> None:
     reference = some(count, seed)
     found = reference + size * some(count, seed + 1)
@@ -75,7 +75,7 @@ def test_numbers_are_finite_consistent_and_the_same_again(count: int, seed: int,
     assert -1 <= error.cosine <= 1
     worst = np.sqrt(np.square(found - reference).sum((1, 2)) / np.square(reference).sum((1, 2))).max()
     assert error.relative_l2 <= worst * (1 + 1e-9)
-    assert error.upper_relative_l2 <= worst * (1 + 1e-9)
+    assert error.upper_relative_l2 >= error.relative_l2
 
 
 def test_errors_do_not_depend_on_the_order_of_observations() -> None:
@@ -86,13 +86,13 @@ def test_errors_do_not_depend_on_the_order_of_observations() -> None:
     assert other.upper_relative_l2 == pytest.approx(one.upper_relative_l2, rel=0.1)
 
 
-@pytest.mark.parametrize("observations", [32, 64])
-@pytest.mark.parametrize("spread", [0.2, 0.7])
-def test_the_bound_covers(observations: int, spread: float) -> None:
+@pytest.mark.parametrize(("spread", "share_covered"), [(0.2, 0.93), (0.7, 0.86)])
+@pytest.mark.parametrize("observations", [16, 64])
+def test_the_bound_covers(observations: int, spread: float, share_covered: float) -> None:
     """Of 300 sets of observations, the bound is above the truth in nearly all.
 
-    Errors differ from observation to observation by a log-normal factor. A one-sided bound of 97.5 % promises
-    less on so few observations with tails (a bootstrap never sees beyond them): 90 % is asked for.
+    Errors differ from observation to observation by a log-normal factor; the larger spread is the shipped
+    policy's in int8. Quantiles of plain resamples, the bound once, covered 77 % of the hardest.
     """
     rng = np.random.default_rng(5)
     truth = 0.02 * np.exp(spread**2)  # sqrt(E[(0.02 · e^(spread · z))²])
@@ -102,7 +102,13 @@ def test_the_bound_covers(observations: int, spread: float) -> None:
         share = 0.02 * np.exp(spread * rng.standard_normal((observations, 1, 1)))
         found = reference + share * rng.standard_normal(reference.shape)
         covered += action_error(found, reference).upper_relative_l2 >= truth
-    assert covered >= 270
+    assert covered >= 300 * share_covered
+
+
+def test_two_observations_bound_hardly_anything() -> None:
+    reference = some(2)
+    found = reference + np.array([0.1, 0.2]).reshape(2, 1, 1)
+    assert action_error(found, reference).upper_relative_l2 > 100
 
 
 def test_more_observations_tighten_the_bound() -> None:

@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from wall_edge_export.checkpoint import Checkpoint
-from wall_edge_export.graphs import GRAPHS
+from wall_edge_export.graphs import GRAPHS, graphs_of
 from wall_edge_export.precision import (
     CALIBRATED,
-    PRECISIONS,
+    INT4_BLOCKS,
+    Precision,
     Recipe,
     family,
     input_group,
+    int4_block,
     load_recipe,
     recipe_folder,
     recipe_names,
     summary,
 )
-from wall_edge_export.source import graphs_of
 
 from wall_edge.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "tests" / "golden" / "cases"
 CHECKPOINTS = [ROOT / "examples" / "tabletop" / "checkpoint", *sorted(CASES.iterdir())]
-NAMES = recipe_names()
+NAMES, PRECISIONS = recipe_names(), get_args(Precision)
 
 
 def write(path: Path, change: Any = None) -> str:
@@ -54,6 +55,7 @@ def test_every_recipe_names_a_precision_for_every_family(name: str) -> None:
         assert recipe.families(graph).get("action_head", "fp32") == "fp32"
     used = {precision for graph in GRAPHS for precision in recipe.families(graph).values()}
     assert recipe.calibrated() == bool(used & set(CALIBRATED))
+    assert recipe.calibrated(("lm_head",)) is False
     assert Recipe.from_dict(recipe.as_dict()) == recipe
 
 
@@ -223,3 +225,20 @@ def test_with_family_changes_that_family_alone(name: str, data: st.DataObject) -
 def test_with_family_takes_no_nonsense(graph: str, layer: str, precision: str) -> None:
     with pytest.raises(ConfigError, match=layer):
         load_recipe("fp16").with_family(graph, layer, precision)
+
+
+@given(st.integers(1, 20000))
+def test_a_block_of_4_bit_weights_divides_the_inputs(columns: int) -> None:
+    """TensorRT infers the block from the number of scales: a short last one would shift all the others."""
+    if columns % min(INT4_BLOCKS):
+        with pytest.raises(ConfigError, match=rf"layer\.weight with {columns} inputs"):
+            int4_block("layer.weight", columns)
+    else:
+        block = int4_block("layer.weight", columns)
+        assert columns % block == 0
+        assert not any(columns % larger == 0 for larger in INT4_BLOCKS if larger > block)
+
+
+@pytest.mark.parametrize("columns", [2048, 11008, 1280, 5120, 64])
+def test_wall_oss_has_blocks_that_tensorrt_has_a_kernel_for(columns: int) -> None:
+    assert int4_block("layer.weight", columns) == 64

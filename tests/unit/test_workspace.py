@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from wall_edge_export import workspace as module
 from wall_edge_export.workspace import SCRATCH, Workspace, require_room, workspace
 
 from wall_edge import bundle
+from wall_edge.bundle import file_digest
 from wall_edge.errors import BundleError
 
 Step = Callable[[], dict[str, str]]
@@ -27,7 +30,7 @@ def writes(space: Workspace, name: str, text: str = "", done: list[str] | None =
         path.write_text(text or name)
         if done is not None:
             done.append(name)
-        return {name: f"digest of {name}"}
+        return {name: file_digest(path)}
 
     return work
 
@@ -98,8 +101,9 @@ def test_digests_are_of_the_bundles_files_alone(tmp_path: Path) -> None:
         space.step("two", writes(space, "z"))
         space.step("scratch", writes(space, f"{SCRATCH}/calibrated.npz"))
         space.step("one", writes(space, "a"))
-        assert space.digests() == {"a": "digest of a", "z": "digest of z"}
-        assert list(space.digests()) == ["a", "z"]
+        found = space.digests()
+        assert list(found) == ["a", "z"]
+        assert found == {name: file_digest(space.folder / name) for name in found}
 
 
 def test_another_key_starts_afresh(tmp_path: Path) -> None:
@@ -110,11 +114,17 @@ def test_another_key_starts_afresh(tmp_path: Path) -> None:
     assert (out / "a").read_text() == "int8 a"
 
 
-@pytest.mark.parametrize("missing", ["a", f"{SCRATCH}/b.npz"])
-def test_a_finished_file_that_is_gone_starts_afresh(tmp_path: Path, missing: str) -> None:
-    fail(tmp_path / "bundle", "key", "a", f"{SCRATCH}/b.npz")
-    (tmp_path / ".bundle.partial" / missing).unlink()
-    assert make(tmp_path / "bundle", "key", "a") == ["a"]
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text("torn")])
+@pytest.mark.parametrize("name", ["b", f"{SCRATCH}/b.npz"])
+def test_a_finished_file_that_is_gone_or_torn_is_made_again(
+    tmp_path: Path, name: str, damage: Callable[[Path], object]
+) -> None:
+    """What a power cut leaves of a file is no finished step, whatever the journal says."""
+    fail(tmp_path / "bundle", "key", "a", name, "c")
+    damage(tmp_path / ".bundle.partial" / name)
+    assert make(tmp_path / "bundle", "key", "a", name, "c") == [name]
+    if name == "b":
+        assert (tmp_path / "bundle" / "b").read_text() == "key b"
 
 
 @pytest.mark.parametrize(
@@ -130,6 +140,7 @@ def test_a_finished_file_that_is_gone_starts_afresh(tmp_path: Path, missing: str
         b'{"key": "key", "steps": 1}',
         b'{"key": "key", "steps": {"a": 1}}',
         b'{"key": "key", "steps": {"a": null}}',
+        b'{"key": "key", "steps": {"a": ["a"]}}',
     ],
 )
 def test_a_damaged_journal_starts_afresh(tmp_path: Path, journal: bytes) -> None:
@@ -144,9 +155,9 @@ def test_resumed_names_what_was_found(tmp_path: Path) -> None:
         assert space.resumed == ["a", "b"]
         space.step("c", writes(space, "c"))
     fail(tmp_path / "other", "key", "a")
-    with pytest.raises(KeyboardInterrupt), workspace(tmp_path / "other", "new key") as space:
+    with workspace(tmp_path / "other", "new key") as space:
         assert space.resumed == []
-        raise KeyboardInterrupt
+        space.step("c", writes(space, "c"))
 
 
 def test_an_earlier_bundle_is_replaced_only_by_a_whole_one(tmp_path: Path) -> None:
@@ -196,37 +207,67 @@ def test_a_refused_second_export_does_not_end_the_first_ones_lock(tmp_path: Path
     assert names_in(tmp_path / "bundle") == ["a"]
 
 
-def test_the_lock_is_held_while_the_scratch_folder_goes(
+def test_the_lock_is_held_until_the_bundle_is_in_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was let go before: another export found no journal then and cleared the finished bundle away."""
+    tried = []
 
-    def rival(path: Path, **_: object) -> None:
-        with pytest.raises(BundleError, match="another export"), workspace(tmp_path / "bundle", "other"):
+    def rival(work: Path, out: Path) -> None:
+        with pytest.raises(BundleError, match="another export"), workspace(out, "other"):
             pytest.fail("the block ran")
-        shutil.rmtree(path, ignore_errors=True)
+        tried.append(out)
+        bundle.put_in_place(work, out)
 
-    with workspace(tmp_path / "bundle", "key") as space:
-        space.step("a", writes(space, "a"))
-        (space.scratch / "large.npz").write_text("x")
-        monkeypatch.setattr(module, "shutil", _Only(rival))
-    assert names_in(tmp_path / "bundle") == ["a"]
+    monkeypatch.setattr(module, "put_in_place", rival)
+    assert make(tmp_path / "bundle", "key", "a") == ["a"]
+    assert tried == [tmp_path / "bundle"]
+    assert names_in(tmp_path) == ["bundle"]
 
 
-class _Only:
-    """``shutil`` with another ``rmtree``."""
+def test_a_signal_between_the_two_names_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while the earlier bundle is set aside would leave none at its place."""
+    out = tmp_path / "bundle"
+    make(out, "old", "a")
 
-    def __init__(self, rmtree: Callable[..., None]) -> None:
-        self.rmtree = rmtree
+    def interrupted(work: Path, out: Path) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        bundle.put_in_place(work, out)
+
+    monkeypatch.setattr(module, "put_in_place", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make(out, "new", "a")
+    assert (out / "a").read_text() == "new a"
+    assert names_in(tmp_path) == ["bundle"]
+
+
+def test_a_folder_that_no_export_made_is_never_cleared(tmp_path: Path) -> None:
+    mine = tmp_path / ".bundle.partial"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("mine")
+    with pytest.raises(BundleError, match=r"notes\.txt"), workspace(tmp_path / "bundle", "key"):
+        pytest.fail("the block ran")
+    assert (mine / "notes.txt").read_text() == "mine"
+    (tmp_path / ".other.partial").symlink_to(mine)
+    with pytest.raises(BundleError, match="is no folder of an export"), workspace(tmp_path / "other", "key"):
+        pytest.fail("the block ran")
+    (tmp_path / ".third.partial").write_text("mine")
+    with pytest.raises(BundleError, match="is no folder of an export"), workspace(tmp_path / "third", "key"):
+        pytest.fail("the block ran")
+    assert names_in(mine) == ["notes.txt"]
 
 
 def test_no_room_is_one_line_and_a_rerun_resumes(tmp_path: Path) -> None:
     def full() -> dict[str, str]:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(BundleError) as refused, workspace(tmp_path / "bundle", "key") as space:
-        space.step("a", writes(space, "a"))
-        space.step("b", full)
+    def run() -> None:
+        with workspace(tmp_path / "bundle", "key") as space:
+            space.step("a", writes(space, "a"))
+            space.step("b", full)
+
+    with pytest.raises(BundleError) as refused:
+        run()
     assert "No space left on device" in str(refused.value)
     assert "a rerun resumes" in str(refused.value)
     assert not (tmp_path / "bundle").exists()
@@ -261,13 +302,17 @@ def test_a_kill_while_the_bundle_is_put_in_place_blocks_no_rerun(
             patch.setattr(bundle.Path, "rename", _all_but(Path.rename, ".partial", killed))
         with pytest.raises(Killed):
             make(out, "new", "a")
+    fail(out, "interrupted", "a")
+    assert (out / "a").read_text() == ("old a" if died_after == "first rename" else "new a")
     for key in ("newer", "newest"):
         make(out, key, "a", "b")
         assert (out / "a").read_text() == f"{key} a"
         assert names_in(tmp_path) == ["bundle"]
 
 
-def _all_but(real: Callable[..., object], suffix: str, instead: Callable[..., object]) -> Callable[..., object]:
+def _all_but(
+    real: Callable[..., object], suffix: str, instead: Callable[..., object]
+) -> Callable[..., object]:
     """``real``, but ``instead`` for an existing path whose name ends with ``suffix``."""
 
     def call(path: Path, *arguments: object, **options: object) -> object:
@@ -278,16 +323,34 @@ def _all_but(real: Callable[..., object], suffix: str, instead: Callable[..., ob
 
 
 def test_room_is_that_of_the_nearest_folder_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = with_free_bytes(monkeypatch, 1000)
+    require_room(tmp_path / "not" / "yet" / "bundle", 1000)
+    require_room(tmp_path / "bundle", 0)
+    assert asked == [tmp_path, tmp_path]
+    with pytest.raises(BundleError, match="free some room") as refused:
+        require_room(tmp_path / "not" / "yet" / "bundle", 1001)
+    assert str(tmp_path) in str(refused.value)
+
+
+def test_what_an_interrupted_run_left_counts_as_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rerun on a full disk needs no second copy of what it will resume."""
+    fail(tmp_path / "bundle", "key", "a", f"{SCRATCH}/b.npz")
+    left = sum(path.stat().st_size for path in (tmp_path / ".bundle.partial").rglob("*") if path.is_file())
+    with_free_bytes(monkeypatch, 100)
+    require_room(tmp_path / "bundle", 100 + left)
+    with pytest.raises(BundleError, match="free"):
+        require_room(tmp_path / "bundle", 101 + left)
+    with pytest.raises(BundleError, match="free"):
+        require_room(tmp_path / "other", 101)
+
+
+def with_free_bytes(monkeypatch: pytest.MonkeyPatch, free: int) -> list[Path]:
+    """A disk with this much room; gives the folders that were asked about."""
     asked: list[Path] = []
 
     def usage(path: Path) -> object:
         asked.append(Path(path))
-        return shutil._ntuple_diskusage(10**12, 0, 1000)  # type: ignore[attr-defined]
+        return shutil._ntuple_diskusage(10**12, 0, free)  # type: ignore[attr-defined]
 
     monkeypatch.setattr(module.shutil, "disk_usage", usage)
-    require_room(tmp_path / "not" / "yet", 1000)
-    require_room(tmp_path, 0)
-    assert asked == [tmp_path, tmp_path]
-    with pytest.raises(BundleError, match="free some room") as refused:
-        require_room(tmp_path / "not" / "yet", 1001)
-    assert str(tmp_path) in str(refused.value)
+    return asked

@@ -73,7 +73,7 @@ def _graphs(bundle: Bundle) -> Table:
     for heading in ("graph", "precision", "MB", "inputs", "outputs"):
         table.add_column(heading)
     for name, spec in bundle.manifest.graphs.items():
-        size = bundle.path(spec.file).stat().st_size / 1e6
+        size = sum(bundle.path(name).stat().st_size for name in (spec.file, spec.data)) / 1e6
         table.add_row(name, spec.precision, f"{size:.2f}", *_tensors(spec))
     return table
 

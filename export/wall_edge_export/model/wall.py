@@ -61,7 +61,8 @@ class WallModel(nn.Module):
     @staticmethod
     def embed(x: Tensor, is_image: Tensor, image_embeds: Tensor) -> Tensor:
         """Token embeddings ``x [T, H]`` with the image pads among them replaced, in their order."""
-        rank = (torch.cumsum(is_image.to(torch.int64), 0) - 1).clamp(min=0)
+        # Counted in float32, exact to 16 million tokens: TensorRT sums no integers.
+        rank = (torch.cumsum(is_image.float(), 0) - 1).clamp(min=0).to(torch.int64)
         return torch.where(is_image.unsqueeze(-1), image_embeds.index_select(0, rank), x)
 
     def logits(self, hidden: Tensor) -> Tensor:

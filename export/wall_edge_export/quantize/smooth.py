@@ -36,7 +36,7 @@ def best_smoothing(statistics: LinearStatistics, weights: Sequence[Floats]) -> F
     """s ``[K]`` with the smallest error of int8 · int8 products on the sampled rows; ones if none helps.
 
     ``weights`` [N, K] each: those that read this input and share s (q, k, v; gate, up). The error is their
-    mean squared relative error, on at most 512 of each one's outputs.
+    mean squared relative error, on at most 256 of each one's outputs.
     """
     absmax = np.max([np.maximum(w.max(0), -w.min(0)) for w in weights], axis=0)
     sampled = [w[:: -(-len(w) // _ERROR_OUTPUTS)] for w in weights]
