@@ -9,6 +9,7 @@ not at all.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import shutil
@@ -83,6 +84,10 @@ class Normalization:
         return restored
 
 
+RADIANS = {"rad": 1.0, "deg": math.pi / 180}
+"""How many rad a unit is."""
+
+
 @dataclass(frozen=True)
 class Embodiment:
     """The robot that the policy was trained for.
@@ -102,6 +107,8 @@ class Embodiment:
     action_slots: tuple[int, ...]
     lower: tuple[float, ...] | None = None
     upper: tuple[float, ...] | None = None
+    data_unit: Literal["rad", "deg"] = "rad"
+    """What the joint angles in the data set of the policy's training are in."""
 
 
 @dataclass(frozen=True)

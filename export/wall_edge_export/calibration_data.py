@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge.bundle import Embodiment, file_digest
+from wall_edge.bundle import RADIANS, Embodiment, file_digest
 from wall_edge.errors import ConfigError
 from wall_edge.geometry import ImageGeometry
 from wall_edge.recording import HEADER, Session, read_session
@@ -102,7 +102,8 @@ def _open(
             expected="the packages that read them",
             fix="pip install 'wall-edge[datasets]'",
         ) from error
-    return LeRobotMoments(source, embodiment.dof_names, sizes, horizon, action_rate_hz)
+    factor = RADIANS[embodiment.data_unit]
+    return LeRobotMoments(source, embodiment.dof_names, sizes, horizon, action_rate_hz, to_rad=factor)
 
 
 class _SessionMoments:
@@ -180,7 +181,7 @@ def _check_units(source: Path, samples: Sequence[Sample], embodiment: Embodiment
         raise ConfigError(
             f"{source}: the units look wrong: {far.mean():.0%} of states and actions are more than "
             f"{_FAR:g} times outside of the checkpoint's range ({worst} most often, {far.max():.0%})",
-            expected=f"joint positions in {embodiment.unit}",
+            expected=f"joint positions in {embodiment.data_unit}",
             fix="convert degrees or per cent of the range to rad",
         )
 

@@ -5,14 +5,13 @@ Two flavours of statistics are known: upstream's ``min`` and ``delta`` tensors, 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge.bundle import Embodiment, Normalization
+from wall_edge.bundle import RADIANS, Embodiment, Normalization
 from wall_edge.config import RobotConfig
 from wall_edge.errors import CheckpointError, ConfigError
 
@@ -22,7 +21,6 @@ from .lerobot_policy import LeRobotPolicy
 
 Unit = Literal["rad", "deg"]
 Statistics = Mapping[str, npt.NDArray[np.float64]]
-_RADIANS: dict[Unit, float] = {"rad": 1.0, "deg": math.pi / 180}
 _ASK = "set model.robot in ROBOT.yaml and pass --robot"
 
 
@@ -59,12 +57,13 @@ def embodiment(
         action_slots=action.slots,
         lower=robot.per_joint(lambda joint: joint.lower) if robot is not None else None,
         upper=robot.per_joint(lambda joint: joint.upper) if robot is not None else None,
+        data_unit=unit,
     )
 
 
 def _in_radians(given: Normalization, unit: Unit) -> Normalization:
     """The same normalisation of angles in rad: a unit is only a factor."""
-    factor = _RADIANS[unit]
+    factor = RADIANS[unit]
     offset, scale = (tuple(value * factor for value in values) for values in (given.offset, given.scale))
     return Normalization(offset, scale, given.clip)
 

@@ -45,7 +45,8 @@ class _Rows:
 class LeRobotMoments:
     """Every row of the dataset is a moment; its actions are those of the rows that follow.
 
-    ``sizes``: width and height by camera; camera NAME is the feature ``observation.images.NAME``. Raises
+    ``sizes``: width and height by camera; camera NAME is the feature ``observation.images.NAME``; ``to_rad``:
+    what the dataset's angles are multiplied by. Raises
     :class:`ConfigError` naming the file that is missing, damaged or of another embodiment.
     """
 
@@ -56,7 +57,9 @@ class LeRobotMoments:
         sizes: Mapping[str, tuple[int, int]],
         horizon: int,
         action_rate_hz: float,
+        to_rad: float = 1.0,
     ) -> None:
+        self._to_rad = to_rad
         self._dof, self._sizes = len(dof_names), sizes
         self._after: Floats = np.arange(horizon) / action_rate_hz
         self._dataset = open_dataset(root, tuple(sizes))
@@ -89,8 +92,9 @@ class LeRobotMoments:
         following = np.abs(rows.time[own] - (time_s + self._after)[:, None]).argmin(axis=1)
         time_ns = round(1e9 * time_s)
         frames = {name: self._frame(name, rows, row, episode) for name in self._sizes}
-        observation = Observation(time_ns, frames, rows.state[row], frames_ns=time_ns)
-        return Sample(observation, self._words(rows, row), rows.action[own[following]])
+        state, actions = rows.state[row] * self._to_rad, rows.action[own[following]] * self._to_rad
+        observation = Observation(time_ns, frames, state, frames_ns=time_ns)
+        return Sample(observation, self._words(rows, row), actions)
 
     def _rows(self, path: Path) -> _Rows:
         """Moments are read in the order of time, so one file at a time is enough."""

@@ -71,6 +71,11 @@ def _is_linear(node: ir.Node) -> bool:
     return node.op_type == "Gemm" and plain and transposed and straight
 
 
+def _retype(value: ir.Value, dtype: ir.DataType) -> None:
+    """Give a value a type of its own: a cloned model shares its types with the traced one."""
+    value.type = ir.TensorType(dtype)
+
+
 class _Editor:
     def __init__(self, model: ir.Model, graph: str, families: dict[str, str]) -> None:
         self._graph, self._name, self._families = model.graph, graph, families
@@ -106,14 +111,14 @@ class _Editor:
                 wide = self._node("Cast", [node.outputs[0]], to=ir.DataType.FLOAT, after=node)
                 node.outputs[0].replace_all_uses_with(wide, replace_graph_outputs=True)
                 wide.producer().replace_input_with(0, node.outputs[0])  # type: ignore[union-attr]
-                node.outputs[0].dtype = ir.DataType.FLOAT16
+                _retype(node.outputs[0], ir.DataType.FLOAT16)
             else:
                 node.replace_input_with(index, self._node("Cast", [value], to=ir.DataType.FLOAT, before=node))
-        value.dtype = ir.DataType.FLOAT16
+        _retype(value, ir.DataType.FLOAT16)
         self._part(value, weight, "weight", FP16)
 
     def _fp16(self, value: ir.Value, weight: str, gemm: ir.Node) -> None:
-        value.dtype = ir.DataType.FLOAT16
+        _retype(value, ir.DataType.FLOAT16)
         self._part(value, weight, "weight", FP16)
         x = gemm.inputs[0]
         half = self._shared(x, FP16, lambda: self._node("Cast", [x], to=ir.DataType.FLOAT16, before=gemm))
@@ -150,7 +155,7 @@ class _Editor:
     def _dequantized(self, value: ir.Value, weight: str, precision: str, gemm: ir.Node) -> ir.Value:
         """DequantizeLinear over an 8-bit weight, one scale an output channel."""
         rows = (int(value.shape[0]),)  # type: ignore[index,arg-type]
-        value.dtype = ir.DataType.INT8
+        _retype(value, ir.DataType.INT8)
         self._part(value, weight, "weight", precision)
         scale = self._new(f"{weight}.scale", weight, precision, ir.DataType.FLOAT, rows)
         zero = self._new(f"{weight}.zero", weight, precision, ir.DataType.INT8, rows)
@@ -158,7 +163,8 @@ class _Editor:
 
     def _int4_weights(self, value: ir.Value, weight: str, gemm: ir.Node) -> None:
         rows, columns = (int(size) for size in value.shape)  # type: ignore[union-attr,arg-type]
-        value.dtype, value.shape = ir.DataType.INT4, ir.Shape((columns, rows))
+        _retype(value, ir.DataType.INT4)
+        value.shape = ir.Shape((columns, rows))
         self._part(value, weight, "weight", INT4_WEIGHTS)
         block = int4_block(weight, columns)
         shape = (columns // block, rows)

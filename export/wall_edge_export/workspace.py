@@ -18,7 +18,7 @@ from pathlib import Path
 
 from wall_edge.bundle import MANIFEST, file_digest, put_in_place, replaced_name, require_replaceable
 from wall_edge.errors import BundleError
-from wall_edge.signals import blocked
+from wall_edge.signals import stop_flag
 
 _JOURNAL, SCRATCH = "journal.json", "scratch"
 
@@ -105,13 +105,18 @@ def workspace(out: Path, key: str) -> Iterator[Workspace]:
 
 
 def _finish(folder: Path, out: Path) -> None:
-    """Make the files durable, then rename; no signal may fall between the two names."""
+    """Make the files durable, then rename; no signal may fall between the two names.
+
+    Blocked signals would not do: a thread of torch's takes them, and Python interrupts this one all the same.
+    """
     shutil.rmtree(folder / SCRATCH, ignore_errors=True)
     for path in folder.iterdir():
         _sync(path)
-    with blocked():
+    with stop_flag() as stopped:
         (folder / _JOURNAL).unlink()
         put_in_place(folder, out)
+    if stopped():
+        raise KeyboardInterrupt
 
 
 def _recover(folder: Path, out: Path) -> None:

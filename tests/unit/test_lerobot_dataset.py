@@ -222,3 +222,13 @@ def test_a_video_whose_first_frame_comes_late(tmp_path: Path, shift: int) -> Non
     assert abs(level - brightness(0, 3, 0)) < 2.4
     with pytest.raises(ConfigError, match="no frame at"):
         frame_at(path, (shift - 1) / FPS, 0.5 / FPS)
+
+
+def test_a_data_set_in_degrees_becomes_rad(tmp_path: Path) -> None:
+    """A policy trained on degrees is calibrated on its own data set."""
+    root = Recipe("v3.0", stored="image").make(tmp_path)
+    sizes = dict.fromkeys(CAMERAS, (SIZE, SIZE))
+    plain = moments(root).sample(3)
+    turned = LeRobotMoments(root, JOINTS, sizes, HORIZON, FPS, to_rad=np.pi / 180).sample(3)
+    np.testing.assert_allclose(turned.observation.state, np.radians(plain.observation.state))
+    np.testing.assert_allclose(turned.actions, np.radians(plain.actions))

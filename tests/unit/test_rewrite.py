@@ -16,17 +16,16 @@ import torch
 from onnx import TensorProto
 from torch import Tensor, nn
 from wall_edge_engines.onnxruntime import OnnxRuntimeEngine
-from wall_edge_export.calibrate import Calibrator, ModelInput
+from wall_edge_export.calibrate import Calibrator, Continuation, ModelInput
 from wall_edge_export.calibrated import Calibrated
 from wall_edge_export.golden import GoldenCase
 from wall_edge_export.graph_writer import GraphWriter
-from wall_edge_export.graphs import GRAPHS, stages
+from wall_edge_export.graphs import GRAPHS, graphs_of, stages
 from wall_edge_export.lazy import LazyModel, weight_reader
 from wall_edge_export.model import WallModel
-from wall_edge_export.precision import CALIBRATED, INT4_BLOCK, Recipe, family, input_group, load_recipe
+from wall_edge_export.precision import CALIBRATED, Recipe, family, input_group, int4_block, load_recipe
 from wall_edge_export.quantize.int4 import dequantize_blocks
 from wall_edge_export.quantize.int8 import fake_quantize, quantize_per_channel
-from wall_edge_export.source import graphs_of
 from wall_edge_export.trace import STAGE_PREFIX
 
 from wall_edge.bundle import GraphSpec, file_digest
@@ -36,21 +35,27 @@ Arrays = dict[str, np.ndarray]
 
 
 def everything_in(precision: str) -> Recipe:
-    """Every layer family that may be, in one precision: more than any shipped recipe does."""
-    recipe = load_recipe("fp16")
-    for graph, layers in (
-        ("vision", ("attention", "mlp", "merger")),
-        ("prefix", ("qkv", "o", "mlp")),
-        ("expert", ("qkv", "o", "mlp")),
-    ):
-        for layer in layers:
+    """Every layer family that may be, in one precision, and the rest in float32."""
+    recipe = load_recipe("fp32")
+    for graph in ("vision", "prefix", "expert"):
+        for layer in _layers(graph):
             recipe = recipe.with_family(graph, layer, precision)
-    return recipe
+    return fitting(recipe)
 
 
-RECIPES = {name: load_recipe(name) for name in SHIPPED} | {
-    "all int8": everything_in("int8"),
-    "all int4-weights": everything_in("int4-weights"),
+def fitting(recipe: Recipe) -> Recipe:
+    """The recipe, but the case's 40 inputs of an action MLP take no 4-bit blocks."""
+    if recipe.families("expert")["mlp"] != "int4-weights":
+        return recipe
+    return recipe.with_family("expert", "mlp", "int8-weights")
+
+
+def _layers(graph: str) -> list[str]:
+    return ["attention", "mlp", "merger"] if graph == "vision" else ["qkv", "o", "mlp"]
+
+
+RECIPES = {name: fitting(load_recipe(name)) for name in SHIPPED} | {
+    f"all {precision}": everything_in(precision) for precision in ("int8", "int8-weights", "int4-weights")
 }
 
 
@@ -74,7 +79,10 @@ class Workbench:
         self.case = GoldenCase(folder)
         self.model = self.case.checkpoint.load()
         self.writer = GraphWriter(self.model.shape, self.case.given, weight_reader(self.case.checkpoint))
-        wanted = {graph: dict.fromkeys(_layers(graph), CALIBRATED) for graph in ("vision", "prefix", "expert")}
+        wanted = {
+            graph: dict.fromkeys(_layers(graph), CALIBRATED) for graph in ("vision", "prefix", "expert")
+        }
+        wanted["expert"]["mlp"] = ("int8",)
         calibrator = Calibrator(LazyModel(self.case.checkpoint), self.case.given, wanted)
         self.calibrated = calibrator.run([self._sample(seed) for seed in range(4)], lambda _: None)
 
@@ -105,9 +113,7 @@ class Workbench:
             patches=torch.from_numpy(patches + 0.1 * rng.standard_normal(patches.shape, dtype=np.float32)),
             ids=ids,
             positions=placed,
-            answer_ids=ids[-6:],
-            answer_positions=placed[:, -6:],
-            shared=len(ids) - 6,
+            continuations=(Continuation(ids[-6:], placed[:, -6:], len(ids) - 6),),
             state=torch.from_numpy(case["proprioception"][0, 0]),
             state_mask=torch.from_numpy(case["agent_pos_mask"][0, 0]),
             actions=torch.from_numpy(rng.uniform(-1, 1, noise.shape).astype(np.float32)),
@@ -143,10 +149,6 @@ class Workbench:
         return list(outputs) if isinstance(outputs, tuple) else [outputs]
 
 
-def _layers(graph: str) -> list[str]:
-    return ["attention", "mlp", "merger"] if graph == "vision" else ["qkv", "o", "mlp"]
-
-
 @pytest.fixture(scope="module")
 def bench(golden_case: Path) -> Workbench:
     return Workbench(golden_case)
@@ -169,7 +171,9 @@ def run_graph(engine: OnnxRuntimeEngine, graph: str, inputs: Mapping[str, Tensor
     sizes = {"tokens": 0, "past": 0}
     tensors = {}
     for name, tensor in inputs.items():
-        sizes |= {a: s for a, s in zip(spec.inputs[name].shape, tensor.shape, strict=True) if isinstance(a, str)}
+        sizes |= {
+            a: s for a, s in zip(spec.inputs[name].shape, tensor.shape, strict=True) if isinstance(a, str)
+        }
         tensors[name] = engine.tensor(tuple(tensor.shape), spec.inputs[name].dtype)
         tensors[name].write(tensor.numpy())
     for name, out in spec.outputs.items():
@@ -342,7 +346,9 @@ class Emulation:
             codes, scale = quantize_per_channel(w)
             wide = torch.from_numpy(codes * scale[:, None])
         else:
-            wide = torch.from_numpy(dequantize_blocks(*self._calibrated.int4[weight], INT4_BLOCK))
+            wide = torch.from_numpy(
+                dequantize_blocks(*self._calibrated.int4[weight], int4_block(weight, w.shape[1]))
+            )
         return lambda x: x @ wide.T + bias
 
 
@@ -355,8 +361,8 @@ def _measured(bench: Workbench, made: Written, graph: str) -> tuple[float, float
     return relative(found, emulated), relative(emulated, exact)
 
 
-# What 8 bits, 4 bits and half precision lose of these random networks, with room for other seeds.
-_LOSS = {"fp16": 2e-3, "int8": 0.06, "int8-weights": 0.02, "int4-weights": 0.25}
+# What each precision loses of these random networks, with room for other seeds.
+_LOSS = {"fp32": 0.0, "fp16": 2e-3, "int8": 0.12, "int8-weights": 0.03, "int4-weights": 0.25}
 
 
 @each_recipe
@@ -364,12 +370,25 @@ _LOSS = {"fp16": 2e-3, "int8": 0.06, "int8-weights": 0.02, "int4-weights": 0.25}
 def test_the_arithmetic_is_the_emulated_one(
     bench: Workbench, written: Callable[[str], Written], name: str, graph: str
 ) -> None:
-    """A wrong scale, a transposed weight or a forgotten bias would be far off both."""
+    """A wrong scale, a transposed weight or a forgotten bias would be off by as much as quantising loses."""
     made = written(name)
     off, lost = _measured(bench, made, graph)
     used = {p for layer, p in made.recipe.families(graph).items() if layer != "action_head"}
     print(name, graph, off, lost)
-    assert 0 < lost < max(_LOSS[precision] for precision in used)
-    assert off < 1.0 * lost
+    assert lost <= max(_LOSS[precision] for precision in used)
+    assert (lost > 0) == (used != {"fp32"})
+    # On a CPU, ONNX Runtime rounds only what goes into a half-precision product, not what comes out.
+    assert off < (1e-3 if "fp16" in used else 2e-6)
 
 
+@each_graph
+def test_a_recipe_leaves_no_trace_in_the_next(bench: Workbench, tmp_path: Path, graph: str) -> None:
+    """Precisions once stuck to the traced graph: float32 after int8 was refused, after fp16 it was fp16."""
+    digests = []
+    for number, name in enumerate(("fp32", "fp16", "fp32", "all int8", "fp32", "all int4-weights", "fp32")):
+        recipe = RECIPES.get(name) or load_recipe(name)
+        (folder := tmp_path / str(number)).mkdir()
+        written = bench.writer.write(graph, recipe.families(graph), folder, bench.calibrated.get(graph))
+        if name == "fp32":
+            digests.append(written)
+    assert all(entry == digests[0] for entry in digests)

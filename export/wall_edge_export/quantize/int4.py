@@ -159,7 +159,9 @@ def _compensated(
         for i in range(first, last):
             if i % block == 0:
                 group = slice(i, i + block)
-                current = target[group] + coupling.matrix[group, first:i] @ errors[first:i]
+                # Not BLAS: its threads would meet here for little work, a long wait on a busy machine.
+                made_up = np.einsum("ij,jn->in", coupling.matrix[group, first:i], errors[first:i])
+                current = target[group] + made_up
                 scales.append(_search(current[None], shares[None, group], bits)[0])
             wanted = target[i] + coupling.matrix[i, first:i] @ errors[first:i]
             code = _coded(wanted, scales[-1], bits)

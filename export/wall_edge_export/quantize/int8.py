@@ -1,7 +1,7 @@
 """8 bits, symmetric: weights with a scale a row, activations with one scale a tensor.
 
 No value is clipped from a weight: the least-squares range gains under 3 % over the full one (2048 and 11008
-normal, Laplace and Student-t(4) weights a row), and would cost as much time as everything else.
+normal, Laplace and Student-t(4) weights a row), and takes ten times as long.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def activation_scale(statistics: LinearStatistics, smoothing: Floats | None = No
     """The scale for x / ``smoothing [K]``, with codes in ±127, that has the least mean squared error in x.
 
     In x and not in x / s, since the weight's columns grow by s: an error there counts s times in the product.
-    Searched between the largest magnitude and an eighth of it, on sampled rows. These do not show the tails:
-    so the channels' largest magnitudes weigh 1 / √(rows · tokens) beside the rows' 1 / rows. In simulated layers
+    Searched between the largest magnitude and an eighth of it, on sampled rows. Those do not show the tails:
+    the channels' largest magnitudes weigh 1 / √(rows · tokens) beside the rows' 1 / rows. In simulated layers
     the error on other tokens was then 8 % above the best scale's, without it 48 % and up to six times.
     Raises :class:`CheckpointError` without a single token.
     """

@@ -1,0 +1,106 @@
+"""A ``wall-oss-fast`` checkpoint exported and run: three graphs, and an arm that holds on nonsense."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import wall_edge_engines
+from wall_edge_export.checkpoint import Checkpoint
+from wall_edge_export.pipeline import Request, export_bundle
+from wall_edge_export.random_checkpoint import write_random_checkpoint
+
+from wall_edge.bundle import Bundle
+from wall_edge.errors import ConfigError, PolicyError
+from wall_edge.fast import FastSettings
+from wall_edge.fast_policy import FastPolicy, action_policy, fast_codec
+from wall_edge.policy import Prompts, new_session
+from wall_edge.verify import synthetic_observation, verify
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+from test_fast import tiny_tokenizer
+
+SETTINGS = FastSettings(scale=10.0, vocab_size=2048, min_token=-354)
+
+
+@pytest.fixture(scope="module")
+def fast_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A FAST tokenizer's folder, as physical-intelligence/fast has it."""
+    folder = tmp_path_factory.mktemp("fast")
+    tiny_tokenizer(folder / "tokenizer.json", SETTINGS)
+    (folder / "processor_config.json").write_text(json.dumps(vars(SETTINGS)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoint") / "tiny-fast"
+    write_random_checkpoint("tiny-fast", folder, dtype="fp32")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(checkpoint: Path, fast_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    out = tmp_path_factory.mktemp("bundle") / "fast"
+    export_bundle(Checkpoint(checkpoint), out, request=Request(fast=fast_folder))
+    return Bundle(out)
+
+
+def test_fast_actions_need_no_expert(bundle: Bundle) -> None:
+    assert list(bundle.manifest.graphs) == ["vision", "prefix", "lm_head"]
+    assert bundle.manifest.prompt_flavour == "wall-oss-fast"
+    assert bundle.manifest.fast == SETTINGS
+    assert "fast_tokenizer.json" in bundle.manifest.files
+
+
+def test_every_stage_agrees_with_the_goldens(bundle: Bundle) -> None:
+    checks = verify(bundle, wall_edge_engines.load(bundle))
+    assert {"image_embeds", "keys.0", "values.1", "action_logits", "text_logits"} <= {c.stage for c in checks}
+    assert [check.stage for check in checks if not check.ok] == []
+
+
+def test_a_random_model_speaks_no_actions_and_the_arm_holds(bundle: Bundle) -> None:
+    session = new_session(bundle.manifest, wall_edge_engines.load(bundle))
+    policy = action_policy(bundle, Prompts.of(bundle), session)
+    assert isinstance(policy, FastPolicy)
+    with pytest.raises(PolicyError, match=r"in an action chunk|did not end|expected"):
+        policy.chunk(synthetic_observation(bundle.manifest), "touch the red block.")
+
+
+def test_a_chunk_in_the_model_s_own_words_comes_back(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real session and prompts; only what the vocabulary head would say is given."""
+    manifest, prompts = bundle.manifest, Prompts.of(bundle)
+    policy = action_policy(bundle, prompts, new_session(manifest, wall_edge_engines.load(bundle)))
+    codec = fast_codec(bundle)
+    wanted = np.random.default_rng(0).uniform(-0.5, 0.5, (manifest.horizon, manifest.dof)).astype(np.float32)
+    wanted[1:] = wanted[0]  # a posture held: few coefficients
+    first = int(prompts.tokenizer.encode("<|action_token_0|>")[0])
+    said = [first + token for token in codec.encode(wanted)] + [prompts.tokenizer.ids.turn_end]
+
+    def speak(*_: object) -> Iterator[int]:
+        yield from said
+
+    monkeypatch.setattr("wall_edge.fast_policy.greedy_tokens", speak)
+    observation = synthetic_observation(manifest)
+    joints = policy.chunk(observation, "hold still.")
+    slots = np.argsort(np.argsort(manifest.embodiment.action_slots))
+    expected = manifest.embodiment.action.restore(wanted.astype(np.float64)[:, slots])
+    if manifest.embodiment.action_reference == "state":
+        expected = expected + observation.state
+    np.testing.assert_allclose(joints, expected, atol=0.5)
+    assert np.abs(np.diff(joints, axis=0)).max() < 0.2
+
+
+def test_auto_is_refused_for_fast_actions(checkpoint: Path, fast_folder: Path, tmp_path: Path) -> None:
+    request = Request(precision="auto", max_action_error=0.1, fast=fast_folder)
+    with pytest.raises(ConfigError, match="auto measures flow chunks"):
+        export_bundle(Checkpoint(checkpoint), tmp_path / "bundle", request=request)
+
+
+def test_a_folder_without_a_fast_tokenizer_is_named(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=r"processor_config\.json"):
+        export_bundle(Checkpoint(checkpoint), tmp_path / "bundle", request=Request(fast=tmp_path))
