@@ -43,7 +43,7 @@ def session_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recorded session of the tabletop to calibrate on; read-only."""
     from record_session import record
 
-    return record(tmp_path_factory.mktemp("session") / "session", 24, seed=11)
+    return record(tmp_path_factory.mktemp("session") / "session", 40, seed=11)
 
 
 @pytest.fixture(scope="session")
@@ -125,3 +125,11 @@ def slim_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kept = {name: tensor for name, tensor in weights.items() if not name.startswith(dropped)}
     save_file(kept, folder / "model.safetensors")
     return folder
+
+
+@pytest.fixture(scope="session")
+def bench(golden_case: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The smaller golden case's graphs in any recipe: a :class:`golden_graphs.Workbench`."""
+    from golden_graphs import Workbench
+
+    return Workbench(golden_case, tmp_path_factory.mktemp("graphs"))

@@ -15,8 +15,8 @@ from .policy import (
     FlowPolicy,
     Observation,
     Prompts,
+    encode_observation,
     greedy_tokens,
-    observed_frames,
     physical,
     prefill_action,
 )
@@ -47,7 +47,7 @@ class FastPolicy:
 
     def tokens(self, observation: Observation, words: str) -> list[int]:
         """FAST ids of the next chunk, decoded greedily up to ``<|im_end|>``; see :class:`FastCodec`."""
-        self._session.encode_images(observed_frames(self._manifest, observation.frames))
+        encode_observation(self._manifest, self._session, observation)
         prompt = prefill_action(self._manifest, self._prompts, self._session, observation, words)
         ids: list[int] = []
         for token in itertools.islice(greedy_tokens(self._prompts, self._session, prompt), MAX_FAST_TOKENS):

@@ -180,7 +180,7 @@ class FlowPolicy:
 
     def prefill(self, observation: Observation, words: str) -> None:
         """Encode the images and cache the prompt's keys/values."""
-        self._session.encode_images(observed_frames(self._manifest, observation.frames))
+        encode_observation(self._manifest, self._session, observation)
         self.prefill_text(observation, words)
 
     def prefill_text(self, observation: Observation, words: str) -> None:
@@ -255,6 +255,13 @@ def physical(
     """Normalised actions ``[horizon, dof]`` → joint positions in rad."""
     restored = manifest.embodiment.action.restore(actions.astype(np.float64))
     return restored + state if manifest.embodiment.action_reference == "state" else restored
+
+
+def encode_observation(manifest: Manifest, session: ModelSession, observation: Observation) -> None:
+    """Encode the images of an observation; one that must not be acted on is refused before anything runs."""
+    frames = observed_frames(manifest, observation.frames)
+    model_state(manifest, observation.state)
+    session.encode_images(frames)
 
 
 def prefill_action(

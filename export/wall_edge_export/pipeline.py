@@ -28,7 +28,7 @@ from wall_edge.bundle import (
 )
 from wall_edge.bundle import Source as SourceRecord
 from wall_edge.config import RobotConfig
-from wall_edge.errors import CheckpointError
+from wall_edge.errors import CheckpointError, PolicyError
 from wall_edge.fast import FAST_TOKENIZER
 from wall_edge.verify import golden_inputs, record, synthetic_observation, tolerances
 
@@ -212,15 +212,14 @@ class _Export:
             moment = self._data.samples[-1]
             inputs = golden_inputs(moment.observation, moment.words, manifest)
         engine = ReferenceEngine(self._lazy.model, self._source.given)
-        with watched(self._lazy.model, self._recipe):
-            outputs = record(manifest, self._source.prompts, engine, inputs)
+        try:
+            with watched(self._lazy.model, self._recipe):
+                outputs = record(manifest, self._source.prompts, engine, inputs)
+        except PolicyError as error:  # not even a word could be said
+            raise _not_finite(manifest, "logits") from error
         for name, values in outputs.items():
             if not np.all(np.isfinite(values)):
-                raise CheckpointError(
-                    f"{manifest.source.checkpoint}: its weights give {name} that are not finite",
-                    expected="finite values",
-                    fix="copy or download the checkpoint again",
-                )
+                raise _not_finite(manifest, name)
         path = self._space.folder / GOLDENS
         np.savez(path, **inputs, **outputs)  # type: ignore[arg-type]
         return {GOLDENS: file_digest(path)}
@@ -266,6 +265,14 @@ class _Export:
             head_tokens=None if self._source.head_tokens is None else HEAD_TOKENS,
             fast=None if fast is None else fast.settings,
         )
+
+
+def _not_finite(manifest: Manifest, name: str) -> CheckpointError:
+    return CheckpointError(
+        f"{manifest.source.checkpoint}: its weights give {name} that are not finite",
+        expected="finite values",
+        fix="copy or download the checkpoint again",
+    )
 
 
 def _needed_bytes(source: Source, recipe: Recipe, request: Request) -> int:

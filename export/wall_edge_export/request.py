@@ -7,7 +7,7 @@ from pathlib import Path
 
 from wall_edge.errors import ConfigError
 
-from .auto import AUTO
+from .auto import AUTO, split
 from .calibration_data import load_samples
 from .precision import Recipe, load_recipe
 from .samples import SampleSet
@@ -69,7 +69,7 @@ class Request:
                 )
             return None
         chosen = source.settings
-        return load_samples(
+        found = load_samples(
             self.calibration,
             embodiment=chosen.embodiment,
             cameras=chosen.cameras,
@@ -77,3 +77,6 @@ class Request:
             action_rate_hz=chosen.action_rate_hz,
             count=self.sample_count + 1,
         )
+        if self.auto:
+            split(found.samples[:-1])  # too few are refused before anything is made
+        return found

@@ -127,15 +127,17 @@ class _Editor:
 
     def _int8(self, value: ir.Value, weight: str, gemm: ir.Node) -> None:
         rounded = self._shared(gemm.inputs[0], INT8, lambda: self._rounded_input(weight, gemm))
+        _, scale, zero = self._scaling(weight)
+        # One DequantizeLinear a consumer: ONNX Runtime leaves products in float32 whose input is shared.
+        back = self._node("DequantizeLinear", [rounded, scale, zero], before=gemm)
         wide = self._dequantized(value, weight, INT8, gemm)
-        self._finish(gemm, self._node("Gemm", [rounded, wide], transB=1, before=gemm))
+        self._finish(gemm, self._node("Gemm", [back, wide], transB=1, before=gemm))
 
     def _rounded_input(self, weight: str, gemm: ir.Node) -> ir.Value:
-        """The layer's input smoothed, rounded to 8 bits and widened again."""
+        """The layer's input smoothed and rounded to 8 bits."""
         inverse, scale, zero = self._scaling(weight)
         smooth = self._node("Mul", [gemm.inputs[0], inverse], before=gemm)
-        rounded = self._node("QuantizeLinear", [smooth, scale, zero], before=gemm)
-        return self._node("DequantizeLinear", [rounded, scale, zero], before=gemm)
+        return self._node("QuantizeLinear", [smooth, scale, zero], before=gemm)
 
     def _scaling(self, weight: str) -> tuple[ir.Value, ir.Value, ir.Value]:
         """Inverse smoothing, scale and zero point of the input that ``weight``'s layer reads."""

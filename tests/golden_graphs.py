@@ -1,0 +1,227 @@
+"""The smaller golden case's graphs in any recipe, traced and calibrated once, and torch's idea of them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+from wall_edge_engines.base import Engine
+from wall_edge_export.calibrate import Calibrator, Continuation, ModelInput
+from wall_edge_export.calibrated import Calibrated
+from wall_edge_export.golden import GoldenCase
+from wall_edge_export.graph_writer import GraphWriter
+from wall_edge_export.graphs import GRAPHS, graphs_of, stages
+from wall_edge_export.lazy import LazyModel, weight_reader
+from wall_edge_export.model import WallModel
+from wall_edge_export.precision import CALIBRATED, Recipe, family, input_group, int4_block, load_recipe
+from wall_edge_export.quantize.int4 import dequantize_blocks
+from wall_edge_export.quantize.int8 import fake_quantize, quantize_per_channel
+
+from wall_edge.bundle import GraphSpec
+
+QUANTISED = {
+    "vision": ("attention", "mlp", "merger"),
+    "prefix": ("qkv", "o", "mlp"),
+    "expert": ("qkv", "o", "mlp"),
+}
+
+
+def fitting(recipe: Recipe) -> Recipe:
+    """The recipe, but the case's 40 inputs of an action MLP take no 4-bit blocks."""
+    if recipe.families("expert")["mlp"] != "int4-weights":
+        return recipe
+    return recipe.with_family("expert", "mlp", "int8-weights")
+
+
+def everything_in(precision: str) -> Recipe:
+    """Every layer family that may be, in one precision, and the rest in float32."""
+    recipe = load_recipe("fp32")
+    for graph, layers in QUANTISED.items():
+        for layer in layers:
+            recipe = recipe.with_family(graph, layer, precision)
+    return fitting(recipe)
+
+
+RECIPES = {name: fitting(load_recipe(name)) for name in ("fp16", "int8", "int8-weights", "int4-weights")} | {
+    f"all {precision}": everything_in(precision) for precision in ("int8", "int8-weights", "int4-weights")
+}
+
+
+@dataclass(frozen=True)
+class Written:
+    """All graphs in one recipe."""
+
+    folder: Path
+    recipe: Recipe
+    specs: dict[str, GraphSpec]
+    digests: dict[str, str]
+
+    def graph(self, name: str) -> onnx.ModelProto:
+        return onnx.load(self.folder / f"{name}.onnx", load_external_data=False)
+
+
+class Workbench:
+    """The case's model with everything that writing it in any recipe takes."""
+
+    def __init__(self, case: Path, folder: Path) -> None:
+        self.case = GoldenCase(case)
+        self.model = self.case.checkpoint.load()
+        self.writer = GraphWriter(self.model.shape, self.case.given, weight_reader(self.case.checkpoint))
+        wanted = {graph: dict.fromkeys(layers, CALIBRATED) for graph, layers in QUANTISED.items()}
+        wanted["expert"]["mlp"] = ("int8",)
+        calibrator = Calibrator(LazyModel(self.case.checkpoint), self.case.given, wanted)
+        self.calibrated = calibrator.run([self._sample(seed) for seed in range(4)], lambda _: None)
+        self.inputs = self._inputs()
+        self._folder = folder
+        self._written: dict[str, Written] = {}
+
+    def written(self, name: str) -> Written:
+        """The graphs in a recipe of :data:`RECIPES`; read-only."""
+        if name not in self._written:
+            folder = self._folder / name.replace(" ", "-")
+            folder.mkdir()
+            self._written[name] = self._write(RECIPES[name], folder)
+        return self._written[name]
+
+    def _write(self, recipe: Recipe, folder: Path) -> Written:
+        specs, digests = {}, {}
+        for graph in GRAPHS:
+            families = recipe.families(graph)
+            digests |= self.writer.write(graph, families, folder, self.calibrated.get(graph))
+            specs[graph] = self.writer.spec(graph, families)
+        return Written(folder, recipe, specs, digests)
+
+    def run_modules(self, model: WallModel, graph: str) -> np.ndarray:
+        """The graph's first output as the torch modules compute it."""
+        return self._outputs(model, graph, self.inputs[graph])[0].numpy()
+
+    def _outputs(self, model: WallModel, graph: str, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        with torch.inference_mode():
+            outputs = stages(model, self.case.given)[graph].module(*inputs.values())
+        return list(outputs) if isinstance(outputs, tuple) else [outputs]
+
+    def emulated(self, graph: str, recipe: Recipe) -> np.ndarray:
+        """The graph's first output when linear layers do in torch and numpy what the recipe says."""
+        model = copy.deepcopy(self.model)
+        calibrated = self.calibrated.get(graph, Calibrated())
+        for name, module in model.named_modules():
+            weight = f"{name}.weight"
+            if not hasattr(module, "weight") or graph not in graphs_of(weight):
+                continue
+            precision = recipe.families(graph).get(family(graph, weight) or "", "fp32")
+            if isinstance(module, nn.Linear) and precision != "fp32":
+                module.forward = _linear(weight, module, precision, calibrated)  # type: ignore[method-assign]
+            elif precision == "fp16":  # tables and the patch embedding: stored in half, used in single
+                module.weight.data = module.weight.data.half().float()
+        return self.run_modules(model, graph)
+
+    def _prompt(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Ids and positions of the prompt without padding, and the chunk's positions."""
+        keep = self.case["attention_mask"][0].astype(bool)
+        ids, placed = self.case["input_ids"][0, keep], self.case["position_ids"][:, 0, keep]
+        cut = int((ids != self.case.action_token).sum())
+        pieces = (ids[:cut], placed[:, :cut].copy(), placed[:, cut:].copy())
+        one, two, three = (torch.from_numpy(piece) for piece in pieces)
+        return one, two, three
+
+    def _state(self) -> tuple[Tensor, Tensor]:
+        names = ("proprioception", "agent_pos_mask")
+        state, mask = (torch.from_numpy(self.case[name][0, 0]) for name in names)
+        return state, mask
+
+    def _sample(self, seed: int) -> ModelInput:
+        """The case's observation with a little noise, and random actions."""
+        case, rng = self.case, np.random.default_rng(seed)
+        ids, placed, chunk = self._prompt()
+        state, state_mask = self._state()
+        patches, noise = case["pixel_values"], case["noise"][0]
+        return ModelInput(
+            patches=torch.from_numpy(patches + 0.1 * rng.standard_normal(patches.shape, dtype=np.float32)),
+            ids=ids,
+            positions=placed,
+            continuations=(Continuation(ids[-6:], placed[:, -6:], len(ids) - 6),),
+            state=state,
+            state_mask=state_mask,
+            actions=torch.from_numpy(rng.uniform(-1, 1, noise.shape).astype(np.float32)),
+            mask=torch.from_numpy(case["dof_mask"][0]),
+            chunk_positions=chunk,
+        )
+
+    def _inputs(self) -> dict[str, dict[str, Tensor]]:
+        """What each graph is fed, in the order of its inputs."""
+        case, (ids, placed, chunk) = self.case, self._prompt()
+        state, state_mask = self._state()
+        prefix = {
+            "input_ids": ids,
+            "image_embeds": torch.from_numpy(case["image_embeds"]),
+            "state": state,
+            "state_mask": state_mask,
+            "positions": placed,
+            "past_kv": torch.zeros(self.model.shape.kv_shape(0)),
+        }
+        kv, hidden = self._outputs(self.model, "prefix", prefix)
+        expert = {
+            "noisy_action": torch.from_numpy(case["noise"][0]),
+            "dof_mask": torch.from_numpy(case["dof_mask"][0]),
+            "time": torch.tensor(0.35),
+            "positions": chunk,
+            "past_kv": kv,
+        }
+        patches = {"patches": torch.from_numpy(case["pixel_values"])}
+        return {"vision": patches, "prefix": prefix, "lm_head": {"hidden": hidden}, "expert": expert}
+
+
+def _linear(
+    weight: str, layer: nn.Linear, precision: str, calibrated: Calibrated
+) -> Callable[[Tensor], Tensor]:
+    w = layer.weight.detach().numpy()
+    bias = 0.0 if layer.bias is None else layer.bias.detach()
+    if precision == "fp16":
+        half = layer.weight.detach().half().float()
+        return lambda x: (x.half().float() @ half.T).half().float() + bias
+    if precision == "int8":
+        scaling = calibrated.inputs[input_group(weight)]
+        codes, scale = quantize_per_channel(w * scaling.smoothing)
+        smoothed = torch.from_numpy(codes * scale[:, None])
+        inverse = 1 / scaling.smoothing
+
+        def rounded(x: Tensor) -> Tensor:
+            return torch.from_numpy(fake_quantize(x.numpy() * inverse, scaling.scale))
+
+        return lambda x: rounded(x) @ smoothed.T + bias
+    if precision == "int8-weights":
+        codes, scale = quantize_per_channel(w)
+        wide = torch.from_numpy(codes * scale[:, None])
+    else:
+        wide = torch.from_numpy(dequantize_blocks(*calibrated.int4[weight], int4_block(weight, w.shape[1])))
+    return lambda x: x @ wide.T + bias
+
+
+def run_graph(engine: Engine, graph: str, inputs: Mapping[str, Tensor]) -> np.ndarray:
+    """Bind, run, and give the first output."""
+    spec = engine.graphs[graph]
+    sizes: dict[str, int] = {}
+    tensors = {}
+    for name, tensor in inputs.items():
+        sizes |= {
+            a: n for a, n in zip(spec.inputs[name].shape, tensor.shape, strict=True) if isinstance(a, str)
+        }
+        tensors[name] = engine.tensor(tuple(tensor.shape), spec.inputs[name].dtype)
+        tensors[name].write(tensor.numpy())
+    for name, out in spec.outputs.items():
+        tensors[name] = engine.tensor(
+            tuple(sizes[a] if isinstance(a, str) else a for a in out.shape), out.dtype
+        )
+    engine.bind(graph, tensors).run()
+    return tensors[next(iter(spec.outputs))].read()
+
+
+def relative(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Relative L2 error."""
+    return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
