@@ -128,7 +128,8 @@ class _Editor:
     def _int8(self, value: ir.Value, weight: str, gemm: ir.Node) -> None:
         rounded = self._shared(gemm.inputs[0], INT8, lambda: self._rounded_input(weight, gemm))
         _, scale, zero = self._scaling(weight)
-        # One DequantizeLinear a consumer: ONNX Runtime leaves products in float32 whose input is shared.
+        # One DequantizeLinear a consumer, as TensorRT's quantisers emit it. ONNX Runtime merges them again
+        # and then leaves the products of a shared input (gate, up, q, k, v) in float32: right, but slow.
         back = self._node("DequantizeLinear", [rounded, scale, zero], before=gemm)
         wide = self._dequantized(value, weight, INT8, gemm)
         self._finish(gemm, self._node("Gemm", [back, wide], transB=1, before=gemm))
