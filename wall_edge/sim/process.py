@@ -8,17 +8,16 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from multiprocessing.connection import Connection
 
 import numpy as np
-from wall_edge_bridge.drives import JointSpec
 from wall_edge_bridge.sim import PtyPort, SimulatedServoBus
 
 from wall_edge.config import RobotConfig
 from wall_edge.errors import ConfigError
 from wall_edge.runtime import realtime
 from wall_edge.runtime.children import reporting
+from wall_edge.runtime.joints import joint_specs
 from wall_edge.runtime.messages import Ended, Laid, Lay, Port, Stop, Touched
 from wall_edge.runtime.shared import SharedRecord
 from wall_edge.sim import arm
@@ -49,12 +48,14 @@ class WorldProcess:
         self, config: RobotConfig, frames: Mapping[str, SharedRecord], conn: Connection, port: PtyPort
     ) -> None:
         _check(config)
-        assert config.simulation is not None
+        simulation = config.simulation
+        assert simulation is not None
         self._conn, self._port = conn, port
         self._frames = {name: frames[name] for name, camera in config.cameras.items() if camera.kind == "sim"}
-        joints = [JointSpec(**asdict(joint)) for joint in config.drive.joints]
-        self._bus = SimulatedServoBus(joints, positions=arm.REST.tolist())
-        self._world = TabletopWorld(config.simulation.seed)
+        self._bus = SimulatedServoBus(joint_specs(config), positions=arm.REST.tolist())
+        self._world = TabletopWorld(
+            simulation.seed, simulation.time_limit_s, drift_m_s=simulation.drift_mm_s / 1e3
+        )
         self._period_ns = {name: round(1e9 / config.cameras[name].rate_hz) for name in self._frames}
         now = time.monotonic_ns()
         self._next_step = now

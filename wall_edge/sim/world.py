@@ -6,15 +6,29 @@ import numpy as np
 import numpy.typing as npt
 
 from wall_edge.sim import arm, render
-from wall_edge.sim.scene import EPISODE_STREAM, TIME_LIMIT_S, Episode, Status, sample_scene, sample_task
+from wall_edge.sim.drift import sample_drift
+from wall_edge.sim.scene import (
+    EPISODE_STREAM,
+    STEP_HZ,
+    TIME_LIMIT_S,
+    Episode,
+    Status,
+    sample_scene,
+    sample_task,
+)
 
 
 class TabletopWorld:
-    """Call `step` at 30 Hz with the true joints; `frames` whenever a camera is read."""
+    """Call `step` at 30 Hz with the true joints; `frames` whenever a camera is read.
 
-    def __init__(self, seed: int = 0, time_limit_s: float = TIME_LIMIT_S) -> None:
+    While an episode runs its blocks drift at ``drift_m_s``: from how they were laid, their ways are fixed by
+    (seed, index) and the number of steps, whatever the arm does.
+    """
+
+    def __init__(self, seed: int = 0, time_limit_s: float = TIME_LIMIT_S, drift_m_s: float = 0.0) -> None:
         self._seed = seed
         self._time_limit_s = time_limit_s
+        self._drift_m_s = drift_m_s
         self._q = arm.REST.copy()
         self.episode = self.new_episode(0)
 
@@ -27,6 +41,8 @@ class TabletopWorld:
         rng = np.random.default_rng([EPISODE_STREAM, self._seed, index])
         scene = sample_scene(rng, clear_of=arm.tip(self._q)[:2].tolist())
         self.episode = Episode(scene, sample_task(rng, scene), self._time_limit_s)
+        # Drawn last: tables with and without drift are laid alike.
+        self._drift = sample_drift(rng, self._drift_m_s)
         return self.episode
 
     def frames(self, q: npt.ArrayLike) -> dict[str, npt.NDArray[np.uint8]]:
@@ -34,6 +50,8 @@ class TabletopWorld:
         return render.render(q, self.episode.scene)
 
     def step(self, q: npt.ArrayLike) -> Status:
-        """Advance the episode by 1/30 s with the true joints ``q`` [6]."""
+        """Advance blocks and episode by 1/30 s with the true joints ``q`` [6]; a finished one stays."""
         self._q = np.array(q, dtype=np.float64)
+        if self.episode.status == "running":
+            self._drift.advance(self.episode.scene, 1 / STEP_HZ)
         return self.episode.step(self._q)
