@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from wall_edge.braking import Bounds
 from wall_edge.flow import check_grid
 from wall_edge.loader import Invalid, from_mapping, read_yaml
 
@@ -19,11 +20,16 @@ __all__ = [
     "ModelConfig",
     "PolicyConfig",
     "RobotConfig",
+    "SchedulerName",
     "SimulationConfig",
     "from_mapping",
     "load_robot",
     "read_yaml",
 ]
+
+
+SchedulerName = Literal["sync", "async", "ensemble", "rollforward", "rtc", "naive"]
+"""``naive`` starts a chunk at its first step whenever it arrives: a baseline, for the simulated arm only."""
 
 
 def _between(key: str, value: float | None, low: float, high: float, unit: str = "") -> None:
@@ -56,6 +62,24 @@ class ControlConfig:
     """Speed of the way to ``rest`` [rad/s]."""
     feedback_timeout_ms: float = 100.0
     """Joint feedback older than this is a fault [ms]."""
+    blend_ms: float = 100.0
+    """Within what time the motion so far gives way to a new chunk [ms]."""
+    starved_fault_ms: float = 2000.0
+    """How long the arm waits at a standstill for the next chunk before that is a fault [ms]."""
+    first_chunk_ms: float = 30_000.0
+    """How long it waits for the first chunk of an instruction before that is a fault [ms]."""
+    heartbeat_timeout_ms: float = 1000.0
+    """A supervisor silent for longer is dead: the arm goes to rest by itself [ms]."""
+    settle_ms: float = 1000.0
+    """How long the joints may trail behind ``rest`` before torque goes off anyway [ms]."""
+    settled_rad: float = 0.05
+    """How near to ``rest`` counts as there [rad]."""
+    fault_hold_ms: float = 1000.0
+    """How long a faulted arm is held, so that a person sees it stop before it goes limp [ms]."""
+    start_slack_rad: float = 0.05
+    """How far outside its limits a joint may be found at the start [rad]."""
+    impossible_velocity: float = 3.0
+    """A joint seen to move faster than this multiple of its max_velocity was not seen right."""
 
     def __post_init__(self) -> None:
         _between("rate_hz", self.rate_hz, 10, 1000, "Hz")
@@ -63,6 +87,14 @@ class ControlConfig:
         _between("cpu", self.cpu, 0, 1023)
         _between("wake_latency_us", self.wake_latency_us, 0, 10_000, "us")
         _positive("rest_velocity", self.rest_velocity, "rad/s")
+        _between("impossible_velocity", self.impossible_velocity, 1, 100)
+        for name in ("settle_ms", "settled_rad", "fault_hold_ms", "start_slack_rad"):
+            _between(name, getattr(self, name), 0, 60_000)
+        for name in ("starved_fault_ms", "first_chunk_ms", "heartbeat_timeout_ms"):
+            _positive(name, getattr(self, name), "ms")
+        if self.blend_ms < 2000.0 / self.rate_hz:
+            expected = f"at least two ticks ({2000.0 / self.rate_hz:g} ms at {self.rate_hz:g} Hz)"
+            raise Invalid("blend_ms", self.blend_ms, expected=expected)
         if self.feedback_timeout_ms < 2000.0 / self.rate_hz:
             expected = f"at least two ticks ({2000.0 / self.rate_hz:g} ms at {self.rate_hz:g} Hz)"
             raise Invalid("feedback_timeout_ms", self.feedback_timeout_ms, expected=expected)
@@ -84,12 +116,25 @@ class PolicyConfig:
     """Pause between two subgoals [ms]."""
     max_chunk_age_ms: float = 1000.0
     """A chunk whose observation is older is refused [ms]."""
+    scheduler: SchedulerName = "async"
+    """How chunks that take time to compute are joined into one motion (runtime/schedulers.py)."""
+    execute_steps: int | None = None
+    """``sync``: steps of a chunk that are executed before the next observation; null for half of it."""
+    ensemble_decay: float = 0.01
+    """``ensemble``: how much faster each newer prediction fades in the average, m of exp(-m·i)."""
+    rtc_form: Literal["elementwise", "jacobian"] = "elementwise"
+    """``rtc``: guidance as is, or through the expert's Jacobian (a bundle exported with ``--guidance``)."""
+    rtc_max_guidance: float = 5.0
+    """``rtc``: bound of the guidance weight, the paper's beta."""
 
     def __post_init__(self) -> None:
         _between("threads", self.threads, 1, 256)
         _between("integration_steps", self.integration_steps, 1, 1000)
         _positive("chunk_period_ms", self.chunk_period_ms, "ms")
         _positive("subgoal_period_ms", self.subgoal_period_ms, "ms")
+        _between("execute_steps", self.execute_steps, 2, 1024, "steps")
+        _between("ensemble_decay", self.ensemble_decay, 0, 100)
+        _positive("rtc_max_guidance", self.rtc_max_guidance, "")
         if self.max_chunk_age_ms < self.chunk_period_ms:
             expected = f"at least chunk_period_ms ({self.chunk_period_ms:g})"
             raise Invalid("max_chunk_age_ms", self.max_chunk_age_ms, expected=expected)
@@ -108,6 +153,10 @@ class JointConfig:
     """Largest setpoint [rad]."""
     max_velocity: float
     """Fastest setpoint change [rad/s]."""
+    max_acceleration: float = 20.0
+    """[rad/s²]"""
+    max_jerk: float = 400.0
+    """[rad/s³]"""
     zero_ticks: int = 2048
     """Encoder count at 0 rad, 0 to 4095."""
     direction: Literal[1, -1] = 1
@@ -117,6 +166,8 @@ class JointConfig:
         _between("id", self.id, 0, 253)
         _between("zero_ticks", self.zero_ticks, 0, 4095, "ticks")
         _positive("max_velocity", self.max_velocity, "rad/s")
+        _positive("max_acceleration", self.max_acceleration, "rad/s²")
+        _positive("max_jerk", self.max_jerk, "rad/s³")
         if self.lower >= self.upper:
             raise Invalid("lower", self.lower, expected=f"less than upper ({self.upper:g} rad)")
 
@@ -166,6 +217,10 @@ class CameraConfig:
     """Frames a second."""
     timeout_ms: float = 1000.0
     """No frame for this long is a fault [ms]."""
+    frozen_ms: float = 500.0
+    """The same picture for longer, while the arm moves, is a fault [ms]."""
+    frozen_rad: float = 0.05
+    """How far a joint must have moved meanwhile [rad]."""
     device: int | str | None = None
     """For ``opencv``: a number, a path such as /dev/video0, an address or a file."""
 
@@ -174,6 +229,8 @@ class CameraConfig:
         _between("height", self.height, 1, 8192, "pixels")
         _between("rate_hz", self.rate_hz, 0.1, 1000, "Hz")
         _positive("timeout_ms", self.timeout_ms, "ms")
+        _positive("frozen_ms", self.frozen_ms, "ms")
+        _positive("frozen_rad", self.frozen_rad, "rad")
         if (self.device is None) != (self.kind == "sim"):
             raise Invalid("device", self.device, expected="a device for kind opencv, none for kind sim")
 
@@ -216,9 +273,15 @@ class SimulationConfig:
 
     world: Literal["tabletop"] = "tabletop"
     seed: int = 0
+    drift_mm_s: float = 0.0
+    """Speed at which every block wanders over the table [mm/s], 0 to 100."""
+    time_limit_s: float = 12.0
+    """An episode that takes longer has failed [s], 0.1 to 3600."""
 
     def __post_init__(self) -> None:
         _between("seed", self.seed, 0, 2**32 - 1)
+        _between("drift_mm_s", self.drift_mm_s, 0, 100, "mm/s")
+        _between("time_limit_s", self.time_limit_s, 0.1, 3600, "s")
 
 
 @dataclass(frozen=True)
@@ -247,6 +310,13 @@ class RobotConfig:
         """Whether this is the simulated robot: arm and cameras are simulated together or not at all."""
         return self.drive.port == "sim"
 
+    def bounds(self) -> list[Bounds]:
+        """What each joint must never exceed, in bus order. Raises ConfigError where limits contradict."""
+        return [
+            Bounds(j.lower, j.upper, j.max_velocity, j.max_acceleration, j.max_jerk, f"joint {j.name}")
+            for j in self.drive.joints
+        ]
+
     def per_joint(self, value: Callable[[JointConfig], float]) -> tuple[float, ...]:
         """One value a joint, in bus order: ``config.per_joint(lambda joint: joint.lower)``."""
         return tuple(value(joint) for joint in self.drive.joints)
@@ -259,6 +329,11 @@ class RobotConfig:
             _between(
                 f"control.rest[{i}]", angle, joint.lower, joint.upper, f"rad (the limits of {joint.name})"
             )
+        for bounds in self.bounds():
+            bounds.inside(1 / self.control.rate_hz)
+        if self.policy.scheduler == "naive" and not self.simulated:
+            expected = "a scheduler that aligns chunks: naive is a baseline for the simulated arm"
+            raise Invalid("policy.scheduler", "naive", expected=expected)
         if self.drive.timeout_ms >= self.control.feedback_timeout_ms:
             expected = f"less than control.feedback_timeout_ms ({self.control.feedback_timeout_ms:g})"
             raise Invalid("drive.timeout_ms", self.drive.timeout_ms, expected=expected)

@@ -6,23 +6,32 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from wall_edge_bridge.drives import Drive, Feedback
+from wall_edge_bridge.drives import Drive, Feedback, JointSpec
 
 from wall_edge.config import RobotConfig
 from wall_edge.errors import BusError, DriveError, RuntimeFault
 
-__all__ = ["Joints"]
+__all__ = ["Joints", "joint_specs"]
 
 Floats = npt.NDArray[np.float64]
 
-START_SLACK_RAD = 0.05
-"""How far beyond its limits a joint may be found; further out, the first setpoint would be a jump."""
 START_READS = 10
+_NOISE_RAD = 0.02
+"""What an encoder may be off from one reading to the next."""
+
+
+def joint_specs(config: RobotConfig) -> list[JointSpec]:
+    """The motors of a robot as its drive takes them, in bus order."""
+    return [
+        JointSpec(j.name, j.id, j.lower, j.upper, j.max_velocity, j.zero_ticks, j.direction)
+        for j in config.drive.joints
+    ]
 
 
 class Joints:
     """One lost answer is no fault, silence is: a lost read or write is only counted until it has lasted for
-    ``control.feedback_timeout_ms``. Times are CLOCK_MONOTONIC ns.
+    ``control.feedback_timeout_ms``. A reading that no joint can have made is a lost one. Times are
+    CLOCK_MONOTONIC ns.
     """
 
     def __init__(
@@ -34,6 +43,12 @@ class Joints:
         self.upper: Floats = np.array(config.per_joint(lambda joint: joint.upper))
         self._bus_timeout_ns = round(config.drive.timeout_ms * 1e6)
         self._timeout_ns = round(config.control.feedback_timeout_ms * 1e6)
+        self._slack = config.control.start_slack_rad
+        velocity = np.array(config.per_joint(lambda joint: joint.max_velocity))
+        self._fastest: Floats = config.control.impossible_velocity * velocity
+        self._impossible = ""
+        self.implausible = 0
+        """Readings refused because no joint moves like that."""
         self.drive: Drive | None = None
         self.position: Floats = np.zeros(config.dof)
         """[dof] rad, last measured."""
@@ -60,7 +75,7 @@ class Joints:
         self._check_age()
         outside = np.maximum(self.lower - self.position, self.position - self.upper)
         worst = int(np.argmax(outside))
-        if not outside[worst] <= START_SLACK_RAD:  # also refuses NaN
+        if not outside[worst] <= self._slack:  # also refuses NaN
             raise RuntimeFault(
                 f"joint {self.names[worst]} starts at {self.position[worst]:.3f} rad",
                 expected=f"{self.lower[worst]:g} to {self.upper[worst]:g}",
@@ -85,11 +100,30 @@ class Joints:
             feedback = drive.read(now + self._bus_timeout_ns)
         except (BusError, OSError):
             return False  # the drive counts it
-        self.position[:] = feedback.position
-        self.measured_ns = int(feedback.received_ns.min())
         if any(feedback.errors):
             raise self._motor_fault(feedback)
+        measured_ns = int(feedback.received_ns.min())
+        if self.enabled and (reason := self._implausible(feedback.position, measured_ns)):
+            self.implausible += 1
+            self._impossible = reason
+            return False
+        self._impossible = ""
+        self.position[:] = feedback.position
+        self.measured_ns = measured_ns
         return True
+
+    def _implausible(self, position: Floats, measured_ns: int) -> str:
+        """Why no joint can be there, by the last good reading; empty when all can."""
+        seconds = max(0, measured_ns - self.measured_ns) / 1e9
+        moved = np.abs(position - self.position)
+        allowed = self._fastest * seconds + _NOISE_RAD
+        if (moved <= allowed).all():  # NaN is not
+            return ""
+        worst = int(np.argmax(np.nan_to_num(moved - allowed, nan=np.inf)))
+        return (
+            f"{self.names[worst]} at {position[worst]:.3f} rad, {1e3 * seconds:.0f} ms after "
+            f"{self.position[worst]:.3f} rad"
+        )
 
     def _motor_fault(self, feedback: Feedback) -> DriveError:
         faults = [
@@ -104,8 +138,9 @@ class Joints:
         if self._age_ns() <= self._timeout_ns:
             return
         age = f"{self._age_ns() / 1e6:.0f} ms old" if self.measured_ns else "missing for some joint"
+        seen = f"; since then it said {self._impossible}" if self._impossible else ""
         raise RuntimeFault(
-            f"joint feedback is {age}",
+            f"joint feedback is {age}{seen}",
             expected=f"at most {self._timeout_ns / 1e6:g} ms (control.feedback_timeout_ms)",
             fix="check the bus cable and the motors' power",
         )

@@ -1,89 +1,169 @@
-"""The last word on every setpoint: position and velocity bounds, whatever the policy says."""
+"""The last word on every setpoint: bounds up to jerk, whatever the policy says.
+
+Setpoints are samples of one motion with continuous acceleration: at each tick the limiter chooses a jerk. It
+steers to the reference with a cascade of position, velocity and acceleration loops, each with the
+square-root law that leaves room to brake (as the `sqrt_controller` of ArduPilot's position control), and
+takes the step only if a full stop from there keeps every bound (:mod:`wall_edge.braking`). Where it
+would not, it takes the nearest step towards the stop that does. A reference within the bounds is followed
+exactly, as its own jerk is fed forward.
+"""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from wall_edge.braking import Bounds, State, glide, safe, stop_of
 from wall_edge.errors import ConfigError, RuntimeFault
 
 __all__ = ["Limiter"]
 
 Floats = npt.NDArray[np.float64]
 
+_BANDWIDTH = 60.0
+"""rad/s: how fast what is left of an error is worked off; less where the ticks are too few for it."""
+_PER_TICK = 0.2
+"""rad: the bandwidth times the period stays below this, far from where a sampled cascade would oscillate."""
+_HALVINGS = 8
+"""Of the way between the step that was wanted and the stop."""
+
 
 class Limiter:
-    """Keeps setpoints [dof, rad] in ``lower`` … ``upper`` and within ``max_velocity · dt`` of the last one.
+    """Moves setpoints of ``len(bounds)`` joints by one tick of ``dt`` [s] a call, within ``bounds``.
 
-    ``lower``, ``upper`` in rad, ``max_velocity`` in rad/s (scalar or [dof]), ``dt`` in s: the time of a tick.
-    From a start outside the range the setpoint comes back at ``max_velocity`` and never goes further out.
-    Raises ConfigError for bounds that no setpoint can meet.
+    :meth:`follow` steers to a reference, :meth:`stop` brings the joints to rest. Both return positions [dof]
+    in rad, not to be written to and valid until the next call. Raises ConfigError for impossible bounds.
     """
 
-    def __init__(
-        self, lower: npt.ArrayLike, upper: npt.ArrayLike, max_velocity: npt.ArrayLike, dt: float
-    ) -> None:
-        self.lower, self.upper = np.array(lower, np.float64), np.array(upper, np.float64)
-        velocity = np.broadcast_to(np.asarray(max_velocity, np.float64), self.lower.shape)
-        if self.lower.ndim != 1 or self.lower.shape != self.upper.shape:
-            raise ConfigError(
-                f"limits of shape {self.lower.shape} and {self.upper.shape}", expected="[dof] both"
-            )
-        bounds = np.concatenate([self.lower, self.upper, velocity, [dt]])
-        if not (
-            np.isfinite(bounds).all() and (self.lower < self.upper).all() and (velocity > 0).all() and dt > 0
-        ):
-            given = f"lower {self.lower}, upper {self.upper}, max_velocity {velocity}, dt {dt}"
-            raise ConfigError(given, expected="finite, lower < upper, max_velocity > 0, dt > 0")
-        self._step = velocity * dt
-        self._previous: Floats | None = None
-        self._low, self._high, self._out = (np.empty_like(self.lower) for _ in range(3))
-        self.position_hits = np.zeros(self.lower.shape, np.int64)
-        """How often the position bound changed a setpoint, by joint."""
-        self.velocity_hits = np.zeros(self.lower.shape, np.int64)
-        """How often the velocity bound changed a setpoint, by joint."""
+    def __init__(self, bounds: Sequence[Bounds], dt: float) -> None:
+        if not bounds or not (math.isfinite(dt) and dt > 0):
+            raise ConfigError(f"{len(bounds)} joints, dt {dt}", expected="at least one joint, dt above 0 s")
+        self._bounds = [joint.inside(dt) for joint in bounds]
+        self._dt = dt
+        self._bandwidth = min(_BANDWIDTH, _PER_TICK / dt)
+        self._joints: list[State] | None = None
+        self.state: Floats = np.zeros((3, len(bounds)))
+        """Rows: position [rad], velocity [rad/s], acceleration [rad/s²] of the last setpoint; read only."""
+        self.hits = {
+            name: [0] * len(bounds) for name in ("position", "velocity", "acceleration", "jerk", "brake")
+        }
+        """How often each bound acted, by joint; ``brake``: the step was bent towards the stop."""
         self.refused = 0
-        """Setpoints with NaN or infinity, held back as a whole."""
+        """References with NaN or infinity: the joints brake instead."""
 
     def reset(self, position: npt.ArrayLike) -> None:
-        """Starts from the measured ``position`` [dof, rad], which may lie outside the range."""
+        """Starts at rest at ``position`` [dof, rad]; one outside the range starts at its edge."""
         start = np.array(position, np.float64)
-        if start.shape != self.lower.shape or not np.isfinite(start).all():
-            raise RuntimeFault(f"a start at {start}", expected=f"{self.lower.size} finite angles")
-        self._previous = start
+        if start.shape != (len(self._bounds),) or not np.isfinite(start).all():
+            raise RuntimeFault(f"a start at {start}", expected=f"{len(self._bounds)} finite angles")
+        joints = zip(start.tolist(), self._bounds, strict=True)
+        self._keep([(min(max(p, b.lower), b.upper), 0.0, 0.0) for p, b in joints])
 
     @property
-    def previous(self) -> Floats:
-        """The last setpoint [dof, rad], not to be written to. Raises RuntimeFault before the first reset."""
-        if self._previous is None:
-            given = "a setpoint before the arm's position is known"
-            raise RuntimeFault(given, expected="reset(position) first")
-        return self._previous
+    def position(self) -> Floats:
+        """The last setpoint [dof, rad]."""
+        row: Floats = self.state[0]
+        return row
 
-    def limit(self, setpoint: Floats) -> Floats:
-        """The nearest allowed setpoint [dof, rad], not to be written to and valid until the next call.
+    @property
+    def at_rest(self) -> bool:
+        """Whether velocity and acceleration are zero."""
+        return not self.state[1:].any()
 
-        Raises RuntimeFault before the first ``reset``.
+    def follow(self, now: Floats, then: Floats) -> Floats:
+        """One tick towards a reference whose rows are position, velocity and acceleration [3, dof].
+
+        ``now`` is due with the last setpoint, ``then`` with this one. One that is not finite is refused.
         """
-        if not np.isfinite(setpoint).all():
+        if not (np.isfinite(now).all() and np.isfinite(then).all()):
             self.refused += 1
-            return self.previous
-        out, previous = self._out, self.previous
-        np.clip(setpoint, self.lower, self.upper, out=out)
-        self.position_hits += out != setpoint
-        # The velocity bound comes last: between two points in range it cannot leave the range, and from
-        # outside it turns what would be a jump to the nearest bound into a walk.
-        np.subtract(previous, self._step, out=self._low)
-        np.add(previous, self._step, out=self._high)
-        self.velocity_hits += (out < self._low) | (out > self._high)
-        np.clip(out, self._low, self._high, out=out)
-        self._previous, self._out = out, previous
-        return out
+            return self.stop()
+        joints, dt = self._known(), self._dt
+        fed = ((then[2] - now[2]) / dt).tolist()
+        references = zip(*now.tolist(), strict=True)
+        moved = []
+        for i, (joint, reference) in enumerate(zip(joints, references, strict=True)):
+            wanted = self._wanted_jerk(i, joint, reference, fed[i])
+            step = glide(joint, wanted, dt)
+            moved.append(step if safe(step, self._bounds[i]) else self._bent(i, joint, step))
+        return self._keep(moved)
+
+    def stop(self) -> Floats:
+        """One tick of the fastest stop."""
+        pairs = zip(self._known(), self._bounds, strict=True)
+        return self._keep([stop_of(s[1], s[2], b).after(s, self._dt) for s, b in pairs])
 
     def counts(self) -> dict[str, object]:
-        """How often each bound acted: lists by joint, and the refused setpoints."""
-        return {
-            "position": self.position_hits.tolist(),
-            "velocity": self.velocity_hits.tolist(),
-            "refused": self.refused,
-        }
+        """How often each bound acted (lists by joint), and the refused references."""
+        return {**{name: list(by_joint) for name, by_joint in self.hits.items()}, "refused": self.refused}
+
+    def _wanted_jerk(self, i: int, joint: State, reference: State, fed: float) -> float:
+        """What the cascade asks of joint ``i`` [rad/s³], clipped at every loop."""
+        bounds, w = self._bounds[i], self._bandwidth
+        p, v, a = joint
+        # The gains put all three poles at -w where nothing is clipped; half of each bound is left to brake.
+        target = self._clipped("position", i, reference[0], bounds.lower, bounds.upper)
+        still = target != reference[0]  # a reference beyond the range is a wall, and walls do not move
+        vr, ar, fed = (0.0, 0.0, 0.0) if still else (reference[1], reference[2], fed)
+        speed = vr + _approach(target - p, w / 3, bounds.acceleration / 2)
+        speed = self._clipped("velocity", i, speed, -bounds.velocity, bounds.velocity)
+        push = ar + _approach(speed - v, w, bounds.jerk / 2)
+        push = self._clipped("acceleration", i, push, -bounds.acceleration, bounds.acceleration)
+        jerk = self._clipped("jerk", i, fed + 3 * w * (push - a), -bounds.jerk, bounds.jerk)
+        # The whole tick keeps the acceleration bound, not its end alone: mixed with a stop it does so too.
+        most = bounds.acceleration
+        return min(max(jerk, (-most - a) / self._dt), (most - a) / self._dt)
+
+    def _clipped(self, name: str, i: int, value: float, low: float, high: float) -> float:
+        kept = min(max(value, low), high)
+        self.hits[name][i] += kept != value
+        return kept
+
+    def _bent(self, i: int, joint: State, wanted: State) -> State:
+        """The step nearest to ``wanted``, between it and the stop, that is safe; the stop always is.
+
+        States reached in one tick from one state mix like their jerks, so that every mixture keeps the jerk
+        bound.
+        """
+        bounds = self._bounds[i]
+        self.hits["brake"][i] += 1
+        best = stop = stop_of(joint[1], joint[2], bounds).after(joint, self._dt)
+        low, high = 0.0, 1.0
+        for _ in range(_HALVINGS):
+            part = (low + high) / 2
+            mixed = _mixed(stop, wanted, part)
+            if safe(mixed, bounds):
+                low, best = part, mixed
+            else:
+                high = part
+        return best
+
+    def _known(self) -> list[State]:
+        if self._joints is None:
+            given = "a setpoint before the arm's position is known"
+            raise RuntimeFault(given, expected="reset(position) first")
+        return self._joints
+
+    def _keep(self, joints: list[State]) -> Floats:
+        self._joints = joints
+        for i, joint in enumerate(joints):
+            self.state[:, i] = joint
+        return self.position
+
+
+def _approach(error: float, gain: float, limit: float) -> float:
+    """The rate at which to close ``error`` so that braking at ``limit`` never overshoots.
+
+    ``gain · error`` near 0, the square-root law of constant deceleration farther out.
+    """
+    near = limit / (gain * gain)
+    if abs(error) <= near:
+        return gain * error
+    return math.copysign(math.sqrt(2 * limit * (abs(error) - near / 2)), error)
+
+
+def _mixed(a: State, b: State, part: float) -> State:
+    return a[0] + part * (b[0] - a[0]), a[1] + part * (b[1] - a[1]), a[2] + part * (b[2] - a[2])

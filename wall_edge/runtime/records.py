@@ -19,10 +19,11 @@ class Wanted(IntEnum):
     HOLD = 0
     FOLLOW = 1
     STOP = 2
+    EMERGENCY_STOP = 3
 
 
 def chunk_dtype(horizon: int, dof: int) -> np.dtype[Any]:
-    """An action chunk: step k of ``positions`` [rad] is due at ``observation_time_ns + k · dt_ns``.
+    """An action chunk: step k of ``positions`` [rad] is due at plan time ``plan_start_ns + k · dt_ns``.
 
     ``length`` ≤ horizon rows of ``positions`` count. ``index`` grows within an ``epoch``; a new epoch (new
     instruction, restarted policy) makes every chunk of the old one void.
@@ -32,6 +33,7 @@ def chunk_dtype(horizon: int, dof: int) -> np.dtype[Any]:
             ("index", np.int64),
             ("observation_time_ns", np.int64),
             ("published_time_ns", np.int64),
+            ("plan_start_ns", np.int64),
             ("dt_ns", np.int64),
             ("subgoal_id", np.int64),
             ("epoch", np.int64),
@@ -50,7 +52,8 @@ def feedback_dtype(dof: int) -> np.dtype[Any]:
     """What the servo process did at one tick (at ``time_ns``) and where the joints were (at ``measured_ns``).
 
     ``position`` and ``setpoint`` [dof] in rad; ``state`` is a :class:`wall_edge.runtime.states.State`;
-    ``chunk_index`` and ``epoch`` name the chunk followed, chunk_index is -1 for none.
+    ``chunk_index`` and ``epoch`` name the chunk followed, chunk_index is -1 for none; ``last_index`` is the
+    last chunk taken in this epoch. ``plan_ns`` is the plan clock: how long chunks have been executed.
     """
     return np.dtype(
         [
@@ -60,6 +63,8 @@ def feedback_dtype(dof: int) -> np.dtype[Any]:
             ("state", np.int64),
             ("epoch", np.int64),
             ("chunk_index", np.int64),
+            ("last_index", np.int64),
+            ("plan_ns", np.int64),
             ("position", np.float64, (dof,)),
             ("setpoint", np.float64, (dof,)),
         ]

@@ -8,15 +8,18 @@ from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from wall_edge_bridge.drives import Drive, FeetechDrive, JointSpec
+from wall_edge_bridge.drives import Drive, FeetechDrive
 from wall_edge_bridge.transport import SerialTransport
 
 from wall_edge.config import RobotConfig
 from wall_edge.runtime import realtime
 from wall_edge.runtime.events import EventLog
+from wall_edge.runtime.joints import joint_specs
+from wall_edge.runtime.latch import set_latch
 from wall_edge.runtime.realtime import RealtimeReport
 from wall_edge.runtime.servo_loop import ServoLoop
 from wall_edge.runtime.shared import SharedRecord
+from wall_edge.runtime.states import State
 from wall_edge.signals import STOP_SIGNALS
 
 __all__ = ["open_drive", "release_arm", "run_servo", "summary"]
@@ -24,9 +27,8 @@ __all__ = ["open_drive", "release_arm", "run_servo", "summary"]
 
 def open_drive(config: RobotConfig, port: str) -> Drive:
     """The drive that ROBOT.yaml describes, on ``port`` (its own, or the simulated arm's). Raises BusError."""
-    joints = [JointSpec(**asdict(joint)) for joint in config.drive.joints]
     transport = SerialTransport(port, config.drive.baudrate)
-    return FeetechDrive(transport, joints, config.drive.timeout_ms / 1e3)
+    return FeetechDrive(transport, joint_specs(config), config.drive.timeout_ms / 1e3)
 
 
 def release_arm(config: RobotConfig, port: str) -> None:
@@ -69,6 +71,7 @@ def run_servo(
     try:
         loop.run()
     finally:
+        _latch(config, loop)
         _tell(loop, report, result_conn, events)
 
 
@@ -98,6 +101,8 @@ def summary(loop: ServoLoop, report: RealtimeReport) -> dict[str, object]:
         "lateness_us": loop.ticker.lateness.summary_us(),
         "starved_ticks": loop.starved_ticks,
         "waiting_ticks": loop.waiting_ticks,
+        "pickup_us": loop.pickup.summary_us(),
+        "first_setpoint_us": loop.first_setpoint.summary_us(),
         "overruns": loop.ticker.overruns,
         "skipped": loop.ticker.skipped,
         "chunks": {"taken": loop.track.taken, "refused": dict(loop.track.refused)},
@@ -110,6 +115,17 @@ def summary(loop: ServoLoop, report: RealtimeReport) -> dict[str, object]:
         "realtime": report.as_dict(),
         "trace": loop.trace.columns(),
     }
+
+
+def _latch(config: RobotConfig, loop: ServoLoop) -> None:
+    """A fault of an arm that was powered waits for a person."""
+    powered = any(change.after is State.HOLDING for change in loop.machine.transitions)
+    if loop.machine.fault is None or not powered:
+        return
+    try:
+        set_latch(config, loop.machine.fault)
+    except OSError as error:
+        loop.machine.fail(f"the fault could not be kept ({error}): do not restart the arm unseen")
 
 
 def _tell(

@@ -13,27 +13,23 @@ import numpy.typing as npt
 from wall_edge_bridge.drives import Drive
 
 from wall_edge.config import RobotConfig
-from wall_edge.errors import WallEdgeError
+from wall_edge.errors import RuntimeFault, WallEdgeError
+from wall_edge.runtime.homing import Homing
 from wall_edge.runtime.joints import Joints
 from wall_edge.runtime.limits import Limiter
 from wall_edge.runtime.records import Wanted, feedback_dtype
 from wall_edge.runtime.schedule import Chunk, ChunkTrack
 from wall_edge.runtime.shared import SharedRecord
 from wall_edge.runtime.states import Event, State, StateMachine
-from wall_edge.runtime.timing import Ticker, sleep_until
+from wall_edge.runtime.timing import LatencyRecorder, Ticker, sleep_until
 from wall_edge.runtime.trace import Trace
 
 __all__ = ["ServoLoop"]
 
 Floats = npt.NDArray[np.float64]
 
-HEARTBEAT_TIMEOUT_NS = 1_000_000_000
-"""A supervisor silent for longer is dead: the arm goes to rest by itself."""
-SETTLE_NS = 1_000_000_000
-"""How long the joints may trail behind ``rest`` before torque goes off anyway."""
-SETTLED_RAD = 0.05
-FAULT_HOLD_NS = 1_000_000_000
-"""How long a faulted arm is held, so that a person sees it stop before it goes limp."""
+_MOVING = (State.HOLDING, State.FOLLOWING, State.SLOWING, State.STOPPING)
+_REHEARSALS = 16
 
 
 class ServoLoop:
@@ -56,25 +52,38 @@ class ServoLoop:
         stop_requested: Callable[[], bool] = lambda: False,
     ) -> None:
         control, dof = config.control, config.dof
-        self._clock, self._stop_requested = clock, stop_requested
+        self._control, self._clock, self._stop_requested = control, clock, stop_requested
         self._chunks, self._command, self._feedback = chunks.reader(), command.reader(), feedback
         self.machine = StateMachine(clock)
         self.joints = Joints(config, open_drive, clock)
         self.ticker = Ticker(round(1e9 / control.rate_hz), clock, sleep)
-        self.track = ChunkTrack(dof, round(config.policy.max_chunk_age_ms * 1e6))
-        velocity = config.per_joint(lambda joint: joint.max_velocity)
-        self.limiter = Limiter(self.joints.lower, self.joints.upper, velocity, 1.0 / control.rate_hz)
+        self.track = ChunkTrack(
+            self.joints.lower,
+            self.joints.upper,
+            period_ns=self.ticker.period_ns,
+            max_age_ns=round(config.policy.max_chunk_age_ms * 1e6),
+            blend_ns=round(control.blend_ms * 1e6),
+        )
+        self._bounds = config.bounds()
+        self.limiter = Limiter(self._bounds, 1.0 / control.rate_hz)
         self.trace = Trace(dof, control.rate_hz)
         self.starved_ticks = 0
         """Wanted to follow, but the newest chunk of the epoch had run out."""
         self.waiting_ticks = 0
         """Wanted to follow, but the epoch had no chunk yet."""
+        self.pickup = LatencyRecorder()
+        """From a chunk's publication until a tick took it."""
+        self.first_setpoint = LatencyRecorder()
+        """From a chunk's publication until the setpoint of that tick had gone out."""
         self.first_tick_ns = self.last_tick_ns = self.served_ticks = 0
         self._wanted, self._epoch, self._heartbeat_ns = int(Wanted.HOLD), -1, clock()
-        self._rest, self._rest_step = np.array(control.rest), control.rest_velocity / control.rate_hz
+        self._published_ns = 0
+        self._idle_since_ns = self._faulted_ns = 0
+        self._homing: Homing | None = None
+        self._homing_ticks = 0
         self._rested_ns = 0
         self._at_rest = False
-        self._setpoint: Floats = np.zeros(dof)
+        self._now, self._then = np.zeros((3, dof)), np.zeros((3, dof))
         self._record: np.void = np.zeros(1, feedback_dtype(dof))[0]
 
     @property
@@ -86,20 +95,17 @@ class ServoLoop:
     def run(self) -> None:
         """Until RELEASED or FAULT. Whatever happens, torque-off is tried last. Only bugs raise."""
         try:
-            self._start()
-            while self.state in (State.HOLDING, State.FOLLOWING, State.STOPPING) and not self._at_rest:
-                self.tick(self.ticker.wait())
-            if self.state is State.FAULT:
-                self._hold_after_fault()
+            self.start()
+            while self.advance():
+                pass
         except Exception as bug:
             self.machine.fail(f"bug in the servo loop: {bug!r}")
             raise
         finally:
-            self._release()
-            self._publish(self._clock())
-            self.joints.close()
+            self.finish()
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """From STARTING to HOLDING, to RELEASED when a stop was asked for, or to FAULT."""
         try:
             self._publish(self._clock())
             self.joints.open()
@@ -107,23 +113,60 @@ class ServoLoop:
             if reason := self._reason_to_stop(self._clock()):
                 self.machine.go(Event.STOP, reason)
                 return
-            self.limiter.reset(np.clip(self.joints.position, self.joints.lower, self.joints.upper))
-            self._setpoint[:] = self.limiter.previous
+            self.limiter.reset(self.joints.position)
+            self._require_rate()
             self.joints.enable()
+            self._idle_since_ns = self._clock()
             self.machine.go(Event.READY)
         except (WallEdgeError, OSError) as error:
             self.machine.fail(str(error))
 
-    def _hold_after_fault(self) -> None:
-        """Repeats the last setpoint for as long as the bus takes it; feedback no longer matters."""
-        until = self._clock() + FAULT_HOLD_NS
-        while self.joints.enabled and self._clock() < until and not self._stop_requested():
-            now = self.ticker.wait()
-            try:
-                self.joints.write(self._setpoint, now)
-            except (WallEdgeError, OSError):
-                return
-            self._publish(now)
+    def finish(self) -> None:
+        """Torque off and the bus let go, in whatever state."""
+        self._release()
+        self._publish(self._clock())
+        self.joints.close()
+
+    def _require_rate(self) -> None:
+        """Refuses a rate at which even the fastest quarter of rehearsed ticks takes longer than a period."""
+        took = []
+        for _ in range(_REHEARSALS):
+            begun = self._clock()
+            self.joints.read(begun)
+            self.limiter.follow(self.limiter.state.copy(), self.limiter.state.copy())
+            took.append(self._clock() - begun)
+        quick, period = sorted(took)[_REHEARSALS // 4], self.ticker.period_ns
+        if quick > period:
+            raise RuntimeFault(
+                f"control.rate_hz is {1e9 / period:g}: a tick may take {period / 1e6:.2f} ms, but reading "
+                f"the joints and limiting alone took {quick / 1e6:.2f} ms in the fastest quarter of "
+                f"{_REHEARSALS} tries",
+                expected=f"at most {1e9 / quick:.0f} Hz with this bus and machine",
+                fix="lower control.rate_hz, or raise drive.baudrate",
+            )
+
+    def advance(self) -> bool:
+        """Waits for the next tick and does it; False, at once, when the arm is to be released."""
+        if self.state in _MOVING and not self._at_rest:
+            self.tick(self.ticker.wait())
+            return True
+        if self.state is not State.FAULT or not self.joints.enabled or self._stop_requested():
+            return False
+        self._faulted_ns = self._faulted_ns or self._clock()
+        held = self._clock() - self._faulted_ns > self._control.fault_hold_ms * 1e6
+        return not held and self._brake(self.ticker.wait())
+
+    def _brake(self, now: int) -> bool:
+        """One tick of a faulted arm: the fastest stop, then stillness. False when the bus is gone.
+
+        Feedback no longer matters: the motors hold where they are told to as long as the bus takes it.
+        """
+        try:
+            self.joints.write(self.limiter.stop(), now)
+        except (WallEdgeError, OSError):
+            return False
+        self._publish(now)
+        return True
 
     def _release(self) -> None:
         try:
@@ -142,8 +185,8 @@ class ServoLoop:
         try:
             self.joints.read(now)
             self._take_command()
-            self._setpoint[:] = self.limiter.limit(self._decide(now))
-            self.joints.write(self._setpoint, now)
+            self.joints.write(self._decide(now), now)
+            self._picked_up()
         except WallEdgeError as error:
             self.machine.fail(str(error))
         self._publish(now)
@@ -156,52 +199,91 @@ class ServoLoop:
             self._epoch = int(command["epoch"])
         if new_epoch:
             self.track.start_epoch(self._epoch)
+            self._idle_since_ns = self._clock()
         # A chunk of the new epoch may have been read, and refused, before the command that announced it.
         record = self._chunks.latest() if new_epoch else self._chunks.newer()
-        if record is not None:
-            self.track.offer(Chunk.of(record), self._clock())
+        if record is not None and self.track.offer(Chunk.of(record), self._clock()) is None:
+            self._published_ns = int(record["published_time_ns"])
+            self.pickup.record(self._clock() - self._published_ns)
+
+    def _picked_up(self) -> None:
+        if self._published_ns:
+            self.first_setpoint.record(self._clock() - self._published_ns)
+            self._published_ns = 0
 
     def _reason_to_stop(self, now: int) -> str:
         if self._stop_requested():
             return "signal"
         if self._wanted == Wanted.STOP:
             return "command"
-        return "supervisor silent" if now - self._heartbeat_ns > HEARTBEAT_TIMEOUT_NS else ""
+        silent_ns = now - self._heartbeat_ns
+        return "supervisor silent" if silent_ns > self._control.heartbeat_timeout_ms * 1e6 else ""
 
     def _decide(self, now: int) -> Floats:
-        """Moves along the state table and returns where the joints should be, before limits."""
+        """Moves along the state table and returns the next setpoint [dof, rad], within limits."""
+        if self._wanted == Wanted.EMERGENCY_STOP:
+            self.machine.fail("emergency stop", Event.EMERGENCY_STOP)
+            return self.limiter.stop()
         if self.state is not State.STOPPING and (reason := self._reason_to_stop(now)):
             self.machine.go(Event.STOP, reason)
-        if self.state is State.STOPPING:
-            return self._toward_rest(now)
-        due, status = self.track.setpoint(now)
-        follow = self._wanted == Wanted.FOLLOW
-        if follow and status in ("early", "following"):
-            if self.state is State.HOLDING:
-                self.machine.go(Event.CHUNK)
-            return due
-        self.starved_ticks += follow and status == "ended"
-        self.waiting_ticks += follow and status == "empty"
-        if self.state is State.FOLLOWING:
-            self.machine.go(Event.RUN_OUT if follow else Event.HOLD, f"chunk {status}" if follow else "")
-        return self._setpoint
+            self._homing = Homing(
+                self.limiter.state, self._control.rest, self._control.rest_velocity, self._bounds
+            )
+        if self._homing is not None:
+            return self._toward_rest(now, self._homing)
+        return self._follow(now)
 
-    def _toward_rest(self, now: int) -> Floats:
-        if np.array_equal(self._setpoint, self._rest):
+    def _follow(self, now: int) -> Floats:
+        wanted = self._wanted == Wanted.FOLLOW
+        status = self.track.tick(self.limiter.state) if wanted else "held"
+        if status == "following":
+            if self.state is not State.FOLLOWING:
+                self.machine.go(Event.CHUNK)
+            self._idle_since_ns = now
+            return self.limiter.follow(self.track.now, self.track.then)
+        self.starved_ticks += status == "ended"
+        self.waiting_ticks += status == "empty"
+        if self.state is State.FOLLOWING:
+            self.machine.go(Event.RUN_OUT if wanted else Event.HOLD, f"chunk {status}" if wanted else "")
+        if self.state is State.SLOWING and self.limiter.at_rest:
+            self.machine.go(Event.STANDSTILL)
+        if not wanted:
+            self._idle_since_ns = now
+        elif self.state is State.HOLDING:
+            self._require_chunks(now - self._idle_since_ns, status)
+        return self.limiter.stop()
+
+    def _require_chunks(self, idle_ns: int, status: str) -> None:
+        key = "starved_fault_ms" if status == "ended" else "first_chunk_ms"
+        allowed_ms: float = getattr(self._control, key)
+        if idle_ns > allowed_ms * 1e6:
+            raise RuntimeFault(
+                f"no chunk to follow for {idle_ns / 1e6:.0f} ms",
+                expected=f"one within {allowed_ms:g} ms (control.{key})",
+                fix="see what the policy process says, or allow it more time",
+            )
+
+    def _toward_rest(self, now: int, homing: Homing) -> Floats:
+        dt = 1.0 / self._control.rate_hz
+        elapsed = self._homing_ticks * dt
+        if elapsed >= homing.duration_s:
             self._rested_ns = self._rested_ns or now
-            settled = float(np.abs(self.joints.position - self._rest).max()) <= SETTLED_RAD
-            self._at_rest = settled or now - self._rested_ns > SETTLE_NS
-        step: Floats = np.clip(self._rest - self._setpoint, -self._rest_step, self._rest_step)
-        near = np.abs(self._rest - self._setpoint) <= self._rest_step  # exactly there, not a rounding away
-        return np.where(near, self._rest, self._setpoint + step)
+            trailing = float(np.abs(self.joints.position - self._control.rest).max())
+            waited = now - self._rested_ns > self._control.settle_ms * 1e6
+            self._at_rest = trailing <= self._control.settled_rad or waited
+        homing.at(elapsed, self._now)
+        homing.at(elapsed + dt, self._then)
+        self._homing_ticks += 1
+        return self.limiter.follow(self._now, self._then)
 
     def _publish(self, now: int) -> None:
         chunk = self.track.chunk if self.state is State.FOLLOWING else None
         index, observed = (chunk.index, chunk.observation_time_ns) if chunk is not None else (-1, 0)
-        record, joints = self._record, self.joints
+        record, joints, setpoint = self._record, self.joints, self.limiter.position
         record["time_ns"], record["measured_ns"], record["tick"] = now, joints.measured_ns, self.ticker.ticks
         record["state"], record["epoch"], record["chunk_index"] = self.state, self._epoch, index
-        record["position"], record["setpoint"] = joints.position, self._setpoint
+        record["last_index"], record["plan_ns"] = self.track.last_index, self.track.plan_ns
+        record["position"], record["setpoint"] = joints.position, setpoint
         self._feedback.write(record)
         if self.ticker.ticks % self.trace.every == 0:
-            self.trace.add(now, self.state, self._epoch, (index, observed), self._setpoint, joints.position)
+            self.trace.add(now, self.state, self._epoch, (index, observed), setpoint, joints.position)

@@ -3,11 +3,14 @@
 ::
 
     STARTING ──ready──▶ HOLDING ──chunk──▶ FOLLOWING
-                           ▲                   │
-                           └─ run out or hold ─┘
-    HOLDING, FOLLOWING ──stop──▶ STOPPING (moves to rest) ──at rest──▶ RELEASED (torque off)
+                           ▲                │     ▲
+                           │        run out │     │ chunk
+                       standstill   or hold ▼     │
+                           └───────────── SLOWING (decelerates)
+    HOLDING, FOLLOWING, SLOWING ──stop──▶ STOPPING (moves to rest) ──at rest──▶ RELEASED (torque off)
     STARTING ──stop──▶ RELEASED
-    any ──fault──▶ FAULT (latched: holds for a moment, then torque off)
+    HOLDING for longer than control.starved_fault_ms after a chunk ran out ──fault──▶ FAULT
+    any ──fault or emergency stop──▶ FAULT (latched: decelerates, holds for a moment, then torque off)
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ class State(IntEnum):
     STOPPING = 3
     RELEASED = 4
     FAULT = 5
+    SLOWING = 6
 
 
 class Event(Enum):
@@ -40,21 +44,31 @@ class Event(Enum):
     CHUNK = "chunk"
     RUN_OUT = "run out"
     HOLD = "hold"
+    STANDSTILL = "standstill"
     STOP = "stop"
     AT_REST = "at rest"
     FAULT = "fault"
+    EMERGENCY_STOP = "emergency stop"
 
+
+_ALWAYS = {Event.FAULT: State.FAULT, Event.EMERGENCY_STOP: State.FAULT}
 
 TRANSITIONS: dict[State, dict[Event, State]] = {
-    State.STARTING: {Event.READY: State.HOLDING, Event.STOP: State.RELEASED, Event.FAULT: State.FAULT},
-    State.HOLDING: {Event.CHUNK: State.FOLLOWING, Event.STOP: State.STOPPING, Event.FAULT: State.FAULT},
+    State.STARTING: {Event.READY: State.HOLDING, Event.STOP: State.RELEASED, **_ALWAYS},
+    State.HOLDING: {Event.CHUNK: State.FOLLOWING, Event.STOP: State.STOPPING, **_ALWAYS},
     State.FOLLOWING: {
-        Event.RUN_OUT: State.HOLDING,
-        Event.HOLD: State.HOLDING,
+        Event.RUN_OUT: State.SLOWING,
+        Event.HOLD: State.SLOWING,
         Event.STOP: State.STOPPING,
-        Event.FAULT: State.FAULT,
+        **_ALWAYS,
     },
-    State.STOPPING: {Event.AT_REST: State.RELEASED, Event.FAULT: State.FAULT},
+    State.SLOWING: {
+        Event.CHUNK: State.FOLLOWING,
+        Event.STANDSTILL: State.HOLDING,
+        Event.STOP: State.STOPPING,
+        **_ALWAYS,
+    },
+    State.STOPPING: {Event.AT_REST: State.RELEASED, **_ALWAYS},
     State.RELEASED: {Event.FAULT: State.FAULT},
     State.FAULT: {},
 }
@@ -96,8 +110,8 @@ class StateMachine:
         self.transitions.append(Transition(self._clock(), self.state, after, reason or event.value))
         self.state = after
 
-    def fail(self, reason: str) -> None:
+    def fail(self, reason: str, event: Event = Event.FAULT) -> None:
         """Latches FAULT; a further reason is added to the first."""
         if self.state is not State.FAULT:
-            self.go(Event.FAULT, reason)
+            self.go(event, reason)
         self.fault = reason if self.fault is None else f"{self.fault}; then: {reason}"

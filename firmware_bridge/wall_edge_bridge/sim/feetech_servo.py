@@ -17,6 +17,17 @@ _SIZE = 256
 _FIRST_READ_ONLY = STS3215["present_position"].address
 
 
+def follow_goal(position: float, goal: float, max_speed: float, seconds: float) -> float:
+    """Where a shaft is ``seconds`` later: dq/dt = RATE · gap, at most ``max_speed``; any unit of angle."""
+    gap = goal - position
+    linear = max_speed / RATE  # farther from the goal than this, the speed is what limits
+    if abs(gap) > linear:
+        duration = min(seconds, (abs(gap) - linear) / max_speed)
+        position += math.copysign(max_speed * duration, gap)
+        seconds -= duration
+    return position - math.expm1(-RATE * seconds) * (goal - position)
+
+
 class SimulatedServo:
     """``ticks`` is where the shaft is, as a float; ``max_speed`` is in tick/s; ``error`` the status bits."""
 
@@ -55,13 +66,7 @@ class SimulatedServo:
 
     def _follow(self, seconds: float) -> None:
         goal = min(max(self.get("goal_position"), self.get("min_angle")), self.get("max_angle"))
-        gap = goal - self.ticks
-        linear = self._max_speed / RATE  # farther from the goal than this, the speed is what limits
-        if abs(gap) > linear:
-            duration = min(seconds, (abs(gap) - linear) / self._max_speed)
-            self.ticks += math.copysign(self._max_speed * duration, gap)
-            seconds -= duration
-        self.ticks += -math.expm1(-RATE * seconds) * (goal - self.ticks)
+        self.ticks = follow_goal(self.ticks, goal, self._max_speed, seconds)
 
     def execute(self, instruction: int, params: bytes) -> Iterator[bytes]:
         """Carry out one request; yields the status it is answered with, if any."""
