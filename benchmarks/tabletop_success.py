@@ -50,6 +50,11 @@ class Player:
         self._planner = SubgoalPlanner(manifest, prompts, sessions[1])
         self._world, self._every, self._delay = TabletopWorld(seed), every, delay
         self._q = np.array(arm.REST)
+        self._observations = 0
+
+    def _next_index(self) -> int:
+        self._observations += 1
+        return self._observations
 
     def play(self, number: int) -> Outcome:
         episode = self._world.new_episode(number)
@@ -58,7 +63,7 @@ class Player:
         while episode.status == "running":
             step = episode.steps
             if step % self._every == 0:
-                observation = Observation(0, self._world.frames(self._q), self._q.copy())
+                observation = Observation(0, self._world.frames(self._q), self._q.copy(), index=self._next_index())
                 words = self._subgoal(observation, episode.task.instruction)
                 asked, right = asked + 1, right + (words == episode.subgoal)
                 if words is not None:

@@ -13,10 +13,12 @@ from .errors import BundleError, PolicyError
 from .fast import FAST_TOKENIZER, MAX_FAST_TOKENS, FastCodec
 from .policy import (
     FlowPolicy,
+    Guidance,
     Observation,
     Prompts,
     encode_observation,
     greedy_tokens,
+    observe,
     physical,
     prefill_action,
 )
@@ -42,13 +44,30 @@ class FastPolicy:
         ``words`` is the subgoal (or the instruction). Raises :class:`PolicyError` when the tokens are not a
         whole action chunk.
         """
-        actions = self._codec.decode(self.tokens(observation, words))
+        self.observe(observation)
+        return self.act(observation, words)
+
+    def observe(self, observation: Observation) -> None:
+        """As :meth:`wall_edge.policy.FlowPolicy.observe`."""
+        observe(self._manifest, self._prompts, self._session, observation)
+
+    def act(
+        self, observation: Observation, words: str, guidance: Guidance | None = None
+    ) -> npt.NDArray[np.float64]:
+        """As :meth:`chunk`, of an observation that :meth:`observe` has seen. Words cannot be guided."""
+        if guidance is not None:
+            raise PolicyError("guidance for FAST actions", expected="a flow policy, or another scheduler")
+        actions = self._codec.decode(self._decoded(observation, words, self._prompts.observation_tokens))
         return physical(self._manifest, actions[:, self._columns], observation.state)
 
     def tokens(self, observation: Observation, words: str) -> list[int]:
         """FAST ids of the next chunk, decoded greedily up to ``<|im_end|>``; see :class:`FastCodec`."""
         encode_observation(self._manifest, self._session, observation)
-        prompt = prefill_action(self._manifest, self._prompts, self._session, observation, words)
+        return self._decoded(observation, words, 0)
+
+    def _decoded(self, observation: Observation, words: str, keep: int) -> list[int]:
+        given = (self._manifest, self._prompts, self._session, observation, words)
+        prompt = prefill_action(*given, keep=keep)
         ids: list[int] = []
         for token in itertools.islice(greedy_tokens(self._prompts, self._session, prompt), MAX_FAST_TOKENS):
             if token == self._prompts.tokenizer.ids.turn_end:
@@ -92,10 +111,15 @@ def fast_codec(bundle: Bundle) -> FastCodec:
 
 
 def action_policy(
-    bundle: Bundle, prompts: Prompts, session: ModelSession, *, integration_steps: int | None = None
+    bundle: Bundle,
+    prompts: Prompts,
+    session: ModelSession,
+    *,
+    integration_steps: int | None = None,
+    seed: int = 0,
 ) -> FlowPolicy | FastPolicy:
-    """The policy that a bundle's actions need: flow matching or FAST."""
+    """The policy that a bundle's actions need: flow matching (with noise from ``seed``) or FAST."""
     manifest = bundle.manifest
     if manifest.fast is None:
-        return FlowPolicy(manifest, prompts, session, integration_steps=integration_steps)
+        return FlowPolicy(manifest, prompts, session, integration_steps=integration_steps, seed=seed)
     return FastPolicy(manifest, prompts, session, fast_codec(bundle))

@@ -27,6 +27,29 @@ def check_grid(grid: Sequence[float]) -> None:
         raise ConfigError(f"time grid {list(grid)}", expected="times that rise from 0 to 1, both included")
 
 
+def guided(
+    terms: Callable[[Floats, float], tuple[Floats, Floats]], max_weight: float
+) -> Callable[[Floats, float], Floats]:
+    """The velocity field of real-time chunking, from ``terms(x, t)`` = velocity and guidance [horizon, dof].
+
+    v + min(β, (1 - t) / (t · r²)) · guidance with r² = (1 - t)² / (t² + (1 - t)²): equations 2 to 4 of Black
+    et al., arXiv 2506.07339, which takes them from ΠGDM (Pokle et al., arXiv 2310.04432).
+    """
+
+    def velocity(x: Floats, time: float) -> Floats:
+        v, guidance = terms(x, time)
+        pulled: Floats = v + np.float32(guidance_weight(time, max_weight)) * guidance
+        return pulled
+
+    return velocity
+
+
+def guidance_weight(time: float, max_weight: float) -> float:
+    """min(β, (1 - t) / (t · r²)), β at both ends."""
+    span = time * (1 - time)
+    return max_weight if span <= 0 else min(max_weight, (time**2 + (1 - time) ** 2) / span)
+
+
 def integrate(velocity: Callable[[Floats, float], Floats], noise: Floats, grid: Sequence[float]) -> Floats:
     """From ``noise`` at time 0 to the action at time 1, ``[horizon, dof]`` both, one step a grid interval."""
     x = noise

@@ -28,8 +28,6 @@ class Mission:
         self._lock = threading.Lock()
         self._orders: Orders | None = None
         self._count = 0
-        self.changed = threading.Event()
-        """Set when a new instruction arrived; the planner clears it."""
 
     @property
     def orders(self) -> Orders | None:
@@ -41,7 +39,6 @@ class Mission:
         with self._lock:
             words = None if self._subgoals else instruction
             self._orders = Orders(epoch, since_ns, instruction, self._count, words)
-        self.changed.set()
 
     def offer(self, epoch: int, words: str) -> tuple[Orders, bool] | None:
         """Take the planner's words: the new orders and whether they changed; None for an old epoch."""

@@ -14,7 +14,7 @@ from wall_edge_engines.session import ModelSession
 from .bundle import TOKENIZER, Bundle, Manifest
 from .errors import BundleError, CameraError, EngineError, PolicyError
 from .fast import MAX_FAST_TOKENS
-from .flow import Floats, integrate, uniform_grid
+from .flow import Floats, guided, integrate, uniform_grid
 from .geometry import ImageGeometry
 from .prompt import (
     Ids,
@@ -37,13 +37,28 @@ class Observation:
     """What the robot saw: frames ``[h, w, 3]`` uint8 by camera and joints ``[dof]`` in rad.
 
     ``time_ns`` is when the joints were measured, ``frames_ns`` when the oldest frame was taken
-    (CLOCK_MONOTONIC).
+    (CLOCK_MONOTONIC), ``plan_ns`` the plan clock at ``time_ns``; ``index`` counts observations.
     """
 
     time_ns: int
     frames: Mapping[str, Frame]
     state: npt.NDArray[np.float64]
     frames_ns: int = 0
+    plan_ns: int = 0
+    index: int = 0
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Where a chunk should go: ``target`` [horizon, dof] in rad, ``weights`` [horizon] from 0 to 1.
+
+    ``max_weight`` bounds the guidance at every flow step; ``jacobian``: through the expert's Jacobian.
+    """
+
+    target: npt.NDArray[np.float64]
+    weights: npt.NDArray[np.float64]
+    max_weight: float
+    jacobian: bool
 
 
 @dataclass(frozen=True)
@@ -74,7 +89,7 @@ class Prompts:
     @property
     def observation_tokens(self) -> int:
         """Tokens at the front that both prompts share: the cameras' images and what frames them."""
-        return len(self.tokenizer.encode(self._observation))
+        return len(self.observation().ids)
 
     @classmethod
     def of(cls, bundle: Bundle) -> Prompts:
@@ -84,6 +99,10 @@ class Prompts:
     def head_token(self, row: int) -> int:
         """The token id of a row of the vocabulary head."""
         return row if self._head_tokens is None else int(self._head_tokens[row])
+
+    def observation(self) -> Prompt:
+        """What both prompts begin with: the cameras' images and what frames them."""
+        return self._prompt("")
 
     def action(self, words: str) -> Prompt:
         """The prompt that ends where the action tokens begin."""
@@ -144,7 +163,7 @@ class FlowPolicy:
     ) -> None:
         self._manifest, self._prompts, self._session = manifest, prompts, session
         self._grid = uniform_grid(integration_steps) if integration_steps else manifest.time_grid
-        self._rng = np.random.default_rng(seed)
+        self._seed = seed
         self._mask = np.zeros((manifest.horizon, manifest.action_slots), dtype=np.float32)
         self._slots = list(manifest.embodiment.action_slots)
         self._mask[:, self._slots] = 1.0
@@ -155,8 +174,28 @@ class FlowPolicy:
         ``words`` is the subgoal (or the instruction). Raises :class:`PolicyError` on a value that is not
         finite.
         """
-        noise = self._rng.standard_normal(self._mask.shape, dtype=np.float32)
-        actions = self.normalised_chunk(observation, words, noise)
+        self.observe(observation)
+        return self.act(observation, words)
+
+    def observe(self, observation: Observation) -> None:
+        """Encode the images and cache what both prompts share; :meth:`act` goes on from there."""
+        observe(self._manifest, self._prompts, self._session, observation)
+
+    def act(
+        self, observation: Observation, words: str, guidance: Guidance | None = None
+    ) -> npt.NDArray[np.float64]:
+        """As :meth:`chunk`, of an observation that :meth:`observe` has seen; its state may have changed.
+
+        ``guidance`` pulls the chunk towards other positions (real-time chunking). The noise follows from the
+        policy's seed and ``observation.index``, so that a chunk is a function of its observation.
+        """
+        rng = np.random.default_rng((self._seed, observation.index))
+        noise = rng.standard_normal(self._mask.shape, dtype=np.float32)
+        self.prefill_text(observation, words, keep=self._prompts.observation_tokens)
+        if guidance is None:
+            actions = integrate(self.velocity, noise, self._grid)
+        else:
+            actions = integrate(self._guided(observation, guidance), noise, self._grid)
         if not np.all(np.isfinite(actions)):
             raise PolicyError("the action chunk holds values that are not finite", expected="finite actions")
         return physical(self._manifest, actions[:, self._slots], observation.state)
@@ -183,15 +222,34 @@ class FlowPolicy:
         encode_observation(self._manifest, self._session, observation)
         self.prefill_text(observation, words)
 
-    def prefill_text(self, observation: Observation, words: str) -> None:
-        """Cache the prompt's keys/values and place the chunk behind it; the images have been encoded."""
-        prompt = prefill_action(self._manifest, self._prompts, self._session, observation, words)
+    def prefill_text(self, observation: Observation, words: str, *, keep: int = 0) -> None:
+        """Cache the prompt's keys/values and place the chunk behind it; the images have been encoded.
+
+        The first ``keep`` tokens are cached already.
+        """
+        given = (self._manifest, self._prompts, self._session, observation, words)
+        prompt = prefill_action(*given, keep=keep)
         steps = prompt.following + np.arange(self._manifest.horizon)
         self._action_positions = np.broadcast_to(steps, (3, len(steps)))
 
     def velocity(self, noisy: Floats, time: float) -> Floats:
         """Flow velocity ``[horizon, slots]`` after :meth:`prefill`."""
         return self._session.velocity(noisy, self._mask, time, self._action_positions)
+
+    def _guided(self, observation: Observation, guidance: Guidance) -> Callable[[Floats, float], Floats]:
+        """The velocity field with what pulls it to the guidance added."""
+        target, weights = np.zeros_like(self._mask), np.zeros_like(self._mask)
+        target[:, self._slots] = normalised(self._manifest, guidance.target, observation.state)
+        weights[:, self._slots] = guidance.weights[:, None]
+
+        def jacobian(x: Floats, time: float) -> tuple[Floats, Floats]:
+            return self._session.guided_velocity(x, self._mask, time, self._action_positions, target, weights)
+
+        def elementwise(x: Floats, time: float) -> tuple[Floats, Floats]:
+            v = self.velocity(x, time)
+            return v, weights * (target - (x + (1 - time) * v))
+
+        return guided(jacobian if guidance.jacobian else elementwise, guidance.max_weight)
 
 
 class SubgoalPlanner:
@@ -203,8 +261,12 @@ class SubgoalPlanner:
 
     def subgoal(self, observation: Observation, instruction: str) -> str:
         """Words of the next sub-task; raises :class:`PolicyError` when the sentence does not end."""
-        self._session.encode_images(observed_frames(self._manifest, observation.frames))
-        ids = self.decode(instruction)
+        observe(self._manifest, self._prompts, self._session, observation)
+        return self.words(instruction)
+
+    def words(self, instruction: str) -> str:
+        """As :meth:`subgoal`, of an observation that the session has seen (:func:`observe`)."""
+        ids = self.decode(instruction, keep=self._prompts.observation_tokens)
         tokenizer = self._prompts.tokenizer
         if ids[-1] != tokenizer.ids.turn_end:
             raise PolicyError(
@@ -213,10 +275,13 @@ class SubgoalPlanner:
             )
         return tokenizer.decode(ids)
 
-    def decode(self, instruction: str, limit: int = MAX_SUBGOAL_TOKENS) -> list[int]:
-        """Greedy token ids after the prompt, up to and with ``<|im_end|>``, at most ``limit``."""
+    def decode(self, instruction: str, limit: int = MAX_SUBGOAL_TOKENS, *, keep: int = 0) -> list[int]:
+        """Greedy token ids after the prompt, up to and with ``<|im_end|>``, at most ``limit``.
+
+        The first ``keep`` tokens of the prompt are cached already.
+        """
         prompt = self._prompts.subgoal(instruction)
-        self._prefill(prompt)
+        self._prefill(prompt, keep)
         ids: list[int] = []
         for token in greedy_tokens(self._prompts, self._session, prompt):
             ids.append(token)
@@ -226,11 +291,12 @@ class SubgoalPlanner:
 
     def first_logits(self, instruction: str) -> Floats:
         """Logits of the first generated token, one for each row of the vocabulary head."""
-        self._prefill(self._prompts.subgoal(instruction))
+        self._prefill(self._prompts.subgoal(instruction), 0)
         return self._session.logits()
 
-    def _prefill(self, prompt: Prompt) -> None:
-        self._session.prefill(prompt.ids, prompt.positions, self._nothing, self._nothing)
+    def _prefill(self, prompt: Prompt, keep: int) -> None:
+        ids, placed = prompt.ids[keep:], prompt.positions[:, keep:]
+        self._session.prefill(ids, placed, self._nothing, self._nothing, keep=keep)
 
 
 def greedy_tokens(prompts: Prompts, session: ModelSession, prompt: Prompt) -> Iterator[int]:
@@ -257,6 +323,21 @@ def physical(
     return restored + state if manifest.embodiment.action_reference == "state" else restored
 
 
+def normalised(
+    manifest: Manifest, positions: npt.NDArray[np.float64], state: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Joint positions ``[horizon, dof]`` in rad → normalised actions; :func:`physical` the other way."""
+    relative = positions - state if manifest.embodiment.action_reference == "state" else positions
+    return manifest.embodiment.action.normalize(relative)
+
+
+def observe(manifest: Manifest, prompts: Prompts, session: ModelSession, observation: Observation) -> None:
+    """Encode an observation's images and cache the part of the prompt that does not depend on words."""
+    encode_observation(manifest, session, observation)
+    shared, nothing = prompts.observation(), np.zeros(manifest.state_slots, dtype=np.float32)
+    session.prefill(shared.ids, shared.positions, nothing, nothing)
+
+
 def encode_observation(manifest: Manifest, session: ModelSession, observation: Observation) -> None:
     """Encode the images of an observation; one that must not be acted on is refused before anything runs."""
     frames = observed_frames(manifest, observation.frames)
@@ -265,12 +346,18 @@ def encode_observation(manifest: Manifest, session: ModelSession, observation: O
 
 
 def prefill_action(
-    manifest: Manifest, prompts: Prompts, session: ModelSession, observation: Observation, words: str
+    manifest: Manifest,
+    prompts: Prompts,
+    session: ModelSession,
+    observation: Observation,
+    words: str,
+    *,
+    keep: int = 0,
 ) -> Prompt:
-    """Cache the action prompt's keys/values; the images have been encoded."""
+    """Cache the action prompt's keys/values behind the first ``keep``; the images have been encoded."""
     prompt = prompts.action(words)
     state, mask = model_state(manifest, observation.state)
-    session.prefill(prompt.ids, prompt.positions, state, mask)
+    session.prefill(prompt.ids[keep:], prompt.positions[:, keep:], state, mask, keep=keep)
     return prompt
 
 

@@ -24,6 +24,9 @@ class ChunkRecord:
     published_ns: int
     subgoal_id: int
     subgoal: str
+    observation: int = 0
+    """Which observation it came from, counted over the run."""
+    scheduler: str = ""
 
     @property
     def latency_ms(self) -> float:
@@ -44,6 +47,8 @@ class SubgoalRecord:
     ready_ns: int
     text: str
     switched: bool
+    observation: int = 0
+    """Which observation it came from; the chunk of the same number shares its prefix."""
 
     @property
     def latency_ms(self) -> float:

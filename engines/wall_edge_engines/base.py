@@ -38,6 +38,10 @@ class DeviceTensor(Protocol):
         """Copy host values of this shape in."""
         ...
 
+    def copy(self, source: DeviceTensor) -> None:
+        """Copy a tensor of the same engine, shape and type in, on the device."""
+        ...
+
     def read(self) -> Array:
         """A host copy."""
         ...
@@ -119,6 +123,11 @@ class HostTensor:
         if not np.can_cast(array.dtype, self.dtype, casting="same_kind"):
             raise EngineError(f"values of type {array.dtype}", expected=str(self.dtype))
         np.copyto(self.array, array, casting="same_kind")
+
+    def copy(self, source: DeviceTensor) -> None:
+        if not isinstance(source, HostTensor):
+            raise EngineError(f"a copy of a {type(source).__name__}", expected="a tensor of this engine")
+        self.write(source.array)
 
     def read(self) -> Array:
         copied: Array = self.array.copy()

@@ -74,6 +74,12 @@ class ModelSession:
         self._binding("prefix", tensors).run()
         self.length = stop
 
+    def fork(self, into: ModelSession) -> None:
+        """Copy what is cached, on the device, so that another prompt can go on from it in ``into``."""
+        into._require(self.length)
+        into._cache.rows(0, self.length).copy(self._cache.rows(0, self.length))
+        into.length = self.length
+
     def append(self, token: int, position: int) -> None:
         """Put one generated text token behind the cached ones."""
         nothing = self._no_state
@@ -101,6 +107,41 @@ class ModelSession:
         tensors["past_kv"] = self._cache.rows(0, self.length)
         self._binding("expert", tensors).run()
         return tensors["velocity"].read()
+
+    def guided_velocity(
+        self,
+        noisy: Floats,
+        dof_mask: Floats,
+        time: float,
+        positions: Ints,
+        target: Floats,
+        weights: Floats,
+    ) -> tuple[Floats, Floats]:
+        """As :meth:`velocity`, and the guidance towards ``target`` by ``weights``, all ``[horizon, dof]``.
+
+        The guidance is what real-time chunking adds to the velocity (arXiv 2506.07339, equation 2).
+        """
+        if "guided" not in self._engine.graphs:
+            raise EngineError(
+                "guidance from a bundle without the graph 'guided'",
+                expected="a bundle with it",
+                fix="export the bundle again with --guidance",
+            )
+        if self.length == 0:
+            raise EngineError("a velocity without a prefix", expected="prefill first")
+        values: dict[str, Array] = {
+            "noisy_action": noisy,
+            "dof_mask": dof_mask,
+            "time": np.array(time, dtype=np.float32),
+            "positions": positions,
+            "target": target,
+            "weights": weights,
+        }
+        tensors = {name: self._input("guided", name, array) for name, array in values.items()}
+        outputs = {name: self._fixed("guided", name) for name in ("velocity", "guidance")}
+        tensors |= {**outputs, "past_kv": self._cache.rows(0, self.length)}
+        self._binding("guided", tensors).run()
+        return outputs["velocity"].read(), outputs["guidance"].read()
 
     def set_keys_values(self, values: Floats) -> None:
         """Put keys/values ``[length, layers, 2, kv heads, head dim]`` in place of the prefix graph's."""

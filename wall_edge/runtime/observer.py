@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from wall_edge.config import CameraConfig
 from wall_edge.errors import CameraError
 from wall_edge.policy import Observation
-from wall_edge.runtime.shared import SharedReader, SharedRecord
+from wall_edge.runtime.shared import SharedRecord
 from wall_edge.vision import Frame
 
 __all__ = ["Observer"]
@@ -28,6 +30,7 @@ class Observer:
         frames: Mapping[str, SharedRecord],
         feedback: SharedRecord,
         clock: Callable[[], int] = time.monotonic_ns,
+        first_index: int = 1,
     ) -> None:
         self._cameras, self._clock = cameras, clock
         self._frames = {name: record.reader() for name, record in frames.items()}
@@ -35,6 +38,23 @@ class Observer:
             name: round(_MAX_AGE_PERIODS * 1e9 / camera.rate_hz) for name, camera in cameras.items()
         }
         self._feedback = feedback.reader()
+        self._newest: dict[str, tuple[int, Frame]] = {}
+        self._index = first_index - 1
+        self._watch = {name: _FrozenWatch(name, camera) for name, camera in cameras.items()}
+
+    def poll(self, since_ns: int = 0) -> Observation | None:
+        """The observation that :meth:`next` would return if it is there now, else None."""
+        for name, reader in self._frames.items():
+            if (record := reader.newer()) is not None and int(record["time_ns"]) >= since_ns:
+                self._newest[name] = int(record["time_ns"]), record["pixels"].copy()
+        oldest = {name: self._clock() - age for name, age in self._max_age_ns.items()}
+        fresh = {n: f for n, f in self._newest.items() if f[0] >= max(oldest[n], since_ns)}
+        if len(fresh) < len(self._frames) or (joints := self._feedback.latest()) is None:
+            return None
+        if joints["measured_ns"] == 0:  # the servo process has not read the bus yet
+            return None
+        self._newest = {}
+        return self._observation(fresh, joints)
 
     def next(self, since_ns: int = 0) -> Observation:
         """Wait for a frame from every camera that was not returned before, taken at ``since_ns`` or later.
@@ -44,40 +64,62 @@ class Observer:
         a camera that delivers nothing for its ``timeout_ms``.
         """
         started = self._clock()
-        newest: dict[str, tuple[int, Frame]] = {}
-        while True:
-            for name, reader in self._frames.items():
-                if (record := reader.newer()) is not None and int(record["time_ns"]) >= since_ns:
-                    newest[name] = int(record["time_ns"]), record["pixels"].copy()
-            now = self._clock()
-            fresh = {name: f for name, f in newest.items() if f[0] >= now - self._max_age_ns[name]}
-            if len(fresh) == len(self._frames):
-                return self._observation(fresh)
-            self._refuse_silence(started, fresh)
+        while (observation := self.poll(since_ns)) is None:
+            self._refuse_silence(started)
             time.sleep(_POLL_S)
+        return observation
 
-    def _observation(self, fresh: Mapping[str, tuple[int, Frame]]) -> Observation:
-        joints = self._joints(self._feedback)
+    def _observation(self, fresh: Mapping[str, tuple[int, Frame]], joints: np.void) -> Observation:
+        self._index += 1
+        position = np.array(joints["position"])
+        for name, (taken_ns, pixels) in fresh.items():
+            self._watch[name].saw(taken_ns, pixels, position)
         return Observation(
             time_ns=int(joints["measured_ns"]),
             frames={name: pixels for name, (_, pixels) in fresh.items()},
-            state=np.array(joints["position"]),
+            state=position,
             frames_ns=min(taken for taken, _ in fresh.values()),
+            plan_ns=int(joints["plan_ns"]),
+            index=self._index,
         )
 
-    def _joints(self, reader: SharedReader) -> np.void:
-        record = reader.latest()
-        while record is None or record["measured_ns"] == 0:  # the servo process has not read the bus yet
-            time.sleep(_POLL_S)
-            record = reader.latest()
-        return record
-
-    def _refuse_silence(self, started: int, fresh: Mapping[str, object]) -> None:
+    def _refuse_silence(self, started: int) -> None:
         waited_ms = (self._clock() - started) / 1e6
         for name, camera in self._cameras.items():
-            if name not in fresh and waited_ms > camera.timeout_ms:
+            if name not in self._newest and waited_ms > camera.timeout_ms:
                 raise CameraError(
                     f"camera {name} delivered no frame for {waited_ms:.0f} ms",
                     expected=f"one every {1000 / camera.rate_hz:.0f} ms",
                     fix="check its cable and cameras." + name + " in ROBOT.yaml",
                 )
+
+
+class _FrozenWatch:
+    """Notices a camera that delivers the same picture over and over while the arm moves.
+
+    A camera's noise makes no two pictures equal, and a simulated one shows the arm.
+    """
+
+    def __init__(self, name: str, camera: CameraConfig) -> None:
+        self._name, self._camera = name, camera
+        self._sum = -1
+        self._since_ns = 0
+        self._position = np.zeros(0)
+        self._moved = 0.0
+
+    def saw(self, taken_ns: int, pixels: Frame, position: npt.NDArray[np.float64]) -> None:
+        """One frame, with the joints [dof, rad] at that time. Raises :class:`CameraError`."""
+        checksum = zlib.crc32(np.ascontiguousarray(pixels).data)
+        if checksum != self._sum:
+            self._sum, self._since_ns, self._position, self._moved = checksum, taken_ns, position, 0.0
+            return
+        frozen_ms = (taken_ns - self._since_ns) / 1e6
+        self._moved = max(self._moved, float(np.abs(position - self._position).max(initial=0.0)))
+        if frozen_ms > self._camera.frozen_ms and self._moved > self._camera.frozen_rad:
+            raise CameraError(
+                f"camera {self._name} has shown the same picture for {frozen_ms:.0f} ms while a joint moved "
+                f"{self._moved:.2f} rad",
+                expected=f"another picture within {self._camera.frozen_ms:g} ms "
+                f"(cameras.{self._name}.frozen_ms)",
+                fix="restart the camera or its driver",
+            )
