@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["STOP_SIGNALS", "blocked", "interruptible", "stop_flag"]
+__all__ = ["EMERGENCY_SIGNAL", "STOP_SIGNALS", "blocked", "emergency_flag", "interruptible", "stop_flag"]
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a service manager, a terminal that went away."""
+EMERGENCY_SIGNAL = signal.SIGUSR1
+"""To the daemon: stop the arm where it is."""
 
 
 @contextmanager
@@ -29,6 +31,14 @@ def stop_flag() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
+def emergency_flag() -> Iterator[Callable[[], bool]]:
+    """As :func:`stop_flag`, for ``EMERGENCY_SIGNAL``."""
+    received: list[int] = []
+    with _handled_by(lambda number, _: received.append(number), (EMERGENCY_SIGNAL,)):
+        yield lambda: bool(received)
+
+
+@contextmanager
 def interruptible() -> Iterator[None]:
     """The first stop signal raises KeyboardInterrupt, for work that cleans up behind itself."""
 
@@ -42,8 +52,10 @@ def interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number in STOP_SIGNALS}
+def _handled_by(
+    handler: Callable[[int, FrameType | None], None], numbers: Sequence[signal.Signals] = STOP_SIGNALS
+) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,11 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from wall_edge_bridge.drives import JointSpec
 from wall_edge_bridge.sim import SimulatedServoBus, serving
 
 from wall_edge.config import RobotConfig
 from wall_edge.runtime.events import read_events
+from wall_edge.runtime.joints import joint_specs
 from wall_edge.sim import arm
 from wall_edge.sim.world import TabletopWorld
 
@@ -45,11 +44,21 @@ class Rig:
     """``wall-edge run`` on an arm of its own."""
 
     def __init__(self, bus: SimulatedServoBus, robot: Path, events: Path) -> None:
-        self.bus, self.events = bus, events
+        self.bus, self.events, self.robot = bus, events, robot
+        self.env = {**os.environ, "XDG_STATE_HOME": str(robot.parent / "state")}
         command = [sys.executable, "-m", "wall_edge", "run", str(robot), "--events", str(events)]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env=self.env,
         )
+
+    def clear(self) -> str:
+        command = [sys.executable, "-m", "wall_edge", "clear", str(self.robot)]
+        return subprocess.run(command, capture_output=True, text=True, env=self.env, check=True).stdout
 
     def torque(self) -> list[int]:
         return [servo.get("torque_enable") for servo in self.bus.servos.values()]
@@ -75,8 +84,7 @@ class Rig:
 @pytest.fixture
 def make_rig(shipped_bundle: Path, robot: RobotConfig, tmp_path: Path) -> Iterator[Any]:
     rigs: list[Rig] = []
-    joints = [JointSpec(**asdict(joint)) for joint in robot.drive.joints]
-    bus = SimulatedServoBus(joints, positions=arm.REST.tolist())
+    bus = SimulatedServoBus(joint_specs(robot), positions=arm.REST.tolist())
     with serving(bus) as port:
 
         def make(video_s: float = VIDEO_S, device: str | None = None, rest_velocity: float = 0.8) -> Rig:
@@ -90,6 +98,7 @@ def make_rig(shipped_bundle: Path, robot: RobotConfig, tmp_path: Path) -> Iterat
             for name, frame in world.frames(arm.REST).items():
                 video = record_video(tmp_path / f"{name}.avi", frame, video_s)
                 data["cameras"][name].update(kind="opencv", device=device or str(video))
+                data["cameras"][name]["frozen_ms"] = 1e6  # nothing moves in this video
             path = tmp_path / "robot.yaml"
             path.write_text(yaml.safe_dump(data))
             rigs.append(Rig(bus, path, tmp_path / "events.jsonl"))
@@ -118,6 +127,7 @@ def test_a_killed_servo_process(make_rig: Any) -> None:
     assert code == 1
     assert "the supervisor took the torque off" in one_line(errors)
     assert rig.torque() == [0] * 6
+    assert "cleared the servo process died" in rig.clear()
 
 
 def test_a_hung_servo_process(make_rig: Any) -> None:
@@ -192,3 +202,26 @@ def test_a_camera_that_is_not_there(make_rig: Any) -> None:
     assert "/dev/video99" in message
     assert "expected a video device" in message
     assert rig.torque() == [0] * 6
+
+
+def test_an_emergency_stop_waits_for_a_person(make_rig: Any) -> None:
+    """The arm brakes where it is and goes limp, and does not start again before somebody has cleared it."""
+    rig = make_rig()
+    rig.wait_for("chunkrecord")
+    time.sleep(0.5)
+    os.kill(rig.process.pid, signal.SIGUSR1)
+    code, _, errors = rig.end()
+    assert code == 1
+    assert "emergency stop" in one_line(errors)
+    assert rig.torque() == [0] * 6
+    assert np.abs(rig.bus.positions(time.monotonic_ns()) - arm.REST).max() > 0.05  # not at rest: where it was
+    code, _, errors = make_rig().end()
+    assert code == 1
+    assert "faulted and was not cleared: emergency stop" in one_line(errors)
+    assert rig.torque() == [0] * 6
+    assert "cleared emergency stop" in rig.clear()
+    again = make_rig()
+    again.events.unlink()
+    again.wait_for("chunkrecord")
+    os.kill(again.process.pid, signal.SIGTERM)
+    assert again.end()[0] == 0

@@ -18,7 +18,7 @@ from wall_edge.errors import ConfigError
 from wall_edge.record import chunk_intervals_ms, percentiles
 from wall_edge.runtime.recorder import RecordingOptions
 from wall_edge.runtime.supervisor import Daemon
-from wall_edge.signals import stop_flag
+from wall_edge.signals import emergency_flag, stop_flag
 
 from .output import stderr
 
@@ -36,14 +36,19 @@ def run(
     record_period: Annotated[float, typer.Option(help="Seconds from one moment to the next.", min=0.0)] = 0.5,
     record_moments: Annotated[int, typer.Option(help="How many moments at most.", min=1)] = 1000,
 ) -> None:
-    """Run the policy on the robot. Ctrl-C, SIGTERM or SIGHUP brings the arm to rest and releases it."""
+    """Run the policy on the robot. Ctrl-C, SIGTERM or SIGHUP brings the arm to rest and releases it.
+
+    SIGUSR1 is the emergency stop: the arm brakes where it is, is held for a moment and goes limp, and does
+    not start again before 'wall-edge clear'.
+    """
     config = load_robot(robot)
     words = instruction or config.instruction
     if words is None and not config.simulated:
         raise ConfigError("no instruction", expected="--instruction TEXT, or 'instruction' in ROBOT.yaml")
     recording = RecordingOptions(record, record_period, record_moments) if record is not None else None
-    with stop_flag() as interrupted:
-        daemon = Daemon(config, events=events, recording=recording, interrupted=interrupted)
+    with stop_flag() as interrupted, emergency_flag() as emergency:
+        signals = {"interrupted": interrupted, "emergency": emergency}
+        daemon = Daemon(config, events=events, recording=recording, **signals)
         try:
             with ExitStack() as running:
                 with stderr.status("starting the robot"):

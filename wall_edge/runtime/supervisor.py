@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -19,6 +20,7 @@ from wall_edge.recording import require_unused
 from wall_edge.runtime.camera_process import run_camera
 from wall_edge.runtime.children import Children
 from wall_edge.runtime.events import EventLog
+from wall_edge.runtime.latch import require_unlatched, set_latch
 from wall_edge.runtime.messages import Ended, Failed, Instruct, Laid, Lay, Port, Ready, Refused, Touched
 from wall_edge.runtime.policy_process import run_policy
 from wall_edge.runtime.recorder import RecordingOptions
@@ -57,7 +59,7 @@ class Daemon:
     Leaving the context brings the arm to rest and releases it; :class:`RuntimeFault` says when that, or
     anything before it, went wrong. :meth:`poll` must be called at least once a second: it carries the
     heartbeat without which the servo process takes the arm to rest by itself. It raises KeyboardInterrupt
-    once ``interrupted`` says so.
+    once ``interrupted`` says so, and stops the arm where it is once ``emergency`` does.
     """
 
     def __init__(
@@ -67,11 +69,13 @@ class Daemon:
         events: Path | None = None,
         recording: RecordingOptions | None = None,
         interrupted: Callable[[], bool] = lambda: False,
+        emergency: Callable[[], bool] = lambda: False,
     ) -> None:
         self.config = config
-        self._interrupted = interrupted
+        self._interrupted, self._emergency = interrupted, emergency
         self.manifest = Bundle(config.bundle).manifest
         check_match(self.manifest, config)
+        require_unlatched(config)
         if recording is not None:
             require_unused(recording.folder)
         self._recording = recording
@@ -184,7 +188,8 @@ class Daemon:
     def _bring_to_rest(self) -> str:
         if "servo" not in self._children.names:
             return ""
-        self._wanted = Wanted.STOP
+        if self._wanted is not Wanted.EMERGENCY_STOP:
+            self._wanted = Wanted.STOP
         patience_s = self._longest_way_s()
         deadline = time.monotonic() + patience_s
         trouble = "died"
@@ -217,6 +222,8 @@ class Daemon:
     def _release_without_servo(self, trouble: str) -> str:
         """The servo process died or hangs: nobody but the supervisor can take the torque off."""
         self._children.kill("servo")
+        with contextlib.suppress(OSError):  # whether or not it can be kept, the arm comes first
+            set_latch(self.config, f"the servo process {trouble}")
         try:
             release_arm(self.config, self._port)
         except (WallEdgeError, OSError) as error:
@@ -233,6 +240,11 @@ class Daemon:
         self._children.send("policy", Instruct(self.epoch, time.monotonic_ns(), instruction))
         self._write("instruct", epoch=self.epoch, instruction=instruction)
         return self.epoch
+
+    def emergency_stop(self) -> None:
+        """Brake as fast as the limits allow, hold for a moment, take the torque off; a person clears it."""
+        self._wanted = Wanted.EMERGENCY_STOP
+        self._heartbeat()
 
     def start_episode(self, number: int, *, follow: bool = True) -> None:
         """Have the simulated world lay the blocks of an episode, and ``follow`` its instruction."""
@@ -267,6 +279,8 @@ class Daemon:
         """
         if self._interrupted():
             raise KeyboardInterrupt
+        if self._emergency():
+            self.emergency_stop()
         self._heartbeat()
         self._receive()
         servo = self.record.servo

@@ -1,0 +1,22 @@
+"""``wall-edge clear``: a person has looked at an arm that faulted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wall_edge.config import load_robot
+from wall_edge.errors import RuntimeFault
+from wall_edge.runtime.latch import clear_latch
+
+
+def clear(robot: Annotated[Path, typer.Argument(help="ROBOT.yaml")]) -> None:
+    """Clear the fault of a robot, so that 'wall-edge run' may power it again."""
+    config = load_robot(robot)
+    try:
+        told = clear_latch(config)
+    except OSError as error:
+        raise RuntimeFault(f"the fault of {config.name} stays: {error}") from None
+    print(f"{config.name}: cleared {told}" if told is not None else f"{config.name}: no fault to clear")
