@@ -9,7 +9,9 @@ import typer
 
 from wall_edge.errors import WallEdgeError
 
+from .clear import clear
 from .demo import demo
+from .evaluate import evaluation
 from .inspect import inspect
 from .run import run
 from .verify import verify
@@ -28,8 +30,9 @@ def build_app() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for command in (demo, inspect, run, verify):
+    for command in (clear, demo, inspect, run, verify):
         made.command()(command)
+    made.command(name="eval")(evaluation)
     for plugin in entry_points(group=_PLUGINS):
         loaded = plugin.load()
         if isinstance(loaded, typer.Typer):

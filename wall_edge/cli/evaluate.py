@@ -1,0 +1,133 @@
+"""``wall-edge eval``: schedulers, delays and faults on the simulated arm, in virtual time."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, cast, get_args
+
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from wall_edge.bundle import Bundle
+from wall_edge.config import RobotConfig, SchedulerName, load_robot
+from wall_edge.errors import ConfigError
+from wall_edge.sim.evaluate import Cell, Row, check, evaluate
+from wall_edge.sim.faults import FAULTS
+from wall_edge.sim.virtual import Delays
+
+from .output import stderr
+
+__all__ = ["evaluation"]
+
+
+def evaluation(
+    robot: Annotated[Path, typer.Argument(help="ROBOT.yaml of a simulated robot.")],
+    scheduler: Annotated[
+        str | None, typer.Option(help="One or more, with commas, or 'all'; default: ROBOT.yaml's.")
+    ] = None,
+    delay_ms: Annotated[str, typer.Option(help="From an observation to its chunk, with commas [ms].")] = "0",
+    jitter_ms: Annotated[float, typer.Option(help="The delay varies by up to ± this [ms].", min=0.0)] = 0.0,
+    subgoal_delay_ms: Annotated[
+        float | None, typer.Option(help="From an observation to its subgoal; default: delay-ms.", min=0.0)
+    ] = None,
+    episodes: Annotated[int, typer.Option(help="How many layouts.", min=1)] = 20,
+    seed: Annotated[int | None, typer.Option(help="Of the layouts; default: ROBOT.yaml's.")] = None,
+    fault: Annotated[
+        str | None, typer.Option(help=f"'all', or some of {', '.join(FAULTS)}: put in during each episode.")
+    ] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Instead of ROBOT.yaml's.")] = None,
+    jobs: Annotated[int, typer.Option(help="Processes; the results do not depend on it.", min=1)] = (
+        os.cpu_count() or 1
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, one object a row.")] = False,
+) -> None:
+    """Run the robot's own scheduler, splice, limiter and policy code in virtual time.
+
+    Exit code 1 when a setpoint broke a limit, or a fault did not end in the state it must end in.
+    """
+    config = load_robot(robot)
+    config = replace(config, bundle=bundle.resolve() if bundle else config.bundle)
+    if seed is not None and config.simulation is not None:
+        config = replace(config, simulation=replace(config.simulation, seed=seed))
+    names = _chosen("scheduler", scheduler or config.policy.scheduler, get_args(SchedulerName))
+    faults: Sequence[str | None] = _chosen("fault", fault, tuple(FAULTS)) if fault else (None,)
+    cells = [
+        Cell(
+            cast(SchedulerName, name),
+            Delays(delay, jitter_ms, delay if subgoal_delay_ms is None else subgoal_delay_ms),
+            episodes,
+            wrong,
+        )
+        for name in names
+        for delay in _delays(delay_ms)
+        for wrong in faults
+    ]
+    check(config, Bundle(config.bundle), cells)
+    rows = list(track(evaluate(config, cells, jobs), "evaluating", len(cells), console=stderr))
+    print(json.dumps(rows, indent=1)) if as_json else Console().print(_table(config, rows))
+    if any(row["limit_violations"] or _failed(row) for row in rows):
+        raise typer.Exit(1)
+
+
+def _failed(row: Row) -> bool:
+    return row["fault"] is not None and (
+        row["final_state"] != row["expected_state"] or row["reaction_ms"] is None
+    )
+
+
+def _chosen(what: str, given: str, known: Sequence[str]) -> list[str]:
+    names = list(known) if given == "all" else [name.strip() for name in given.split(",")]
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            fix = f"did you mean {close[0]!r}?" if close else ""
+            raise ConfigError(f"{what} {name!r}", expected=f"one of {', '.join(known)}, or all", fix=fix)
+    return names
+
+
+def _delays(given: str) -> list[float]:
+    try:
+        delays = [float(part) for part in given.split(",")]
+    except ValueError:
+        delays = [-1.0]
+    if not all(0 <= delay < 1e6 for delay in delays):
+        raise ConfigError(f"--delay-ms {given}", expected="milliseconds from 0, with commas: 0,100,300")
+    return delays
+
+
+def _table(config: RobotConfig, rows: Sequence[Row]) -> Table:
+    assert config.simulation is not None
+    table = Table(
+        title=f"{config.name} in virtual time: blocks drift {config.simulation.drift_mm_s:g} mm/s, "
+        f"{config.simulation.time_limit_s:g} s a task, seed {config.simulation.seed}"
+    )
+    faulty = any(row["fault"] for row in rows)
+    names = ["scheduler", "delay"]
+    names += ["fault", "ends in", "noticed after"] if faulty else ["done", "median", "paused", "wrong/late"]
+    for name in (*names, "peak jerk", "rms jerk", "beyond limits"):
+        table.add_column(name, justify="right" if name not in ("scheduler", "fault", "ends in") else "left")
+    for row in rows:
+        cells = [row["scheduler"], f"{row['delay_ms']:g} ms"]
+        cells += _fault_cells(row) if faulty else _task_cells(row)
+        jerks = (f"{row['peak_jerk']:.0f} rad/s³", f"{row['rms_jerk']:.0f} rad/s³")
+        table.add_row(*cells, *jerks, str(row["limit_violations"]))
+    return table
+
+
+def _task_cells(row: Row) -> list[str]:
+    median = "-" if row["median_s"] is None else f"{row['median_s']:.2f} s"
+    done = f"{row['successes']} of {row['episodes']}"
+    return [done, median, f"{row['paused_s']:.2f} s", f"{row['wrong_block']}/{row['timeouts']}"]
+
+
+def _fault_cells(row: Row) -> list[str]:
+    verdict = f" (must be {row['expected_state']})" if _failed(row) else ""
+    after = "never" if row["reaction_ms"] is None else f"{row['reaction_ms']:.0f} ms"
+    return [str(row["fault"]), f"{row['final_state']}{verdict}", after]
