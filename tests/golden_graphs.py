@@ -204,7 +204,12 @@ def _linear(
 
 
 def run_graph(engine: Engine, graph: str, inputs: Mapping[str, Tensor]) -> np.ndarray:
-    """Bind, run, and give the first output."""
+    """The graph's first output."""
+    return next(iter(run_all(engine, graph, inputs).values()))
+
+
+def run_all(engine: Engine, graph: str, inputs: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Bind, run, and give the outputs by name."""
     spec = engine.graphs[graph]
     sizes: dict[str, int] = {}
     tensors = {}
@@ -219,7 +224,7 @@ def run_graph(engine: Engine, graph: str, inputs: Mapping[str, Tensor]) -> np.nd
             tuple(sizes[a] if isinstance(a, str) else a for a in out.shape), out.dtype
         )
     engine.bind(graph, tensors).run()
-    return tensors[next(iter(spec.outputs))].read()
+    return {name: tensors[name].read() for name in spec.outputs}
 
 
 def relative(found: np.ndarray, wanted: np.ndarray) -> float:

@@ -4,13 +4,13 @@ The goldens are the float32 torch modules' results for one observation, recorded
 calibration data where there is any (on noise, activations leave the calibrated ranges), else a synthetic one.
 A stage is fed the *golden* result of the stage before it, so that what it shows is its own error: frames →
 image tokens, golden image tokens → keys/values of every layer and text logits, golden keys/values and golden
-noisy actions → the velocity of every step. The chunk, normalised and in physical units, is checked end to
-end.
+noisy actions → the velocity of every step (the graph ``guided``, if any: velocity and guidance of the middle
+one). The chunk, normalised and in physical units, is checked end to end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -53,6 +53,8 @@ _GRAPHS_OF = {
     "text_logits": ("prefix", "lm_head"),
     "action_logits": ("vision", "prefix", "lm_head"),
     "velocity": ("expert",),
+    "guided_velocity": ("guided",),
+    "guidance": ("guided",),
     "chunk": ("vision", "prefix", "expert"),
     "joint_positions": ("vision", "prefix", "expert"),
 }
@@ -86,6 +88,8 @@ def tolerances(families: Mapping[str, Mapping[str, str]], embodiment: Embodiment
     """Limits of every kind of stage for graphs with these layer families' precisions."""
     made: dict[str, Tolerance] = {}
     for stage, graphs in _GRAPHS_OF.items():
+        if graphs == ("guided",) and "guided" not in families:  # an optional graph
+            continue
         used = {precision for graph in graphs for precision in families.get(graph, {"": "fp32"}).values()}
         worst = max(used, key=lambda precision: _LIMITS[precision])
         if stage != "joint_positions":
@@ -115,6 +119,9 @@ def golden_inputs(
     inputs["state"] = observation.state
     inputs["noise"] = rng.standard_normal(shape, dtype=np.float32)
     inputs["instruction"] = np.array(words)
+    if "guided" in manifest.graphs:
+        inputs["guidance_target"] = rng.uniform(-1, 1, shape).astype(np.float32)
+        inputs["guidance_weights"] = rng.uniform(0, 1, shape).astype(np.float32)
     return inputs
 
 
@@ -134,6 +141,8 @@ def record(manifest: Manifest, prompts: Prompts, engine: Engine, inputs: Arrays)
     stages = _Stages(manifest, prompts, engine, inputs)
     outputs: dict[str, Array] = {"action_prompt_ids": stages.prompt_ids()}
     outputs |= stages.chunk() if manifest.fast is None else stages.fast_logits()
+    if "guided" in manifest.graphs:
+        outputs["guidance"] = stages.guided(outputs["noisy_actions"])[1]
     outputs["image_embeds"] = stages.session.image_embeds()
     outputs["keys_values"] = stages.session.keys_values()
     outputs |= stages.words()
@@ -172,6 +181,8 @@ def _checks(stages: _Stages, goldens: Arrays, limits: Mapping[str, Tolerance]) -
         stages.session.set_keys_values(golden)
         for step, velocity in enumerate(stages.velocities(goldens["noisy_actions"])):
             yield check(f"velocity.{step}", "velocity", velocity, goldens["velocities"][step])
+    if "guidance" in limits:
+        yield from _guidance_checks(stages, goldens, check)
     whole_stage = "chunk" if flow else "action_logits"
     yield check(whole_stage, whole_stage, whole[whole_stage], goldens[whole_stage])
     for number, name in enumerate(stages.joints if flow else ()):
@@ -185,6 +196,21 @@ def _checks(stages: _Stages, goldens: Arrays, limits: Mapping[str, Tolerance]) -
         yield check("subgoal_ids", "subgoal_ids", words["subgoal_ids"], goldens["subgoal_ids"])
 
 
+def _guidance_checks(
+    stages: _Stages, goldens: Arrays, check: Callable[[str, str, Array, Array], StageCheck]
+) -> Iterator[StageCheck]:
+    """The graph ``guided``, on the golden keys/values that the session holds."""
+    noisy = goldens["noisy_actions"]
+    velocity, guidance = stages.guided(noisy)
+    wanted = {"guided_velocity": goldens["velocities"][_middle(noisy)], "guidance": goldens["guidance"]}
+    for (stage, golden), found in zip(wanted.items(), (velocity, guidance), strict=True):
+        yield check(stage, stage, found, golden)
+
+
+def _middle(steps: Array) -> int:
+    return len(steps) // 2
+
+
 class _Stages:
     """The stages of one observation on an engine."""
 
@@ -192,6 +218,8 @@ class _Stages:
         frames = {name: inputs[f"frames.{name}"] for name in manifest.cameras}
         self._manifest, self._prompts, self._noise = manifest, prompts, inputs["noise"]
         self._words = str(inputs["instruction"])
+        guidance = ("guidance_target", "guidance_weights") if "guided" in manifest.graphs else ()
+        self._guidance = [inputs[name] for name in guidance]
         self._observation = Observation(0, observed_frames(manifest, frames), inputs["state"])
         self.joints = manifest.embodiment.dof_names
         self.session: ModelSession = new_session(manifest, engine)
@@ -218,6 +246,16 @@ class _Stages:
         assert self._policy is not None
         for time, x in zip(self._manifest.time_grid, noisy, strict=False):
             yield self._policy.velocity(x, time)
+
+    def guided(self, noisy: Array) -> tuple[Array, Array]:
+        """Velocity and guidance of the middle step at its noisy actions, of ``[steps, horizon, slots]``."""
+        manifest, step = self._manifest, _middle(noisy)
+        mask = np.zeros((manifest.horizon, manifest.action_slots), dtype=np.float32)
+        mask[:, list(manifest.embodiment.action_slots)] = 1.0
+        placed = self._prompts.action(self._words).following + np.arange(manifest.horizon)
+        positions = np.broadcast_to(placed, (3, manifest.horizon))
+        time = manifest.time_grid[step]
+        return self.session.guided_velocity(noisy[step], mask, time, positions, *self._guidance)
 
     def chunk(self) -> dict[str, Array]:
         """The chunk from frames, with the noisy actions and velocities on the way."""

@@ -37,6 +37,14 @@ def export(
     fast: Annotated[
         Path | None, typer.Option(help="FAST actions: folder of the FAST tokenizer (wall-oss-fast).")
     ] = None,
+    guidance: Annotated[
+        bool,
+        typer.Option(
+            "--guidance",
+            help="Add the graph for real-time chunking through the expert's Jacobian. Off by default: it "
+            "stores the expert's weights a second time, in float32.",
+        ),
+    ] = False,
     base: Annotated[str | None, typer.Option(help="Base model of a LeRobot policy: folder or id.")] = None,
     adapter: Annotated[str | None, typer.Option(help="LoRA adapter (PEFT folder) to merge.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -55,7 +63,7 @@ def export(
         ) from error
 
     start = time.monotonic()
-    request = Request(precision, max_action_error, calibration, samples, vocabulary, fast)
+    request = Request(precision, max_action_error, calibration, samples, vocabulary, fast, guidance)
     with interruptible(), stage_progress("export", STAGES) as progress:
         opened = open_checkpoint(checkpoint, base, adapter)
         manifest = export_bundle(opened, out, config, request, progress)

@@ -15,7 +15,7 @@ from wall_edge.errors import CheckpointError
 
 from .calibrated import Calibrated
 from .emit import emit
-from .graphs import GraphInputs, Stage, graphs_of, stages
+from .graphs import GUIDED, GraphInputs, Stage, graphs_of, stages
 from .memory import give_back
 from .model import ModelShape
 from .precision import summary
@@ -55,7 +55,8 @@ class GraphWriter:
     def _check_complete(self, graph: str, parts: Sequence[Part]) -> None:
         """A weight that tracing had lost would be exported as zeros without a word."""
         names = self._stages[graph].module.state_dict()
-        wanted = {name for key in names if graph in graphs_of(name := key.removeprefix(STAGE_PREFIX))}
+        like = "expert" if graph == GUIDED else graph
+        wanted = {name for key in names if like in graphs_of(name := key.removeprefix(STAGE_PREFIX))}
         if odd := wanted ^ {part.weight for part in parts}:
             raise CheckpointError(
                 f"the traced graph {graph} has other weights than the model: {', '.join(sorted(odd)[:3])}",

@@ -1,7 +1,8 @@
-"""The four graphs of a bundle: which inputs and outputs each has, and the stage of the model behind it.
+"""The graphs of a bundle: which inputs and outputs each has, and the stage of the model behind it.
 
 ``vision``: camera frames → image tokens. ``prefix``: prompt tokens after a past → their keys/values and the
 last one's hidden state. ``lm_head``: that hidden state → logits. ``expert``: one integration step → velocity.
+``guided``, on request: the same, and the guidance of real-time chunking; it holds the expert's weights again.
 The prefix never sees the action tokens and the expert reads the prefix's keys/values, so no graph runs the
 whole sequence, and no weight of the prefix is in two graphs.
 """
@@ -24,6 +25,7 @@ from .model.vision import Grid
 
 TOKENS, PAST = "tokens", "past"
 GRAPHS = ("vision", "prefix", "lm_head", "expert")
+GUIDED = "guided"
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,15 @@ class GraphInputs:
     """FAST actions are words of the vocabulary head: they need no expert graph."""
     head_rows: int | None = None
     """Rows of a trimmed vocabulary head; None for all."""
+    guidance: bool = False
+    """Whether flow actions get the graph ``guided`` too."""
 
     @property
     def graphs(self) -> tuple[str, ...]:
         """The graphs that the actions need, in order."""
-        return GRAPHS if self.actions == "flow" else GRAPHS[:-1]
+        if self.actions == "fast":
+            return GRAPHS[:-1]
+        return (*GRAPHS, GUIDED) if self.guidance else GRAPHS
 
 
 class _Stage(nn.Module):
@@ -68,6 +74,8 @@ class Stage:
 
     module: nn.Module
     spec: GraphSpec
+    differentiates: bool = False
+    """Whether the module uses ``torch.func``, which torch.onnx cannot export as it is."""
 
 
 def stages(model: WallModel, given: GraphInputs) -> dict[str, Stage]:
@@ -84,8 +92,9 @@ def stages(model: WallModel, given: GraphInputs) -> dict[str, Stage]:
         "prefix": prefix,
         "lm_head": model.logits,
         "expert": model.velocity,
+        GUIDED: model.guided_velocity,
     }
-    return {name: Stage(_Stage(model, calls[name]), specs[name]) for name in given.graphs}
+    return {name: Stage(_Stage(model, calls[name]), specs[name], name == GUIDED) for name in given.graphs}
 
 
 def _vision(model: WallModel, given: GraphInputs) -> Callable[..., Tensor]:
@@ -148,6 +157,11 @@ def graph_specs(shape: ModelShape, given: GraphInputs) -> dict[str, GraphSpec]:
             {"velocity": f32(horizon, dof)},
         ),
     }
+    action = {name: f32(horizon, dof) for name in ("target", "weights", "velocity", "guidance")}
+    tensors[GUIDED] = (
+        {**tensors["expert"][0], "target": action["target"], "weights": action["weights"]},
+        {"velocity": action["velocity"], "guidance": action["guidance"]},
+    )
     return {
         name: GraphSpec(f"{name}.onnx", f"{name}.data", "fp32", {}, inputs, outputs)
         for name, (inputs, outputs) in tensors.items()
@@ -160,7 +174,7 @@ def image_cells(grids: Sequence[Grid], merge: int) -> list[tuple[int, int]]:
 
 
 def graphs_of(name: str) -> tuple[str, ...]:
-    """The graphs that a checkpoint's tensor goes into."""
+    """The graphs that a checkpoint's tensor goes into; ``guided`` takes what ``expert`` takes."""
     if name.startswith("visual."):
         return ("vision",)
     if name.startswith("lm_head."):

@@ -42,7 +42,7 @@ def _is_half(weight: str, recipe: Recipe) -> bool:
 
 def _check(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
     def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        largest = max(float(tensor.abs().max()) for tensor in (inputs[0], output))
+        largest = max(float(tensor.detach().abs().max()) for tensor in (inputs[0], output))
         if not largest <= _LARGEST:
             raise CheckpointError(
                 f"layer {name} reaches {largest:g}",

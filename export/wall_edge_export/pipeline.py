@@ -38,7 +38,7 @@ from .calibrated import Calibrated
 from .calibration_data import MIN_SAMPLES
 from .checkpoint import Checkpoint
 from .graph_writer import GraphWriter
-from .graphs import GRAPHS
+from .graphs import GRAPHS, GUIDED
 from .half_range import watched
 from .lazy import LazyModel, weight_reader
 from .model_input import model_input
@@ -52,7 +52,7 @@ from .workspace import Workspace, require_room, system_errors, workspace
 __all__ = ["STAGES", "Request", "export_bundle"]
 
 Progress = Callable[[str], None]
-STAGES = ("checkpoint", "calibration", *GRAPHS, "goldens")
+STAGES = ("checkpoint", "calibration", *GRAPHS, GUIDED, "goldens")
 _SPARE_BYTES = 256 << 20
 """Room for goldens, scales and graph structure beside the weights."""
 _TOOLS = ("torch", "onnx", "onnx-ir", "onnxscript", "numpy")
@@ -73,7 +73,7 @@ def export_bundle(
     """
     progress("checkpoint")
     recipe = request.recipe()
-    source = Source.open(checkpoint, robot, request.vocabulary, request.fast)
+    source = Source.open(checkpoint, robot, request.vocabulary, request.fast, request.guidance)
     with system_errors(out):
         require_replaceable(out)
         require_room(out, _needed_bytes(source, recipe, request))

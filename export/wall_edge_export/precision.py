@@ -26,6 +26,8 @@ from wall_edge.bundle import INT8
 from wall_edge.errors import ConfigError
 from wall_edge.loader import from_mapping, read_yaml
 
+from .graphs import GRAPHS, GUIDED
+
 Float = Literal["fp32", "fp16"]
 Weights = Literal["fp32", "fp16", "int8-weights"]
 Precision = Literal["fp32", "fp16", "int8", "int8-weights", "int4-weights"]
@@ -79,7 +81,9 @@ class Recipe:
     expert: ExpertFamilies
 
     def families(self, graph: str) -> dict[str, str]:
-        """Family → precision of one graph."""
+        """Family → precision of one graph; ``guided`` is the expert in float32: rounding has no gradient."""
+        if graph == GUIDED:
+            return dict.fromkeys(asdict(self.expert), FP32)
         return asdict(getattr(self, graph))
 
     def as_dict(self) -> dict[str, object]:
@@ -124,6 +128,7 @@ _SUFFIXES["expert"] = (
     *((f"{name}.weight", "action_head") for name in ("w1", "w2", "w3", "action_proj_back")),
     *_SUFFIXES["prefix"],
 )
+_SUFFIXES[GUIDED] = _SUFFIXES["expert"]
 
 
 def family(graph: str, weight: str) -> str | None:
@@ -192,6 +197,6 @@ def _mapping(path: Path) -> dict[str, object]:
     loaded = read_yaml(path, ConfigError)
     if not isinstance(loaded, dict) or "name" in loaded:
         raise ConfigError(
-            f"{path}: no recipe", expected=f"the graphs {', '.join(_SUFFIXES)} with their families"
+            f"{path}: no recipe", expected=f"the graphs {', '.join(GRAPHS)} with their families"
         )
     return loaded

@@ -43,7 +43,7 @@ class _ReferenceBinding:
 
     def run(self) -> None:
         inputs = [torch.from_numpy(np.asarray(self._tensors[name].array)) for name in self._stage.spec.inputs]
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference mode, which would take the derivatives of ``guided``
             results = self._stage.module(*inputs)
         results = results if isinstance(results, tuple) else (results,)
         for name, result in zip(self._stage.spec.outputs, results, strict=True):

@@ -32,6 +32,8 @@ class Request:
     """Text file with one subgoal a line: the vocabulary head keeps only the tokens that these need."""
     fast: Path | None = None
     """For a ``wall-oss-fast`` checkpoint: the folder of the FAST tokenizer."""
+    guidance: bool = False
+    """Add the graph ``guided``, which real-time chunking needs for gradients through the expert."""
 
     @property
     def auto(self) -> bool:
@@ -52,6 +54,12 @@ class Request:
             )
         if self.auto and self.fast is not None:
             raise ConfigError("--precision auto with --fast", expected="a recipe: auto measures flow chunks")
+        if self.guidance and self.fast is not None:
+            raise ConfigError(
+                "--guidance with --fast",
+                expected="a flow policy: FAST actions are words, and have no flow to guide",
+                fix="leave out --guidance",
+            )
         if not self.auto and limit is not None:
             raise ConfigError(f"--max-action-error {limit}", expected="--precision auto beside it")
         if self.samples is not None and self.calibration is None:

@@ -19,7 +19,7 @@ from wall_edge.policy import Prompts
 from wall_edge.prompt import TURN_END, Ids, PromptTokenizer
 
 from .checkpoint import Checkpoint
-from .graphs import GraphInputs, graphs_of
+from .graphs import GUIDED, GraphInputs, graphs_of
 from .intake import Settings, settings
 from .model import WallModel
 from .precision import BITS, INT4_BLOCKS, INT4_WEIGHTS, Recipe, family
@@ -38,6 +38,8 @@ class Source:
     head_tokens: Ids | None
     fast: FastCodec | None = None
     """Set for FAST actions."""
+    guidance: bool = False
+    """Whether the graph ``guided`` is asked for."""
 
     @classmethod
     def open(
@@ -46,6 +48,7 @@ class Source:
         robot: RobotConfig | None,
         vocabulary: Path | None = None,
         fast: Path | None = None,
+        guidance: bool = False,
     ) -> Source:
         """Read and check; raises :class:`CheckpointError`, :class:`ConfigError` or :class:`BundleError`."""
         chosen = settings(checkpoint, robot)
@@ -59,7 +62,7 @@ class Source:
             first = first_action_token(tokenizer, count)
             if head is not None:
                 head = np.union1d(head, np.arange(first, first + count))
-        return cls(checkpoint, chosen, tokenizer, head, codec)
+        return cls(checkpoint, chosen, tokenizer, head, codec, guidance)
 
     @cached_property
     def prompts(self) -> Prompts:
@@ -76,6 +79,7 @@ class Source:
             cameras=cameras,
             actions="flow" if self.fast is None else "fast",
             head_rows=None if self.head_tokens is None else len(self.head_tokens),
+            guidance=self.guidance,
         )
 
     @cached_property
@@ -121,6 +125,8 @@ class Source:
                 if graph == "lm_head" and self.head_tokens is not None:
                     count = len(self.head_tokens) * weight.shape[1]
                 sizes[graph] += int(count * (bits + scales) / 8)
+        if GUIDED in sizes:
+            sizes[GUIDED] = 4 * sum(w.numel() for name, w in weights.items() if "expert" in graphs_of(name))
         return sizes
 
 

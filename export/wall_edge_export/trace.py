@@ -17,6 +17,7 @@ from torch import Tensor
 
 from wall_edge.bundle import GraphSpec
 
+from .derivative import written_out
 from .graphs import PAST, TOKENS, Stage
 from .model import ModelShape, WallModel
 
@@ -56,13 +57,16 @@ def trace(stage: Stage) -> ir.Model:
         {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(t.shape) if isinstance(size, str)}
         for t in stage.spec.inputs.values()
     )
+    module, inputs = stage.module, example_inputs(stage.spec)
+    if stage.differentiates:
+        module = written_out(module, inputs, dynamic)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
         for noisy in ("torch.onnx", "torch.export", "torch.fx", "onnx_ir", "onnxscript"):
             logging.getLogger(noisy).setLevel(logging.CRITICAL)
         program = torch.onnx.export(
-            stage.module,
-            example_inputs(stage.spec),
+            module,
+            inputs,
             dynamo=True,
             optimize=False,  # it would fold the hollow weights
             opset_version=OPSET,

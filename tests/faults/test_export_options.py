@@ -78,6 +78,12 @@ def test_a_limit_without_auto(refused: Refused, session_data: Path) -> None:
         assert "expected --precision auto beside it" in line
 
 
+def test_guidance_of_fast_actions(refused: Refused, tmp_path: Path) -> None:
+    line = refused("--guidance", "--fast", tmp_path)
+    assert "--guidance with --fast; expected a flow policy" in line
+    assert "leave out --guidance" in line
+
+
 def test_samples_without_data(refused: Refused) -> None:
     assert "--calibration FOLDER beside it" in refused("--samples", "16")
 

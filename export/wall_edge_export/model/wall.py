@@ -76,3 +76,28 @@ class WallModel(nn.Module):
         hidden = self.model(x, positions, None, n_action=noisy.shape[0], past=past)[0]
         out: Tensor = self.action_preprocessor.action_proj_back(hidden)
         return out
+
+    def guided_velocity(
+        self,
+        noisy: Tensor,
+        mask: Tensor,
+        time: Tensor,
+        positions: Tensor,
+        past: Tensor,
+        target: Tensor,
+        weights: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Velocity ``v``, and what real-time chunking (Black et al., arXiv 2506.07339) adds to it.
+
+        With the action that a step foresees, ``x1 = noisy + (1 - time) * v``, the guidance is
+        ``(d x1 / d noisy)^T [weights * (target - x1)]``, equation 2 there. Both results, ``target`` and
+        ``weights`` are ``[horizon, dof]``; the rest is as for :meth:`velocity`. Not in inference mode, which
+        has no derivatives.
+        """
+
+        def foreseen(x: Tensor) -> tuple[Tensor, Tensor]:
+            v = self.velocity(x, mask, time, positions, past)
+            return x + (1 - time) * v, v
+
+        x1, pull, velocity = torch.func.vjp(foreseen, noisy, has_aux=True)  # type: ignore[misc]
+        return velocity, pull(weights * (target - x1))[0]

@@ -1,0 +1,184 @@
+"""The graph of real-time chunking: velocity and guidance in ONNX Runtime against torch's autograd."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import onnx
+import pytest
+import torch
+import wall_edge_engines
+from golden_graphs import Workbench, relative, run_all
+from torch import Tensor
+from wall_edge_engines.base import Engine
+from wall_edge_engines.onnxruntime import OnnxRuntimeEngine
+from wall_edge_engines.session import ModelSession
+from wall_edge_export.checkpoint import Checkpoint
+from wall_edge_export.graph_writer import GraphWriter
+from wall_edge_export.graphs import GRAPHS, GUIDED
+from wall_edge_export.lazy import weight_reader
+from wall_edge_export.model import WallModel
+from wall_edge_export.pipeline import Request
+from wall_edge_export.precision import load_recipe, recipe_names
+from wall_edge_export.reference import ReferenceEngine
+from wall_edge_export.source import Source
+
+from wall_edge.bundle import Bundle
+from wall_edge.cli import main
+from wall_edge.config import RobotConfig
+from wall_edge.errors import ConfigError, EngineError
+from wall_edge.verify import verify
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Guided:
+    """The golden case's action graphs, the modules behind them, and the prompt's keys/values."""
+
+    model: WallModel
+    folder: Path
+    engine: Engine
+    reference: Engine
+    inputs: Mapping[str, Tensor]
+
+    def at(self, time: float, past: int) -> dict[str, Tensor]:
+        """Inputs of the graph ``guided`` at a time, after the first ``past`` tokens of the prompt."""
+        kv = self.inputs["past_kv"][:past]
+        return {**self.inputs, "time": torch.tensor(time), "past_kv": kv}
+
+
+@pytest.fixture(scope="module")
+def guided(bench: Workbench, tmp_path_factory: pytest.TempPathFactory) -> Guided:
+    folder, given = tmp_path_factory.mktemp("guided"), replace(bench.case.given, guidance=True)
+    writer = GraphWriter(bench.model.shape, given, weight_reader(bench.case.checkpoint))
+    specs = {}
+    for graph, recipe, made_by in (("expert", "fp32", bench.writer), (GUIDED, "int8", writer)):
+        families = load_recipe(recipe).families(graph)
+        made_by.write(graph, families, folder)
+        specs[graph] = made_by.spec(graph, families)
+    rng, shape = np.random.default_rng(0), bench.case["noise"][0].shape
+    pull = {"target": rng.uniform(-1, 1, shape), "weights": rng.uniform(0, 1, shape)}
+    inputs = bench.inputs["expert"] | {name: torch.tensor(a, dtype=torch.float32) for name, a in pull.items()}
+    reference = ReferenceEngine(bench.model, given)
+    return Guided(bench.model, folder, OnnxRuntimeEngine(folder, specs), reference, inputs)
+
+
+def by_autograd(model: WallModel, inputs: Mapping[str, Tensor]) -> Array:
+    """The guidance without ``torch.func``: the gradient of a scalar whose factors are held fixed."""
+    *expert, target, weights = inputs.values()
+    x, (mask, time, positions, past) = expert[0].clone().requires_grad_(), expert[1:]
+    foreseen = x + (1 - time) * model.velocity(x, mask, time, positions, past)
+    pulled = (weights * (target - foreseen)).detach()
+    (gradient,) = torch.autograd.grad((foreseen * pulled).sum(), x)
+    return gradient.numpy()
+
+
+@pytest.mark.parametrize("past", [0, 1, 7, 60])
+@pytest.mark.parametrize("time", [0.0, 0.35, 0.9])
+def test_the_guidance_is_the_gradient_that_autograd_finds(guided: Guided, time: float, past: int) -> None:
+    inputs = guided.at(time, past)
+    wanted = by_autograd(guided.model, inputs)
+    found = run_all(guided.engine, GUIDED, inputs)
+    print(relative(found["guidance"], wanted))
+    assert relative(found["guidance"], wanted) < 1e-5
+    assert relative(run_all(guided.reference, GUIDED, inputs)["guidance"], wanted) < 1e-6
+
+
+def test_the_velocity_is_the_expert_s(guided: Guided) -> None:
+    inputs = guided.at(0.35, 60)
+    found = run_all(guided.engine, GUIDED, inputs)["velocity"]
+    expert = {name: tensor for name, tensor in inputs.items() if name not in ("target", "weights")}
+    np.testing.assert_allclose(found, run_all(guided.engine, "expert", expert)["velocity"], atol=1e-6)
+
+
+def test_the_gradient_is_more_than_the_difference_itself(guided: Guided) -> None:
+    """What the Jacobian is for: dropping it would be another direction."""
+    inputs = guided.at(0.35, 60)
+    found = run_all(guided.engine, GUIDED, inputs)
+    foreseen = inputs["noisy_action"].numpy() + (1 - 0.35) * found["velocity"]
+    plain = inputs["weights"].numpy() * (inputs["target"].numpy() - foreseen)
+    assert relative(found["guidance"], plain) > 0.05
+
+
+def test_the_graph_has_standard_operators_and_plain_weights(guided: Guided) -> None:
+    graph = onnx.load(guided.folder / "guided.onnx", load_external_data=False)
+    assert [(used.domain, used.version) for used in graph.opset_import] == [("", 20)]
+    assert {node.domain for node in graph.graph.node} == {""}
+    stored = {i.name for i in graph.graph.initializer if i.name.startswith("model.")}
+    expert = onnx.load(guided.folder / "expert.onnx", load_external_data=False)
+    assert stored == {i.name for i in expert.graph.initializer if i.name.startswith("model.")}
+    turned = [node for node in graph.graph.node if node.op_type == "Transpose" and node.input[0] in stored]
+    assert turned == []
+
+
+@pytest.mark.parametrize("recipe", recipe_names())
+def test_it_is_in_float32_whatever_the_recipe(recipe: str) -> None:
+    found = load_recipe(recipe)
+    assert found.families(GUIDED) == dict.fromkeys(found.families("expert"), "fp32")
+
+
+@pytest.fixture(scope="module")
+def bundle(
+    export_once_traced: Callable[..., object],
+    slim_checkpoint: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Bundle:
+    """A small policy in half precision with the graph beside."""
+    out = tmp_path_factory.mktemp("bundle") / "bundle"
+    export_once_traced(Checkpoint(slim_checkpoint), out, Request("fp16", guidance=True))
+    return Bundle(out)
+
+
+def test_the_manifest_lists_the_graph(bundle: Bundle, slim_checkpoint: Path, robot: RobotConfig) -> None:
+    manifest = bundle.manifest
+    assert tuple(manifest.graphs) == (*GRAPHS, GUIDED)
+    assert (manifest.graphs["expert"].precision, manifest.graphs[GUIDED].precision) == ("fp16", "fp32")
+    assert {"guided.onnx", "guided.data"} <= set(manifest.files)
+    sizes = Source.open(Checkpoint(slim_checkpoint), robot, guidance=True).graph_bytes(load_recipe("fp16"))
+    found = bundle.path("guided.data").stat().st_size
+    assert found == pytest.approx(sizes[GUIDED], rel=0.06)
+
+
+def test_verify_checks_the_graph(bundle: Bundle) -> None:
+    engine = wall_edge_engines.load(bundle)
+    checks = {check.stage: check for check in verify(bundle, engine)}
+    assert [stage for stage, check in checks.items() if not check.ok] == []
+    for stage in ("guided_velocity", "guidance"):  # float32's tolerance beside the expert's of fp16
+        assert checks[stage].tolerance < checks["velocity.0"].tolerance
+    off = Bundle(bundle.folder)
+    off.__dict__["goldens"] = {**off.goldens, "guidance": off.goldens["guidance"] + np.float32(0.01)}
+    assert [check.stage for check in verify(off, engine) if not check.ok] == ["guidance"]
+
+
+def test_a_bundle_without_the_graph_says_what_to_do(bundle: Bundle) -> None:
+    graphs = {name: spec for name, spec in bundle.manifest.graphs.items() if name != GUIDED}
+    session = ModelSession(OnnxRuntimeEngine(bundle.folder, graphs), capacity=8)
+    actions = np.zeros((bundle.manifest.horizon, bundle.manifest.action_slots), dtype=np.float32)
+    positions = np.zeros((3, len(actions)), dtype=np.int64)
+    with pytest.raises(EngineError, match="export the bundle again with --guidance"):
+        session.guided_velocity(actions, actions, 0.5, positions, actions, actions)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_the_option_of_the_command(
+    given: bool, slim_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Request] = []
+
+    def export_bundle(_: object, __: object, ___: object, request: Request, ____: object) -> NoReturn:
+        asked.append(request)
+        raise ConfigError("enough")
+
+    monkeypatch.setattr("wall_edge_export.pipeline.export_bundle", export_bundle)
+    options = ["--guidance"] if given else []
+    command = ["wall-edge", "export", str(slim_checkpoint), "--out", str(tmp_path / "bundle"), *options]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit):
+        main()
+    assert asked == [Request(guidance=given)]
