@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from wall_edge.errors import ConfigError
 
@@ -82,8 +83,7 @@ class Bounds:
         )
 
 
-@dataclass(frozen=True)
-class Stop:
+class Stop(NamedTuple):
     """The time-optimal stop: jerk ``-direction · jerk`` for ``t1``, none for ``t2``, the reverse for ``t3``.
 
     Times in s, jerk in rad/s³. ``direction`` is 1 or -1.
@@ -123,12 +123,12 @@ def stop_of(velocity: float, acceleration: float, bounds: Bounds) -> Stop:
 def safe(state: State, bounds: Bounds) -> bool:
     """Whether the stop from ``state`` keeps every bound all the way."""
     p, v, a = state
-    if not abs(a) <= bounds.acceleration:  # also refuses NaN
+    if not abs(a) <= bounds.acceleration:  # so written, every comparison here refuses NaN
         return False
     stop = stop_of(v, a, bounds)
     v, a = stop.direction * v, stop.direction * a
     fastest = v + a * a / (2 * bounds.jerk) if a > 0 else v
-    if fastest > bounds.velocity or v < -bounds.velocity:
+    if not -bounds.velocity <= v <= fastest <= bounds.velocity:
         return False
     end, turn = stop.after(state, math.inf)[0], p
     if v < 0:  # it still moves the other way, and turns where the velocity passes 0

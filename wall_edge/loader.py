@@ -116,6 +116,9 @@ def _dataclass(cls: type, value: object, place: _Place) -> object:
         return cls(**values)
     except Invalid as problem:
         raise place.at(problem.key).wrong(f"is {problem.value!r}", problem.expected, problem.fix) from None
+    except ConfigError as problem:  # of several values together, which no one key is to blame for
+        within = f"{place.where}: {place.path}" if place.path else place.where
+        raise place.error(f"{within}: {problem}") from None
 
 
 def _required(f: Field[Any]) -> bool:

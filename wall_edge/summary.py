@@ -38,6 +38,7 @@ def summarise(record: RunRecord, report: Path) -> Summary:
         servo={
             "rate_hz": servo.get("rate_hz", 0.0),
             "lateness_us": {key: lateness.get(key) for key in ("p50", "p99", "p999")},
+            "pickup_us": {key: servo.get("pickup_us", {}).get(key) for key in ("p50", "p99", "max")},
             "starved_ticks": servo.get("starved_ticks", 0),
             "overruns": servo.get("overruns", 0),
             "skipped": servo.get("skipped", 0),

@@ -71,6 +71,12 @@ def test_episodes_end_to_end(simulated: RobotConfig, tmp_path: Path) -> None:
     known = {(subgoal.epoch, subgoal.subgoal_id): subgoal.text for subgoal in daemon.record.subgoals}
     for chunk in daemon.record.chunks:
         assert known[chunk.epoch, chunk.subgoal_id] == chunk.subgoal
+    # Every chunk names its observation, and acts on words from an earlier one of the same instruction.
+    seen = [chunk.observation for chunk in daemon.record.chunks]
+    assert seen == sorted(set(seen))
+    first = {(s.epoch, s.subgoal_id): s.observation for s in reversed(daemon.record.subgoals)}
+    assert all(c.observation > first[c.epoch, c.subgoal_id] for c in daemon.record.chunks)
+    assert summary["servo"]["pickup_us"]["p50"] <= 1e6 / simulated.control.rate_hz
 
 
 def test_subgoals_never_stall_the_action_loop(simulated: RobotConfig) -> None:

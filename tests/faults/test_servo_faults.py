@@ -18,7 +18,9 @@ from wall_edge_bridge.sim.feetech import SimulatedServoBus
 from wall_edge_bridge.sim.pty import PtyPort, serving
 
 from wall_edge.config import RobotConfig, from_mapping
+from wall_edge.errors import RuntimeFault
 from wall_edge.runtime.events import read_events
+from wall_edge.runtime.latch import require_unlatched
 from wall_edge.runtime.records import Wanted, chunk_dtype, command_dtype, feedback_dtype
 from wall_edge.runtime.schedule import Chunk
 from wall_edge.runtime.servo import run_servo
@@ -88,9 +90,13 @@ class Robot:
             time.sleep(0.01)
 
     def follow(self, length: int = 8) -> None:
-        """A chunk of seconds, so that following does not depend on how busy the machine is."""
+        """A chunk of seconds, so that following does not depend on how busy the machine is.
+
+        It is sent to a loop that is ready: a start on a busy machine may take longer than a chunk may be old.
+        """
+        self.until(State.HOLDING)
         record = np.zeros(1, chunk_dtype(8, 6))[0]
-        Chunk(1, time.monotonic_ns(), 2_000_000_000, 1, np.full((length, 6), 0.4)).fill(record)
+        Chunk(1, time.monotonic_ns(), 2_000_000_000, 1, np.full((length, 6), 0.4), 0).fill(record)
         self.chunks.write(record)
         self.until(State.FOLLOWING)
 
@@ -112,8 +118,24 @@ class Robot:
         self.process.join()
 
 
+@pytest.fixture(autouse=True)
+def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the servo process, which inherits the environment, latches its faults."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+def latched() -> str:
+    """The fault that waits for a person; empty for none."""
+    try:
+        require_unlatched(CONFIG)
+    except RuntimeFault as fault:
+        return str(fault)
+    return ""
+
+
 @pytest.fixture
-def robot(tmp_path: Path) -> Iterator[Robot]:
+def robot(tmp_path: Path, state_home: Path) -> Iterator[Robot]:  # noqa: ARG001
     bus = SimulatedServoBus([JointSpec(**joint) for joint in JOINTS], START)
     with serving(bus) as port:
         made = Robot(bus, port, tmp_path / "events.jsonl")
@@ -144,6 +166,7 @@ def test_every_way_to_stop_ends_at_rest_without_torque(
     stop(robot)
     result = robot.result()
     assert (result["state"], result["fault"]) == ("RELEASED", None)
+    assert latched() == ""
     assert robot.torque() == [False] * 6
     assert rest_error(robot) < 0.1
     events = read_events(robot.events)
@@ -180,6 +203,18 @@ def test_a_motor_that_reports_a_fault(robot: Robot) -> None:
     result = robot.result()
     assert result["state"] == "FAULT"
     assert "joint2 reports" in result["fault"]
+    assert "joint2 reports" in latched()
+
+
+def test_an_emergency_stop_holds_lets_go_and_latches(robot: Robot) -> None:
+    robot.follow()
+    robot.wanted = Wanted.EMERGENCY_STOP
+    robot.until(State.FAULT)
+    assert robot.torque() == [True] * 6  # it is held for control.fault_hold_ms
+    result = robot.result()
+    assert (result["state"], result["fault"]) == ("FAULT", "emergency stop")
+    assert robot.torque() == [False] * 6
+    assert "emergency stop" in latched()
 
 
 def test_lost_and_damaged_answers_are_survived(robot: Robot) -> None:
@@ -220,3 +255,4 @@ def test_a_missing_port_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in result["fault"]
     assert "no_such_port" in result["fault"]
     assert result["ticks"] == 0
+    assert latched() == ""  # torque was never on

@@ -113,6 +113,26 @@ def test_what_may_be_left_out(tmp_path: Path) -> None:
         ({"drive__joints__0__id": 1.0}, ["drive.joints[0].id is 1.0", "a whole number"]),
         ({"cameras__face_view__width": 0}, ["cameras.face_view.width is 0"]),
         ({"cameras__face_view__kind": "usb"}, ["cameras.face_view.kind is 'usb'"]),
+        ({"control__blend_ms": 1}, ["control.blend_ms is 1", "two ticks"]),
+        ({"control__starved_fault_ms": 0}, ["control.starved_fault_ms", "more than 0"]),
+        ({"control__first_chunk_ms": 0}, ["control.first_chunk_ms", "more than 0"]),
+        ({"control__heartbeat_timeout_ms": 0}, ["control.heartbeat_timeout_ms", "more than 0"]),
+        ({"control__fault_hold_ms": -1}, ["control.fault_hold_ms is -1", "0 to 60000"]),
+        ({"control__impossible_velocity": 0.5}, ["control.impossible_velocity is 0.5", "1 to 100"]),
+        ({"drive__joints__0__max_acceleration": 0}, ["joints[0].max_acceleration", "more than 0 rad/s²"]),
+        ({"drive__joints__0__max_jerk": -1}, ["joints[0].max_jerk", "more than 0 rad/s³"]),
+        (
+            {"drive__joints__0__max_jerk": 1},  # 4 rad/s · √(4 / 1) s
+            ["joint pan: stopping from 4 rad/s", "takes 8.000 rad", "1.9 - -1.9 = 3.800 rad"],
+        ),
+        (
+            {"control__rate_hz": 10, "control__feedback_timeout_ms": 300, "control__blend_ms": 300}
+            | {"drive__joints__0__max_jerk": 4000},
+            ["joint pan", "4000 · 0.1² / 8 = 5 rad/s", "max_velocity is 4", "raise control.rate_hz"],
+        ),
+        ({"cameras__face_view__frozen_ms": 0}, ["cameras.face_view.frozen_ms", "more than 0"]),
+        ({"cameras__face_view__frozen_rad": 0}, ["cameras.face_view.frozen_rad", "more than 0"]),
+        ({"policy__scheduler": "asynch"}, ["policy.scheduler is 'asynch'", "did you mean 'async'?"]),
         ({"policy__max_chunk_age_ms": 50}, ["policy.max_chunk_age_ms", "chunk_period_ms"]),
         ({"simulation": ...}, ["simulation", "simulated"]),
     ],
@@ -121,6 +141,30 @@ def test_a_mistake_is_named(tmp_path: Path, changes: dict[str, object], words: l
     text = message(write(tmp_path, **changes))
     for word in words:
         assert word in text
+
+
+def test_limits_that_contradict_each_other_name_the_file_too(tmp_path: Path) -> None:
+    """They said the joint and the arithmetic, but not which of two ROBOT.yaml they were in."""
+    path = write(tmp_path, drive__joints__0__max_jerk=1)
+    assert message(path).startswith(f"{path}: joint pan: ")
+    path = write(tmp_path, model={"time_grid": [0.0, 0.5]})
+    assert message(path).startswith(f"{path}: model: time grid [0.0, 0.5]; expected ")
+
+
+@pytest.mark.parametrize("scheduler", ["naive", "async"])
+def test_the_baseline_never_moves_a_real_arm(tmp_path: Path, scheduler: str) -> None:
+    camera = {**CAMERA, "kind": "opencv", "device": 0}
+    path = write(
+        tmp_path,
+        drive__port="/dev/ttyUSB0",
+        cameras={"face_view": camera},
+        simulation=...,
+        policy__scheduler=scheduler,
+    )
+    if scheduler == "async":
+        assert load_robot(path).policy.scheduler == "async"
+    else:
+        assert "policy.scheduler is 'naive'" in message(path)
 
 
 @pytest.mark.parametrize(

@@ -71,15 +71,23 @@ class ScriptedSession:
         self._rows, self._size, self._peak = rows, size, peak
         self.images: dict[str, Any] | None = None
         self.prefilled: tuple[Any, ...] = ()
+        """Ids and positions of the whole prompt that is cached; state and mask as given last."""
+        self.kept: list[int] = []
+        """Of each prefill: how many cached tokens it went on from."""
         self.appended: list[tuple[int, int]] = []
         self.asked = 0
 
     def encode_images(self, images: dict[str, Any]) -> None:
         self.images = images
 
-    def prefill(self, *values: Any) -> None:
+    def prefill(self, ids: Any, positions: Any, state: Any, mask: Any, *, keep: int = 0) -> None:
         assert self.images is not None, "images first"
-        self.prefilled = values
+        assert keep <= (len(self.prefilled[0]) if self.prefilled else 0), "only what is cached can be kept"
+        self.kept.append(keep)
+        if keep:
+            ids = np.concatenate((self.prefilled[0][:keep], ids))
+            positions = np.concatenate((self.prefilled[1][:, :keep], positions), axis=1)
+        self.prefilled = ids, positions, state, mask
 
     def logits(self) -> npt.NDArray[np.float32]:
         assert self.prefilled, "a prompt first"
@@ -127,7 +135,7 @@ class Setup:
         prompts = Prompts({"face_view": CAMERA}, tokenizer, head)
         size = tokenizer.largest_id + 1 if head is None else len(head)
         rows = tokens if head is None else [head.tolist().index(token) for token in tokens]
-        self.prompt = prompts.action("go")
+        self.prompt, self.shared = prompts.action("go"), prompts.observation_tokens
         self.session = ScriptedSession(rows, size, peak)
         manifest: Any = SimpleNamespace(
             cameras={"face_view": CAMERA}, embodiment=embodiment(reference), dof=2, state_slots=SLOTS
@@ -175,7 +183,9 @@ def test_the_prompt_is_the_action_prompt_with_nothing_behind_it(
     text = observation_text({"face_view": CAMERA.tokens}) + action_text("go")
     assert text.endswith("<|im_start|>assistant\n")
     assert ids.tolist() == tokenizer.encode(text).tolist()
+    assert setup.session.kept == [0, setup.shared]  # the images' tokens are computed once, for both prompts
     assert positions.shape == (3, len(ids))
+    np.testing.assert_array_equal(positions, setup.prompt.positions)
     assert tokenizer.ids.action not in ids
     np.testing.assert_allclose(state, [0, 0.1, 0, 0.5, 0, 0])
     assert mask.tolist() == [0, 1, 0, 1, 0, 0]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wall_edge.errors import ConfigError
-from wall_edge.flow import check_grid, integrate, uniform_grid
+from wall_edge.flow import Floats, check_grid, guidance_weight, guided, integrate, uniform_grid
 
 
 @pytest.mark.parametrize("steps", [1, 2, 9, 10])
@@ -55,3 +55,29 @@ def test_a_grid_that_does_not_rise_from_0_to_1_is_an_error(grid: tuple[float, ..
 def test_a_grid_with_a_hole_is_an_error() -> None:
     with pytest.raises(ConfigError, match="rise from 0 to 1"):
         check_grid((0.0, float("nan"), 1.0))
+
+
+@pytest.mark.parametrize(
+    ("time", "weight"), [(0.0, 5.0), (1.0, 5.0), (0.5, 2.0), (0.2, 4.25), (0.8, 4.25), (0.1, 5.0), (0.9, 5.0)]
+)
+def test_the_guidance_weight_is_rtcs(time: float, weight: float) -> None:
+    """min(β, (1 - t) / (t · r²)) with r² = (1 - t)² / (t² + (1 - t)²): 0.68 / 0.16 at 0.2."""
+    assert guidance_weight(time, 5.0) == pytest.approx(weight)
+
+
+def test_guidance_pulls_where_it_has_weight() -> None:
+    """A flow that ends at 1 everywhere; the target is 3, and only the first step is guided."""
+    weights = np.array([[1.0], [0.0]], dtype=np.float32)
+
+    def terms(x: Floats, time: float) -> tuple[Floats, Floats]:
+        v = (1 - x) / np.float32(1 - time)
+        return v, weights * (3 - (x + np.float32(1 - time) * v))
+
+    grid = uniform_grid(10)
+    start = np.array([[0.3], [0.3]], dtype=np.float32)
+    free = integrate(lambda x, t: terms(x, t)[0], start, grid)
+    pulled = integrate(guided(terms, 5.0), start, grid)
+    np.testing.assert_allclose(free, 1.0, atol=1e-5)
+    assert pulled[1, 0] == free[1, 0]
+    assert 1.0 < pulled[0, 0] <= 3.0
+    assert integrate(guided(terms, 0.0), start, grid).tolist() == free.tolist()

@@ -9,6 +9,7 @@ import typer
 
 from wall_edge.errors import WallEdgeError
 
+from .bench import app as bench
 from .clear import clear
 from .demo import demo
 from .evaluate import evaluation
@@ -33,6 +34,7 @@ def build_app() -> typer.Typer:
     for command in (clear, demo, inspect, run, verify):
         made.command()(command)
     made.command(name="eval")(evaluation)
+    made.add_typer(bench, name="bench")
     for plugin in entry_points(group=_PLUGINS):
         loaded = plugin.load()
         if isinstance(loaded, typer.Typer):

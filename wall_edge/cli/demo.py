@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +20,7 @@ from wall_edge_engines.onnxruntime import installed, require_onnxruntime
 
 from wall_edge.config import RobotConfig, SimulationConfig, load_robot
 from wall_edge.errors import ConfigError, RuntimeFault
+from wall_edge.machine import facts
 from wall_edge.runtime.supervisor import Daemon
 from wall_edge.signals import stop_flag
 from wall_edge.summary import Summary, summarise
@@ -63,7 +60,7 @@ def demo(
     report = out / "report.html"
     summary = summarise(daemon.record, report)
     with stderr.status("drawing the report"):
-        write_report(daemon.record, dict(summary), report, _facts())
+        write_report(daemon.record, dict(summary), report, facts("onnxruntime", "torch"))
     print(json.dumps(summary)) if as_json else Console().print(_table(summary))
     for line in refused_settings(daemon.record.servo):
         stderr.print(line)
@@ -134,16 +131,6 @@ def _play_one(daemon: Daemon, number: int, progress: Progress, task: TaskID) -> 
             raise RuntimeFault(f"episode {number + 1} did not end in {_DEADLINE_S:.0f} s")
 
 
-def _facts() -> dict[str, str]:
-    packages = ("wall-edge", "onnxruntime", "numpy", "torch")
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages if installed(name))
-    return {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.platform()}",
-        "versions": f"Python {platform.python_version()}, {versions}",
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-    }
-
-
 def _table(summary: Summary) -> Table:
     servo, policy, subgoals = summary["servo"], summary["policy"], summary["subgoals"]
     rows: Sequence[tuple[str, str]] = (
@@ -168,6 +155,10 @@ def _table(summary: Summary) -> Table:
             f"{servo['starved_ticks']} starved ticks, {servo['overruns']} overruns "
             f"({servo['skipped']} ticks skipped), "
             f"{servo['waiting_ticks']} ticks waiting for a task's first chunk",
+        ),
+        (
+            "chunk published until taken",
+            f"p50 {servo['pickup_us']['p50'] / 1e3:.1f} ms, p99 {servo['pickup_us']['p99'] / 1e3:.1f} ms",
         ),
         ("bus", f"{summary['bus']['cycles_hz']:.1f} cycles/s, {summary['bus']['errors']} errors"),
         ("report", summary["report"]),

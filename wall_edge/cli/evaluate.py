@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import Annotated, Literal, cast, get_args
 
 import typer
 from rich.console import Console
@@ -26,6 +26,8 @@ from .output import stderr
 
 __all__ = ["evaluation"]
 
+RTC_FORMS = ("elementwise", "jacobian")
+
 
 def evaluation(
     robot: Annotated[Path, typer.Argument(help="ROBOT.yaml of a simulated robot.")],
@@ -42,6 +44,9 @@ def evaluation(
     fault: Annotated[
         str | None, typer.Option(help=f"'all', or some of {', '.join(FAULTS)}: put in during each episode.")
     ] = None,
+    rtc_form: Annotated[
+        str | None, typer.Option(help="elementwise or jacobian; default: ROBOT.yaml's.")
+    ] = None,
     bundle: Annotated[Path | None, typer.Option(help="Instead of ROBOT.yaml's.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes; the results do not depend on it.", min=1)] = (
         os.cpu_count() or 1
@@ -56,6 +61,9 @@ def evaluation(
     config = replace(config, bundle=bundle.resolve() if bundle else config.bundle)
     if seed is not None and config.simulation is not None:
         config = replace(config, simulation=replace(config.simulation, seed=seed))
+    if rtc_form is not None:
+        form = cast(Literal["elementwise", "jacobian"], _chosen("rtc form", rtc_form, RTC_FORMS)[0])
+        config = replace(config, policy=replace(config.policy, rtc_form=form))
     names = _chosen("scheduler", scheduler or config.policy.scheduler, get_args(SchedulerName))
     faults: Sequence[str | None] = _chosen("fault", fault, tuple(FAULTS)) if fault else (None,)
     cells = [

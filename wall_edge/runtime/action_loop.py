@@ -51,6 +51,8 @@ class Prefetch:
         self._due_ns = 0
         self._taken: tuple[Orders, Observation] | None = None
         self.busy = False
+        self.handed = 0
+        """How many prefixes have been handed over. ``busy`` alone does not tell: it may have ended meanwhile."""
 
     def wants(self, orders: Orders, now_ns: int) -> bool:
         """Whether a new subgoal should be worded now; the first of an instruction at once."""
@@ -59,6 +61,7 @@ class Prefetch:
     def take(self, orders: Orders, observation: Observation) -> None:
         """The prefix of ``observation`` is in the planner's session now."""
         self._taken, self.busy = (orders, observation), True
+        self.handed += 1
 
     def decode(self) -> str:
         """The next sub-task in words; raises :class:`PolicyError` when the sentence does not end."""
@@ -148,8 +151,8 @@ class ActionLoop:
     def begin(self, observation: Observation, now_ns: int) -> Thought | None:
         """Compute a chunk from ``observation``; None while there are no words to act on.
 
-        Raises :class:`PolicyError` for a chunk that must not be used. When ``prefetch.busy`` has become true,
-        the planner has work.
+        Raises :class:`PolicyError` for a chunk that must not be used. When ``prefetch.handed`` has grown, the
+        planner has work.
         """
         orders = self.mission.orders
         if orders is None:
@@ -187,6 +190,10 @@ class ActionLoop:
         return chunk, ChunkRecord(
             chunk.index, chunk.epoch, *at, chunk.subgoal_id, words, seen.index, scheduler=name
         )
+
+    def forget(self) -> None:
+        """What comes next is a new instruction, even if its epoch is that of the last one."""
+        self._epoch = -1
 
     def warm_up(self) -> None:
         """Once through everything with a black picture: the first run of a graph is slower than the rest."""

@@ -82,11 +82,10 @@ class Limiter:
             self.refused += 1
             return self.stop()
         joints, dt = self._known(), self._dt
-        fed = ((then[2] - now[2]) / dt).tolist()
-        references = zip(*now.tolist(), strict=True)
+        references = zip(*now.tolist(), then[2].tolist(), strict=True)
         moved = []
-        for i, (joint, reference) in enumerate(zip(joints, references, strict=True)):
-            wanted = self._wanted_jerk(i, joint, reference, fed[i])
+        for i, (joint, (*reference, next_acceleration)) in enumerate(zip(joints, references, strict=True)):
+            wanted = self._wanted_jerk(i, joint, reference, (next_acceleration - reference[2]) / dt)
             step = glide(joint, wanted, dt)
             moved.append(step if safe(step, self._bounds[i]) else self._bent(i, joint, step))
         return self._keep(moved)
@@ -100,7 +99,7 @@ class Limiter:
         """How often each bound acted (lists by joint), and the refused references."""
         return {**{name: list(by_joint) for name, by_joint in self.hits.items()}, "refused": self.refused}
 
-    def _wanted_jerk(self, i: int, joint: State, reference: State, fed: float) -> float:
+    def _wanted_jerk(self, i: int, joint: State, reference: Sequence[float], fed: float) -> float:
         """What the cascade asks of joint ``i`` [rad/s³], clipped at every loop."""
         bounds, w = self._bounds[i], self._bandwidth
         p, v, a = joint
@@ -118,9 +117,10 @@ class Limiter:
         return min(max(jerk, (-most - a) / self._dt), (most - a) / self._dt)
 
     def _clipped(self, name: str, i: int, value: float, low: float, high: float) -> float:
-        kept = min(max(value, low), high)
-        self.hits[name][i] += kept != value
-        return kept
+        if low <= value <= high:
+            return value
+        self.hits[name][i] += 1
+        return low if value < low else high
 
     def _bent(self, i: int, joint: State, wanted: State) -> State:
         """The step nearest to ``wanted``, between it and the stop, that is safe; the stop always is.
@@ -149,8 +149,7 @@ class Limiter:
 
     def _keep(self, joints: list[State]) -> Floats:
         self._joints = joints
-        for i, joint in enumerate(joints):
-            self.state[:, i] = joint
+        self.state[:] = tuple(zip(*joints, strict=True))
         return self.position
 
 

@@ -84,9 +84,11 @@ class Observer:
         )
 
     def _refuse_silence(self, started: int) -> None:
-        waited_ms = (self._clock() - started) / 1e6
         for name, camera in self._cameras.items():
-            if name not in self._newest and waited_ms > camera.timeout_ms:
+            # A frame that is kept counts from when it was taken: it may have grown too old to be used.
+            kept_ns, _ = self._newest.get(name, (started, None))
+            waited_ms = (self._clock() - max(started, kept_ns)) / 1e6
+            if waited_ms > camera.timeout_ms:
                 raise CameraError(
                     f"camera {name} delivered no frame for {waited_ms:.0f} ms",
                     expected=f"one every {1000 / camera.rate_hz:.0f} ms",

@@ -7,6 +7,7 @@ leaves Python's lock, so decoding a subgoal costs the action loop processor time
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -30,6 +31,8 @@ __all__ = ["run_policy"]
 
 _PLANNER_NICE = 5
 _IDLE_S = 0.005
+_SWITCH_S = 0.0005
+"""How long the planner may keep Python's lock from the action loop: by default 5 ms, more than a servo tick."""
 
 
 def run_policy(
@@ -41,6 +44,7 @@ def run_policy(
     recording: RecordingOptions | None = None,
 ) -> None:
     """The body of the policy process; ends on Stop or when the supervisor is gone."""
+    sys.setswitchinterval(_SWITCH_S)
     with reporting(conn):
         outbox = _Outbox(conn)
         process = PolicyProcess(config, frames, feedback, chunks, outbox, recording)
@@ -123,13 +127,13 @@ class PolicyProcess:
         orders = self._loop.mission.orders
         assert orders is not None
         observation = self._observer.next(orders.since_ns)
-        was_busy = self._loop.prefetch.busy
+        handed = self._loop.prefetch.handed
         try:
             thought = self._loop.begin(observation, time.monotonic_ns())
         except PolicyError as error:
             self._outbox.send(Refused("chunk", str(error)))
             thought = None
-        if self._loop.prefetch.busy and not was_busy:
+        if self._loop.prefetch.handed != handed:
             self._forked.set()
         if thought is not None:
             self._publish(thought)
@@ -143,6 +147,7 @@ class PolicyProcess:
             return
         chunk, record = published
         chunk.fill(self._record)
+        self._record["published_time_ns"] = time.monotonic_ns()
         self._chunks.write(self._record)
         self._outbox.send(record)
         if self._recorder is not None:

@@ -100,8 +100,9 @@ class Scheduler:
 
     def looked(self, now_ns: int) -> None:
         """An observation was made to act on."""
+        following = self._due_ns + self._period_ns
         # Never two in a row to catch up: what was missed is missed.
-        self._due_ns = max(self._due_ns, now_ns - self._period_ns) + self._period_ns
+        self._due_ns = following if following > now_ns else now_ns + self._period_ns
 
     def ask(self, observation: Observation, words: str) -> Ask:
         """What the policy is to answer."""

@@ -119,7 +119,10 @@ def summary(loop: ServoLoop, report: RealtimeReport) -> dict[str, object]:
 
 def _latch(config: RobotConfig, loop: ServoLoop) -> None:
     """A fault of an arm that was powered waits for a person."""
-    powered = any(change.after is State.HOLDING for change in loop.machine.transitions)
+    # Not the way into HOLDING: only the last transitions are kept, and it may be long ago.
+    powered = any(
+        change.before not in (State.STARTING, State.RELEASED) for change in loop.machine.transitions
+    )
     if loop.machine.fault is None or not powered:
         return
     try:

@@ -78,7 +78,7 @@ class ServoLoop:
         self.first_tick_ns = self.last_tick_ns = self.served_ticks = 0
         self._wanted, self._epoch, self._heartbeat_ns = int(Wanted.HOLD), -1, clock()
         self._published_ns = 0
-        self._idle_since_ns = self._faulted_ns = 0
+        self._idle_since_ns = self._still_ns = 0
         self._homing: Homing | None = None
         self._homing_ticks = 0
         self._rested_ns = 0
@@ -110,11 +110,15 @@ class ServoLoop:
             self._publish(self._clock())
             self.joints.open()
             self._take_command()
+            if self._wanted == Wanted.EMERGENCY_STOP:
+                self.machine.fail("emergency stop", Event.EMERGENCY_STOP)
+                return
             if reason := self._reason_to_stop(self._clock()):
                 self.machine.go(Event.STOP, reason)
                 return
             self.limiter.reset(self.joints.position)
             self._require_rate()
+            self.limiter.reset(self.joints.position)  # a limp arm may have sunk meanwhile
             self.joints.enable()
             self._idle_since_ns = self._clock()
             self.machine.go(Event.READY)
@@ -150,11 +154,17 @@ class ServoLoop:
         if self.state in _MOVING and not self._at_rest:
             self.tick(self.ticker.wait())
             return True
-        if self.state is not State.FAULT or not self.joints.enabled or self._stop_requested():
+        if self.state is not State.FAULT or not self.joints.enabled:
             return False
-        self._faulted_ns = self._faulted_ns or self._clock()
-        held = self._clock() - self._faulted_ns > self._control.fault_hold_ms * 1e6
-        return not held and self._brake(self.ticker.wait())
+        return not self._held_long_enough() and self._brake(self.ticker.wait())
+
+    def _held_long_enough(self) -> bool:
+        """Of a faulted arm; a stop ends the hold, but nothing ends the braking: it would fall at speed."""
+        if not self.limiter.at_rest:
+            return False
+        self._still_ns = self._still_ns or self._clock()
+        held_ns = self._clock() - self._still_ns
+        return self._stop_requested() or held_ns > self._control.fault_hold_ms * 1e6
 
     def _brake(self, now: int) -> bool:
         """One tick of a faulted arm: the fastest stop, then stillness. False when the bus is gone.

@@ -140,6 +140,7 @@ class VirtualRobot:
         """Give the shared policy back as it was found."""
         if self.actions.prefetch.busy:
             self.actions.prefetch.done(None, self.now)
+        self.actions.forget()
 
     # --- the processes ------------------------------------------------------------------------------------
 
@@ -184,7 +185,7 @@ class VirtualRobot:
     def _think(self) -> None:
         orders = self.actions.mission.orders
         assert orders is not None
-        was_busy, thought = self.actions.prefetch.busy, None
+        handed, thought = self.actions.prefetch.handed, None
         try:
             observation = self._observer.poll(orders.since_ns)
             if observation is None:
@@ -194,7 +195,7 @@ class VirtualRobot:
             pass  # refused, as by the policy process: the arm goes on with what it has
         except CameraError:
             self.policy_alive = False
-        if self.actions.prefetch.busy and not was_busy:
+        if self.actions.prefetch.handed != handed:
             self._word(self._picture_truth)
         if thought is not None:
             self._busy = True

@@ -1,0 +1,113 @@
+"""The servo loop decides the same on the wall clock and in virtual time.
+
+The plan clock counts served ticks, so what a tick does depends on what had arrived by then and on nothing
+else. Here a loop runs on the real clock while chunks arrive at uneven times, with real lateness and missed
+ticks; then the same arrivals, tick by tick, are played in virtual time.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from wall_edge_bridge.sim import SimulatedDrive
+
+from wall_edge.config import RobotConfig, load_robot
+from wall_edge.runtime.joints import joint_specs
+from wall_edge.runtime.records import Wanted, chunk_dtype, command_dtype, feedback_dtype
+from wall_edge.runtime.schedule import ON_ARRIVAL, Chunk, Refusal
+from wall_edge.runtime.servo_loop import ServoLoop
+from wall_edge.runtime.shared import SharedRecord
+from wall_edge.runtime.states import State
+from wall_edge.sim import arm
+
+MS = 1_000_000
+HORIZON, DT_NS = 24, round(1e9 / 30)
+
+
+@pytest.fixture
+def config() -> RobotConfig:
+    robot = load_robot(Path(__file__).parents[2] / "examples" / "tabletop" / "robot.yaml")
+    control = replace(robot.control, fifo_priority=None, feedback_timeout_ms=2000)
+    return replace(robot, control=replace(control, heartbeat_timeout_ms=60_000))
+
+
+@dataclass
+class Rig:
+    """A loop on a simulated arm, its mailboxes and a note of what arrived at which tick."""
+
+    config: RobotConfig
+    clock: Callable[[], int]
+    sleep: Callable[[int], None] | None = None
+
+    def __post_init__(self) -> None:
+        dof = self.config.dof
+        self.chunks = SharedRecord(chunk_dtype(HORIZON, dof))
+        self.command, self.feedback = SharedRecord(command_dtype()), SharedRecord(feedback_dtype(dof))
+        self.drive = SimulatedDrive(joint_specs(self.config), arm.REST, self.clock)
+        timing = {"sleep": self.sleep} if self.sleep is not None else {}
+        given = (self.config, lambda: self.drive, self.chunks, self.command, self.feedback)
+        self.loop = ServoLoop(*given, clock=self.clock, **timing)  # type: ignore[arg-type]
+        self.order(Wanted.FOLLOW)
+
+    def order(self, wanted: Wanted) -> None:
+        record = np.zeros(1, command_dtype())[0]
+        record["wanted"], record["epoch"], record["heartbeat_ns"] = wanted, 1, self.clock()
+        self.command.write(record)
+
+    def publish(self, chunk: Chunk) -> None:
+        record = np.zeros(1, self.chunks.dtype)[0]
+        chunk.fill(record)
+        self.chunks.write(record)
+
+
+def chunk(rng: np.random.Generator, index: int, now: int, plan_ns: int) -> Chunk:
+    """A wandering chunk: late, early, or on arrival; sometimes too short, so that the arm runs out."""
+    start = (plan_ns - 150 * MS, plan_ns + 80 * MS, ON_ARRIVAL)[index % 3]
+    steps = arm.REST + np.cumsum(rng.normal(0, 0.03, (HORIZON, 6)), axis=0)
+    length = 5 if index % 4 == 3 else HORIZON
+    return Chunk(index, now, DT_NS, 1, steps[:length], max(start, ON_ARRIVAL))
+
+
+def test_the_same_arrivals_give_the_same_setpoints(config: RobotConfig) -> None:
+    live = Rig(config, time.monotonic_ns)
+    arrived: list[tuple[int, Chunk]] = []
+    take = live.loop.track.offer
+
+    def offer(given: Chunk, now_ns: int) -> Refusal | None:
+        arrived.append((live.loop.served_ticks, replace(given, positions=given.positions.copy())))
+        return take(given, now_ns)
+
+    live.loop.track.offer = offer  # type: ignore[method-assign]
+    thread = threading.Thread(target=live.loop.run)
+    thread.start()
+    rng = np.random.default_rng(8)
+    for index in range(14):
+        time.sleep(float(rng.uniform(0.03, 0.25)))
+        live.publish(chunk(rng, index, time.monotonic_ns(), live.loop.track.plan_ns))
+    time.sleep(0.1)
+    stop_after = live.loop.served_ticks
+    live.order(Wanted.HOLD)
+    time.sleep(0.5)
+    live.order(Wanted.STOP)
+    thread.join(30)
+    assert live.loop.state is State.RELEASED
+    assert len(arrived) >= 10
+    assert live.loop.starved_ticks > 0  # it ran out, slowed down and went on
+
+    now = [10**12]
+    virtual = Rig(config, lambda: now[0], lambda until: now.__setitem__(0, max(now[0], until)))
+    virtual.loop.start()
+    by_tick = {tick: given for tick, given in arrived if tick <= stop_after}
+    for tick in range(1, stop_after + 1):
+        if tick in by_tick:
+            virtual.publish(replace(by_tick[tick], observation_time_ns=now[0]))
+        assert virtual.loop.advance()
+    written = np.array(virtual.drive.written)
+    np.testing.assert_array_equal(np.array(live.drive.written)[: len(written)], written)
+    assert len(written) == stop_after

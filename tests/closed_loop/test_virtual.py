@@ -1,0 +1,163 @@
+"""Whole episodes in virtual time, and what ``wall-edge eval`` makes of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from wall_edge.cli import app
+from wall_edge.config import RobotConfig, load_robot
+from wall_edge.errors import ConfigError
+from wall_edge.runtime.action_loop import ActionLoop
+from wall_edge.runtime.states import State
+from wall_edge.sim import evaluate as evaluation
+from wall_edge.sim.evaluate import Cell, evaluate, violations
+from wall_edge.sim.virtual import Delays, VirtualRobot
+
+TABLETOP = Path(__file__).parents[2] / "examples" / "tabletop"
+KEYS = {
+    "scheduler": str,
+    "delay_ms": float,
+    "episodes": int,
+    "successes": int,
+    "success_rate": float,
+    "median_s": float,
+    "peak_jerk": float,
+    "paused_s": float,
+    "limit_violations": int,
+    "fault": type(None),
+    "final_state": str,
+}
+
+
+@pytest.fixture(scope="module")
+def drifting(shipped_bundle: Path) -> RobotConfig:
+    config = replace(load_robot(TABLETOP / "drifting.yaml"), bundle=shipped_bundle)
+    evaluation._open(config)
+    return config
+
+
+@pytest.fixture(scope="module")
+def robot_file(shipped_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = yaml.safe_load((TABLETOP / "drifting.yaml").read_text())
+    path = tmp_path_factory.mktemp("robot") / "robot.yaml"
+    path.write_text(yaml.safe_dump({**data, "bundle": str(shipped_bundle)}))
+    return path
+
+
+def run(
+    config: RobotConfig, number: int, scheduler: Any = "async", actions: ActionLoop | None = None
+) -> VirtualRobot:
+    cell = Cell(scheduler, Delays(100, 20, 100), 1)
+    actions = actions or evaluation._actions(*evaluation._opened["robot"], cell)
+    robot = VirtualRobot(config, actions, number, cell.delays)
+    robot.start()
+    robot.run(lambda: robot.world.episode.status != "running")
+    robot.leave()
+    return robot
+
+
+def written(robot: VirtualRobot) -> npt.NDArray[np.float64]:
+    return np.array(robot.drive.written)
+
+
+@pytest.mark.parametrize("scheduler", ["async", "sync", "ensemble", "rollforward", "rtc", "naive"])
+def test_an_episode_is_a_function_of_its_seed_and_delays(drifting: RobotConfig, scheduler: str) -> None:
+    """And not of what the same policy did before: the same episode twice in a row once began with the
+    scheduler that the first had left behind, which saw no reason to look for a thousand seconds.
+    """
+    alone = run(drifting, 3, scheduler)
+    assert alone.world.episode.status == "success"
+    for number in (3, 6, 3):
+        again = run(drifting, number, scheduler, actions=alone.actions)
+        assert (written(again).tolist() == written(alone).tolist()) == (number == 3)
+    assert again.world.episode.seconds == alone.world.episode.seconds
+
+
+def test_an_episode_in_another_process(drifting: RobotConfig) -> None:
+    """Bit for bit: the row holds the sums of everything that was written."""
+    cell = Cell("async", Delays(100, 20, 100), 1)
+    (row,) = evaluate(drifting, [cell], jobs=1)
+    here = evaluation._row(cell, [evaluation._episode(cell, 0)])
+    assert row == here
+
+
+def test_the_whole_daemons_decisions_are_in_the_log(drifting: RobotConfig) -> None:
+    robot = run(drifting, 3)
+    words = {(s.epoch, s.subgoal_id): s.text for s, _ in robot.subgoals}
+    assert all(words[c.epoch, c.subgoal_id] == c.subgoal for c in robot.published)
+    assert all(c.observation > 0 for c in robot.published)
+    assert robot.loop.track.taken == len(robot.published)
+    assert violations(robot)[1] == 0
+    robot.stop()
+    robot.run(lambda: robot.over)
+    assert robot.loop.state is State.RELEASED
+    np.testing.assert_allclose(robot.drive.positions(), drifting.control.rest, atol=0.05)
+
+
+def test_the_judge_of_the_setpoints_sees_what_the_limiter_must_not_do(drifting: RobotConfig) -> None:
+    robot = run(drifting, 3)
+    assert violations(robot)[1] == 0
+    step = 1.01 * 4.0 / 250  # rad: faster than max_velocity, and by far too much jerk
+    robot.drive.written.append(robot.drive.written[-1] + step)
+    assert violations(robot)[1] >= 12
+
+
+def test_rows_do_not_depend_on_the_number_of_processes(drifting: RobotConfig) -> None:
+    cells = [Cell("async", Delays(0), 2), Cell("naive", Delays(300, 0, 300), 2)]
+    one, two = (list(evaluate(drifting, cells, jobs)) for jobs in (1, 2))
+    assert one == two
+    assert [(row["scheduler"], row["delay_ms"]) for row in one] == [("async", 0), ("naive", 300)]
+
+
+def test_eval_prints_a_json_list(robot_file: Path) -> None:
+    options = ["--scheduler", "sync,async", "--delay-ms", "100", "--episodes", "1", "--json"]
+    result = CliRunner().invoke(app, ["eval", str(robot_file), *options])
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)
+    assert [row["scheduler"] for row in rows] == ["sync", "async"]
+    for row in rows:
+        assert {key: type(row[key]) for key in KEYS} == KEYS
+        assert row["successes"] == row["episodes"] == 1
+    assert rows[0]["paused_s"] > 0.2 > rows[1]["paused_s"]  # sync stands while it thinks
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--scheduler", "asynch"], "scheduler 'asynch'.*did you mean 'async'"),
+        (["--fault", "policy-kiled"], "fault 'policy-kiled'.*did you mean 'policy-killed'"),
+        (["--delay-ms", "0,x"], "--delay-ms 0,x; expected milliseconds"),
+        (["--delay-ms", "800"], r"scheduler async: a delay of 800 ms.*so 767 - 800 = -33 ms"),
+        (["--delay-ms", "700", "--jitter-ms", "100"], "a delay of 800 ms"),
+        (["--scheduler", "rtc", "--rtc-form", "jacobian"], "export it again with --guidance"),
+        (["--bundle", "nowhere"], "nowhere"),
+    ],
+)
+def test_what_eval_refuses(robot_file: Path, options: list[str], told: str) -> None:
+    result = CliRunner().invoke(app, ["eval", str(robot_file), *options])
+    with pytest.raises(Exception, match=told):
+        raise result.exception or AssertionError(result.output)
+
+
+def test_a_real_robot_is_not_evaluated(drifting: RobotConfig) -> None:
+    cameras = {name: replace(c, kind="opencv", device=0) for name, c in drifting.cameras.items()}
+    drive = replace(drifting.drive, port="/dev/ttyUSB0")
+    real = replace(drifting, drive=drive, cameras=cameras, simulation=None)
+    with pytest.raises(ConfigError, match="not simulated"):
+        evaluation.check(real, evaluation._opened["robot"][1], [])
+
+
+def test_the_drifting_robot_is_the_tabletop_robot() -> None:
+    still, drifting = (yaml.safe_load((TABLETOP / f"{n}.yaml").read_text()) for n in ("robot", "drifting"))
+    for data in (still, drifting):
+        del data["name"], data["simulation"]
+    assert still == drifting

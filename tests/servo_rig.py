@@ -1,0 +1,187 @@
+"""A servo loop whose drive and clock the test owns, and the judge of what it wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from wall_edge_bridge.drives import Drive, Feedback, JointSpec
+
+from wall_edge.config import RobotConfig, from_mapping
+from wall_edge.runtime.records import Wanted, chunk_dtype, command_dtype, feedback_dtype
+from wall_edge.runtime.schedule import Chunk
+from wall_edge.runtime.servo_loop import ServoLoop
+from wall_edge.runtime.shared import SharedRecord
+from wall_edge.runtime.states import State
+
+MS = 1_000_000
+DT = 0.01
+"""s, one tick of CONFIG."""
+REHEARSALS = 16
+"""Reads of the bus before torque goes on, to see whether the rate can be held."""
+JOINTS = [
+    {"name": "pan", "id": 1, "lower": -1.0, "upper": 1.0, "max_velocity": 2.0},
+    {"name": "lift", "id": 2, "lower": -1.0, "upper": 1.0, "max_velocity": 2.0},
+]
+CONFIG = from_mapping(
+    RobotConfig,
+    {
+        "name": "test",
+        "bundle": "none",
+        "control": {"rate_hz": 100, "rest": [0.0, -0.5], "rest_velocity": 1.0, "feedback_timeout_ms": 50},
+        "drive": {"port": "/dev/null", "timeout_ms": 5, "joints": JOINTS},
+        "cameras": {},
+    },
+    "test",
+)
+
+
+def controlled(**control: Any) -> RobotConfig:
+    """CONFIG with other values in ``control``."""
+    return replace(CONFIG, control=replace(CONFIG.control, **control))
+
+
+def require_within_limits(written: Sequence[npt.NDArray[np.float64]], start: npt.ArrayLike) -> None:
+    """Judges setpoints [n, dof] by differences alone: from rest at ``start`` on, every bound is kept.
+
+    A difference of order k over dt^k is a weighted mean of the derivative: the bounds hold for it too.
+    """
+    path = np.concatenate((np.tile(start, (3, 1)), np.array(written)))
+    for joint, bounds in enumerate(CONFIG.bounds()):
+        assert path[:, joint].min() >= bounds.lower
+        assert path[:, joint].max() <= bounds.upper
+        for order, most in enumerate((bounds.velocity, bounds.acceleration, bounds.jerk), start=1):
+            found = np.abs(np.diff(path[:, joint], n=order)).max() / DT**order
+            # What float64 leaves of a difference of positions near 1 is 2**order roundings over dt**order.
+            assert found <= most + 2**order * 2.3e-16 / DT**order, (bounds.name, order)
+
+
+def speeds(written: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    """[n - 1] rad/s, of the fastest joint from each setpoint to the next."""
+    fastest: npt.NDArray[np.float64] = np.abs(np.diff(np.array(written), axis=0)).max(axis=1) / DT
+    return fastest
+
+
+class FakeDrive(Drive):
+    """Joints that are where they were told to be; ``broken`` maps a call's name to what it raises."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        super().__init__([JointSpec(**joint) for joint in JOINTS])  # type: ignore[arg-type]
+        self._clock = clock
+        self.position = np.array([0.2, 0.2])
+        self.broken: dict[str, Exception] = {}
+        self.faults: tuple[tuple[str, ...], ...] = ((), ())
+        self.offset = np.zeros(2)
+        """rad, added to what the motors report."""
+        self.takes: Callable[[], object] = lambda: None
+        """Called by every read: what it takes of the clock."""
+        self.calls: list[str] = []
+        self.written: list[npt.NDArray[np.float64]] = []
+
+    def _call(self, name: str) -> None:
+        self.calls.append(name)
+        if name in self.broken:
+            raise self.broken[name]
+
+    def connect(self) -> None:
+        self._call("connect")
+
+    def enable(self) -> None:
+        self._call("enable")
+
+    def disable(self) -> None:
+        self._call("disable")
+
+    def close(self) -> None:
+        self._call("close")
+
+    def arm_watchdog(self, timeout_s: float) -> bool:  # noqa: ARG002
+        return False
+
+    def write(self, setpoints: npt.ArrayLike, deadline_ns: int) -> None:
+        assert deadline_ns > self._clock()
+        self._call("write")
+        self.position = np.array(setpoints, np.float64)
+        self.written.append(self.position)
+
+    def read(self, deadline_ns: int) -> Feedback:
+        assert deadline_ns > self._clock()
+        self._call("read")
+        self.takes()
+        now = self._clock()
+        return Feedback(self.position + self.offset, now, np.full(2, now), self.faults)
+
+
+class Rig:
+    """A loop whose time passes only in its sleep, where ``each_tick`` plays supervisor and policy."""
+
+    def __init__(self, config: RobotConfig = CONFIG) -> None:
+        self.now = 1_000_000 * MS
+        self.chunks = SharedRecord(chunk_dtype(8, 2))
+        self.command = SharedRecord(command_dtype())
+        self.feedback = SharedRecord(feedback_dtype(2))
+        self.drive = FakeDrive(lambda: self.now)
+        self.script: dict[int, Callable[[], object]] = {}
+        self.wanted, self.epoch, self.heart_beats = Wanted.HOLD, 1, True
+        self.signalled = False
+        self.states: list[State] = []
+        """At the begin of each tick."""
+        self.tell()
+        self.loop = ServoLoop(
+            config,
+            self.open,
+            self.chunks,
+            self.command,
+            self.feedback,
+            clock=lambda: self.now,
+            sleep=self.sleep,
+            stop_requested=lambda: self.signalled,
+        )
+
+    def open(self) -> Drive:
+        self.drive._call("open")
+        return self.drive
+
+    def sleep(self, deadline_ns: int) -> None:
+        self.now = max(self.now, deadline_ns)
+        tick = self.loop.ticker.ticks
+        assert tick < 2000, "the loop does not end"
+        self.states.append(self.loop.state)
+        if tick in self.script:
+            self.script[tick]()
+        if self.heart_beats:
+            self.tell()
+
+    def tell(self, wanted: Wanted | None = None, epoch: int | None = None) -> None:
+        self.wanted = self.wanted if wanted is None else wanted
+        self.epoch = self.epoch if epoch is None else epoch
+        record = np.zeros(1, command_dtype())[0]
+        record["wanted"], record["epoch"], record["heartbeat_ns"] = self.wanted, self.epoch, self.now
+        self.command.write(record)
+
+    def send(
+        self, positions: npt.ArrayLike, index: int = 1, dt_ms: int = 20, epoch: int | None = None
+    ) -> None:
+        """A chunk of an observation made now: its first step is due at once."""
+        record = np.zeros(1, chunk_dtype(8, 2))[0]
+        steps = np.array(positions, np.float64)
+        made = self.epoch if epoch is None else epoch
+        due = self.loop.track.plan_ns
+        Chunk(index, self.now, dt_ms * MS, made, steps, due, published_time_ns=self.now).fill(record)
+        self.chunks.write(record)
+
+    def run(self, **script: Callable[[], object]) -> ServoLoop:
+        """``t5=…`` is called just before tick 5; the supervisor stops the arm at tick 100 by default."""
+        self.script = {100: lambda: self.tell(Wanted.STOP)} | {int(k[1:]): v for k, v in script.items()}
+        self.loop.run()
+        return self.loop
+
+    def order(self) -> list[State]:
+        """The states that the loop came to, one after the other."""
+        return [change.after for change in self.loop.machine.transitions]
+
+    def last(self) -> Any:
+        return self.feedback.read()
