@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # A plain `torch` may bring gigabytes of CUDA; this one version is a CPU build on many indexes.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test check install train clean
+.PHONY: demo test check mutate install train clean
 
 demo: install
 	@$(BIN)/wall-edge demo $(ARGS)
@@ -18,6 +18,10 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Whether the tests notice faults in the modules between a policy and the motors; a quarter of an hour.
+mutate: install
+	$(BIN)/python benchmarks/mutation.py $(ARGS)
 
 # The shipped policy again, from its seed: under an hour on two cores.
 train: install

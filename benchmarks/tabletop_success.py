@@ -63,7 +63,9 @@ class Player:
         while episode.status == "running":
             step = episode.steps
             if step % self._every == 0:
-                observation = Observation(0, self._world.frames(self._q), self._q.copy(), index=self._next_index())
+                observation = Observation(
+                    0, self._world.frames(self._q), self._q.copy(), index=self._next_index()
+                )
                 words = self._subgoal(observation, episode.task.instruction)
                 asked, right = asked + 1, right + (words == episode.subgoal)
                 if words is not None:

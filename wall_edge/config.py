@@ -62,7 +62,7 @@ class ControlConfig:
     """Speed of the way to ``rest`` [rad/s]."""
     feedback_timeout_ms: float = 100.0
     """Joint feedback older than this is a fault [ms]."""
-    blend_ms: float = 100.0
+    blend_ms: float = 50.0
     """Within what time the motion so far gives way to a new chunk [ms]."""
     starved_fault_ms: float = 2000.0
     """How long the arm waits at a standstill for the next chunk before that is a fault [ms]."""
@@ -331,6 +331,10 @@ class RobotConfig:
             )
         for bounds in self.bounds():
             bounds.inside(1 / self.control.rate_hz)
+        if self.control.blend_ms >= self.policy.chunk_period_ms:
+            # Seen on the tabletop: chunks that never win over the motion before them make the arm wander off.
+            expected = f"less than policy.chunk_period_ms ({self.policy.chunk_period_ms:g})"
+            raise Invalid("control.blend_ms", self.control.blend_ms, expected=expected)
         if self.policy.scheduler == "naive" and not self.simulated:
             expected = "a scheduler that aligns chunks: naive is a baseline for the simulated arm"
             raise Invalid("policy.scheduler", "naive", expected=expected)

@@ -12,7 +12,7 @@ __all__ = ["facts"]
 
 
 def facts(*packages: str) -> dict[str, str]:
-    """``machine``, ``python``, ``versions`` (of wall-edge, numpy and those ``packages`` installed), ``date``."""
+    """``machine``, ``python``, ``versions`` (wall-edge, numpy, those ``packages`` installed), ``date``."""
     found = {name: _version(name) for name in dict.fromkeys(("wall-edge", "numpy", *packages))}
     return {
         "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",

@@ -11,9 +11,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from wall_edge_bridge.sim import SimulatedDrive
 
@@ -76,38 +78,52 @@ def chunk(rng: np.random.Generator, index: int, now: int, plan_ns: int) -> Chunk
 
 def test_the_same_arrivals_give_the_same_setpoints(config: RobotConfig) -> None:
     live = Rig(config, time.monotonic_ns)
-    arrived: list[tuple[int, Chunk]] = []
-    take = live.loop.track.offer
+    arrived: dict[int, Chunk] = {}
+    wanted: list[Wanted] = []
+    """At each tick, as the loop had read it."""
+    take, write = live.loop.track.offer, live.drive.write
 
     def offer(given: Chunk, now_ns: int) -> Refusal | None:
-        arrived.append((live.loop.served_ticks, replace(given, positions=given.positions.copy())))
+        arrived[live.loop.served_ticks] = replace(given, positions=given.positions.copy())
         return take(given, now_ns)
 
+    def noted(setpoints: npt.ArrayLike, deadline_ns: int) -> None:
+        wanted.append(Wanted(live.loop._wanted))
+        write(setpoints, deadline_ns)
+
     live.loop.track.offer = offer  # type: ignore[method-assign]
+    live.drive.write = noted  # type: ignore[method-assign]
     thread = threading.Thread(target=live.loop.run)
     thread.start()
     rng = np.random.default_rng(8)
     for index in range(14):
         time.sleep(float(rng.uniform(0.03, 0.25)))
         live.publish(chunk(rng, index, time.monotonic_ns(), live.loop.track.plan_ns))
-    time.sleep(0.1)
-    stop_after = live.loop.served_ticks
-    live.order(Wanted.HOLD)
-    time.sleep(0.5)
+        if index == 9:
+            live.order(Wanted.HOLD)
+        if index == 10:
+            live.order(Wanted.FOLLOW)
+    time.sleep(0.05)
     live.order(Wanted.STOP)
     thread.join(30)
     assert live.loop.state is State.RELEASED
     assert len(arrived) >= 10
     assert live.loop.starved_ticks > 0  # it ran out, slowed down and went on
+    assert {Wanted.HOLD, Wanted.FOLLOW, Wanted.STOP} == set(wanted)
 
     now = [10**12]
     virtual = Rig(config, lambda: now[0], lambda until: now.__setitem__(0, max(now[0], until)))
     virtual.loop.start()
-    by_tick = {tick: given for tick, given in arrived if tick <= stop_after}
-    for tick in range(1, stop_after + 1):
-        if tick in by_tick:
-            virtual.publish(replace(by_tick[tick], observation_time_ns=now[0]))
-        assert virtual.loop.advance()
-    written = np.array(virtual.drive.written)
-    np.testing.assert_array_equal(np.array(live.drive.written)[: len(written)], written)
-    assert len(written) == stop_after
+    for tick, (order, before) in enumerate(zip(wanted, [Wanted.FOLLOW, *wanted], strict=False), start=1):
+        if tick in arrived:
+            virtual.publish(replace(arrived[tick], observation_time_ns=now[0]))
+        if order is not before:
+            virtual.order(order)
+        if not virtual.loop.advance():
+            break
+    assert virtual.loop.state is State.STOPPING
+    # How long the motors trail behind the last setpoint is time, not ticks: the end may come sooner or later.
+    rest = live.drive.written[-1]
+    both = zip_longest(live.drive.written, virtual.drive.written, fillvalue=rest)
+    assert all(real.tolist() == played.tolist() for real, played in both)
+    assert len(virtual.drive.written) > len(wanted) - 50

@@ -83,7 +83,7 @@ def test_an_episode_is_a_function_of_its_seed_and_delays(drifting: RobotConfig, 
 
 
 def test_an_episode_in_another_process(drifting: RobotConfig) -> None:
-    """Bit for bit: the row holds the sums of everything that was written."""
+    """A row compares jerk, taken from every setpoint, to the last bit."""
     cell = Cell("async", Delays(100, 20, 100), 1)
     (row,) = evaluate(drifting, [cell], jobs=1)
     here = evaluation._row(cell, [evaluation._episode(cell, 0)])

@@ -1,4 +1,7 @@
-"""The limiter, judged from its setpoints alone: values dense around every bound, whatever hypothesis thinks of."""
+"""The limiter, judged from its setpoints alone.
+
+Values dense around every bound, and whatever hypothesis thinks of.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,11 @@ def limiter(start: Iterable[float] = (0.0, 1.0), dt: float = DT, bounds: list[Bo
 def still(*position: float) -> Floats:
     """A reference that stands at ``position``."""
     return np.array([position, np.zeros(len(position)), np.zeros(len(position))])
+
+
+def plus(reference: Floats, acceleration: float) -> Floats:
+    """The reference with more acceleration."""
+    return reference + np.array([[0.0], [0.0], [acceleration]])
 
 
 def judge(setpoints: Floats, bounds: list[Bounds], dt: float) -> None:
@@ -83,7 +91,7 @@ class TestNoBoundIsExceeded:
             out.append(made.follow(wanted, wanted).copy())
         judge(np.array(out), BOUNDS, DT)
 
-    @settings(max_examples=120, deadline=None)
+    @settings(max_examples=200, deadline=None)
     @given(st.data())
     def test_whatever_the_reference_says(self, data: st.DataObject) -> None:
         dt = 1 / data.draw(st.sampled_from([100, 125, 200, 250, 333, 500, 1000]), "rate")
@@ -114,7 +122,7 @@ class TestNoBoundIsExceeded:
                 push = np.array([[0.0], [4.0], [40.0]]) * rng.uniform(-1, 1, (3, 1))
                 now = still(rng.uniform(-3, 3)) + push
                 for _ in range(10):
-                    out.append(made.follow(now, now + [[0.0], [0.0], [10 * rng.normal()]]).copy())
+                    out.append(made.follow(now, plus(now, 10 * rng.normal())).copy())
             judge(np.array(out), [b], 0.01)
 
 
@@ -141,24 +149,24 @@ def _scaled(rng: np.random.Generator, bounds: list[Bounds], by: float) -> Floats
     return np.asarray(middle + by * sizes * rng.uniform(-1, 1, (3, len(bounds))))
 
 
-def _jumps(rng: np.random.Generator, bounds: list[Bounds], dt: float, ticks: int) -> Any:
+def _jumps(rng: np.random.Generator, bounds: list[Bounds], _dt: float, ticks: int) -> Any:
     return [(_scaled(rng, bounds, 0.8), _scaled(rng, bounds, 0.8)) for _ in range(ticks)]
 
 
-def _steady(rng: np.random.Generator, bounds: list[Bounds], dt: float, ticks: int) -> Any:
+def _steady(rng: np.random.Generator, bounds: list[Bounds], _dt: float, ticks: int) -> Any:
     return [(_scaled(rng, bounds, 1.2),) * 2] * ticks
 
 
-def _degrees(rng: np.random.Generator, bounds: list[Bounds], dt: float, ticks: int) -> Any:
+def _degrees(rng: np.random.Generator, bounds: list[Bounds], _dt: float, ticks: int) -> Any:
     return [(57.3 * _scaled(rng, bounds, 0.5),) * 2] * ticks
 
 
-def _huge(rng: np.random.Generator, bounds: list[Bounds], dt: float, ticks: int) -> Any:
+def _huge(rng: np.random.Generator, bounds: list[Bounds], _dt: float, ticks: int) -> Any:
     values = rng.choice([1e300, -1e300, 1.7e308, -1.7e308, 0.0, 1.0], (ticks, 2, 3, len(bounds)))
     return list(values)
 
 
-def _broken(rng: np.random.Generator, bounds: list[Bounds], dt: float, ticks: int) -> Any:
+def _broken(rng: np.random.Generator, bounds: list[Bounds], _dt: float, ticks: int) -> Any:
     made = []
     for _ in range(ticks):
         pair = np.array([_scaled(rng, bounds, 0.5)] * 2)
@@ -231,7 +239,7 @@ class TestFollowing:
         for k in range(min(rate * 3, 1500)):
             wanted = scale * at((k + 1) * dt)
             assert abs(made.follow(scale * at(k * dt), wanted)[0] - wanted[0, 0]) < 1e-6
-        assert made.hits == dict.fromkeys(made.hits, [0])
+        assert made.hits == {name: [0] for name in made.hits}
 
     def test_a_still_reference_is_reached(self) -> None:
         made = limiter()
@@ -261,7 +269,7 @@ class TestFollowing:
 def first_jerk(made: Limiter, now: Floats, dt: float, fed: float = 0.0) -> float:
     """Of one tick from rest at 0 [rad/s³], with a reference whose acceleration rises by ``fed`` a second."""
     made.reset([0.0])
-    made.follow(now, now + np.array([[0.0], [0.0], [fed * dt]]))
+    made.follow(now, plus(now, fed * dt))
     p, v, a = made.state[:, 0]
     jerk = a / dt
     assert v == pytest.approx(jerk * dt**2 / 2, rel=1e-12)
@@ -270,7 +278,7 @@ def first_jerk(made: Limiter, now: Floats, dt: float, fed: float = 0.0) -> float
 
 
 class TestCascade:
-    """The jerk of one tick from rest, by hand. What a loop asks for is seen by cancelling it with the reference."""
+    """The jerk of one tick from rest, by hand; the reference cancels all but a bit of what a loop asks."""
 
     LITTLE = 1 - 1e-6
 
@@ -296,7 +304,7 @@ class TestCascade:
         made = limiter([0.0], DT, [WIDE])
         jerk = first_jerk(made, sign * np.array([[error], [0.001 - speed], [0.0]]), DT)
         assert jerk == pytest.approx(sign * 0.001 * 3 * w * w, rel=1e-9)
-        assert made.hits == dict.fromkeys(made.hits, [0])
+        assert made.hits == {name: [0] for name in made.hits}
 
     @pytest.mark.parametrize("share", [0.1, 0.999, 1.0, 1.001, 1.5, 4.0])
     @pytest.mark.parametrize("sign", [1, -1])
@@ -308,7 +316,7 @@ class TestCascade:
         made = limiter([0.0], DT, [WIDE])
         jerk = first_jerk(made, sign * np.array([[0.0], [error], [0.1 - push]]), DT)
         assert jerk == pytest.approx(sign * 0.1 * 3 * w, rel=1e-9)
-        assert made.hits == dict.fromkeys(made.hits, [0])
+        assert made.hits == {name: [0] for name in made.hits}
 
     @pytest.mark.parametrize("sign", [1, -1])
     def test_every_loop_is_clipped(self, sign: int) -> None:
@@ -320,12 +328,8 @@ class TestCascade:
         assert jerk == pytest.approx(sign * 0.1 * 150, rel=1e-9)
         assert {name for name, count in made.hits.items() if count != [0]} == {"velocity"}
         # The acceleration: 20 rad/s² ask for 3000 rad/s³, which the feed takes back but for 10.
-        jerk = first_jerk(
-            made,
-            sign * still(0.0) + [[0.0], [0.0], [sign * 55.0]],
-            DT,
-            sign * (10 - 150 * inner.acceleration),
-        )
+        hard = sign * np.array([[0.0], [0.0], [55.0]])
+        jerk = first_jerk(made, hard, DT, sign * (10 - 150 * inner.acceleration))
         assert jerk == pytest.approx(sign * 10.0, rel=1e-9)
         assert made.hits["acceleration"] == [1]
         assert made.hits["jerk"] == [0]
@@ -339,8 +343,9 @@ class TestCascade:
     def test_a_tick_ends_at_the_acceleration_bound_not_beyond(self, sign: int) -> None:
         bounds = Bounds(-9.0, 9.0, 2.0, 1.0, 1000.0)
         made = limiter([0.0], DT, [bounds])
-        made.follow(*[sign * np.array([[0.0], [0.5], [0.9]])] * 2)
-        assert made.state[2, 0] == sign * (1.0 * self.LITTLE)
+        fast = sign * np.array([[0.0], [0.5], [0.0]])
+        made.follow(fast, plus(fast, sign * 200 * DT))  # 150 and 200 rad/s³: 1.4 rad/s² after the tick
+        assert made.state[2, 0] == sign * self.LITTLE
         assert made.hits["brake"] == [0]
 
     def test_a_reference_beyond_the_range_feeds_nothing_forward(self) -> None:
@@ -349,12 +354,12 @@ class TestCascade:
         edge = 9.0 - 18e-6
         moving = np.array([[edge], [-0.5], [-2.0]])
         made.reset([edge])
-        made.follow(moving, moving + [[0.0], [0.0], [-0.5]])
+        made.follow(moving, plus(moving, -0.5))
         assert made.hits["position"] == [0]
-        assert made.state[2, 0] == pytest.approx(-400 * DT)
+        assert made.state[2, 0] == pytest.approx(-400 * self.LITTLE * DT)
         made.reset([edge])
         moving[0] += 1e-9
-        made.follow(moving, moving + [[0.0], [0.0], [-0.5]])
+        made.follow(moving, plus(moving, -0.5))
         assert made.hits["position"] == [1]
         assert made.state.tolist() == [[edge], [0.0], [0.0]]
 
@@ -362,7 +367,7 @@ class TestCascade:
 class TestTheBentStep:
     def test_is_the_nearest_to_what_was_wanted_that_is_safe(self) -> None:
         """A 256th of the way to the stop nearer, it would not be safe."""
-        near, far = Bounds(-2.0, 2.0, 3.0, 20.0, 400.0), Bounds(-2.0, 2.0 + 8e-6, 3.0, 20.0, 400.0)
+        near = Bounds(-2.0, 2.0, 3.0, 20.0, 400.0)
         inner = near.inside(DT)
         made, bent = limiter([0.0], DT, [near]), 0
         for k in range(600):
@@ -383,7 +388,6 @@ class TestTheBentStep:
             nearer = stop + (part + 1 / 256) * (step - stop)
             assert not safe(tuple(nearer.tolist()), inner)
         assert bent > 10
-        assert far.upper > near.upper
 
 
 class TestStopping:
@@ -412,17 +416,17 @@ class TestStopping:
 
     def test_by_hand(self) -> None:
         """From a steady 2 rad/s: 2² / 40 + 2 · 20 / 800 = 0.15 rad, 0.15 s."""
-        made = limiter([0.0], 0.01, [WIDE])
-        _run(made, np.array([[9.0], [5.0], [0.0]]), 100)
+        made = limiter([-8.0], 0.01, [WIDE])
+        _run(made, np.array([[9.0], [5.0], [0.0]]), 250)
         inner = WIDE.inside(0.01)
-        assert made.state[1:, 0].tolist() == pytest.approx([inner.velocity, 0.0], abs=1e-9)
+        assert made.state[1:, 0].tolist() == pytest.approx([inner.velocity, 0.0], abs=5e-3)
         before = float(made.position[0])
         for k in range(15):
             assert not made.at_rest, k
             made.stop()
         assert made.at_rest
         v = inner.velocity
-        assert made.position[0] - before == pytest.approx(v * (v / inner.acceleration + 0.05) / 2, rel=1e-9)
+        assert made.position[0] - before == pytest.approx(v * (v / inner.acceleration + 0.05) / 2, rel=1e-3)
 
     @pytest.mark.parametrize("row", range(6))
     @pytest.mark.parametrize("joint", [0, 1])
@@ -438,15 +442,16 @@ class TestStopping:
         assert (made.refused, other.refused) == (1, 0)
 
 
-class TestCounts:
-    NONE = {"position": [0, 0], "velocity": [0, 0], "acceleration": [0, 0], "jerk": [0, 0], "brake": [0, 0]}
+NONE = {"position": [0, 0], "velocity": [0, 0], "acceleration": [0, 0], "jerk": [0, 0], "brake": [0, 0]}
 
+
+class TestCounts:
     def test_by_bound_and_joint(self) -> None:
         made = limiter()
         made.follow(still(0.0, 1.0), still(0.0, 1.0))
-        assert made.counts() == {**self.NONE, "refused": 0}
+        assert made.counts() == {**NONE, "refused": 0}
         made.follow(still(5.0, 1.0), still(5.0, 1.0))
-        once = {**{name: [1, 0] for name in self.NONE}, "brake": [0, 0]}
+        once = {**{name: [1, 0] for name in NONE}, "brake": [0, 0]}
         assert made.counts() == {**once, "refused": 0}
         made.follow(still(np.nan, 1.0), still(0.0, 1.0))
         made.follow(still(0.0, 1.0), still(0.0, np.inf))
@@ -488,7 +493,7 @@ class TestRefusals:
 
     def test_no_joints(self) -> None:
         with pytest.raises(
-            ConfigError, match="^0 joints, dt 0.004; expected at least one joint, dt above 0 s$"
+            ConfigError, match=r"^0 joints, dt 0\.004; expected at least one joint, dt above 0 s$"
         ):
             Limiter([], DT)
 

@@ -233,4 +233,5 @@ def test_an_observation_is_as_old_on_the_plan_clock_as_its_joints(monkeypatch: p
     rig.show("wrist", 2)
     seen = rig.observer.poll()
     assert seen is not None
-    assert (seen.time_ns, seen.plan_ns, seen.frames_ns, seen.state.tolist()) == (3 * MS, 77 * MS, 2 * MS, [0.5])
+    assert (seen.time_ns, seen.plan_ns, seen.frames_ns) == (3 * MS, 77 * MS, 2 * MS)
+    assert seen.state.tolist() == [0.5]

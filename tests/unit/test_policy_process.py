@@ -123,7 +123,7 @@ def test_chunks_and_subgoals_go_on_side_by_side(bench: Bench) -> None:
 
 
 def test_a_prefix_that_is_taken_just_as_the_planner_ends_wakes_it(bench: Bench) -> None:
-    """Busy before and busy after: the planner was not woken for the new prefix, and worded nothing any more."""
+    """Busy before and busy after: the planner was not woken, and worded nothing any more."""
     loop, forked = bench.loop, bench.process._forked
     loop.mission.instruct(1, 0, TASK.instruction)
 

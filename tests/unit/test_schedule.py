@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,218 +19,222 @@ Floats = npt.NDArray[np.float64]
 
 MS = 1_000_000
 T0 = 1_000_000 * MS
-PERIOD, DT, BLEND = 4 * MS, 20 * MS, 40 * MS
-AGE = 500 * MS
-LOWER, UPPER = np.array([-1.0, 0.0]), np.array([1.0, 5.0])
-# A straight line: where the curve is says when it is, in steps.
-LINE = np.stack((np.arange(9) * 0.1, np.arange(9) * 0.5), axis=1)
-CHUNK = Chunk(index=1, observation_time_ns=T0, dt_ns=DT, epoch=4, positions=LINE, plan_start_ns=0)
-ON_LINE = np.array([[0.0, 0.0], [5.0, 25.0], [0.0, 0.0]])
-"""The state of someone who is at the line's first step, moving along it."""
+TICK = 10 * MS
+LOWER, UPPER = np.array([-1.0, 0.0]), np.array([9.0, 2.0])
+
+
+def ramp(length: int = 6, begin: float = 0.0) -> Floats:
+    """Step k at begin + k, and 1 - 0.1 k: straight lines, on which a B-spline lies exactly."""
+    k = np.arange(length, dtype=float)
+    return np.stack((begin + k, 1 - 0.1 * k), axis=1)
+
+
+CHUNK = Chunk(index=1, observation_time_ns=T0, dt_ns=100 * MS, epoch=4, positions=ramp(), plan_start_ns=0)
 REST = np.zeros((3, 2))
 
 
-def track(*chunks: Chunk) -> ChunkTrack:
-    made = ChunkTrack(LOWER, UPPER, period_ns=PERIOD, max_age_ns=AGE, blend_ns=BLEND)
+def track(*chunks: Chunk, blend_ms: float = 20) -> ChunkTrack:
+    made = ChunkTrack(LOWER, UPPER, period_ns=TICK, max_age_ns=1000 * MS, blend_ns=round(blend_ms * MS))
     made.start_epoch(4)
     for chunk in chunks:
         assert made.offer(chunk, T0) is None
     return made
 
 
-def along(steps: float) -> Floats:
-    """The state ``steps`` along the line."""
-    return ON_LINE + np.array([[0.1], [0.0], [0.0]]) * steps * np.array([[1, 5], [0, 0], [0, 0]])
-
-
-def follow(made: ChunkTrack, ticks: int) -> None:
-    """As an arm that follows exactly."""
+def run(made: ChunkTrack, ticks: int, state: Floats = REST) -> list[str]:
+    """So many ticks of an arm that does what it is told."""
+    said = []
     for _ in range(ticks):
-        assert made.tick(made.then.copy()) == "following"
+        said.append(made.tick(state))
+        state = made.then.copy()
+    return said
 
 
 class TestThePlanClock:
-    def test_it_advances_by_one_period_a_followed_tick(self) -> None:
-        made = track(CHUNK)
-        for tick in range(40):  # 8 steps of 20 ms
-            assert made.plan_ns == tick * PERIOD
-            assert made.tick(along(tick / 5)) == "following"
-            np.testing.assert_allclose(made.now, along(tick / 5), atol=1e-9)
-            np.testing.assert_allclose(made.then, along((tick + 1) / 5), atol=1e-9)
-        assert made.plan_ns == 160 * MS
+    def test_a_chunk_is_followed_one_period_a_tick_and_ends_with_its_last_step(self) -> None:
+        made, state = track(CHUNK), REST
+        for k in range(50):
+            before = made.then.copy()
+            assert made.tick(state) == "following"
+            if k:
+                np.testing.assert_allclose(made.now, before, rtol=1e-9, atol=1e-9)
+            assert made.plan_ns == (k + 1) * TICK
+            if k >= 2:  # the blend of 20 ms is over
+                np.testing.assert_allclose(made.now, [[k / 10, 1 - k / 100], [10, -1], [0, 0]], atol=1e-9)
+                np.testing.assert_allclose(made.then[0], [(k + 1) / 10, 1 - (k + 1) / 100], atol=1e-9)
+            state = made.then.copy()
+        assert made.then[0].tolist() == pytest.approx([5.0, 0.5])
         for _ in range(3):
-            assert made.tick(along(8)) == "ended"
-        assert made.plan_ns == 160 * MS
+            assert made.tick(state) == "ended"
+            assert made.plan_ns == 50 * TICK
+        assert made.chunk is not None
+        assert made.chunk.index == 1
 
-    def test_it_stands_without_a_chunk(self) -> None:
+    def test_the_last_tick_ends_no_later_than_the_last_step(self) -> None:
+        made = track(replace(CHUNK, positions=ramp(2), dt_ns=25 * MS))
+        assert run(made, 3) == ["following", "following", "ended"]
+        made = track(replace(CHUNK, positions=ramp(2), dt_ns=20 * MS))
+        assert run(made, 3) == ["following", "following", "ended"]
+
+    def test_the_motion_so_far_is_continued(self) -> None:
+        state = np.array([[0.5, 0.3], [1.0, -0.2], [3.0, 7.0]])
+        made = track(CHUNK)
+        made.tick(state)
+        np.testing.assert_allclose(made.now, state, rtol=1e-9)
+        expected = np.empty((3, 2))
+        Splice(CHUNK.positions, 0.1, 0.0, state, 0.02).at(0.01, expected)
+        np.testing.assert_allclose(made.then, expected, rtol=1e-9)
+
+    def test_without_a_chunk_it_stands(self) -> None:
         made = track()
-        for _ in range(3):
-            assert made.tick(REST) == "empty"
+        assert made.tick(REST) == "empty"
         assert made.plan_ns == 0
         assert made.chunk is None
-        assert made.last_index == -1
-        assert made.taken == 0
+        assert made.now.tolist() == made.then.tolist() == [[0, 0]] * 3
 
-    def test_a_tick_that_no_longer_fits_is_not_begun(self) -> None:
-        made = track(replace(CHUNK, positions=LINE[:2], dt_ns=3 * PERIOD + 1))
-        follow(made, 3)
+    def test_a_late_chunk_is_entered_where_the_executed_time_is(self) -> None:
+        """Observed at plan time 70 ms, there after 230 ms more of them: its steps 0, 1 and 2 are over."""
+        made = track(CHUNK)
+        run(made, 7)
+        seen = made.plan_ns
+        state = made.then
+        run(made, 23, state)
+        late = replace(CHUNK, index=2, plan_start_ns=seen, positions=ramp(begin=3.0))
+        assert made.offer(late, T0 + 900 * MS) is None
+        state = made.then.copy()
+        assert made.tick(state) == "following"
+        np.testing.assert_allclose(made.now, state, atol=1e-9)
+        assert made.chunk is not None
+        assert (made.chunk.index, made.chunk.plan_start_ns, made.plan_ns) == (2, 70 * MS, 310 * MS)
+        run(made, 2, made.then)
+        np.testing.assert_allclose(made.then[0], [3 + 2.6, 1 - 0.26], atol=1e-9)  # at 330 ms
+
+    def test_an_arm_that_waited_starts_at_the_first_step(self) -> None:
+        """However long ago the observation was made: nothing was executed meanwhile."""
+        made = track(replace(CHUNK, positions=ramp(2)))
+        run(made, 10)
         assert made.tick(made.then) == "ended"
-        made = track(replace(CHUNK, positions=LINE[:2], dt_ns=3 * PERIOD))
-        follow(made, 3)
+        seen = made.plan_ns
+        for _ in range(60):
+            assert made.tick(REST) == "ended"
+        late = replace(CHUNK, index=2, plan_start_ns=seen, positions=ramp(begin=1.0))
+        assert made.offer(late, T0 + 700 * MS) is None
+        assert run(made, 3, np.array([[1.0, 0.9], [0, 0], [0, 0]])) == ["following"] * 3
+        np.testing.assert_allclose(made.then[0], [1.3, 0.97], atol=1e-9)
+
+    def test_all_of_whose_steps_are_over_ends_at_once(self) -> None:
+        made = track(CHUNK)
+        run(made, 30)
+        assert made.offer(replace(CHUNK, index=2, positions=ramp(3)), T0) is None
         assert made.tick(made.then) == "ended"
-        made = track(replace(CHUNK, positions=LINE[:2], dt_ns=3 * PERIOD - 1))
-        follow(made, 2)
-        assert made.tick(made.then) == "ended"
-        assert made.plan_ns == 2 * PERIOD
+        assert made.plan_ns == 300 * MS
+        assert made.chunk is not None
+        assert made.chunk.index == 2
 
     def test_a_single_step_is_nothing_to_follow(self) -> None:
-        made = track(replace(CHUNK, positions=LINE[:1]))
-        assert made.tick(REST) == "ended"
+        assert run(track(replace(CHUNK, positions=ramp(1))), 2) == ["ended", "ended"]
+
+    def test_a_newer_chunk_replaces_the_one_that_waits(self) -> None:
+        made = track(CHUNK, replace(CHUNK, index=2), replace(CHUNK, index=7, observation_time_ns=T0))
+        assert made.taken == 3
+        assert made.last_index == 7
+        made.tick(REST)
         assert made.chunk is not None
-
-    def test_the_given_motion_is_the_splices(self) -> None:
-        state = np.array([[0.3, 1.0], [1.0, -2.0], [5.0, 7.0]])
-        made, out = track(CHUNK), np.empty((3, 2))
-        expected = Splice(LINE, 0.02, 0.0, state, 0.04)
-        for tick in range(40):
-            made.tick(state if tick == 0 else REST)  # the state counts when a chunk is taken over only
-            for rows, seconds in ((made.now, 0.004 * tick), (made.then, 0.004 * (tick + 1))):
-                expected.at(seconds, out)
-                np.testing.assert_allclose(rows, out, atol=1e-9)
+        assert made.chunk.index == 7
 
 
-class TestEntering:
-    @pytest.mark.parametrize("late", [0, 1, 5, 12, 39])
-    def test_a_late_chunk_is_entered_where_execution_is(self, late: int) -> None:
-        """Its observation was made at plan time 0; ``late`` ticks were executed since."""
+class TestAFutureStart:
+    FUTURE = replace(CHUNK, index=2, plan_start_ns=200 * MS, positions=ramp(begin=2.0))
+
+    def test_waits_while_there_is_something_else_to_follow(self) -> None:
         made = track(CHUNK)
-        follow(made, late)
-        second = replace(CHUNK, index=2, positions=LINE + 0.01, observation_time_ns=T0 + 1)
-        state = made.then.copy() if late else REST
-        assert made.offer(second, T0 + 1 + late * PERIOD) is None
-        assert made.tick(state) == "following"
-        assert made.chunk is not None
-        assert (made.chunk.index, made.plan_ns) == (2, (late + 1) * PERIOD)
-        np.testing.assert_allclose(made.now, state, atol=1e-9)
-        follow(made, min(10, 39 - late))
-        if late <= 20:  # the blend is over: exactly on the new line, at the step of the plan clock
-            moved = np.array([[0.01], [0.0], [0.0]])
-            np.testing.assert_allclose(made.then - moved, along(made.plan_ns / DT), atol=1e-9)
-
-    def test_an_arm_that_waited_begins_at_the_first_step(self) -> None:
-        """The chunk is 400 ms old, more than it lasts, but nothing was executed since its observation."""
-        made = track()
-        for _ in range(100):
-            assert made.tick(REST) == "empty"
-        assert made.offer(CHUNK, T0 + 400 * MS) is None
-        assert made.tick(along(0)) == "following"
-        np.testing.assert_allclose(made.now, along(0), atol=1e-9)
-        np.testing.assert_allclose(made.then, along(0.2), atol=1e-9)
-
-    def test_after_a_pause_it_goes_on_where_execution_stopped(self) -> None:
-        made = track(CHUNK)
-        follow(made, 10)  # 40 ms: two steps
-        held = replace(CHUNK, index=2)
-        assert made.offer(held, T0 + 300 * MS) is None  # the arm was held meanwhile: no ticks
-        assert made.tick(along(2)) == "following"
-        np.testing.assert_allclose(made.now, along(2), atol=1e-9)
-
-    def test_a_chunk_that_is_over_before_it_is_entered(self) -> None:
-        made = track(CHUNK)
-        follow(made, 20)
-        assert made.offer(replace(CHUNK, index=2, positions=LINE[:3]), T0 + 80 * MS) is None
-        assert made.tick(along(4)) == "ended"
-        assert made.chunk is not None
-        assert (made.chunk.index, made.plan_ns) == (2, 80 * MS)
-
-    def test_a_chunk_of_the_future_waits_while_there_is_something_to_follow(self) -> None:
-        made = track(CHUNK)
-        follow(made, 5)
-        assert made.offer(replace(CHUNK, index=2, plan_start_ns=10 * PERIOD), T0 + 20 * MS) is None
-        assert (made.last_index, made.taken) == (2, 2)
-        for tick in range(5, 12):
-            assert made.tick(along(tick / 5)) == "following"
+        made.tick(REST)
+        assert made.offer(self.FUTURE, T0) is None
+        state = made.then.copy()
+        for k in range(1, 21):
             assert made.chunk is not None
-            assert made.chunk.index == (1 if tick < 10 else 2)
-        assert made.plan_ns == 12 * PERIOD
-
-    def test_it_begins_at_once_when_there_is_nothing_else(self) -> None:
-        made = track(replace(CHUNK, plan_start_ns=1000 * MS))
-        assert made.tick(along(0)) == "following"
-        assert made.plan_ns == 1000 * MS + PERIOD  # the plan clock jumps to its begin
-        np.testing.assert_allclose(made.now, along(0), atol=1e-9)
-
-    def test_it_begins_when_the_chunk_before_it_has_run_out(self) -> None:
-        made = track(replace(CHUNK, positions=LINE[:3]))
-        follow(made, 4)
-        assert made.offer(replace(CHUNK, index=2, plan_start_ns=500 * MS), T0 + 20 * MS) is None
-        for tick in range(4, 10):
-            assert made.tick(along(tick / 5)) == "following"
-            assert made.chunk is not None
-            assert made.chunk.index == 1
-        assert made.tick(along(0)) == "following"  # without a gap
-        assert made.chunk is not None
-        assert (made.chunk.index, made.plan_ns) == (2, 500 * MS + PERIOD)
-
-    def test_a_newer_chunk_replaces_one_that_waits(self) -> None:
-        made = track(CHUNK)
-        follow(made, 1)
-        assert made.offer(replace(CHUNK, index=2, plan_start_ns=80 * MS), T0) is None
-        assert made.offer(replace(CHUNK, index=2, plan_start_ns=0), T0) == "order"
-        assert made.offer(replace(CHUNK, index=3, plan_start_ns=0), T0) is None
-        follow(made, 1)
-        assert made.chunk is not None
-        assert made.chunk.index == 3
-
-    @pytest.mark.parametrize("executed", [0, 7])
-    def test_on_arrival_begins_at_the_first_step(self, executed: int) -> None:
-        made = track(CHUNK)
-        follow(made, executed)
-        arriving = replace(CHUNK, index=2, plan_start_ns=ON_ARRIVAL)
-        assert made.offer(arriving, T0 + 300 * MS) is None
-        assert made.tick(along(0)) == "following"
-        np.testing.assert_allclose(made.now, along(0), atol=1e-9)
-        np.testing.assert_allclose(made.then, along(0.2), atol=1e-9)
-        assert made.chunk is not None
-        assert made.chunk.plan_start_ns == executed * PERIOD
-
-    def test_plan_time_0_is_a_time_like_any_other(self) -> None:
-        made = track(CHUNK)
-        follow(made, 7)
-        assert made.offer(replace(CHUNK, index=2), T0 + 28 * MS) is None
-        assert made.tick(along(1.4)) == "following"
-        assert made.chunk is not None
-        assert made.chunk.plan_start_ns == 0
-
-    @settings(max_examples=60, deadline=None)
-    @given(st.integers(0, 2**32))
-    def test_whatever_arrives_whenever_motion_continues(self, seed: int) -> None:
-        """Random chunks at random times: each take-over continues the state to 1e-9 of its size."""
-        rng = np.random.default_rng(seed)
-        made, state, index = track(), REST.copy(), 0
-        for tick in range(120):
-            if rng.random() < 0.15:
-                index += 1
-                rows = rng.uniform(LOWER, UPPER, (rng.integers(2, 20), 2))
-                start = int(rng.choice([ON_ARRIVAL, max(0, made.plan_ns + rng.integers(-80, 80) * MS)]))
-                chunk = Chunk(index, T0 + tick, int(rng.integers(5, 60)) * MS, 4, rows, start)
-                assert made.offer(chunk, T0 + tick) is None
-            before, plan = made.chunk, made.plan_ns
-            if made.tick(state) != "following":
-                state[1:] = 0
-                assert made.plan_ns >= plan
-                continue
-            assert made.chunk is not None
-            if made.chunk is not before:
-                dt = made.chunk.dt_ns / 1e9
-                size = np.array([[6.0], [6.0 / dt], [12.0 / dt**2]]) + np.abs(state)
-                assert (np.abs(made.now - state) <= 1e-9 * size).all()
-            else:
-                assert made.plan_ns == plan + PERIOD
+            assert made.chunk.index == 1, k
+            made.tick(state)
             state = made.then.copy()
+            if k < 20:
+                assert made.plan_ns == (k + 1) * TICK
+        assert made.chunk.index == 2  # entered at 200 ms, not a tick before
+        assert made.plan_ns == 210 * MS
+        run(made, 2, state)
+        np.testing.assert_allclose(made.then[0], [2.3, 0.97], atol=1e-9)
+
+    def test_is_not_the_chunk_that_is_followed_yet_but_orders_the_next(self) -> None:
+        made = track(CHUNK)
+        made.tick(REST)
+        made.offer(self.FUTURE, T0)
+        assert made.last_index == 2
+        assert made.offer(replace(self.FUTURE), T0) == "order"
+
+    def test_begins_at_once_when_there_is_nothing_else(self) -> None:
+        made = track(self.FUTURE)
+        assert made.tick(REST) == "following"
+        assert made.plan_ns == 210 * MS
+        np.testing.assert_allclose(made.now, REST, atol=1e-12)
+        run(made, 2, made.then)
+        np.testing.assert_allclose(made.then[0], [2.3, 0.97], atol=1e-9)
+
+    def test_begins_when_what_is_followed_ends_before(self) -> None:
+        made = track(replace(CHUNK, positions=ramp(2)))
+        run(made, 1)
+        assert made.offer(self.FUTURE, T0) is None
+        assert run(made, 10, made.then) == ["following"] * 10
+        assert made.chunk is not None
+        assert made.chunk.index == 2
+        assert made.plan_ns == 210 * MS  # 100 ms of the first, then straight to 200
+
+
+class TestOnArrival:
+    def test_begins_with_its_first_step_whenever_it_comes(self) -> None:
+        made = track(CHUNK)
+        run(made, 13)
+        arriving = replace(CHUNK, index=2, plan_start_ns=ON_ARRIVAL, positions=ramp(begin=3.0))
+        assert made.offer(arriving, T0 + 1000 * MS) is None
+        run(made, 3, made.then)
+        assert made.chunk is not None
+        assert made.chunk.plan_start_ns == 130 * MS
+        np.testing.assert_allclose(made.then[0], [3.3, 0.97], atol=1e-9)
+
+    def test_on_an_idle_arm(self) -> None:
+        made = track(replace(CHUNK, plan_start_ns=ON_ARRIVAL))
+        assert made.tick(REST) == "following"
+        assert made.plan_ns == TICK
+
+
+class TestEpochs:
+    def test_a_new_one_forgets_what_was_followed_and_what_waited(self) -> None:
+        made = track(CHUNK)
+        made.tick(REST)
+        made.offer(replace(TestAFutureStart.FUTURE), T0)
+        made.start_epoch(5)
+        assert (made.epoch, made.last_index, made.chunk, made.plan_ns) == (5, -1, None, TICK)
+        assert made.tick(REST) == "empty"
+        assert made.offer(CHUNK, T0) == "epoch"
+        assert made.offer(replace(CHUNK, epoch=5, index=0, plan_start_ns=TICK), T0) is None
+        assert made.tick(REST) == "following"
+        assert made.taken == 3
+
+    def test_before_any(self) -> None:
+        made = ChunkTrack(LOWER, UPPER, period_ns=TICK, max_age_ns=1000 * MS, blend_ns=20 * MS)
+        assert (made.epoch, made.last_index, made.taken, made.plan_ns, made.chunk) == (0, -1, 0, 0, None)
+        assert made.refused == {
+            "epoch": 0, "order": 0, "age": 0, "future": 0, "shape": 0, "nan": 0, "range": 0
+        }  # fmt: skip
+        assert made.offer(replace(CHUNK, epoch=0), T0) is None
+
+
+def with_step(joint: int, value: float) -> Floats:
+    positions = ramp()
+    positions[3, joint] = value
+    return positions
 
 
 class TestRefusals:
+    @pytest.mark.parametrize("followed", [True, False], ids=["followed", "waiting"])
     @pytest.mark.parametrize(
         ("change", "now", "reason"),
         [
@@ -240,120 +244,107 @@ class TestRefusals:
             ({"index": 0}, 0, "order"),
             ({"observation_time_ns": T0 - 1}, 0, "order"),
             ({"observation_time_ns": T0 + 1}, 0, "future"),
-            ({}, AGE + 1, "age"),
+            ({"observation_time_ns": T0 + 7}, 6, "future"),
+            ({}, 1000 * MS + 1, "age"),
             ({"dt_ns": 0}, 0, "shape"),
-            ({"dt_ns": -DT}, 0, "shape"),
-            ({"positions": LINE[:0]}, 0, "shape"),
-            ({"positions": LINE[:, :1]}, 0, "shape"),
-            ({"positions": np.zeros((9, 3))}, 0, "shape"),
-            ({"positions": LINE[0]}, 0, "shape"),
-            ({"positions": LINE[None]}, 0, "shape"),
-            ({"positions": np.array(0.0)}, 0, "shape"),
-            ({"positions": LINE * np.nan}, 0, "nan"),
-            ({"positions": LINE + np.inf}, 0, "nan"),
-            ({"positions": LINE - np.inf}, 0, "nan"),
-            ({"positions": np.degrees(LINE)}, 0, "range"),
-            ({"positions": LINE + 1e300}, 0, "range"),
-            ({"positions": LINE * [1, 0] + [0, 10.000001]}, 0, "range"),
-            ({"positions": LINE * [1, 0] - [0, 5.000001]}, 0, "range"),
-            ({"positions": LINE * [0, 1] + [3.000001, 0]}, 0, "range"),
-            ({"positions": LINE * [0, 1] - [3.000001, 0]}, 0, "range"),
+            ({"dt_ns": -1}, 0, "shape"),
+            ({"positions": ramp()[:0]}, 0, "shape"),
+            ({"positions": ramp()[:, :1]}, 0, "shape"),
+            ({"positions": ramp()[0]}, 0, "shape"),
+            ({"positions": ramp()[None]}, 0, "shape"),
+            ({"positions": np.zeros((6, 3))}, 0, "shape"),
+            ({"positions": with_step(1, np.nan)}, 0, "nan"),
+            ({"positions": with_step(0, np.inf)}, 0, "nan"),
+            ({"positions": with_step(0, -np.inf)}, 0, "nan"),
+            ({"positions": with_step(0, 1e300)}, 0, "range"),
+            ({"positions": np.degrees(ramp())}, 0, "range"),
+            ({"positions": with_step(0, 19.0 + 1e-9)}, 0, "range"),
+            ({"positions": with_step(0, -11.0 - 1e-9)}, 0, "range"),
+            ({"positions": with_step(1, 4.0 + 1e-9)}, 0, "range"),
+            ({"positions": with_step(1, -2.0 - 1e-9)}, 0, "range"),
         ],
     )
-    def test_they_are_counted_and_change_nothing(
-        self, change: dict[str, object], now: int, reason: Refusal
+    def test_are_counted_and_change_nothing(
+        self, change: dict[str, Any], now: int, reason: Refusal, followed: bool
     ) -> None:
         made = track(CHUNK)
-        assert made.tick(along(0)) == "following"
-        offered: Chunk = replace(CHUNK, **{"index": 2, **change})  # type: ignore[arg-type]
-        assert made.offer(offered, T0 + now) == reason
-        assert made.refused == {**dict.fromkeys(get_args(Refusal), 0), reason: 1}
-        assert made.offer(offered, T0 + now) == reason
-        assert made.refused[reason] == 2
+        if followed:
+            made.tick(REST)
+        assert made.offer(replace(CHUNK, **{"index": 2, **change}), T0 + now) == reason
+        assert made.refused[reason] == sum(made.refused.values()) == 1
+        assert (made.taken, made.last_index) == (1, 1)
+        made.tick(REST)
         assert made.chunk is not None
-        assert (made.chunk.index, made.last_index, made.taken) == (1, 1, 1)
-        assert made.tick(along(0.2)) == "following"
-        np.testing.assert_allclose(made.now, along(0.2), atol=1e-9)
+        assert made.chunk.index == 1
 
-    @pytest.mark.parametrize("bad", [np.nan, np.inf, 11.0])
-    @pytest.mark.parametrize("where", [0, 8, 17])
-    def test_one_wrong_number_is_enough(self, bad: float, where: int) -> None:
-        rows = LINE.copy()
-        rows.flat[where] = bad
-        assert track().offer(replace(CHUNK, positions=rows), T0) == ("range" if bad == 11.0 else "nan")
-
-    def test_a_chunk_may_leave_the_limits_by_their_distance(self) -> None:
-        """That much is the limiter's to refuse; degrees for radians are not."""
-        rows = np.array([[-3.0, -5.0], [3.0, 10.0]])
-        assert track().offer(replace(CHUNK, positions=rows), T0) is None
-
-    def test_the_oldest_chunk_that_still_counts(self) -> None:
-        assert track().offer(CHUNK, T0 + AGE) is None
-
-    def test_order_is_by_chunk_whether_it_waits_runs_or_is_over(self) -> None:
-        made = track(CHUNK, replace(CHUNK, index=7, plan_start_ns=100 * MS))
-        assert made.offer(replace(CHUNK, index=7), T0) == "order"
-        follow(made, 40)
-        assert made.offer(replace(CHUNK, index=7), T0) == "order"
-        assert made.offer(replace(CHUNK, index=8), T0) is None
-
-    def test_the_same_observation_may_have_a_newer_chunk(self) -> None:
+    @pytest.mark.parametrize(
+        ("positions", "now"),
+        [
+            (ramp(), 1000 * MS),  # the oldest that still counts
+            (with_step(0, 19.0), 0),  # its range beyond its range, exactly
+            (with_step(0, -11.0), 0),
+            (with_step(1, 4.0), 0),
+            (with_step(1, -2.0), 0),
+        ],
+    )
+    def test_what_is_just_accepted(self, positions: Floats, now: int) -> None:
         made = track(CHUNK)
-        assert made.offer(replace(CHUNK, index=2, observation_time_ns=T0), T0) is None
+        assert made.offer(replace(CHUNK, index=2, positions=positions), T0 + now) is None
+        assert sum(made.refused.values()) == 0
+
+    def test_an_observation_of_this_very_moment(self) -> None:
+        assert track().offer(replace(CHUNK, observation_time_ns=T0 + 5), T0 + 5) is None
+
+    def test_indices_count_from_whatever_comes_first(self) -> None:
+        assert track().offer(replace(CHUNK, index=-3), T0) is None
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.lists(st.tuples(st.integers(0, 6), st.integers(-2, 2), st.integers(4, 5)), max_size=12))
+    def test_indices_taken_only_grow(self, offers: list[tuple[int, int, int]]) -> None:
+        made, last = track(), -1
+        for index, earlier, epoch in offers:
+            chunk = replace(CHUNK, index=index, epoch=epoch, observation_time_ns=T0 - earlier)
+            if made.offer(chunk, T0 + 10) is None:
+                assert index > last
+                last = index
+            assert made.last_index == last
+            run(made, 1)
+        assert made.taken + sum(made.refused.values()) == len(offers)
 
 
-class TestEpochs:
-    def test_a_new_epoch_forgets_what_it_follows_and_what_waits(self) -> None:
-        made = track(CHUNK)
-        follow(made, 3)
-        assert made.offer(replace(CHUNK, index=2, plan_start_ns=100 * MS), T0) is None
-        made.start_epoch(5)
-        assert (made.epoch, made.last_index, made.chunk) == (5, -1, None)
-        assert made.tick(REST) == "empty"
-        assert made.offer(replace(CHUNK, index=3), T0) == "epoch"
-        # Indices and observation times begin anew; the plan clock goes on.
-        anew = replace(CHUNK, epoch=5, index=0, observation_time_ns=T0 - 1, plan_start_ns=made.plan_ns)
-        assert made.offer(anew, T0) is None
-        assert made.last_index == 0
-        assert made.plan_ns == 3 * PERIOD
-
-    def test_before_the_first_epoch_it_is_0(self) -> None:
-        made = ChunkTrack(LOWER, UPPER, period_ns=PERIOD, max_age_ns=AGE, blend_ns=BLEND)
-        assert (made.epoch, made.taken, made.last_index, made.plan_ns) == (0, 0, -1, 0)
-        assert made.offer(replace(CHUNK, epoch=0), T0) is None
+def test_what_is_taken_is_a_copy() -> None:
+    steps = ramp()
+    made = track(replace(CHUNK, positions=steps))
+    steps[:] = 99
+    run(made, 3)
+    assert made.then[0].tolist() == pytest.approx([0.3, 0.97])
 
 
-class TestChunks:
-    def test_what_is_taken_is_a_copy_in_float64(self) -> None:
-        steps = LINE.astype(np.float32)
-        made = track(replace(CHUNK, positions=steps))
-        steps[:] = 0.9
-        follow(made, 1)
-        assert made.chunk is not None
-        assert made.chunk.positions.dtype == np.float64
-        np.testing.assert_allclose(made.chunk.positions, LINE, atol=1e-6)
+def test_what_is_taken_keeps_its_labels() -> None:
+    made = track(replace(CHUNK, published_time_ns=T0 + 3, subgoal_id=8, plan_start_ns=2 * MS))
+    made.tick(REST)
+    assert made.chunk is not None
+    kept = replace(made.chunk, positions=CHUNK.positions)
+    assert kept == replace(CHUNK, published_time_ns=T0 + 3, subgoal_id=8, plan_start_ns=2 * MS)
+    np.testing.assert_array_equal(made.chunk.positions, CHUNK.positions)
+    assert made.chunk.positions.dtype == np.float64
 
-    def test_what_is_taken_keeps_every_field(self) -> None:
-        given_ = Chunk(3, T0 - 5, DT, 4, LINE, 0, published_time_ns=T0 - 2, subgoal_id=6)
-        made = track(given_)
-        follow(made, 1)
-        assert made.chunk is not None
-        assert replace(made.chunk, positions=LINE) == given_
 
-    def test_records_there_and_back(self) -> None:
-        record = np.zeros(1, chunk_dtype(horizon=12, dof=2))[0]
-        record["positions"][:] = 9.0
-        full = replace(CHUNK, plan_start_ns=17, published_time_ns=18, subgoal_id=19)
-        full.fill(record)
-        assert (record["positions"][9:] == 0.0).all()
-        back = Chunk.of(record)
-        assert replace(back, positions=LINE) == replace(full, positions=LINE)
-        np.testing.assert_array_equal(back.positions, LINE)
-        assert back.positions.base is not None  # a view, until a track copies it
-        assert {type(value) for name, value in vars(back).items() if name != "positions"} == {int}
-        for length in (0, -3):
-            record["length"], record["index"] = length, 9
-            assert track(CHUNK).offer(Chunk.of(record), T0) == "shape"
+def test_records_there_and_back() -> None:
+    record = np.zeros(1, chunk_dtype(horizon=8, dof=2))[0]
+    record["positions"] = 77.0
+    given_ = replace(CHUNK, published_time_ns=T0 + 3, subgoal_id=8, plan_start_ns=5, index=9)
+    given_.fill(record)
+    assert record["positions"][6:].tolist() == [[0, 0], [0, 0]]
+    assert record["length"] == 6
+    back = Chunk.of(record)
+    assert replace(back, positions=given_.positions) == given_
+    np.testing.assert_array_equal(back.positions, given_.positions)
+    assert np.shares_memory(back.positions, record["positions"])
+    for length, reason in ((0, "shape"), (-3, "shape"), (6, None), (99, None)):
+        record["length"] = length
+        assert track(CHUNK).offer(Chunk.of(record), T0) == reason
 
-    def test_who_publishes_and_for_which_subgoal_may_be_unknown(self) -> None:
-        assert (CHUNK.published_time_ns, CHUNK.subgoal_id) == (0, -1)
+
+def test_a_chunk_has_no_labels_unless_told() -> None:
+    assert (CHUNK.published_time_ns, CHUNK.subgoal_id, ON_ARRIVAL) == (0, -1, -1)

@@ -212,6 +212,27 @@ def test_faults_latch_hold_and_release(broken: dict[str, Exception], words: str)
         assert 100 <= rig.states.count(State.FAULT) <= 101
 
 
+@pytest.mark.parametrize("error", [DriveError("overload"), BusTimeout("lost")])
+def test_a_faulted_arm_gets_a_setpoint_every_tick(error: Exception) -> None:
+    """The tick that found the fault wrote none: the joints stood for a tick, then went on braking."""
+    rig = Rig()
+    rig.tell(Wanted.FOLLOW)
+    ticks: list[int] = []
+    write = rig.drive.write
+
+    def noted(*given: Any) -> None:
+        ticks.append(rig.loop.ticker.ticks)
+        write(*given)
+
+    rig.drive.write = noted  # type: ignore[method-assign]
+    away = np.array([0.2, 0.2]) - np.arange(8)[:, None] * np.array([0.15, 0.15])
+    loop = rig.run(t5=lambda: rig.send(away, dt_ms=100), t45=lambda: rig.drive.broken.update(read=error))
+    assert loop.state is State.FAULT
+    assert speeds(rig.drive.written)[44] > 1.0
+    assert ticks == list(range(1, len(ticks) + 1))
+    require_within_limits(rig.drive.written, start=[0.2, 0.2])
+
+
 def test_a_motors_fault_is_named() -> None:
     rig = Rig()
     loop = rig.run(t10=lambda: setattr(rig.drive, "faults", ((), ("overload", "overheat"))))

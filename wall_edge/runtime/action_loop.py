@@ -52,7 +52,7 @@ class Prefetch:
         self._taken: tuple[Orders, Observation] | None = None
         self.busy = False
         self.handed = 0
-        """How many prefixes have been handed over. ``busy`` alone does not tell: it may have ended meanwhile."""
+        """Prefixes handed over so far. ``busy`` does not tell of one: the last may have ended meanwhile."""
 
     def wants(self, orders: Orders, now_ns: int) -> bool:
         """Whether a new subgoal should be worded now; the first of an instruction at once."""

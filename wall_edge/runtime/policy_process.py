@@ -32,7 +32,7 @@ __all__ = ["run_policy"]
 _PLANNER_NICE = 5
 _IDLE_S = 0.005
 _SWITCH_S = 0.0005
-"""How long the planner may keep Python's lock from the action loop: by default 5 ms, more than a servo tick."""
+"""How long the planner may keep Python's lock from the action loop: 5 ms by default, more than a tick."""
 
 
 def run_policy(

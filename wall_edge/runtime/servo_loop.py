@@ -193,13 +193,21 @@ class ServoLoop:
         self.first_tick_ns, self.last_tick_ns = self.first_tick_ns or now, now
         self.served_ticks += 1
         try:
-            self.joints.read(now)
-            self._take_command()
-            self.joints.write(self._decide(now), now)
+            self.joints.write(self._setpoint(now), now)
             self._picked_up()
         except WallEdgeError as error:
             self.machine.fail(str(error))
         self._publish(now)
+
+    def _setpoint(self, now: int) -> Floats:
+        """What is due; the fastest stop from the very tick that finds a fault: a tick left out is a jolt."""
+        try:
+            self.joints.read(now)
+            self._take_command()
+            return self._decide(now)
+        except WallEdgeError as error:
+            self.machine.fail(str(error))
+            return self.limiter.stop()
 
     def _take_command(self) -> None:
         command, new_epoch = self._command.newer(), False
