@@ -102,7 +102,7 @@ class Stream:
         anywhere = self._lower + rng.uniform(-0.1, 1.1, len(span)) * span
         kind = rng.integers(9)
         if kind == 0:  # the same place, whatever the arm does
-            return np.broadcast_to(anywhere, shape).copy()
+            return np.asarray(np.broadcast_to(anywhere, shape).copy())
         if kind == 1:  # within the range, and a little beyond it
             return np.asarray(self._lower + rng.uniform(-0.1, 1.1, shape) * span)
         if kind == 2:  # between full range and full range

@@ -5,11 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cores import (  # noqa: F401 - pytest finds hooks and fixtures here
+    once,
+    pytest_collection_modifyitems,
+    pytest_runtest_protocol,
+    pytest_xdist_make_scheduler,
+    threads_as_shipped,
+)
 
 from wall_edge.bundle import Bundle
 from wall_edge.config import RobotConfig, load_robot
@@ -47,25 +55,47 @@ def session_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def export_once_traced(robot: RobotConfig) -> Callable[..., Any]:
-    """``export_bundle`` for the tabletop robot that traces a model's graphs once, not once an export.
+def traced_once() -> Callable[[], AbstractContextManager[None]]:
+    """A context in which a graph that was traced before is not traced again.
 
-    Tracing is most of a small export's time. Only for checkpoints whose cameras are the tabletop's.
+    Tracing is most of a small export's time.
     """
     from wall_edge_export import graph_writer
-    from wall_edge_export.pipeline import export_bundle
 
-    trace, kept = graph_writer.trace, {}
+    stages, trace, kept = graph_writer.stages, graph_writer.trace, {}
+
+    def keyed(model: Any, given: Any) -> Any:
+        made = stages(model, given)
+        for stage in made.values():
+            fixed = (given.grids, given.cameras, given.image_token_id, given.state_token_id)
+            stage.module.traced_as = repr((stage.spec, model.shape, fixed))
+        return made
 
     def traced(stage: Any) -> Any:
-        key = repr((stage.spec, stage.module.model.shape))
+        key = stage.module.traced_as
         if key not in kept:
             kept[key] = trace(stage)
         return kept[key]
 
-    def export(checkpoint: Any, out: Path, *arguments: Any, **options: Any) -> Any:
+    @contextmanager
+    def context() -> Iterator[None]:
         with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(graph_writer, "stages", keyed)
             patch.setattr(graph_writer, "trace", traced)
+            yield
+
+    return context
+
+
+@pytest.fixture(scope="session")
+def export_once_traced(
+    robot: RobotConfig, traced_once: Callable[[], AbstractContextManager[None]]
+) -> Callable[..., Any]:
+    """``export_bundle`` for the tabletop robot that traces a model's graphs once, not once an export."""
+    from wall_edge_export.pipeline import export_bundle
+
+    def export(checkpoint: Any, out: Path, *arguments: Any, **options: Any) -> Any:
+        with traced_once():
             return export_bundle(checkpoint, out, robot, *arguments, **options)
 
     return export
@@ -88,9 +118,9 @@ def export_tabletop(
 
 
 @pytest.fixture(scope="session")
-def shipped_bundle(export_tabletop: Callable[..., Path]) -> Path:
+def shipped_bundle(tmp_path_factory: pytest.TempPathFactory, export_tabletop: Callable[..., Path]) -> Path:
     """The shipped policy in float32; read-only. Use ``copy_bundle`` to damage one."""
-    return export_tabletop()
+    return once(tmp_path_factory, "tabletop", lambda folder: export_tabletop().rename(folder))
 
 
 @pytest.fixture(scope="session")
@@ -128,8 +158,15 @@ def slim_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def bench(golden_case: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def bench(
+    golden_case: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    traced_once: Callable[[], AbstractContextManager[None]],
+) -> Any:
     """The smaller golden case's graphs in any recipe: a :class:`golden_graphs.Workbench`."""
     from golden_graphs import Workbench
 
-    return Workbench(golden_case, tmp_path_factory.mktemp("graphs"))
+    made = Workbench(golden_case, tmp_path_factory.mktemp("graphs"))
+    with traced_once():
+        made.written("fp16")  # which traces every graph
+    return made

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,11 @@ BACKENDS = ("reference", "onnxruntime")
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
-def engine(request: pytest.FixtureRequest, golden_case: Path) -> Iterator[Engine]:
+def engine(
+    request: pytest.FixtureRequest, golden_case: Path, traced_once: Callable[[], AbstractContextManager[None]]
+) -> Iterator[Engine]:
     case = GoldenCase(golden_case)
-    with engine_for(request.param, case.checkpoint.load(), case.given) as made:
+    with traced_once(), engine_for(request.param, case.checkpoint.load(), case.given) as made:
         yield made
 
 

@@ -98,9 +98,9 @@ def test_a_tokenizer_with_more_tokens_than_the_weights(checkpoint: Path) -> None
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_export_leaves_only_what_a_rerun_resumes(
-    checkpoint: Path, tmp_path: Path, number: signal.Signals
+    slim_checkpoint: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    out = tmp_path / "out"
+    checkpoint, out = shutil.copytree(slim_checkpoint, tmp_path / "checkpoint"), tmp_path / "out"
     command = [sys.executable, "-m", "wall_edge", "export", str(checkpoint), "--out", str(out)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,14 @@ CASES = sorted(path for path in (Path(__file__).parent / "cases").iterdir() if p
 
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
 @pytest.mark.parametrize("backend", ["reference", "onnxruntime"])
-def test_every_output_agrees(case: Path, backend: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert golden.main([str(case), "--backend", backend, "--json"]) == 0
+def test_every_output_agrees(
+    case: Path,
+    backend: str,
+    capsys: pytest.CaptureFixture[str],
+    traced_once: Callable[[], AbstractContextManager[None]],
+) -> None:
+    with traced_once():
+        assert golden.main([str(case), "--backend", backend, "--json"]) == 0
     outputs = json.loads(capsys.readouterr().out)["cases"][str(case)]["outputs"]
     assert set(outputs) == {
         "image_embeds",
