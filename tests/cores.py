@@ -36,8 +36,6 @@ REALTIME = (
     "faults/test_servo",
     "unit/test_bench",
     "unit/test_policy_process",
-    "unit/test_bench_loop",
-    "unit/test_policy_process",
     "unit/test_shared",
     "unit/test_timing",
 )

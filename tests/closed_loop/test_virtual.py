@@ -54,9 +54,13 @@ def robot_file(shipped_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def run(
-    config: RobotConfig, number: int, scheduler: Any = "async", actions: ActionLoop | None = None
+    config: RobotConfig,
+    number: int,
+    scheduler: Any = "async",
+    actions: ActionLoop | None = None,
+    delays: Delays = Delays(100, 20, 100),  # noqa: B008 - frozen
 ) -> VirtualRobot:
-    cell = Cell(scheduler, Delays(100, 20, 100), 1)
+    cell = Cell(scheduler, delays, 1)
     actions = actions or evaluation._actions(*evaluation._opened["robot"], cell)
     robot = VirtualRobot(config, actions, number, cell.delays)
     robot.start()
@@ -161,3 +165,12 @@ def test_the_drifting_robot_is_the_tabletop_robot() -> None:
     for data in (still, drifting):
         del data["name"], data["simulation"]
     assert still == drifting
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3])
+def test_the_arm_does_not_wander_off(drifting: RobotConfig, number: int) -> None:
+    """A bug once: at 66 to 98 ms of delay chunks came every 100 ms, and each was blended in over 100 ms.
+
+    None of them ever won over the motion before it, and half of the arms left the table.
+    """
+    assert run(drifting, number, delays=Delays(85, 0, 85)).world.episode.status == "success"

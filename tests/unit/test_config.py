@@ -114,6 +114,7 @@ def test_what_may_be_left_out(tmp_path: Path) -> None:
         ({"cameras__face_view__width": 0}, ["cameras.face_view.width is 0"]),
         ({"cameras__face_view__kind": "usb"}, ["cameras.face_view.kind is 'usb'"]),
         ({"control__blend_ms": 1}, ["control.blend_ms is 1", "two ticks"]),
+        ({"control__blend_ms": 100}, ["control.blend_ms is 100", "less than policy.chunk_period_ms (100)"]),
         ({"control__starved_fault_ms": 0}, ["control.starved_fault_ms", "more than 0"]),
         ({"control__first_chunk_ms": 0}, ["control.first_chunk_ms", "more than 0"]),
         ({"control__heartbeat_timeout_ms": 0}, ["control.heartbeat_timeout_ms", "more than 0"]),

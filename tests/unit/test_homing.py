@@ -45,7 +45,10 @@ def test_a_joint_slower_than_the_velocity_goes_at_its_own() -> None:
 def test_from_a_moving_start_within_limits_to_rest_at_the_target(
     seed: int, rate: int, velocity: float
 ) -> None:
-    """The limiter follows it to a milliradian at 100 Hz, to a tenth of that at 250."""
+    """The limiter follows it to what a jerk that changes between two ticks leaves, some J · dt³.
+
+    Where 0.9 of the jerk is too little to keep the moving start within the velocity bound, to milliradians.
+    """
     rng, dt = np.random.default_rng(seed), 1 / rate
     limiter = Limiter(BOUNDS, dt)
     limiter.reset(rng.uniform(-0.4, 0.6, 2))
@@ -59,10 +62,12 @@ def test_from_a_moving_start_within_limits_to_rest_at_the_target(
     np.testing.assert_allclose(at(homing, homing.duration_s), [target, [0, 0], [0, 0]], rtol=0, atol=1e-7)
     times = np.linspace(0, homing.duration_s, 400)
     way = np.array([at(homing, t) for t in times])
+    room = True
     for joint, b in enumerate(BOUNDS):
         fastest = max(
             0.9 * min(velocity, b.velocity), abs(start[1, joint]) + start[2, joint] ** 2 / (1.8 * b.jerk)
         )
+        room = room and fastest < 0.98 * b.velocity
         assert np.abs(way[:, 1, joint]).max() <= fastest * (1 + 1e-9)
         assert np.abs(way[:, 2, joint]).max() <= max(0.9 * b.acceleration, abs(start[2, joint])) * (1 + 1e-9)
         assert np.abs(np.diff(way[:, 2, joint])).max() / times[1] <= 0.9 * b.jerk * (1 + 1e-6)
@@ -77,9 +82,12 @@ def test_from_a_moving_start_within_limits_to_rest_at_the_target(
         wanted = at(homing, (k + 1) * dt)
         limiter.follow(at(homing, k * dt), wanted)
         out.append(limiter.position.copy())
-        assert np.abs(limiter.position - wanted[0]).max() < {100: 1e-3, 250: 1e-4}[rate]
+        assert np.abs(limiter.position - wanted[0]).max() < (2 * 900 * dt**3 if room else 5e-3)
         states = zip(*limiter.state.tolist(), strict=True)
         assert all(safe(s, b) for s, b in zip(states, BOUNDS, strict=True))
+    for order, bound in enumerate(("velocity", "acceleration", "jerk"), 1):
+        worst = np.abs(np.diff(out, order, axis=0)).max(axis=0) * rate**order
+        assert (worst <= [(1 + 1e-6) * getattr(b, bound) for b in BOUNDS]).all()
     for _ in range(rate):
         limiter.follow(wanted, wanted)
     np.testing.assert_allclose(limiter.position, target, rtol=0, atol=1e-6)

@@ -46,7 +46,15 @@ def bench_config(rate_hz: float) -> RobotConfig:
         "cpu": max(os.sched_getaffinity(0)),
     }
     drive = {"port": "computed", "joints": joints}
-    given = {"name": "bench", "bundle": "none", "control": control, "drive": drive, "cameras": {}}
+    policy = {"chunk_period_ms": 2 * slow_ms}
+    given = {
+        "name": "bench",
+        "bundle": "none",
+        "control": control,
+        "policy": policy,
+        "drive": drive,
+        "cameras": {},
+    }
     return from_mapping(RobotConfig, given, "bench")
 
 

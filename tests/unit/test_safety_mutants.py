@@ -1,0 +1,72 @@
+"""Faults that ``make mutate`` put into the motion core and that the other tests let pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wall_edge.braking import Bounds, glide, stop_of
+from wall_edge.errors import RuntimeFault
+from wall_edge.runtime.limits import Limiter, _approach
+
+DT = 0.004
+TWO = [Bounds(-1.0, 1.0, 2.0, 20.0, 400.0), Bounds(-2.0, 2.0, 3.0, 30.0, 900.0)]
+
+
+def moving() -> Limiter:
+    made = Limiter(TWO, DT)
+    made.reset([0.25, -0.5])
+    made.follow(
+        np.array([[0.5, 0.5], [0.0, 0.0], [0.0, 0.0]]), np.array([[0.5, 0.5], [0.0, 0.0], [0.0, 0.0]])
+    )
+    return made
+
+
+@pytest.mark.parametrize(("now", "then"), [(1, 1), (1, 2), (2, 1), (3, 3), (3, 2), (2, 3)])
+def test_a_reference_for_other_joints_moves_nothing(now: int, then: int) -> None:
+    """One joint's step would otherwise be handed to every joint, as numpy broadcasts it."""
+    made = moving()
+    before = made.state.copy()
+    with pytest.raises(ValueError, match="argument"):
+        made.follow(np.zeros((3, now)), np.zeros((3, then)))
+    assert (made.state == before).all()
+
+
+@pytest.mark.parametrize("unknown", [[None, 0.0], [0.0, None]])
+def test_a_start_of_unknown_angles_is_refused(unknown: Any) -> None:
+    """A position that was never read is no number, and no crash either."""
+    with pytest.raises(RuntimeFault, match="expected 2 finite angles"):
+        Limiter(TWO, DT).reset(unknown)
+
+
+def test_a_start_in_whole_numbers_is_one_in_radians() -> None:
+    made = Limiter(TWO, DT)
+    made.reset([0, -1])
+    assert made.state.tolist() == [[0.0, -1.0], [0.0, 0.0], [0.0, 0.0]]
+    assert made.state.dtype == np.float64
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_stop_ends_exactly_at_rest_in_the_instant_it_ends(sign: int) -> None:
+    """Its three parts as computed leave 2e-16 rad/s and 4e-16 rad/s² over."""
+    start = (0.0, sign * 2.1, sign * 2.9)
+    stop = stop_of(start[1], start[2], Bounds(-50.0, 50.0, 5.0, 3.0, 7.0))
+    total = stop.t1 + stop.t2 + stop.t3
+    assert total - stop.t1 - stop.t2 - stop.t3 == 0
+    state = start
+    for jerk, seconds in ((-sign * 7.0, stop.t1), (0.0, stop.t2), (sign * 7.0, stop.t3)):
+        state = glide(state, jerk, seconds)
+    assert abs(state[1]) > 0
+    assert stop.after(start, total) == (state[0], 0.0, 0.0)
+
+
+@pytest.mark.parametrize("gain", [0.5, 1.0, 60.0])
+def test_the_two_laws_of_an_approach_meet(gain: float) -> None:
+    near = 20.0 / gain**2
+    for sign in (1, -1):
+        assert _approach(sign * near, gain, 20.0) == pytest.approx(sign * 20.0 / gain, rel=1e-15)
+        assert _approach(sign * 4.5 * near, gain, 20.0) == pytest.approx(
+            sign * 8**0.5 * 20.0 / gain, rel=1e-15
+        )
