@@ -199,6 +199,14 @@ class TestSafe:
         assert safe((-3.0 - turn + 1e-9, -0.28125, 3.0), EXACT)
         assert not safe((-3.0 - turn - 1e-9, -0.28125, 3.0), EXACT)
 
+    def test_too_fast_the_other_way_while_it_turns(self) -> None:
+        """-0.25 rad/s at 2 rad/s²: it brakes against where the acceleration leads, not where it moves."""
+        b = Bounds(-3.0, 4.0, velocity=0.25, acceleration=3.0, jerk=6.0)
+        for sign in (1, -1):
+            assert stop_of(sign * -0.25, sign * 2.0, b).direction == sign
+            assert safe((0.0, sign * -0.25, sign * 2.0), b)
+            assert not safe((0.0, sign * (-0.25 - EPS), sign * 2.0), b)
+
     @settings(max_examples=300, deadline=None)
     @given(bounds, st.floats(-1.1, 1.1), st.floats(-1.1, 1.1), st.floats(-0.1, 1.1))
     def test_agrees_with_sampling_the_stop(self, b: Bounds, v: float, a: float, where: float) -> None:

@@ -101,7 +101,8 @@ class Bench:
 @pytest.fixture
 def bench(robot: RobotConfig, shipped_bundle: Path) -> Iterator[Bench]:
     policy = replace(robot.policy, chunk_period_ms=20, subgoal_period_ms=1)
-    made = Bench(replace(robot, bundle=shipped_bundle, policy=policy))
+    control = replace(robot.control, blend_ms=10)
+    made = Bench(replace(robot, bundle=shipped_bundle, policy=policy, control=control))
     try:
         yield made
     finally:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wall_edge.braking import Bounds, glide, stop_of
+from wall_edge.braking import Bounds, glide, safe, stop_of
 from wall_edge.errors import RuntimeFault
 from wall_edge.runtime.limits import Limiter, _approach
 
@@ -70,3 +70,36 @@ def test_the_two_laws_of_an_approach_meet(gain: float) -> None:
         assert _approach(sign * 4.5 * near, gain, 20.0) == pytest.approx(
             sign * 8**0.5 * 20.0 / gain, rel=1e-15
         )
+
+
+# A third of the jerk's sixth is exact in binary, so everything below is exact.
+EXACT = Bounds(-3.0, 4.0, velocity=3.0, acceleration=3.0, jerk=6.0)
+
+
+def both(position: float, velocity: float, acceleration: float) -> tuple[bool, bool]:
+    """Whether a state is safe, and whether its mirror image is: 4 is 1 - -3."""
+    mirrored = (1.0 - position, -velocity, -acceleration)
+    return safe((position, velocity, acceleration), EXACT), safe(mirrored, EXACT)
+
+
+def test_a_little_acceleration_counts_towards_the_fastest() -> None:
+    """0.75 rad/s² taken back at 6 rad/s³ add 0.75² / 12 = 0.046875 rad/s."""
+    assert both(0.0, 3.0 - 0.046875, 0.75) == (True, True)
+    assert both(0.0, 3.0 - 0.046875 + 2.0**-40, 0.75) == (False, False)
+
+
+@pytest.mark.parametrize("velocity", [0.0, 0.09375, 0.375, 0.75, 1.5])
+def test_leaving_the_edge_is_safe(velocity: float) -> None:
+    """It does not turn any more: where it would have turned before is no part of the stop."""
+    assert both(-3.0, velocity, 0.0) == (True, True)
+    assert both(-3.0 - 2.0**-40, velocity, 0.0) == (False, False)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_backwards_at_full_speed_while_turning(sign: int) -> None:
+    """At 6 rad/s² and 6 rad/s³ -1.5 rad/s become 1.5 before the acceleration is taken back: 6² / 12 = 3."""
+    wide = Bounds(-50.0, 50.0, velocity=1.5, acceleration=6.0, jerk=6.0)
+    assert stop_of(sign * -1.5, sign * 6.0, wide).direction == sign
+    assert safe((0.0, sign * -1.5, sign * 6.0), wide)
+    assert not safe((0.0, sign * (-1.5 - 2.0**-40), sign * 6.0), wide)
+    assert not safe((0.0, sign * (-1.5 + 2.0**-40), sign * 6.0), wide)
