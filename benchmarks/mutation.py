@@ -27,7 +27,8 @@ MODULES = tuple(
     f"wall_edge/{name}.py" for name in ("braking", "runtime/limits", "runtime/splice", "runtime/schedule")
 )
 TESTS = tuple(
-    f"tests/unit/test_{name}.py" for name in ("braking", "limits", "limits_campaign", "splice", "schedule")
+    f"tests/unit/test_{name}.py"
+    for name in ("braking", "limits", "limits_campaign", "safety_mutants", "splice", "schedule")
 )
 LEAST = 0.9
 NOTICED = ("killed", "timeout", "segfault")
@@ -43,6 +44,13 @@ settings.register_profile(
     suppress_health_check=list(HealthCheck),  # mutmut runs the tests again in the same process
 )
 settings.load_profile("mutation")
+
+def pytest_collection_modifyitems(items):
+    for item in items:  # a test's own max_examples outranks the profile's
+        test = getattr(item.obj, "__func__", item.obj)
+        own = getattr(test, "_hypothesis_internal_use_settings", None)
+        if own is not None:
+            test._hypothesis_internal_use_settings = settings(own, max_examples=min(20, own.max_examples))
 """
 
 
