@@ -116,7 +116,7 @@ def stop_of(velocity: float, acceleration: float, bounds: Bounds) -> Stop:
     peak = math.sqrt(max(0.0, jerk * v + a * a / 2))
     if peak <= limit:
         return Stop(direction, jerk, max(0.0, (a + peak) / jerk), 0.0, peak / jerk)
-    held = (v + a * a / (2 * jerk)) / limit - limit / jerk
+    held = max(0.0, (v + a * a / (2 * jerk)) / limit - limit / jerk)
     return Stop(direction, jerk, (a + limit) / jerk, held, limit / jerk)
 
 

@@ -5,7 +5,7 @@ steers to the reference with a cascade of position, velocity and acceleration lo
 square-root law that leaves room to brake (as the `sqrt_controller` of ArduPilot's position control), and
 takes the step only if a full stop from there keeps every bound (:mod:`wall_edge.braking`). Where it
 would not, it takes the nearest step towards the stop that does. A reference within the bounds is followed
-exactly, as its own jerk is fed forward.
+up to sampling, as its own jerk is fed forward.
 """
 
 from __future__ import annotations
