@@ -103,3 +103,18 @@ def test_backwards_at_full_speed_while_turning(sign: int) -> None:
     assert safe((0.0, sign * -1.5, sign * 6.0), wide)
     assert not safe((0.0, sign * (-1.5 - 2.0**-40), sign * 6.0), wide)
     assert not safe((0.0, sign * (-1.5 + 2.0**-40), sign * 6.0), wide)
+
+
+@pytest.mark.parametrize("velocity", [-0.7, -0.74, -0.749])
+def test_where_it_turns_when_it_barely_does(velocity: float) -> None:
+    """From 3 rad/s² it turns after (3 - √(9 + 12 v)) / 6 seconds, and the root is below 1."""
+    t = (3 - (9 + 12 * velocity) ** 0.5) / 6
+    turn = velocity * t + 3 * t * t / 2 - t**3
+    assert both(-3.0 - turn + 1e-9, velocity, 3.0) == (True, True)
+    assert both(-3.0 - turn - 1e-9, velocity, 3.0) == (False, False)
+
+
+def test_outside_and_on_the_way_in_is_outside() -> None:
+    """It turns without coming back to where it is now, so that where it is now is the farthest."""
+    assert both(4.0, -0.7, 3.0) == (True, True)
+    assert both(4.0 + 2.0**-40, -0.7, 3.0) == (False, False)
