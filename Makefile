@@ -19,7 +19,7 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Whether the tests notice faults in the modules between a policy and the motors; a quarter of an hour.
+# Whether the tests notice faults in the modules between a policy and the motors; five minutes on two cores.
 mutate: install
 	$(BIN)/python benchmarks/mutation.py $(ARGS)
 

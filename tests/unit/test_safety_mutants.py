@@ -10,6 +10,7 @@ import pytest
 from wall_edge.braking import Bounds, glide, safe, stop_of
 from wall_edge.errors import RuntimeFault
 from wall_edge.runtime.limits import Limiter, _approach
+from wall_edge.runtime.schedule import Chunk, ChunkTrack
 
 DT = 0.004
 TWO = [Bounds(-1.0, 1.0, 2.0, 20.0, 400.0), Bounds(-2.0, 2.0, 3.0, 30.0, 900.0)]
@@ -118,3 +119,14 @@ def test_outside_and_on_the_way_in_is_outside() -> None:
     """It turns without coming back to where it is now, so that where it is now is the farthest."""
     assert both(4.0, -0.7, 3.0) == (True, True)
     assert both(4.0 + 2.0**-40, -0.7, 3.0) == (False, False)
+
+
+def test_a_chunk_of_other_numbers_is_kept_in_float64() -> None:
+    """And steps may be as short as a nanosecond."""
+    track = ChunkTrack(
+        np.array([-1.0]), np.array([1.0]), period_ns=4_000_000, max_age_ns=10**9, blend_ns=10**7
+    )
+    assert track.offer(Chunk(1, 0, 1, 0, np.float32([[0.1], [0.2]]), 0), 0) is None
+    track.tick(np.zeros((3, 1)))
+    assert track.chunk is not None
+    assert track.chunk.positions.dtype == np.float64
