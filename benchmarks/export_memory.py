@@ -17,9 +17,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import facts
 from random_bundles import CALIBRATION_SAMPLES, calibration_session, random_checkpoint
 from wall_edge_export.workspace import partial_folder
+
+from wall_edge.machine import facts
 
 ASKED_BYTES, ASKED_SECONDS = 6e9, 30 * 60
 

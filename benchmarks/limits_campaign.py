@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from machine import facts
 
 from wall_edge.braking import Bounds, stopping_distance
+from wall_edge.machine import facts
 from wall_edge.runtime.limits import Limiter
 from wall_edge.runtime.schedule import ON_ARRIVAL, Chunk, ChunkTrack
 

@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import wall_edge_engines
-from machine import facts
 from peers.lerobot_process import Peer, peer_inputs, peer_python, start_noise
 from random_bundles import WORDS, exported, random_checkpoint, synthetic_observation
 from wall_edge_engines.session import ModelSession
@@ -32,6 +31,7 @@ from wall_edge_engines.session import ModelSession
 from wall_edge.bundle import Bundle
 from wall_edge.cli.output import stderr
 from wall_edge.errors import EngineError, WallEdgeError
+from wall_edge.machine import facts
 from wall_edge.policy import FlowPolicy, Observation, Prompts, session_capacity
 
 CACHE = Path.home() / ".cache" / "wall-edge"

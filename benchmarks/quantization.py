@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import wall_edge_engines
-from machine import facts
 from rich.progress import track
 from tabletop_success import Player
 from wall_edge_export.action_error import Floats, action_error, chunks
@@ -30,6 +29,7 @@ from wall_edge_export.samples import Sample
 
 from wall_edge.bundle import Bundle
 from wall_edge.cli.output import stderr
+from wall_edge.machine import facts
 from wall_edge.policy import FlowPolicy, Prompts, new_session
 from wall_edge.verify import verify
 

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import wall_edge_engines
-from machine import facts
 from rich.progress import track
 
 from wall_edge.bundle import Bundle
 from wall_edge.cli.output import stderr
 from wall_edge.errors import PolicyError
+from wall_edge.machine import facts
 from wall_edge.policy import FlowPolicy, Observation, Prompts, SubgoalPlanner, new_session
 from wall_edge.sim import arm, expert
 from wall_edge.sim.scene import STEP_HZ

@@ -14,10 +14,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from machine import facts
 from peers.environment import environment
 
 from wall_edge.bundle import Bundle
+from wall_edge.machine import facts
 
 TENSORRT = "tensorrt-rtx==1.7.1.116"
 _VENV = Path.home() / ".cache" / "wall-edge" / "peers" / TENSORRT.replace("==", "-")

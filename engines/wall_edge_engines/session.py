@@ -94,19 +94,7 @@ class ModelSession:
 
     def velocity(self, noisy: Floats, dof_mask: Floats, time: float, positions: Ints) -> Floats:
         """Flow velocity ``[horizon, dof]`` of ``noisy`` at ``time``, given the cached prefix."""
-        if self.length == 0:
-            raise EngineError("a velocity without a prefix", expected="prefill first")
-        values: dict[str, Array] = {
-            "noisy_action": noisy,
-            "dof_mask": dof_mask,
-            "time": np.array(time, dtype=np.float32),
-            "positions": positions,
-        }
-        tensors = {name: self._input("expert", name, array) for name, array in values.items()}
-        tensors["velocity"] = self._fixed("expert", "velocity")
-        tensors["past_kv"] = self._cache.rows(0, self.length)
-        self._binding("expert", tensors).run()
-        return tensors["velocity"].read()
+        return self._step("expert", noisy, dof_mask, time, positions)["velocity"]
 
     def guided_velocity(
         self,
@@ -127,6 +115,13 @@ class ModelSession:
                 expected="a bundle with it",
                 fix="export the bundle again with --guidance",
             )
+        done = self._step("guided", noisy, dof_mask, time, positions, target=target, weights=weights)
+        return done["velocity"], done["guidance"]
+
+    def _step(
+        self, graph: str, noisy: Floats, dof_mask: Floats, time: float, positions: Ints, **more: Floats
+    ) -> dict[str, Floats]:
+        """One integration step of ``graph`` behind the cached prefix: its outputs by name."""
         if self.length == 0:
             raise EngineError("a velocity without a prefix", expected="prefill first")
         values: dict[str, Array] = {
@@ -134,14 +129,12 @@ class ModelSession:
             "dof_mask": dof_mask,
             "time": np.array(time, dtype=np.float32),
             "positions": positions,
-            "target": target,
-            "weights": weights,
+            **more,
         }
-        tensors = {name: self._input("guided", name, array) for name, array in values.items()}
-        outputs = {name: self._fixed("guided", name) for name in ("velocity", "guidance")}
-        tensors |= {**outputs, "past_kv": self._cache.rows(0, self.length)}
-        self._binding("guided", tensors).run()
-        return outputs["velocity"].read(), outputs["guidance"].read()
+        tensors = {name: self._input(graph, name, array) for name, array in values.items()}
+        outputs = {name: self._fixed(graph, name) for name in self._engine.graphs[graph].outputs}
+        self._binding(graph, {**tensors, **outputs, "past_kv": self._cache.rows(0, self.length)}).run()
+        return {name: tensor.read() for name, tensor in outputs.items()}
 
     def set_keys_values(self, values: Floats) -> None:
         """Put keys/values ``[length, layers, 2, kv heads, head dim]`` in place of the prefix graph's."""

@@ -15,7 +15,7 @@ from wall_edge.config import PolicyConfig
 from wall_edge.errors import ConfigError
 from wall_edge.planner import Mission
 from wall_edge.policy import Observation
-from wall_edge.runtime.action_loop import ActionLoop, Prefetch
+from wall_edge.runtime.action_loop import ActionLoop, Prefetch, require_graphs, require_horizon
 from wall_edge.sim import arm
 from wall_edge.sim.world import TabletopWorld
 
@@ -144,14 +144,15 @@ class TestActionLoop:
         np.testing.assert_array_equal(chunks[0].positions, chunks[1].positions)
 
     def test_a_chunk_that_is_over_when_it_arrives(self, parts: tuple[Bundle, Any]) -> None:
-        made = loop(parts)
-        made.require_horizon(766 * MS, "a delay")
+        given = parts[0].manifest, PolicyConfig()
+        require_horizon(*given, 766 * MS, "a delay")
         told = r"a delay of 900 ms: .*\(24 - 1\) · 33.3 = 767 ms, so 767 - 900 = -133 ms"
         with pytest.raises(ConfigError, match=told):
-            made.require_horizon(900 * MS, "a delay")
+            require_horizon(*given, 900 * MS, "a delay")
         with pytest.raises(ConfigError, match="shorter than a chunk"):
-            made.require_horizon(767 * MS, "a delay")
-        loop(parts, scheduler="sync").require_horizon(10_000 * MS, "a delay")  # it waits
+            require_horizon(*given, 767 * MS, "a delay")
+        waits = PolicyConfig(scheduler="sync")
+        require_horizon(parts[0].manifest, waits, 10_000 * MS, "a delay")
 
     def test_rtc_needs_its_graph(self, parts: tuple[Bundle, Any]) -> None:
         with pytest.raises(ConfigError, match="export it again with --guidance"):
@@ -159,8 +160,6 @@ class TestActionLoop:
         loop(parts, scheduler="async", rtc_form="jacobian")
 
     def test_rtc_needs_a_flow(self, parts: tuple[Bundle, Any]) -> None:
-        bundle, _ = parts
-        made = loop(parts, scheduler="rtc")
-        made.manifest = replace(bundle.manifest, fast=object())  # type: ignore[arg-type]
+        manifest = replace(parts[0].manifest, fast=object())  # type: ignore[arg-type]
         with pytest.raises(ConfigError, match="expected a flow policy"):
-            made._require_graphs()
+            require_graphs(manifest, PolicyConfig(scheduler="rtc"))

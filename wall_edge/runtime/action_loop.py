@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from wall_edge_engines.base import Engine
 
-from wall_edge.bundle import Bundle
+from wall_edge.bundle import Bundle, Manifest
 from wall_edge.config import PolicyConfig
 from wall_edge.errors import ConfigError, PolicyError
 from wall_edge.fast_policy import action_policy
@@ -24,7 +24,7 @@ from wall_edge.record import ChunkRecord, SubgoalRecord
 from wall_edge.runtime.schedule import Chunk
 from wall_edge.runtime.schedulers import Ask, Scheduler, new_scheduler
 
-__all__ = ["ActionLoop", "Prefetch", "Thought"]
+__all__ = ["ActionLoop", "Prefetch", "Thought", "require_graphs", "require_horizon"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -71,7 +71,7 @@ class Prefetch:
     def done(self, words: str | None, now_ns: int) -> SubgoalRecord | None:
         """Stage the words (None: refused); they take effect with the next chunk that is begun.
 
-        None when the instruction has changed meanwhile.
+        None for words whose instruction has been replaced meanwhile.
         """
         assert self._taken is not None
         orders, observation = self._taken
@@ -93,6 +93,7 @@ class ActionLoop:
 
     def __init__(self, bundle: Bundle, engine: Engine, settings: PolicyConfig, seed: int = 0) -> None:
         manifest = bundle.manifest
+        require_graphs(manifest, settings)
         self.manifest, self._settings = manifest, settings
         self.mission = Mission(subgoals=settings.subgoals)
         prompts, planner_prompts = Prompts.of(bundle), Prompts.of(bundle)
@@ -105,37 +106,9 @@ class ActionLoop:
         self.scheduler = self._new_scheduler()
         self._epoch = -1
         self._index = 0
-        self._require_graphs()
 
     def _new_scheduler(self) -> Scheduler:
         return new_scheduler(self._settings, self.manifest.horizon, self._dt_ns)
-
-    def _require_graphs(self) -> None:
-        if self._settings.scheduler != "rtc":
-            return
-        if self.manifest.fast is not None:
-            raise ConfigError(
-                "policy.scheduler rtc with FAST actions", expected="a flow policy, or another scheduler"
-            )
-        if self._settings.rtc_form == "jacobian" and "guided" not in self.manifest.graphs:
-            raise ConfigError(
-                "policy.rtc_form jacobian with a bundle that has no guided graph",
-                expected="rtc_form: elementwise, or a bundle with that graph",
-                fix="export it again with --guidance",
-            )
-
-    def require_horizon(self, delay_ns: int, what: str) -> None:
-        """Raise :class:`ConfigError` when a chunk is over before it arrives, ``delay_ns`` after its look."""
-        lasts_ns = (self.manifest.horizon - 1) * self._dt_ns
-        if self._settings.scheduler != "sync" and delay_ns >= lasts_ns:
-            raise ConfigError(
-                f"{what} of {delay_ns / 1e6:.0f} ms: a chunk's {self.manifest.horizon} steps of "
-                f"{self._dt_ns / 1e6:.1f} ms last ({self.manifest.horizon} - 1) · {self._dt_ns / 1e6:.1f} = "
-                f"{lasts_ns / 1e6:.0f} ms, so {lasts_ns / 1e6:.0f} - {delay_ns / 1e6:.0f} = "
-                f"{(lasts_ns - delay_ns) / 1e6:.0f} ms of it would be left",
-                expected="a delay shorter than a chunk",
-                fix="use fewer integration_steps or a faster engine, or policy.scheduler: sync",
-            )
 
     def ready(self, now_ns: int, servo: np.void | None) -> bool:
         """Whether there is a reason to look now."""
@@ -204,3 +177,34 @@ class ActionLoop:
             self._policy.act(seen, "warm up.")
         except PolicyError:  # FAST tokens of a black picture need not be an action
             return
+
+
+def require_graphs(manifest: Manifest, settings: PolicyConfig) -> None:
+    """Raise :class:`ConfigError` when the bundle lacks what ``policy.scheduler`` needs."""
+    if settings.scheduler != "rtc":
+        return
+    if manifest.fast is not None:
+        raise ConfigError(
+            "policy.scheduler rtc with FAST actions", expected="a flow policy, or another scheduler"
+        )
+    if settings.rtc_form == "jacobian" and "guided" not in manifest.graphs:
+        raise ConfigError(
+            "policy.rtc_form jacobian with a bundle that has no guided graph",
+            expected="rtc_form: elementwise, or a bundle with that graph",
+            fix="export it again with --guidance",
+        )
+
+
+def require_horizon(manifest: Manifest, settings: PolicyConfig, delay_ns: int, what: str) -> None:
+    """Raise :class:`ConfigError` when a chunk is over before it arrives, ``delay_ns`` after its look."""
+    dt_ns = round(1e9 / manifest.action_rate_hz)
+    lasts_ns = (manifest.horizon - 1) * dt_ns
+    if settings.scheduler != "sync" and delay_ns >= lasts_ns:
+        raise ConfigError(
+            f"{what} of {delay_ns / 1e6:.0f} ms: a chunk's {manifest.horizon} steps of "
+            f"{dt_ns / 1e6:.1f} ms last ({manifest.horizon} - 1) · {dt_ns / 1e6:.1f} = "
+            f"{lasts_ns / 1e6:.0f} ms, so {lasts_ns / 1e6:.0f} - {delay_ns / 1e6:.0f} = "
+            f"{(lasts_ns - delay_ns) / 1e6:.0f} ms of it would be left",
+            expected="a delay shorter than a chunk",
+            fix="use fewer integration_steps or a faster engine, or policy.scheduler: sync",
+        )

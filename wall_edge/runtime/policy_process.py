@@ -20,7 +20,7 @@ from wall_edge.bundle import Bundle
 from wall_edge.config import RobotConfig
 from wall_edge.errors import PolicyError
 from wall_edge.recording import Moment, SessionHeader, SessionWriter
-from wall_edge.runtime.action_loop import ActionLoop, Thought
+from wall_edge.runtime.action_loop import ActionLoop, Thought, require_horizon
 from wall_edge.runtime.children import reporting
 from wall_edge.runtime.messages import Instruct, Ready, Refused, Stop
 from wall_edge.runtime.observer import Observer
@@ -91,7 +91,8 @@ class PolicyProcess:
         self._loop.warm_up()
         begun = time.monotonic_ns()
         self._loop.warm_up()
-        self._loop.require_horizon(time.monotonic_ns() - begun, "an inference time")
+        took_ns = time.monotonic_ns() - begun
+        require_horizon(bundle.manifest, config.policy, took_ns, "an inference time")
 
     def run(self, conn: Connection) -> None:
         """Alternate between messages and chunks; the first failure of either thread ends both."""
@@ -100,11 +101,10 @@ class PolicyProcess:
             thread.start()
         try:
             while not self._stopping.is_set():
-                if conn.poll(
-                    0 if self._loop.ready(time.monotonic_ns(), self._feedback.latest()) else _IDLE_S
-                ):
+                ready = self._loop.ready(time.monotonic_ns(), self._feedback.latest())
+                if conn.poll(0 if ready else _IDLE_S):
                     self._take(conn.recv())
-                elif self._loop.ready(time.monotonic_ns(), self._feedback.latest()):
+                elif ready:
                     self._act()
             if self._trouble is not None:
                 raise self._trouble

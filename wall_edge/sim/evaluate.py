@@ -18,7 +18,7 @@ from wall_edge_engines.base import Engine
 from wall_edge.bundle import Bundle
 from wall_edge.config import RobotConfig, SchedulerName
 from wall_edge.errors import ConfigError
-from wall_edge.runtime.action_loop import ActionLoop
+from wall_edge.runtime.action_loop import ActionLoop, require_graphs, require_horizon
 from wall_edge.runtime.states import State
 from wall_edge.sim.faults import FAULTS
 from wall_edge.sim.virtual import Delays, VirtualRobot
@@ -93,11 +93,11 @@ def check(config: RobotConfig, bundle: Bundle, cells: Sequence[Cell]) -> None:
         raise ConfigError(
             f"{config.name} is not simulated", expected="drive.port: sim and a simulation section"
         )
-    engine = wall_edge_engines.load(bundle, threads=1)
     for cell in cells:
-        actions = _actions(config, bundle, engine, cell)
-        longest = cell.delays.chunk_ms + cell.delays.jitter_ms
-        actions.require_horizon(round(longest * 1e6), f"scheduler {cell.scheduler}: a delay")
+        settings = replace(config.policy, scheduler=cell.scheduler)
+        require_graphs(bundle.manifest, settings)
+        longest_ns = round(1e6 * (cell.delays.chunk_ms + cell.delays.jitter_ms))
+        require_horizon(bundle.manifest, settings, longest_ns, f"scheduler {cell.scheduler}: a delay")
 
 
 def evaluate(config: RobotConfig, cells: Sequence[Cell], jobs: int) -> Iterator[Row]:

@@ -124,7 +124,7 @@ def _kill_supervisor(robot: VirtualRobot) -> None:
 
 def _emergency_stop(robot: VirtualRobot) -> None:
     robot.wanted = Wanted.EMERGENCY_STOP
-    robot._beat()
+    robot.beat()
 
 
 def _any(_: VirtualRobot) -> bool:

@@ -115,7 +115,7 @@ class VirtualRobot:
 
     def start(self) -> None:
         """Power the arm and begin the episode."""
-        self._beat()
+        self.beat()
         self.loop.start()
         self.at(self.now, self._tick)
         self.at(self.now, self._step)
@@ -134,7 +134,7 @@ class VirtualRobot:
     def stop(self) -> None:
         """Bring the arm to rest, as the end of the daemon does."""
         self.wanted = Wanted.STOP
-        self._beat()
+        self.beat()
 
     def leave(self) -> None:
         """Give the shared policy back as it was found."""
@@ -157,10 +157,11 @@ class VirtualRobot:
             return
         if not self.policy_alive:
             self.wanted = Wanted.STOP
-        self._beat()
+        self.beat()
         self.at(self.now + _HEARTBEAT_NS, self._heart)
 
-    def _beat(self) -> None:
+    def beat(self) -> None:
+        """Tell the servo process what is wanted, and that the supervisor lives."""
         order = np.zeros(1, self.command.dtype)[0]
         order["wanted"], order["epoch"], order["heartbeat_ns"] = self.wanted, self.epoch, self.now
         self.command.write(order)
