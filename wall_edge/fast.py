@@ -7,7 +7,6 @@ first → byte-level BPE; decoding goes back. Format: huggingface.co/physical-in
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +18,10 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from .errors import BundleError, PolicyError, WallEdgeError
+from .files import read_json
 from .flow import Floats
 from .loader import Invalid, from_mapping
+from .tokenizer import load_tokenizer
 
 FAST_TOKENIZER = "fast_tokenizer.json"
 """The FAST BPE's file in a bundle, where ``tokenizer.json`` is the prompt's."""
@@ -56,12 +57,7 @@ class FastSettings:
     @classmethod
     def read(cls, path: Path, error: type[WallEdgeError] = BundleError) -> FastSettings:
         """The settings in a ``processor_config.json``; its other keys are ignored. Raises ``error``."""
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as problem:
-            raise error(f"{path}: {problem.strerror}", expected="the FAST processor_config.json") from None
-        except (ValueError, RecursionError) as problem:
-            raise error(f"{path}: not valid JSON: {problem}") from None
+        data = read_json(path, error)
         return from_mapping(cls, data, str(path), error, strict=False)
 
 
@@ -175,12 +171,7 @@ def dct_matrix(length: int) -> npt.NDArray[np.float64]:
 
 
 def _open(path: Path, settings: FastSettings, error: type[WallEdgeError]) -> Tokenizer:
-    if not path.is_file():
-        raise error(f"{path}: no such file", expected="the FAST processor's tokenizer.json")
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as problem:  # tokenizers raises bare Exception for a broken file
-        raise error(f"{path}: {problem}", expected="a tokenizer.json of the tokenizers library") from problem
+    tokenizer = load_tokenizer(path, error)
     size = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
     if size > settings.vocab_size:
         raise error(

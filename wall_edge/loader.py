@@ -10,14 +10,13 @@ from __future__ import annotations
 import difflib
 import sys
 import types
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-import yaml
-
 from wall_edge.errors import ConfigError, WallEdgeError
+from wall_edge.files import YAML_BYTES, parse_yaml, read_text
 
 __all__ = ["Invalid", "from_mapping", "read_yaml"]
 
@@ -33,19 +32,8 @@ class Invalid(ConfigError):
 
 
 def read_yaml(path: Path, error: type[WallEdgeError] = ConfigError) -> object:
-    """The plain data in a YAML file (``yaml.safe_load``). Raises ``error``, in one line."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        _refuse_duplicates(yaml.compose(text, yaml.SafeLoader), path, error)
-        return yaml.safe_load(text)
-    except OSError as problem:
-        raise error(f"{path}: {problem.strerror}", expected="a readable YAML file") from None
-    except yaml.MarkedYAMLError as problem:
-        mark = problem.problem_mark or problem.context_mark
-        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise error(f"{path}: malformed YAML{place}: {problem.problem or problem.context}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:
-        raise error(f"{path}: malformed YAML: {problem}") from None
+    """The plain data in a YAML file (YAML's safe types). Raises ``error``, in one line."""
+    return parse_yaml(read_text(path, error, YAML_BYTES), str(path), error)
 
 
 def from_mapping(
@@ -217,27 +205,3 @@ def _name(kind: Any) -> str:
 def _hint(word: str, choices: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, list(choices), n=1)
     return f"did you mean {close[0]!r}?" if close else ""
-
-
-def _refuse_duplicates(root: yaml.Node | None, path: Path, error: type[WallEdgeError]) -> None:
-    """YAML keeps the last of two equal keys in silence; in a robot's limits that is a trap."""
-    pending, seen = [root], set[int]()
-    while pending:
-        node = pending.pop()
-        if not isinstance(node, yaml.CollectionNode) or id(node) in seen:
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.MappingNode):
-            twice = _twice(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
-            if twice is not None:
-                raise error(
-                    f"{path}: {twice} appears twice below line {node.start_mark.line + 1}", expected="once"
-                )
-            pending += [value for _, value in node.value]
-        else:
-            pending += node.value
-
-
-def _twice(values: Iterable[Hashable]) -> Hashable | None:
-    seen: set[Hashable] = set()
-    return next((v for v in values if v in seen or seen.add(v)), None)  # type: ignore[func-returns-value]

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
 
 from .errors import BundleError, ConfigError
+from .tokenizer import load_tokenizer
 
 IMAGE_PAD, STATE, ACTION = "<|image_pad|>", "<|propri|>", "<|action|>"
 TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
@@ -98,14 +98,7 @@ class PromptTokenizer:
     """The checkpoint's own ``tokenizer.json``, with the special tokens looked up once."""
 
     def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            raise BundleError(f"{path}: no such file", expected="the checkpoint's tokenizer.json")
-        try:
-            self._tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # tokenizers raises bare Exception for a broken file
-            raise BundleError(
-                f"{path}: {error}", expected="a tokenizer.json of the tokenizers library"
-            ) from error
+        self._tokenizer = load_tokenizer(path, BundleError)
         self.ids = TokenIds(
             image=self._special(path, IMAGE_PAD),
             state=self._special(path, STATE),

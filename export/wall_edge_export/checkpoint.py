@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from wall_edge.errors import CheckpointError
+from wall_edge.tokenizer import load_tokenizer
 
 from .dof import Layout, layouts
 from .hub import resolve_checkpoint
@@ -233,6 +233,6 @@ def _config_folder(folder: Path, base: Path | None) -> Path:
 def _tokens(path: Path) -> int:
     """Size of a tokenizer's vocabulary, added tokens included; 0 when it cannot be read."""
     try:
-        return int(Tokenizer.from_file(str(path)).get_vocab_size(with_added_tokens=True))
-    except Exception:  # noqa: BLE001 - tokenizers raises bare Exception; the export names a broken file itself
+        return int(load_tokenizer(path, CheckpointError).get_vocab_size(with_added_tokens=True))
+    except CheckpointError:  # the export names a broken file itself
         return 0

@@ -15,7 +15,6 @@ videos    one file an episode and camera    several episodes a file, each from i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -28,6 +27,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from wall_edge.errors import ConfigError
+from wall_edge.files import JSON_BYTES, parse_json, read_text
 from wall_edge.loader import Invalid, from_mapping
 
 __all__ = ["IMAGES", "INFO", "Dataset", "Episode", "Feature", "numbers", "open_dataset"]
@@ -138,20 +138,16 @@ class Folder:
         return self.root / name
 
     def json(self, name: str) -> object:
-        return _json(self._text(name), str(self.root / name))
+        return parse_json(self._text(name), str(self.root / name), ConfigError, _AGAIN)
 
     def lines(self, name: str, kind: type[T]) -> Iterator[T]:
         """The objects of a file of JSON lines."""
         for number, line in enumerate(self._text(name).splitlines(), 1):
             where = f"{self.root / name}:{number}"
-            yield from_mapping(kind, _json(line, where), where, strict=False)
+            yield from_mapping(kind, parse_json(line, where, ConfigError, _AGAIN), where, strict=False)
 
     def _text(self, name: str) -> str:
-        path = self.read(self.root / name)
-        try:
-            return path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: {error}", expected="a readable text file", fix=_AGAIN) from error
+        return read_text(self.read(self.root / name), ConfigError, JSON_BYTES, _AGAIN)
 
 
 def open_dataset(root: Path, cameras: Sequence[str]) -> Dataset:
@@ -197,13 +193,6 @@ def numbers(path: Path, table: pa.Table, column: str, width: int = 1) -> Floats:
 
 def _is_video(feature: Feature | None) -> bool:
     return feature is not None and feature.dtype == "video"
-
-
-def _json(text: str, where: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{where}: {error}", expected="valid JSON", fix=_AGAIN) from error
 
 
 def _info(folder: Folder) -> _Info:

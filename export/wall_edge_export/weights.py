@@ -6,7 +6,6 @@ LeRobot's, which puts ``model.`` before each of them. Names here are always upst
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from wall_edge import files
 from wall_edge.errors import CheckpointError
 
 REDO = "copy or download the checkpoint again"
@@ -75,14 +75,9 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
 
 def read_json(path: Path, expected: str) -> dict[str, Any]:
     """The object in a JSON file of a checkpoint; raises :class:`CheckpointError`."""
-    try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CheckpointError(
-            f"{path}: {(error.strerror or str(error)).lower()}", expected=expected, fix=REDO
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: {error}", expected="valid JSON", fix=REDO) from error
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such file or directory", expected=expected, fix=REDO)
+    loaded = files.read_json(path, CheckpointError, fix=REDO)
     if not isinstance(loaded, dict):
         raise CheckpointError(f"{path}: holds a {type(loaded).__name__}", expected="an object", fix=REDO)
     return loaded

@@ -192,7 +192,7 @@ def test_unreadable_files(tmp_path: Path) -> None:
     assert "No such file" in message(tmp_path / "none.yaml")
     assert "directory" in message(tmp_path)
     (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9")
-    assert "malformed" in message(tmp_path / "latin.yaml")
+    assert "not UTF-8 at byte 9" in message(tmp_path / "latin.yaml")
 
 
 @dataclass(frozen=True)

@@ -266,7 +266,7 @@ def test_a_settings_file_that_is_no_settings_file(tmp_path: Path, content: bytes
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"processor_config\.json: No such file"):
         FastSettings.read(tmp_path / "processor_config.json", CheckpointError)
-    with pytest.raises(CheckpointError, match=r"tokenizer\.json: no such file"):
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json: No such file"):
         FastCodec(tmp_path / "tokenizer.json", SETTINGS, HORIZON, DOF, CheckpointError)
 
 

@@ -89,7 +89,7 @@ def test_a_tokenizer_that_is_missing_or_broken(tmp_path: object) -> None:
     from pathlib import Path
 
     path = Path(str(tmp_path)) / "tokenizer.json"
-    with pytest.raises(BundleError, match="no such file"):
+    with pytest.raises(BundleError, match="No such file"):
         PromptTokenizer(path)
     path.write_text("{}")
     with pytest.raises(BundleError, match=r"tokenizer\.json"):

@@ -1,0 +1,255 @@
+"""One bounded way to read a file that came from elsewhere.
+
+Every reader of the project goes through here: a regular file (never a FIFO or a device, which block or never
+end), no larger than its kind has any reason to be, JSON and YAML of bounded depth, digits and aliases, no key
+twice, arrays no larger than their file. What is wrong becomes one line of the caller's kind of error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import stat
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from wall_edge.errors import WallEdgeError
+
+__all__ = [
+    "is_plain_name",
+    "open_regular",
+    "parse_json",
+    "parse_yaml",
+    "read_arrays",
+    "read_bytes",
+    "read_json",
+    "read_text",
+    "shown",
+]
+
+TEXT_BYTES = 4 << 20
+"""More than any configuration, word list or line file needs."""
+JSON_BYTES = 64 << 20
+"""A tokenizer or an index of shards takes 10 MB."""
+YAML_BYTES = 512 << 10
+"""PyYAML reads some 100 kB a second."""
+ARRAY_BYTES = 512 << 20
+"""Goldens and recorded moments, inflated."""
+
+_DEPTH = 64
+_NODES = 50_000
+_DIGITS = 400
+"""The longest plain spelling of a float64 has 309 digits before the point."""
+
+
+@contextlib.contextmanager
+def open_regular(
+    path: Path, error: type[WallEdgeError], limit: int = ARRAY_BYTES, fix: str = ""
+) -> Iterator[BinaryIO]:
+    """The file, open and checked on that descriptor: regular, and of at most ``limit`` bytes.
+
+    ``fix`` ends the message of ``error``: what to do about a file of this kind.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as problem:
+        _unreadable(path, problem, error, fix)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
+            raise error(f"{shown(path)}: {kind}", expected="a plain file", fix=fix)
+        if status.st_size > limit:
+            raise error(f"{shown(path)}: {status.st_size} bytes", expected=f"at most {limit}", fix=fix)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            yield file
+    finally:
+        os.close(descriptor)
+
+
+def read_bytes(path: Path, error: type[WallEdgeError], limit: int = TEXT_BYTES, fix: str = "") -> bytes:
+    """All bytes of a regular file of at most ``limit`` bytes. Raises ``error``."""
+    with open_regular(path, error, limit, fix) as file:
+        try:
+            content = file.read(limit + 1)
+        except OSError as problem:
+            _unreadable(path, problem, error, fix)
+    if len(content) > limit:  # it grew since its size was asked, or lies under /proc
+        raise error(f"{shown(path)}: more than {limit} bytes", expected=f"at most {limit}", fix=fix)
+    return content
+
+
+def read_text(path: Path, error: type[WallEdgeError], limit: int = TEXT_BYTES, fix: str = "") -> str:
+    """UTF-8 text; the byte order mark that Windows' editors write is dropped. Raises ``error``."""
+    try:
+        return read_bytes(path, error, limit, fix).decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        what = f"{shown(path)}: not UTF-8 at byte {problem.start}"
+        raise error(what, expected="UTF-8 text", fix=fix) from None
+
+
+def read_json(path: Path, error: type[WallEdgeError], limit: int = JSON_BYTES, fix: str = "") -> Any:
+    """The plain data in a JSON file. Raises ``error``."""
+    return parse_json(read_text(path, error, limit, fix), shown(path), error, fix)
+
+
+def parse_json(text: str, where: str, error: type[WallEdgeError], fix: str = "") -> Any:
+    """Plain data; ``where`` begins the message. Raises ``error``, also for a key twice or absurd digits."""
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_int=_whole)
+    except RecursionError:
+        raise error(f"{where}: nested too deeply", expected="valid JSON", fix=fix) from None
+    except ValueError as problem:
+        raise error(f"{where}: {problem}", expected="valid JSON", fix=fix) from None
+
+
+def parse_yaml(text: str, where: str, error: type[WallEdgeError]) -> Any:
+    """Plain data (YAML's safe types); ``where`` begins the message. Raises ``error``.
+
+    Aliases count with all that they stand for: two hundred bytes of them can stand for gigabytes.
+    """
+    try:
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        _Nodes(where, error).measure(root)
+        return loader.construct_document(root)
+    except WallEdgeError:
+        raise
+    except yaml.MarkedYAMLError as problem:
+        mark = problem.problem_mark or problem.context_mark
+        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise error(f"{where}: malformed YAML{place}: {problem.problem or problem.context}") from None
+    except RecursionError:
+        raise error(f"{where}: malformed YAML: nested too deeply") from None
+    except Exception as problem:  # noqa: BLE001 - constructors of dates, numbers and binary raise whatever they meet
+        raise error(f"{where}: malformed YAML: {problem}") from None
+
+
+def read_arrays(
+    path: Path, error: type[WallEdgeError], limit: int = ARRAY_BYTES, fix: str = ""
+) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of an npz by name; their CRCs are checked and no object is unpickled. Raises ``error``."""
+    try:
+        with open_regular(path, error, limit, fix) as file, zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+            if sum(member.file_size for member in members) > limit:
+                raise error(f"{shown(path)}: more than {limit} bytes when inflated", fix=fix)
+            return {m.filename.removesuffix(".npy"): _array(archive.read(m)) for m in members}
+    except WallEdgeError:
+        raise
+    except Exception as problem:  # noqa: BLE001 - zipfile, zlib and numpy's header reader raise a dozen kinds
+        raise error(
+            f"{shown(path)}: damaged, or not an npz ({type(problem).__name__}: {shown(problem, 120)})",
+            expected="arrays without pickles",
+            fix=fix,
+        ) from None
+
+
+def shown(value: object, length: int = 200) -> str:
+    """A value for a message: on one line, printable, shortened in the middle."""
+    try:
+        text = value if isinstance(value, str) else str(value)
+    except ValueError:  # a whole number of more digits than Python will spell
+        text = "a number of thousands of digits"
+    if len(text) > length:
+        text = f"{text[: length * 2 // 3]}…{text[len(text) - length // 4 :]}"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def is_plain_name(name: str, also: str = "") -> bool:
+    """Whether a name can go into a file name, a prompt and a terminal as it is: letters, digits, ``_-. ``.
+
+    At most 64 characters, of which the first is a letter, a digit or ``_``; ``also``: further characters.
+    """
+    return re.fullmatch(rf"\w[\w .\-{re.escape(also)}]{{0,63}}", name) is not None and name == name.strip()
+
+
+class _Nodes:
+    """Refuses a YAML document for its depth, its expanded size, its digits or a key that stands twice."""
+
+    def __init__(self, where: str, error: type[WallEdgeError]) -> None:
+        self.where, self.error = where, error
+        self._size: dict[int, int] = {}
+        self._open: set[int] = set()
+
+    def measure(self, node: yaml.Node, depth: int = 0) -> int:
+        """How many nodes ``node`` stands for, aliases expanded."""
+        if depth > _DEPTH:
+            raise self._refused(node, f"nested deeper than {_DEPTH}")
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node)
+        if id(node) in self._open:
+            raise self._refused(node, "an alias inside of what it stands for")
+        if id(node) not in self._size:
+            self._open.add(id(node))
+            self._size[id(node)] = 1 + sum(self.measure(child, depth + 1) for child in self._children(node))
+            self._open.remove(id(node))
+        if self._size[id(node)] > _NODES:
+            raise self._refused(node, f"more than {_NODES} values, aliases expanded")
+        return self._size[id(node)]
+
+    def _scalar(self, node: yaml.ScalarNode) -> int:
+        if node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float") and len(node.value) > _DIGITS:
+            raise self._refused(node, f"a number of {len(node.value)} characters")
+        return 1
+
+    def _children(self, node: yaml.Node) -> list[yaml.Node]:
+        if not isinstance(node, yaml.MappingNode):
+            return list(node.value)
+        keys: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in keys:  # YAML would keep the last; in a robot's limits that is a trap
+                    line = node.start_mark.line + 1
+                    raise self.error(
+                        f"{self.where}: {shown(key.value)} appears twice below line {line}", expected="once"
+                    )
+                keys.add(key.value)
+        return [child for pair in node.value for child in pair]
+
+    def _refused(self, node: yaml.Node, what: str) -> WallEdgeError:
+        return self.error(f"{self.where}: {what} at line {node.start_mark.line + 1}", expected="plain YAML")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{shown(next(key for key in keys if keys.count(key) > 1))} appears twice")
+    return data
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
+def _array(content: bytes) -> npt.NDArray[Any]:
+    file = io.BytesIO(content)
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, kind = read(file)
+    size = 1
+    for count in shape:
+        size *= count
+    if kind.hasobject or min(shape, default=0) < 0 or size * kind.itemsize != len(content) - file.tell():
+        raise ValueError(f"{kind} {list(shape)} in {len(content)} bytes")
+    file.seek(0)
+    return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+
+
+def _unreadable(path: Path, problem: Exception, error: type[WallEdgeError], fix: str) -> NoReturn:
+    reason = (problem.strerror if isinstance(problem, OSError) else None) or str(problem)
+    raise error(f"{shown(path)}: {reason}", expected="a readable file", fix=fix) from None
