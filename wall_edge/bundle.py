@@ -13,27 +13,55 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
 import yaml
 
+from .checks import (
+    MAX_DOF,
+    between,
+    counted,
+    one_of,
+    positive,
+    require_file_name,
+    require_name,
+    require_names,
+    require_sha256,
+    require_text,
+    require_unique,
+)
 from .errors import BundleError
-from .fast import FastSettings
+from .fast import FAST_TOKENIZER, FastSettings
+from .files import (
+    ARRAY_BYTES,
+    JSON_BYTES,
+    YAML_BYTES,
+    open_regular,
+    parse_yaml,
+    read_arrays,
+    read_bytes,
+    shown,
+)
 from .geometry import ImageGeometry
+from .graph_file import check_graph
 from .loader import from_mapping
+from .manifest_checks import check_embodiment, check_manifest
 
 FORMAT_VERSION = 2
 MANIFEST, DIGEST, TOKENIZER, GOLDENS = "manifest.yaml", "manifest.sha256", "tokenizer.json", "goldens.npz"
 HEAD_TOKENS = "lm_head_tokens.npy"
 INT8 = "int8"
 """The precision whose matrix products take 8-bit weights and 8-bit activations."""
+PRECISIONS = ("fp32", "fp16", "int8", "int8-weights", "int4-weights")
 _REDO = "export the bundle again with 'wall-edge export'"
+_DATA_BYTES = 64 << 30
+"""Of one graph's weights: the largest published model has 16 GB in float32."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +70,14 @@ class TensorSpec:
 
     shape: tuple[int | str, ...]
     dtype: str
+
+    def __post_init__(self) -> None:
+        counted("shape", self.shape, 0, 8)
+        for i, axis in enumerate(self.shape):
+            if isinstance(axis, str):
+                require_name(f"shape[{i}]", axis)
+            else:
+                between(f"shape[{i}]", axis, 1, 1 << 31)
 
 
 @dataclass(frozen=True)
@@ -59,6 +95,14 @@ class GraphSpec:
     inputs: dict[str, TensorSpec]
     outputs: dict[str, TensorSpec]
 
+    def __post_init__(self) -> None:
+        require_file_name("file", self.file, ".onnx")
+        require_file_name("data", self.data, ".data")
+        require_name("precision", self.precision, also="+")
+        require_names("families", self.families)
+        for family, precision in self.families.items():
+            one_of(f"families.{family}", precision, PRECISIONS)
+
     @property
     def quantized_activations(self) -> bool:
         """Whether some matrix products take 8-bit activations."""
@@ -72,6 +116,13 @@ class Normalization:
     offset: tuple[float, ...]
     scale: tuple[float, ...]
     clip: float | None = None
+
+    def __post_init__(self) -> None:
+        for i, offset in enumerate(self.offset):
+            between(f"offset[{i}]", offset, -1e4, 1e4)
+        for i, scale in enumerate(self.scale):
+            positive(f"scale[{i}]", scale, "", 1e4)
+        positive("clip", self.clip, "", 1e4)
 
     def normalize(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Physical → normalised, last axis ``[dof]``."""
@@ -110,6 +161,18 @@ class Embodiment:
     data_unit: Literal["rad", "deg"] = "rad"
     """What the joint angles in the data set of the policy's training are in."""
 
+    def __post_init__(self) -> None:
+        require_name("name", self.name, also="/")
+        one_of("unit", self.unit, ("rad",))
+        one_of("action_reference", self.action_reference, ("absolute", "state"))
+        counted("dof_names", self.dof_names, 1, MAX_DOF)
+        require_names("dof_names", self.dof_names)
+        for key, slots in (("state_slots", self.state_slots), ("action_slots", self.action_slots)):
+            require_unique(key, slots)
+            for i, slot in enumerate(slots):
+                between(f"{key}[{i}]", slot, 0, 1 << 20)
+        check_embodiment(self)
+
 
 @dataclass(frozen=True)
 class Source:
@@ -117,6 +180,10 @@ class Source:
 
     checkpoint: str
     sha256: str
+
+    def __post_init__(self) -> None:
+        require_text("checkpoint", self.checkpoint)
+        require_sha256("sha256", self.sha256)
 
 
 @dataclass(frozen=True)
@@ -135,6 +202,11 @@ class CalibrationRecord:
     sha256: str
     samples: int
 
+    def __post_init__(self) -> None:
+        require_text("name", self.name)
+        require_sha256("sha256", self.sha256)
+        between("samples", self.samples, 1, 1 << 20)
+
 
 @dataclass(frozen=True)
 class Sensitivity:
@@ -150,6 +222,13 @@ class Sensitivity:
     action_error: float
     bytes_saved: int
 
+    def __post_init__(self) -> None:
+        require_name("graph", self.graph)
+        require_name("family", self.family)
+        one_of("precision", self.precision, PRECISIONS)
+        between("action_error", self.action_error, 0, 1e30)
+        between("bytes_saved", self.bytes_saved, -(1 << 50), 1 << 50)
+
 
 @dataclass(frozen=True)
 class FamilyLoss:
@@ -161,6 +240,14 @@ class FamilyLoss:
     mean: float
     worst: float
     worst_layer: str
+
+    def __post_init__(self) -> None:
+        require_name("graph", self.graph)
+        require_name("family", self.family)
+        one_of("precision", self.precision, PRECISIONS)
+        between("mean", self.mean, 0, 1e30)
+        between("worst", self.worst, 0, 1e30)
+        require_text("worst_layer", self.worst_layer)
 
 
 @dataclass(frozen=True)
@@ -188,6 +275,9 @@ class Manifest:
     fast: FastSettings | None = None
     """Set for FAST actions, whose tokenizer is in ``fast_tokenizer.json``; none for flow actions."""
 
+    def __post_init__(self) -> None:
+        check_manifest(self)
+
     @property
     def dof(self) -> int:
         return len(self.embodiment.dof_names)
@@ -205,6 +295,9 @@ class Manifest:
         return int(self.graphs["prefix"].inputs["state"].shape[0])
 
 
+Status = tuple[int, int, int, int, int]
+
+
 class Bundle:
     """An opened bundle; every file has been checked against its digest.
 
@@ -213,42 +306,99 @@ class Bundle:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        if not os.access(folder / MANIFEST, os.R_OK):
-            raise BundleError(f"{folder}: no {MANIFEST}", expected="a bundle folder", fix=_REDO)
-        self._check(MANIFEST, _read_digest(folder / DIGEST))
-        self.manifest = _load_manifest(folder / MANIFEST)
-        for name, digest in self.manifest.files.items():
-            self._check(name, digest)
+        self._checked: dict[str, Status] = {}
+        self._digests = {MANIFEST: _read_digest(folder)}
+        self.manifest = _load_manifest(self._read(MANIFEST, YAML_BYTES), shown(folder / MANIFEST))
+        self._digests |= self.manifest.files
         graphs = self.manifest.graphs.values()
-        for needed in (TOKENIZER, *(graph.file for graph in graphs), *(graph.data for graph in graphs)):
-            self.path(needed)  # nothing runs whose digest was not checked
+        needed = [TOKENIZER, GOLDENS, *(graph.file for graph in graphs), *(graph.data for graph in graphs)]
+        needed += [name for name in (self.manifest.head_tokens,) if name is not None]
+        needed += [FAST_TOKENIZER] if self.manifest.fast is not None else []
+        for name in needed:
+            self.path(name)  # nothing runs whose digest was not checked
+        for name, graph in self.manifest.graphs.items():  # what it says of its weights bounds their size
+            content, where = self._read(graph.file, ARRAY_BYTES), shown(folder / graph.file)
+            inputs = check_graph(content, graph, self._size(graph.data), where)
+            if name == "vision" and inputs != list(self.manifest.cameras):
+                # The prompt names the cameras in the manifest's order, the graph joins them in its own.
+                cameras = ", ".join(self.manifest.cameras)
+                raise BundleError(f"{where}: frames of {', '.join(inputs)}", expected=cameras, fix=_REDO)
+        for name in self.manifest.files:
+            if name not in self._checked:
+                self._check(name)
 
     def path(self, name: str) -> Path:
         """A file of the bundle that the manifest lists."""
         if name not in self.manifest.files:
-            raise BundleError(f"{self.folder}: file {name} is not in the manifest", fix=_REDO)
+            raise BundleError(f"{shown(self.folder)}: file {shown(name)} is not in the manifest", fix=_REDO)
         return self.folder / name
+
+    def require_unchanged(self, *names: str) -> None:
+        """Raise :class:`BundleError` unless these files still are what was checked; all of them by default.
+
+        Libraries open files by name: asked after they have, it says that they read what the digest is of.
+        """
+        for name in names or self._checked:
+            try:
+                found = _status(os.stat(self.folder / name))  # noqa: PTH116 - one name for file and descriptor
+            except OSError:
+                found = None
+            if found != self._checked[name]:
+                raise BundleError(
+                    f"{shown(self.folder / name)}: replaced or written to while it was being read",
+                    expected="a bundle that nobody writes to",
+                    fix="try again when the copy or the export is done",
+                )
 
     @cached_property
     def goldens(self) -> dict[str, npt.NDArray[Any]]:
         """Golden inputs and outputs by name; no pickled objects are read."""
-        with np.load(self.path(GOLDENS), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        arrays = read_arrays(self.path(GOLDENS), BundleError, fix=_REDO)
+        self.require_unchanged(GOLDENS)
+        return arrays
 
-    def _check(self, name: str, digest: str) -> None:
-        path = self.folder / name
-        if Path(name).name != name or not path.is_file():
-            raise BundleError(f"{path}: file is missing", expected=f"SHA-256 {digest[:12]}…", fix=_REDO)
-        try:
-            found = file_digest(path)
-        except OSError as error:
-            raise BundleError(f"{path}: {error.strerror}", expected="a readable file", fix=_REDO) from error
-        if found != digest:
+    def _size(self, name: str) -> int:
+        with open_regular(self.folder / name, BundleError, _DATA_BYTES, _REDO) as file:
+            return os.fstat(file.fileno()).st_size
+
+    def _read(self, name: str, limit: int) -> bytes:
+        """A file's bytes, which have the digest that they should have."""
+        return self._check(name, limit, keep=True)
+
+    def _check(self, name: str, limit: int = _DATA_BYTES, *, keep: bool = False) -> bytes:
+        path, digest, kept = self.folder / name, hashlib.sha256(), []
+        limit = {TOKENIZER: JSON_BYTES, FAST_TOKENIZER: JSON_BYTES, GOLDENS: ARRAY_BYTES}.get(name, limit)
+        with open_regular(path, BundleError, limit, _REDO) as file:
+            status = _status(os.fstat(file.fileno()))
+            for block in _blocks(file, path):
+                digest.update(block)
+                kept += [block] if keep else []
+            if _status(os.fstat(file.fileno())) != status:
+                raise BundleError(f"{shown(path)}: written to while it was being read", fix="try again")
+        found, wanted = digest.hexdigest(), self._digests[name]
+        if found != wanted:
             raise BundleError(
-                f"{path}: damaged, SHA-256 {found[:12]}…",
-                expected=f"{digest[:12]}…",
+                f"{shown(path)}: damaged, SHA-256 {found[:12]}…",
+                expected=f"{wanted[:12]}…",
                 fix=f"copy it again or {_REDO}",
             )
+        self._checked[name] = status
+        return b"".join(kept)
+
+
+def _blocks(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    try:
+        while block := file.read(1 << 20):
+            yield block
+    except OSError as error:
+        raise BundleError(
+            f"{shown(path)}: {error.strerror}", expected="a readable file", fix=_REDO
+        ) from error
+
+
+def _status(status: os.stat_result) -> Status:
+    """What changes when a file is replaced or written to."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def file_digest(*paths: Path) -> str:
@@ -281,10 +431,12 @@ def require_replaceable(out: Path) -> None:
 def _holds_only_a_bundle(folder: Path) -> bool:
     """Damaged or not, but with no file that an export did not write."""
     try:
-        manifest = yaml.safe_load((folder / MANIFEST).read_text())
+        path = folder / MANIFEST
+        text = read_bytes(path, BundleError, YAML_BYTES).decode(errors="replace")
+        manifest = parse_yaml(text, shown(path), BundleError)
         known = {MANIFEST, DIGEST, *manifest["files"]}
         return "format_version" in manifest and {path.name for path in folder.iterdir()} <= known
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
+    except (BundleError, OSError, KeyError, TypeError):
         return False
 
 
@@ -308,29 +460,29 @@ def replaced_name(work: Path) -> Path:
     return work.with_name(f"{work.name}.old")
 
 
-def _read_digest(path: Path) -> str:
+def _read_digest(folder: Path) -> str:
     """The digest in ``manifest.sha256``, which holds exactly what ``sha256sum`` would write."""
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(
-            f"{path}: missing or unreadable", expected="the manifest's SHA-256", fix=_REDO
-        ) from error
+    if not (folder / MANIFEST).exists():
+        raise BundleError(f"{shown(folder)}: no {MANIFEST}", expected="a bundle folder", fix=_REDO)
+    path = folder / DIGEST
+    text = read_bytes(path, BundleError, 4096, _REDO).decode(errors="replace")
     found = re.fullmatch(rf"([0-9a-f]{{64}})  {re.escape(MANIFEST)}\n", text)
     if found is None:
-        raise BundleError(f"{path}: damaged", expected=f"a SHA-256 and the name {MANIFEST}", fix=_REDO)
+        raise BundleError(f"{shown(path)}: damaged", expected=f"a SHA-256 and the name {MANIFEST}", fix=_REDO)
     return found[1]
 
 
-def _load_manifest(path: Path) -> Manifest:
+def _load_manifest(content: bytes, where: str) -> Manifest:
     try:
-        data = yaml.safe_load(path.read_text())
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BundleError(f"{path}: not valid YAML", expected="a manifest", fix=_REDO) from error
+        data = parse_yaml(content.decode(), where, BundleError)
+    except UnicodeDecodeError:
+        raise BundleError(f"{where}: not UTF-8 text", expected="a manifest", fix=_REDO) from None
     version = data.get("format_version") if isinstance(data, dict) else None
-    if version != FORMAT_VERSION:
-        raise BundleError(f"{path}: format version {version}", expected=str(FORMAT_VERSION), fix=_REDO)
-    return from_mapping(Manifest, data, str(path), BundleError)
+    if version != FORMAT_VERSION or isinstance(version, bool):
+        raise BundleError(
+            f"{where}: format version {shown(version, 60)}", expected=str(FORMAT_VERSION), fix=_REDO
+        )
+    return from_mapping(Manifest, data, where, BundleError)
 
 
 def _plain(value: Any) -> Any:

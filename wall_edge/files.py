@@ -8,15 +8,14 @@ twice, arrays no larger than their file. What is wrong becomes one line of the c
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import re
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import IO, Any, BinaryIO, NoReturn, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +28,7 @@ __all__ = [
     "open_regular",
     "parse_json",
     "parse_yaml",
+    "read_array",
     "read_arrays",
     "read_bytes",
     "read_json",
@@ -38,15 +38,16 @@ __all__ = [
 
 TEXT_BYTES = 4 << 20
 """More than any configuration, word list or line file needs."""
-JSON_BYTES = 64 << 20
-"""A tokenizer or an index of shards takes 10 MB."""
-YAML_BYTES = 512 << 10
+JSON_BYTES = 24 << 20
+"""A tokenizer takes 12 MB; JSON of empty lists takes 20 times as much memory as text."""
+YAML_BYTES = 128 << 10
 """PyYAML reads some 100 kB a second."""
 ARRAY_BYTES = 512 << 20
 """Goldens and recorded moments, inflated."""
 
 _DEPTH = 64
 _NODES = 50_000
+_DIRECTORY_BYTES = 1 << 20
 _DIGITS = 400
 """The longest plain spelling of a float64 has 309 digits before the point."""
 
@@ -97,7 +98,7 @@ def read_text(path: Path, error: type[WallEdgeError], limit: int = TEXT_BYTES, f
         raise error(what, expected="UTF-8 text", fix=fix) from None
 
 
-def read_json(path: Path, error: type[WallEdgeError], limit: int = JSON_BYTES, fix: str = "") -> Any:
+def read_json(path: Path, error: type[WallEdgeError], limit: int = TEXT_BYTES, fix: str = "") -> Any:
     """The plain data in a JSON file. Raises ``error``."""
     return parse_json(read_text(path, error, limit, fix), shown(path), error, fix)
 
@@ -140,20 +141,67 @@ def read_arrays(
     path: Path, error: type[WallEdgeError], limit: int = ARRAY_BYTES, fix: str = ""
 ) -> dict[str, npt.NDArray[Any]]:
     """The arrays of an npz by name; their CRCs are checked and no object is unpickled. Raises ``error``."""
+    return _damaged_or(path, error, fix, "an npz", lambda: _archived(path, error, limit, fix))
+
+
+def read_array(
+    path: Path, error: type[WallEdgeError], limit: int = ARRAY_BYTES, fix: str = ""
+) -> npt.NDArray[Any]:
+    """The array of an npy file. Raises ``error``."""
+
+    def read() -> npt.NDArray[Any]:
+        with open_regular(path, error, limit, fix) as file:
+            return _array(file, limit)
+
+    return _damaged_or(path, error, fix, "an npy", read)
+
+
+T = TypeVar("T")
+
+
+def _damaged_or(path: Path, error: type[WallEdgeError], fix: str, kind: str, read: Callable[[], T]) -> T:
     try:
-        with open_regular(path, error, limit, fix) as file, zipfile.ZipFile(file) as archive:
-            members = archive.infolist()
-            if sum(member.file_size for member in members) > limit:
-                raise error(f"{shown(path)}: more than {limit} bytes when inflated", fix=fix)
-            return {m.filename.removesuffix(".npy"): _array(archive.read(m)) for m in members}
+        return read()
     except WallEdgeError:
         raise
     except Exception as problem:  # noqa: BLE001 - zipfile, zlib and numpy's header reader raise a dozen kinds
         raise error(
-            f"{shown(path)}: damaged, or not an npz ({type(problem).__name__}: {shown(problem, 120)})",
+            f"{shown(path)}: damaged, or not {kind} ({type(problem).__name__}: {shown(problem, 120)})",
             expected="arrays without pickles",
             fix=fix,
         ) from None
+
+
+def _archived(path: Path, error: type[WallEdgeError], limit: int, fix: str) -> dict[str, npt.NDArray[Any]]:
+    with open_regular(path, error, limit, fix) as file:
+        _require_short_directory(file)
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+            if sum(member.file_size for member in members) > limit:
+                raise error(f"{shown(path)}: more than {limit} bytes when inflated", fix=fix)
+            arrays = {}
+            for member in members:
+                with archive.open(member) as content:
+                    arrays[member.filename.removesuffix(".npy")] = _array(content, member.file_size)
+    if len(arrays) < len(members):
+        raise ValueError("two arrays of one name")
+    return arrays
+
+
+def _require_short_directory(file: BinaryIO) -> None:
+    """zipfile makes an object of every entry: a file of entries alone would take gigabytes.
+
+    The end of the central directory (APPNOTE.TXT 4.3.16) says how large that is.
+    """
+    file.seek(0, os.SEEK_END)
+    file.seek(-min(file.tell(), 22 + (1 << 16) + 20), os.SEEK_END)
+    tail = file.read()
+    end = tail.rfind(b"PK\5\6")
+    if end < 0 or len(tail) - end < 22 or b"PK\6\7" in tail[max(0, end - 20) : end]:
+        raise ValueError("no plain end of a zip archive")
+    if int.from_bytes(tail[end + 12 : end + 16], "little") > _DIRECTORY_BYTES:
+        raise ValueError("too many entries")
+    file.seek(0)
 
 
 def shown(value: object, length: int = 200) -> str:
@@ -225,8 +273,9 @@ class _Nodes:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     data = dict(pairs)
     if len(data) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"{shown(next(key for key in keys if keys.count(key) > 1))} appears twice")
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"{shown(twice, 64)} appears twice")
     return data
 
 
@@ -236,18 +285,28 @@ def _whole(digits: str) -> int:
     return int(digits)
 
 
-def _array(content: bytes) -> npt.NDArray[Any]:
-    file = io.BytesIO(content)
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, kind = read(file)
+def _array(file: IO[bytes], limit: int) -> npt.NDArray[Any]:
+    """The array of an npy stream that holds it and nothing else; read in pieces, as it may be large."""
+    major, _ = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+    shape, by_columns, kind = read(file)
     size = 1
     for count in shape:
         size *= count
-    if kind.hasobject or min(shape, default=0) < 0 or size * kind.itemsize != len(content) - file.tell():
-        raise ValueError(f"{kind} {list(shape)} in {len(content)} bytes")
-    file.seek(0)
-    return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+    if kind.kind not in "biufU" or min(shape, default=0) < 0 or size * kind.itemsize > limit:
+        raise ValueError(f"{shown(kind, 60)} of shape {shown(list(shape), 60)}")
+    content = bytearray(size * kind.itemsize)
+    view, at = memoryview(content), 0
+    while at < len(content):
+        piece = file.read(min(len(content) - at, 1 << 20))
+        if not piece:
+            raise ValueError(f"{at} bytes where {len(content)} are promised")
+        view[at : at + len(piece)] = piece
+        at += len(piece)
+    if file.read(1):  # which also makes zipfile compare the CRC
+        raise ValueError("bytes behind the array")
+    array: npt.NDArray[Any] = np.ndarray(shape, dtype=kind, buffer=content, order="F" if by_columns else "C")
+    return array
 
 
 def _unreadable(path: Path, problem: Exception, error: type[WallEdgeError], fix: str) -> NoReturn:

@@ -8,6 +8,7 @@ the loader adds the file and the path.
 from __future__ import annotations
 
 import difflib
+import reprlib
 import sys
 import types
 from collections.abc import Iterable, Mapping
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from wall_edge.errors import ConfigError, WallEdgeError
-from wall_edge.files import YAML_BYTES, parse_yaml, read_text
+from wall_edge.files import YAML_BYTES, parse_yaml, read_text, shown
 
 __all__ = ["Invalid", "from_mapping", "read_yaml"]
 
@@ -27,13 +28,13 @@ class Invalid(ConfigError):
     """A value of the right type that cannot be meant; ``key`` is relative to the dataclass that raises it."""
 
     def __init__(self, key: str, value: object, *, expected: str, fix: str = "") -> None:
-        super().__init__(f"{key} is {value!r}", expected=expected, fix=fix)
+        super().__init__(f"{key} is {_brief(value)}", expected=expected, fix=fix)
         self.key, self.value, self.expected, self.fix = key, value, expected, fix
 
 
 def read_yaml(path: Path, error: type[WallEdgeError] = ConfigError) -> object:
     """The plain data in a YAML file (YAML's safe types). Raises ``error``, in one line."""
-    return parse_yaml(read_text(path, error, YAML_BYTES), str(path), error)
+    return parse_yaml(read_text(path, error, YAML_BYTES), shown(path), error)
 
 
 def from_mapping(
@@ -64,7 +65,8 @@ class _Place:
     def at(self, key: object) -> _Place:
         if isinstance(key, int):
             return replace(self, path=f"{self.path}[{key}]")
-        return replace(self, path=f"{self.path}.{key}" if self.path else str(key))
+        name = shown(key, 64)
+        return replace(self, path=f"{self.path}.{name}" if self.path else name)
 
     def wrong(self, what: str, expected: str = "", fix: str = "") -> WallEdgeError:
         return self.error(f"{self.where}: {self.path or 'the document'} {what}", expected=expected, fix=fix)
@@ -103,7 +105,9 @@ def _dataclass(cls: type, value: object, place: _Place) -> object:
     try:
         return cls(**values)
     except Invalid as problem:
-        raise place.at(problem.key).wrong(f"is {problem.value!r}", problem.expected, problem.fix) from None
+        raise place.at(problem.key).wrong(
+            f"is {_brief(problem.value)}", problem.expected, problem.fix
+        ) from None
     except ConfigError as problem:  # of several values together, which no one key is to blame for
         within = f"{place.where}: {place.path}" if place.path else place.where
         raise place.error(f"{within}: {problem}") from None
@@ -153,7 +157,7 @@ def _mapping(value: object, place: _Place) -> dict[str, object]:
     for key in value:
         if not isinstance(key, str):
             raise place.wrong(
-                f"has the key {key!r}", "text as a key", "quote it: YAML reads on, yes and 1 as values"
+                f"has the key {_brief(key)}", "text as a key", "quote it: YAML reads on, yes and 1 as values"
             )
     return dict(value)
 
@@ -173,14 +177,24 @@ def _float_hint(kind: object, value: object) -> str:
     if kind is not float or not isinstance(value, str):
         return ""
     try:
-        return f"write {float(value)!r}: YAML takes {value} as text"
+        return f"write {float(value)!r}: YAML takes {shown(value, 60)} as text"
     except ValueError:
         return ""
 
 
 def _show(value: object) -> str:
-    text = "null" if value is None else repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return "null" if value is None else _brief(value)
+
+
+def _brief(value: object) -> str:
+    """``repr``, but of a value that may be huge: shortened before it is spelt."""
+    return shown(_REPR.repr(value), 100)
+
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 80
+_REPR.maxlevel = 3
+_REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = 8
 
 
 def _name(kind: Any) -> str:
@@ -203,5 +217,5 @@ def _name(kind: Any) -> str:
 
 
 def _hint(word: str, choices: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(choices), n=1)
+    close = difflib.get_close_matches(word[:64], list(choices), n=1)
     return f"did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,115 @@
+"""Whether a value can be meant: the checks that the schemas of files share. Each raises :class:`Invalid`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from pathlib import PurePath
+
+from wall_edge.files import is_plain_name
+from wall_edge.loader import Invalid
+
+__all__ = [
+    "MAX_CAMERAS",
+    "MAX_DOF",
+    "between",
+    "check_frame",
+    "counted",
+    "one_of",
+    "positive",
+    "require_file_name",
+    "require_name",
+    "require_names",
+    "require_sha256",
+    "require_text",
+    "require_unique",
+]
+
+MAX_DOF = 64
+"""Degrees of freedom; a humanoid with hands has about 50."""
+MAX_CAMERAS = 16
+MAX_SIDE = 8192
+MAX_FRAME_PIXELS = 1 << 25
+"""An 8K frame has 33 million pixels."""
+_MAX_TEXT = 4096
+
+
+def between(key: str, value: float | None, low: float, high: float, unit: str = "") -> None:
+    """From ``low`` to ``high``, both included; None passes."""
+    if value is not None and not low <= value <= high:
+        raise Invalid(key, value, expected=f"{low:g} to {high:g} {unit}")
+
+
+def positive(key: str, value: float | None, unit: str, high: float) -> None:
+    """More than 0 and at most ``high``; None passes."""
+    if value is None or 0 < value <= high:
+        return
+    bound = "more than 0" if value <= 0 else f"at most {high:g}"
+    raise Invalid(key, value, expected=f"{bound} {unit}")
+
+
+def one_of(key: str, value: str, choices: Sequence[str]) -> None:
+    """One of some words."""
+    if value not in choices:
+        raise Invalid(key, value, expected=" or ".join(choices))
+
+
+def counted(key: str, values: Sequence[object] | Mapping[str, object], least: int, most: int) -> None:
+    """How many entries a list or a mapping has."""
+    if not least <= len(values) <= most:
+        raise Invalid(key, f"{len(values)} entries", expected=f"{least} to {most}")
+
+
+def require_name(key: str, name: str, also: str = "") -> None:
+    """A plain name, see :func:`wall_edge.files.is_plain_name`."""
+    if not is_plain_name(name, also):
+        marks = "_-. and space" if not also else f"_-.{also} and space"
+        raise Invalid(key, name, expected=f"a name of at most 64 letters, digits, {marks}")
+
+
+def require_names(key: str, names: Iterable[str], also: str = "") -> None:
+    """Plain names, all different."""
+    names = tuple(names)
+    for i, name in enumerate(names):
+        require_name(f"{key}[{i}]", name, also)
+    require_unique(key, names)
+
+
+def require_unique(key: str, values: Sequence[Hashable], attribute: str = "") -> None:
+    """No value twice; ``attribute`` is what the values are of the list's entries."""
+    seen: dict[Hashable, int] = {}
+    for i, value in enumerate(values):
+        first = seen.setdefault(value, i)
+        if first != i:
+            dotted = f"{key}[{i}].{attribute}" if attribute else f"{key}[{i}]"
+            raise Invalid(dotted, value, expected=f"a value other than that of {key}[{first}]")
+
+
+def require_text(key: str, text: str | None, most: int = _MAX_TEXT) -> None:
+    """Printable text of a bounded length: what a terminal, a log or a prompt can hold."""
+    if text is None:
+        return
+    if len(text) > most:
+        raise Invalid(key, text, expected=f"at most {most} characters")
+    if not all(character.isprintable() or character in "\n\t" for character in text):
+        raise Invalid(key, text, expected="printable text")
+
+
+def require_file_name(key: str, name: str, suffix: str = "") -> None:
+    """The name of a file in a folder, never a path."""
+    if not is_plain_name(name) or PurePath(name).name != name or not name.endswith(suffix):
+        raise Invalid(key, name, expected=f"a plain file name{f' that ends in {suffix}' if suffix else ''}")
+
+
+def require_sha256(key: str, digest: str | None) -> None:
+    """64 hexadecimal digits."""
+    if digest is not None and re.fullmatch(r"[0-9a-f]{64}", digest) is None:
+        raise Invalid(key, digest, expected="a SHA-256 in 64 hexadecimal digits")
+
+
+def check_frame(width: int, height: int) -> None:
+    """Sides of a camera's frame in pixels."""
+    between("width", width, 1, MAX_SIDE, "pixels")
+    between("height", height, 1, MAX_SIDE, "pixels")
+    if width * height > MAX_FRAME_PIXELS:
+        raise Invalid("width", width, expected=f"at most {MAX_FRAME_PIXELS} pixels in a frame")
