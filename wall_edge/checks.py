@@ -57,7 +57,7 @@ def one_of(key: str, value: str, choices: Sequence[str]) -> None:
 def counted(key: str, values: Sequence[object] | Mapping[str, object], least: int, most: int) -> None:
     """How many entries a list or a mapping has."""
     if not least <= len(values) <= most:
-        raise Invalid(key, f"{len(values)} entries", expected=f"{least} to {most}")
+        raise Invalid(key, list(values), expected=f"{least} to {most} entries")
 
 
 def require_name(key: str, name: str, also: str = "") -> None:

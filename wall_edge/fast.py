@@ -18,7 +18,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from .errors import BundleError, PolicyError, WallEdgeError
-from .files import read_json
+from .files import read_json, shown
 from .flow import Floats
 from .loader import Invalid, from_mapping
 from .tokenizer import load_tokenizer
@@ -32,6 +32,8 @@ MAX_FAST_TOKENS = 256
 LARGEST_ACTION = 10.0
 """Normalised actions lie within ±1, or a few standard deviations; a chunk beyond this is no motion."""
 
+_LARGEST_SCALE = 1e6
+_LARGEST_VOCABULARY = 1 << 16
 _LAST_CODE = 0xD7FF  # surrogates follow, which no text can hold
 
 
@@ -47,10 +49,12 @@ class FastSettings:
     min_token: int
 
     def __post_init__(self) -> None:
-        if self.scale <= 0:
-            raise Invalid("scale", self.scale, expected="a positive number")
-        if self.vocab_size < 1:
-            raise Invalid("vocab_size", self.vocab_size, expected="at least 1")
+        if not 0 < self.scale <= _LARGEST_SCALE:
+            raise Invalid("scale", self.scale, expected=f"a positive number up to {_LARGEST_SCALE:g}")
+        if not 1 <= self.vocab_size <= _LARGEST_VOCABULARY:
+            raise Invalid(
+                "vocab_size", self.vocab_size, expected=f"at least 1, at most {_LARGEST_VOCABULARY}"
+            )
         if not -_LAST_CODE <= self.min_token <= 0:
             raise Invalid("min_token", self.min_token, expected=f"an integer from -{_LAST_CODE} to 0")
 
@@ -58,7 +62,7 @@ class FastSettings:
     def read(cls, path: Path, error: type[WallEdgeError] = BundleError) -> FastSettings:
         """The settings in a ``processor_config.json``; its other keys are ignored. Raises ``error``."""
         data = read_json(path, error)
-        return from_mapping(cls, data, str(path), error, strict=False)
+        return from_mapping(cls, data, shown(path), error, strict=False)
 
 
 class FastCodec:

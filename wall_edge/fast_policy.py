@@ -107,7 +107,9 @@ def fast_codec(bundle: Bundle) -> FastCodec:
     manifest = bundle.manifest
     if manifest.fast is None:
         raise BundleError(f"{bundle.folder}: no FAST actions", expected="a bundle of wall-oss-fast")
-    return FastCodec(bundle.path(FAST_TOKENIZER), manifest.fast, manifest.horizon, manifest.dof)
+    codec = FastCodec(bundle.path(FAST_TOKENIZER), manifest.fast, manifest.horizon, manifest.dof)
+    bundle.require_unchanged(FAST_TOKENIZER)
+    return codec
 
 
 def action_policy(

@@ -293,7 +293,7 @@ def _array(file: IO[bytes], limit: int) -> npt.NDArray[Any]:
     size = 1
     for count in shape:
         size *= count
-    if kind.kind not in "biufU" or min(shape, default=0) < 0 or size * kind.itemsize > limit:
+    if kind.kind not in "biufSU" or min(shape, default=0) < 0 or size * kind.itemsize > limit:
         raise ValueError(f"{shown(kind, 60)} of shape {shown(list(shape), 60)}")
     content = bytearray(size * kind.itemsize)
     view, at = memoryview(content), 0

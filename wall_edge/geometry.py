@@ -5,7 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from .checks import between, check_frame
 from .loader import Invalid
+
+MAX_PIXELS = 1 << 26
+MAX_TOKENS = 16_384
+"""Of one image: what Qwen2-VL's own bound of 12.8 million pixels comes to."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +27,18 @@ class ImageGeometry:
     max_pixels: int = 16384 * 28 * 28
 
     def __post_init__(self) -> None:
-        for name in ("width", "height", "resolution"):
-            if not 1 <= getattr(self, name) <= 16384:
-                raise Invalid(name, getattr(self, name), expected="1 to 16384 pixels")
+        check_frame(self.width, self.height)
+        between("resolution", self.resolution, 1, 8192, "pixels")
+        between("patch_size", self.patch_size, 1, 64, "pixels")
+        between("merge_size", self.merge_size, 1, 8, "patches")
+        between("temporal_patch_size", self.temporal_patch_size, 1, 8, "frames")
+        between("min_pixels", self.min_pixels, 1, MAX_PIXELS, "pixels")
+        between("max_pixels", self.max_pixels, self.min_pixels, MAX_PIXELS, "pixels, min_pixels at least")
         if min(self.scaled) < 1:
             size = f"{self.width}x{self.height}"
             raise Invalid("resolution", self.resolution, expected=f"enough for a frame of {size} pixels")
+        if self.tokens > MAX_TOKENS:
+            raise Invalid("resolution", self.resolution, expected=f"less: {self.tokens} tokens an image")
 
     @property
     def scaled(self) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from wall_edge_engines.session import ModelSession
 from .bundle import TOKENIZER, Bundle, Manifest
 from .errors import BundleError, CameraError, EngineError, PolicyError
 from .fast import MAX_FAST_TOKENS
+from .files import read_array
 from .flow import Floats, guided, integrate, uniform_grid
 from .geometry import ImageGeometry
 from .prompt import (
@@ -94,7 +95,9 @@ class Prompts:
     @classmethod
     def of(cls, bundle: Bundle) -> Prompts:
         """Those of a bundle."""
-        return cls(bundle.manifest.cameras, PromptTokenizer(bundle.path(TOKENIZER)), _head_tokens(bundle))
+        tokenizer = PromptTokenizer(bundle.path(TOKENIZER))
+        bundle.require_unchanged(TOKENIZER)
+        return cls(bundle.manifest.cameras, tokenizer, _head_tokens(bundle, tokenizer.largest_id))
 
     def head_token(self, row: int) -> int:
         """The token id of a row of the vocabulary head."""
@@ -121,15 +124,18 @@ class Prompts:
         return self._made[request]
 
 
-def _head_tokens(bundle: Bundle) -> Ids | None:
-    """Token ids of a trimmed vocabulary head ``[rows]``; None for a whole one."""
+def _head_tokens(bundle: Bundle, largest: int) -> Ids | None:
+    """Token ids of a trimmed vocabulary head ``[rows]``, at most ``largest``; None for a whole one."""
     name = bundle.manifest.head_tokens
     if name is None:
         return None
     rows = bundle.manifest.graphs["lm_head"].outputs["logits"].shape
-    ids = np.load(bundle.path(name), allow_pickle=False)
+    ids = read_array(bundle.path(name), BundleError)
+    bundle.require_unchanged(name)
     if ids.shape != rows or ids.dtype != np.int64:
         raise BundleError(f"{name}: {ids.dtype} of shape {list(ids.shape)}", expected=f"int64 {list(rows)}")
+    if ids.min() < 0 or ids.max() > largest or len(np.unique(ids)) < len(ids):
+        raise BundleError(f"{name}: ids {ids.min()} to {ids.max()}", expected=f"different ids to {largest}")
     known: Ids = ids
     return known
 

@@ -17,9 +17,7 @@ import contextlib
 import io
 import os
 import re
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,8 +28,20 @@ import numpy.typing as npt
 import yaml
 
 from .bundle import MANIFEST, Bundle, file_digest
+from .checks import (
+    MAX_CAMERAS,
+    MAX_DOF,
+    between,
+    check_frame,
+    counted,
+    require_name,
+    require_names,
+    require_sha256,
+)
 from .errors import ConfigError
+from .files import read_arrays, shown
 from .loader import Invalid, from_mapping, read_yaml
+from .manifest_checks import MAX_HORIZON
 from .policy import Observation
 
 __all__ = [
@@ -46,11 +56,10 @@ __all__ = [
 
 FORMAT_VERSION = 1
 HEADER = "session.yaml"
-_DAMAGED = (
-    OSError, EOFError, ValueError, KeyError, MemoryError, NotImplementedError, RuntimeError, SyntaxError,
-    tokenize.TokenError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
-"""What zipfile and numpy raise on bytes that are no npz; ValueError also for pickles."""
+_LARGEST_RAD = 1000.0
+_MAX_WORDS = 4096
+_MOMENT_BYTES = 256 << 20
+_COPY_AGAIN = "copy it again, or delete it: the other moments stand alone"
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,9 @@ class FrameSize:
 
     width: int
     height: int
+
+    def __post_init__(self) -> None:
+        check_frame(self.width, self.height)
 
 
 @dataclass(frozen=True)
@@ -78,12 +90,15 @@ class SessionHeader:
     def __post_init__(self) -> None:
         if self.unit != "rad":
             raise Invalid("unit", self.unit, expected="rad")
-        if not self.dof_names or len(set(self.dof_names)) != len(self.dof_names):
-            raise Invalid("dof_names", list(self.dof_names), expected="different names")
-        if self.horizon < 1:
-            raise Invalid("horizon", self.horizon, expected="at least 1 step")
-        if self.action_rate_hz <= 0:
-            raise Invalid("action_rate_hz", self.action_rate_hz, expected="more than 0 Hz")
+        require_name("robot", self.robot, also="/")
+        counted("dof_names", self.dof_names, 1, MAX_DOF)
+        require_names("dof_names", self.dof_names)
+        counted("cameras", self.cameras, 1, MAX_CAMERAS)
+        for name in self.cameras:
+            require_name(f"cameras.{name}", name)
+        between("horizon", self.horizon, 1, MAX_HORIZON, "steps")
+        between("action_rate_hz", self.action_rate_hz, 0.1, 1000, "Hz")
+        require_sha256("bundle_sha256", self.bundle_sha256)
 
     @classmethod
     def of(cls, bundle: Bundle) -> SessionHeader:
@@ -181,7 +196,7 @@ class Session:
 
     def moment(self, path: Path) -> Moment:
         """Read one of ``files``. Raises :class:`ConfigError` naming the file and the field."""
-        arrays = _load(path)
+        arrays = read_arrays(path, ConfigError, _MOMENT_BYTES, _COPY_AGAIN)
         _check(arrays, self.header, path)
         observation = Observation(
             time_ns=int(arrays["time_ns"]),
@@ -199,11 +214,11 @@ def read_session(folder: Path) -> Session:
     version = data.get("format_version") if isinstance(data, dict) else None
     if version != FORMAT_VERSION:
         raise ConfigError(
-            f"{path}: format version {version}",
+            f"{shown(path)}: format version {shown(version, 60)}",
             expected=str(FORMAT_VERSION),
             fix="record it again with 'wall-edge run ROBOT.yaml --record DIR'",
         )
-    header = from_mapping(SessionHeader, data, str(path))
+    header = from_mapping(SessionHeader, data, shown(path))
     files = sorted(path for path in folder.iterdir() if re.fullmatch(r"\d{6,}\.npz", path.name))
     return Session(folder, header, tuple(files))
 
@@ -234,7 +249,8 @@ def _check(arrays: Mapping[str, npt.NDArray[Any]], header: SessionHeader, path: 
     }
     wanted |= dict.fromkeys(("time_ns", "frames_ns", "epoch"), ("int64", ()))
     if set(arrays) != set(wanted):
-        raise ConfigError(f"{path}: {', '.join(sorted(arrays))}", expected=", ".join(sorted(wanted)))
+        found = shown(", ".join(sorted(arrays)))
+        raise ConfigError(f"{path}: {found}", expected=", ".join(sorted(wanted)))
     for name, (kind, shape) in wanted.items():
         array = arrays[name]
         found = "str" if array.dtype.kind == "U" else str(array.dtype)
@@ -244,6 +260,12 @@ def _check(arrays: Mapping[str, npt.NDArray[Any]], header: SessionHeader, path: 
             )
         if kind == "float64" and not np.all(np.isfinite(array)):
             raise ConfigError(f"{path}: {name} holds NaN or infinite values", expected="finite values in rad")
+        if kind == "float64" and np.abs(array).max(initial=0.0) > _LARGEST_RAD:
+            what = f"{path}: {name} holds {np.abs(array).max():g} rad"
+            raise ConfigError(what, expected=f"at most {_LARGEST_RAD:g} rad")
+        if kind == "str" and len(str(array)) > _MAX_WORDS:
+            what = f"{path}: {name} has {len(str(array))} characters"
+            raise ConfigError(what, expected=f"at most {_MAX_WORDS}")
 
 
 def _yaml(header: SessionHeader) -> bytes:
@@ -259,19 +281,3 @@ def _npz(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
     return content.getvalue()
-
-
-def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
-    try:
-        with zipfile.ZipFile(path) as archive:  # which checks the CRC-32 of whatever it reads
-            members = {name: io.BytesIO(archive.read(name)) for name in archive.namelist()}
-        return {
-            name.removesuffix(".npy"): np.lib.format.read_array(member, allow_pickle=False)
-            for name, member in members.items()
-        }
-    except _DAMAGED as error:
-        raise ConfigError(
-            f"{path}: damaged or not a recorded moment ({error})",
-            expected="an npz without pickles",
-            fix="copy it again, or delete it: the other moments stand alone",
-        ) from error

@@ -14,4 +14,6 @@ def load(bundle: Bundle, device: str = "cpu", *, threads: int = 1) -> Engine:
     """The engine that runs a bundle on ``device``; raises :class:`EngineError` for one that is not there."""
     if device != "cpu":
         raise EngineError(f"device {device!r}", expected="'cpu' (ONNX Runtime)", fix="choose device cpu")
-    return OnnxRuntimeEngine(bundle.folder, bundle.manifest.graphs, threads=threads)
+    engine = OnnxRuntimeEngine(bundle.folder, bundle.manifest.graphs, threads=threads)
+    bundle.require_unchanged()  # ONNX Runtime opens files by name, after their digests were checked
+    return engine

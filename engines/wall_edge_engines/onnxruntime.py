@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from wall_edge.bundle import GraphSpec
 from wall_edge.errors import EngineError
+from wall_edge.files import shown
 
 from .base import Binding, DeviceTensor, Engine, HostTensor
 
@@ -81,7 +82,7 @@ class OnnxRuntimeEngine(Engine):
             return self._ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own errors share no base class
             raise EngineError(
-                f"{path}: {error}",
+                f"{shown(path)}: {shown(error, 400)}",
                 expected="a graph that ONNX Runtime accepts",
                 fix="export the bundle again",
             ) from error
@@ -123,4 +124,5 @@ class _OnnxRuntimeBinding:
         try:
             self._session.run_with_iobinding(self._io)
         except Exception as error:  # onnxruntime's own errors share no base class
-            raise EngineError(f"onnxruntime: {error}", expected="tensors that the graph accepts") from error
+            what = f"onnxruntime: {shown(error, 400)}"
+            raise EngineError(what, expected="tensors that the graph accepts") from error

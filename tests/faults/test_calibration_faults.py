@@ -104,7 +104,11 @@ def test_just_enough_moments(tmp_path: Path) -> None:
     ],
 )
 def test_joints_of_another_embodiment(recorded: Path, names: tuple[str, ...], named: str) -> None:
-    other = replace(TABLETOP["embodiment"], dof_names=names)
+    dof = len(names)
+    scaling = Normalization((0.0,) * dof, (2.0,) * dof)
+    slots = {"state_slots": tuple(range(dof)), "action_slots": tuple(range(dof))}
+    robot = TABLETOP["embodiment"]
+    other = replace(robot, dof_names=names, state=scaling, action=scaling, **slots)
     message = refused(recorded, embodiment=other)
     assert "session.yaml: calibration data of another embodiment" in message
     assert named in message
@@ -138,7 +142,7 @@ def test_chunks_of_another_length(recorded: Path, change: dict[str, Any]) -> Non
         (lambda d: d.update(horizon=0), "horizon is 0"),
         (lambda d: d.update(action_rate_hz=0), "action_rate_hz is 0"),
         (lambda d: d.update(dof_names=[]), "dof_names is []"),
-        (lambda d: d.update(dof_names=["a", "a"]), "dof_names is"),
+        (lambda d: d.update(dof_names=["a", "a"]), "dof_names[1] is 'a'"),
     ],
 )
 def test_a_damaged_header(session: Path, edit: Callable[[dict[str, Any]], Any], named: str) -> None:
@@ -176,7 +180,7 @@ def rewrite(path: Path, edit: Callable[[Arrays], Any]) -> None:
         (lambda a: a.update(actions=np.zeros((23, 6))), "actions is float64 [23, 6]"),
         (lambda a: a.update({"frames.face_view": np.zeros((84, 84), np.uint8)}), "frames.face_view is uint8"),
         (lambda a: a.update(words=np.array(b"touch")), "words is |S5 []"),
-        (lambda a: a.update(words=np.array({}, dtype=object)), "damaged or not a recorded moment"),
+        (lambda a: a.update(words=np.array({}, dtype=object)), "damaged, or not an npz"),
     ],
 )
 def test_a_field_that_is_wrong(session: Path, edit: Callable[[Arrays], Any], named: str) -> None:

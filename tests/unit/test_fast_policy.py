@@ -304,7 +304,10 @@ def test_the_first_action_token_is_found(tmp_path: Path) -> None:
 
 def test_a_bundle_says_whether_it_has_fast_actions(fast_path: Path) -> None:
     made = SimpleNamespace(fast=SETTINGS, horizon=HORIZON, dof=2)
-    bundle: Any = SimpleNamespace(folder=fast_path.parent, manifest=made, path=fast_path.parent.joinpath)
+    folder = fast_path.parent
+    bundle: Any = SimpleNamespace(
+        folder=folder, manifest=made, path=folder.joinpath, require_unchanged=lambda _: None
+    )
     codec = fast_codec(bundle)
     np.testing.assert_allclose(codec.decode(codec.encode(smooth())), smooth(), atol=1e-6)
     made.fast = None
