@@ -18,6 +18,7 @@ from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge.flow import uniform_grid
 from wall_edge.geometry import ImageGeometry
 from wall_edge.loader import Invalid, from_mapping, read_yaml
+from wall_edge.prompt import Wording
 from wall_edge.vision import CLIP_MEAN, CLIP_STD
 
 from .checkpoint import Checkpoint
@@ -41,6 +42,8 @@ class CheckpointBlock(ModelConfig):
     """The ``wall_edge`` block of ``config.json``: what WALL-OSS keeps in its training setup."""
 
     cameras: dict[str, CameraBlock] | None = None
+    prompt_wording: Wording | None = None
+    """Whose words its prompts were in; none for its own kind's, LeRobot's or upstream's."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Settings:
     horizon: int
     action_rate_hz: float
     time_grid: tuple[float, ...]
+    wording: Wording = "lerobot"
 
 
 def settings(checkpoint: Checkpoint, robot: RobotConfig | None) -> Settings:
@@ -70,6 +74,7 @@ def settings(checkpoint: Checkpoint, robot: RobotConfig | None) -> Settings:
         horizon=_asked("horizon", given.horizon),
         action_rate_hz=_asked("action_rate_hz", given.action_rate_hz),
         time_grid=given.time_grid or uniform_grid(given.integration_steps or _scheduler_steps(checkpoint)),
+        wording=given.prompt_wording or ("upstream" if checkpoint.policy is None else "lerobot"),
     )
 
 
