@@ -25,7 +25,7 @@ SPECIAL_TOKENS = (TURN_START, TURN_END, VISION_START, VISION_END, IMAGE_PAD, STA
 
 _SPECIAL = re.compile(r"<\|.*?\|>")
 
-_VIEW_NAMES = {
+VIEWS = {
     "face_view": "front view",
     "left_wrist_view": "left wrist view",
     "right_wrist_view": "right wrist view",
@@ -55,8 +55,8 @@ wall-edge  spaces for ``_`` always, " view" where missing  stripped, ended with 
 
 def view_name(camera: str, wording: Wording = "lerobot") -> str:
     """The words that name a camera in a prompt: ``face_view`` → ``front view``."""
-    if camera in _VIEW_NAMES:
-        return _VIEW_NAMES[camera]
+    if camera in VIEWS:
+        return VIEWS[camera]
     if wording == "upstream":
         return camera
     spaced = camera.replace("_", " ")

@@ -54,7 +54,7 @@ def test_the_request_for_a_subgoal() -> None:
 def test_view_names(camera: str, lerobot: str, upstream: str, first: str) -> None:
     """C2: of keys without "view", LeRobot keeps the underscores, and upstream keeps unmapped keys whole.
 
-    This test once asked for "side cam view" from LeRobot's rule, which is not what its ``img_key_mapping`` says.
+    This test once asked for "side cam view" from LeRobot's rule; its ``img_key_mapping`` says otherwise.
     """
     assert view_name(camera) == view_name(camera, "lerobot") == lerobot
     assert view_name(camera, "upstream") == upstream
