@@ -194,6 +194,7 @@ class Checkpoint:
                     fix="use the config.json that was saved with these weights",
                 )
         self._refuse_unknown(set(wanted))
+        self._refuse_two_heads()
 
     def _refuse_unknown(self, wanted: set[str]) -> None:
         for name in self._stored:
@@ -203,6 +204,20 @@ class Checkpoint:
                 f"{self.folder}: tensor {name} is not part of a wall-oss-flow model",
                 expected="shared attention, shared norms and two expert MLPs per layer",
                 fix="this checkpoint is of a family member that is not supported yet",
+            )
+
+    def _refuse_two_heads(self) -> None:
+        """Tied and stored apart: which of the two a model ends up with depends on who loads it."""
+        head, embeddings = self._stored.get(_HEAD), self._stored[_EMBEDDINGS]
+        if not self.shape.tied_embeddings or head in (None, embeddings):
+            return
+        assert head is not None
+        rows = zip(head.pieces(), embeddings.pieces(), strict=True)
+        if not all(torch.equal(one, other) for one, other in rows):
+            raise CheckpointError(
+                f"{self.folder}: {_HEAD} differs from {_EMBEDDINGS}, and tie_word_embeddings is true",
+                expected="one of them, or equal ones",
+                fix="set tie_word_embeddings to what the policy was trained with",
             )
 
     def load(self) -> WallModel:

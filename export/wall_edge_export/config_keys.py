@@ -1,7 +1,7 @@
 """Settings that would change the arithmetic and that nothing here reads: refused by name, or told.
 
-The later WALL-OSS family (Wall-X 1.1, ``wall_x/model``; LeRobot's ``wall_oss_05``) and newer transformers add
-keys to ``config.json``; upstream's ``config.yml`` may hold them too, also below ``task``, ``model``, ``data``.
+The later WALL-OSS family (Wall-X 1.1, ``wall_x/model``; LeRobot's ``wall_oss_05``) and newer transformers
+add keys to ``config.json``; upstream's ``config.yml`` may hold them too, also below ``task`` and the like.
 """
 
 from __future__ import annotations
@@ -57,20 +57,23 @@ def refuse_later_family(config: Mapping[str, Any], where: str, hidden_size: int 
     ``hidden_size``: the model's, which ``action_hidden_size`` must not differ from.
     """
     for path, key, value in _settings(config):
-        plain = key not in _PLAIN or value is None or _means(value, _PLAIN[key])
-        wide = key != "action_hidden_size" or value in (None, hidden_size) or hidden_size is None
-        windows = (
-            key == "layer_types" and isinstance(value, list) and set(map(str, value)) != {"full_attention"}
-        )
-        if not plain or not wide or (windows and value):
-            known = "" if key not in _PLAIN else ", ".join(repr(one) for one in _PLAIN[key])
+        expected = _expected(key, value, hidden_size)
+        if expected is not None:
             raise CheckpointError(
-                f"{where}: {path}: {shown(value, 60)} is not supported",
-                expected=f"{key} {known or 'not set'}"
-                if key != "action_hidden_size"
-                else f"{key} {hidden_size}",
-                fix=_FIX,
+                f"{where}: {path}: {shown(value, 60)} is not supported", expected=expected, fix=_FIX
             )
+
+
+def _expected(key: str, value: object, hidden_size: int | None) -> str | None:
+    """What the key should say instead; None where it says nothing new."""
+    if key == "action_hidden_size":
+        return None if hidden_size is None or value in (None, hidden_size) else f"{key} {hidden_size}"
+    if key == "layer_types":
+        plain = isinstance(value, list) and set(map(str, value)) <= {"full_attention"}
+        return None if value is None or plain else "full_attention alone"
+    if key not in _PLAIN or value is None or _means(value, _PLAIN[key]):
+        return None
+    return f"{key} {' or '.join(map(repr, _PLAIN[key])) or 'not set'}"
 
 
 def unknown_switches(config: Mapping[str, Any], known: frozenset[str]) -> list[str]:

@@ -180,7 +180,7 @@ def model_shape(config: Mapping[str, Any], where: str = "config.json") -> ModelS
 
 
 def _tied(config: Mapping[str, Any], nested: Mapping[str, Any]) -> bool:
-    """transformers 5's rule (``Qwen2_5_VLConfig.__post_init__``): the root ties, whatever ``text_config`` says.
+    """transformers 5's rule (``Qwen2_5_VLConfig.__post_init__``): the root ties, whatever text_config says.
 
     What earlier versions saved in ``text_config`` alone ties as well.
     """
