@@ -274,6 +274,8 @@ class Manifest:
     """File (npy) with the token id of each row of a trimmed vocabulary head; none when it has them all."""
     fast: FastSettings | None = None
     """Set for FAST actions, whose tokenizer is in ``fast_tokenizer.json``; none for flow actions."""
+    prompt_wording: Literal["lerobot", "upstream", "wall-edge"] = "wall-edge"
+    """Whose words the prompts are in (``wall_edge.prompt.Wording``); bundles before it had but one."""
 
     def __post_init__(self) -> None:
         check_manifest(self)

@@ -223,8 +223,11 @@ class CameraConfig:
     """How far a joint must have moved meanwhile [rad]."""
     device: int | str | None = None
     """For ``opencv``: a number, a path such as /dev/video0, an address or a file."""
+    resolution: int | None = None
+    """For export: longest side after the first resize [pixels]; null for ``model.resolution``."""
 
     def __post_init__(self) -> None:
+        _between("resolution", self.resolution, 28, 8192, "pixels")
         _between("width", self.width, 1, 8192, "pixels")
         _between("height", self.height, 1, 8192, "pixels")
         _between("rate_hz", self.rate_hz, 0.1, 1000, "Hz")

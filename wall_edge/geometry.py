@@ -15,7 +15,12 @@ MAX_TOKENS = 16_384
 
 @dataclass(frozen=True)
 class ImageGeometry:
-    """How one camera's frames become patches. Sizes in pixels; ``grid`` in patches (height, width)."""
+    """How one camera's frames become patches. Sizes in pixels; ``grid`` in patches (height, width).
+
+    Three resizes, one after the other: the longest side to ``resolution``; ``smart_resize`` between
+    ``min_pixels`` and ``max_pixels``; then the image processor's own, between its bounds, which are None
+    where it resizes nothing. With bounds as wide as the first ones the last changes nothing.
+    """
 
     width: int
     height: int
@@ -25,6 +30,8 @@ class ImageGeometry:
     temporal_patch_size: int = 2
     min_pixels: int = 4 * 28 * 28
     max_pixels: int = 16384 * 28 * 28
+    processor_min_pixels: int | None = None
+    processor_max_pixels: int | None = None
 
     def __post_init__(self) -> None:
         check_frame(self.width, self.height)
@@ -37,6 +44,14 @@ class ImageGeometry:
         if min(self.scaled) < 1:
             size = f"{self.width}x{self.height}"
             raise Invalid("resolution", self.resolution, expected=f"enough for a frame of {size} pixels")
+        if max(self.scaled) > 200 * min(self.scaled):  # smart_resize's own limit
+            raise Invalid(
+                "width", self.width, expected=f"sides no more than 200 to 1, not {self.height} high"
+            )
+        if self.processor_min_pixels is not None and self.processor_max_pixels is not None:
+            between("processor_min_pixels", self.processor_min_pixels, 1, MAX_PIXELS, "pixels")
+            low = self.processor_min_pixels
+            between("processor_max_pixels", self.processor_max_pixels, low, MAX_PIXELS, "pixels")
         if self.tokens > MAX_TOKENS:
             raise Invalid("resolution", self.resolution, expected=f"less: {self.tokens} tokens an image")
 
@@ -48,12 +63,19 @@ class ImageGeometry:
         return int(self.resolution * self.width / self.height), self.resolution
 
     @property
+    def steps(self) -> tuple[tuple[int, int], ...]:
+        """Width and height after each resize; one that changes nothing repeats the size before it."""
+        factor = self.patch_size * self.merge_size
+        rounded = smart_resize(*self.scaled, factor, self.min_pixels, self.max_pixels)
+        if self.processor_min_pixels is None or self.processor_max_pixels is None:
+            return self.scaled, rounded
+        last = smart_resize(*rounded, factor, self.processor_min_pixels, self.processor_max_pixels)
+        return self.scaled, rounded, last
+
+    @property
     def resized(self) -> tuple[int, int]:
         """Width and height that are cut into patches."""
-        width, height = self.scaled
-        return smart_resize(
-            width, height, self.patch_size * self.merge_size, self.min_pixels, self.max_pixels
-        )
+        return self.steps[-1]
 
     @property
     def grid(self) -> tuple[int, int]:

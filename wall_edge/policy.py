@@ -20,6 +20,7 @@ from .geometry import ImageGeometry
 from .prompt import (
     Ids,
     PromptTokenizer,
+    Wording,
     action_text,
     next_position,
     observation_text,
@@ -74,7 +75,8 @@ class Prompt:
 class Prompts:
     """Prompts of some cameras' images; a text is tokenised once.
 
-    ``head_tokens``: the token id of each row of a trimmed vocabulary head, None for a whole one.
+    ``head_tokens``: the token id of each row of a trimmed vocabulary head, None for a whole one; ``wording``:
+    whose words the policy was trained on.
     """
 
     def __init__(
@@ -82,9 +84,11 @@ class Prompts:
         cameras: Mapping[str, ImageGeometry],
         tokenizer: PromptTokenizer,
         head_tokens: Ids | None = None,
+        wording: Wording = "lerobot",
     ) -> None:
         self._cameras, self.tokenizer, self._head_tokens = cameras, tokenizer, head_tokens
-        self._observation = observation_text({name: g.tokens for name, g in self._cameras.items()})
+        self._wording: Wording = wording
+        self._observation = observation_text({name: g.tokens for name, g in self._cameras.items()}, wording)
         self._made: dict[str, Prompt] = {}
 
     @property
@@ -95,9 +99,10 @@ class Prompts:
     @classmethod
     def of(cls, bundle: Bundle) -> Prompts:
         """Those of a bundle."""
-        tokenizer = PromptTokenizer(bundle.path(TOKENIZER))
+        manifest, tokenizer = bundle.manifest, PromptTokenizer(bundle.path(TOKENIZER))
         bundle.require_unchanged(TOKENIZER)
-        return cls(bundle.manifest.cameras, tokenizer, _head_tokens(bundle, tokenizer.largest_id))
+        head_tokens = _head_tokens(bundle, tokenizer.largest_id)
+        return cls(manifest.cameras, tokenizer, head_tokens, manifest.prompt_wording)
 
     def head_token(self, row: int) -> int:
         """The token id of a row of the vocabulary head."""
@@ -109,11 +114,11 @@ class Prompts:
 
     def action(self, words: str) -> Prompt:
         """The prompt that ends where the action tokens begin."""
-        return self._prompt(action_text(words))
+        return self._prompt(action_text(words, self._wording))
 
     def subgoal(self, instruction: str) -> Prompt:
         """The prompt that asks for the next sub-task in words."""
-        return self._prompt(subgoal_text(instruction))
+        return self._prompt(subgoal_text(instruction, self._wording))
 
     def _prompt(self, request: str) -> Prompt:
         if request not in self._made:

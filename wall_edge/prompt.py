@@ -1,6 +1,7 @@
 """Prompts of WALL-OSS: text, token ids and multimodal positions.
 
-Texts follow github.com/X-Square-Robot/wall-x and LeRobot's ``policies/wall_x`` (February 2026).
+Texts follow github.com/X-Square-Robot/wall-x (September 2025, ``wall_x/data/utils.py``) and LeRobot 0.4.4's
+``policies/wall_x`` (``utils.py``, ``processor_wall_x.py``). They differ in a few words, :data:`Wording`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +25,7 @@ SPECIAL_TOKENS = (TURN_START, TURN_END, VISION_START, VISION_END, IMAGE_PAD, STA
 
 _SPECIAL = re.compile(r"<\|.*?\|>")
 
-_VIEW_NAMES = {
+VIEWS = {
     "face_view": "front view",
     "left_wrist_view": "left wrist view",
     "right_wrist_view": "right wrist view",
@@ -35,22 +37,41 @@ _VIEW_NAMES = {
 
 Ids = npt.NDArray[np.int64]
 
+Wording = Literal["lerobot", "upstream", "wall-edge"]
+"""Whose words a policy was trained on.
 
-def view_name(camera: str) -> str:
+=========  ==============================================  ================================
+..         a camera that is not in the table of views      an instruction
+=========  ==============================================  ================================
+lerobot    spaces for ``_`` only where it holds "view",    as given, ended with a full stop
+           else " view" behind it as it is
+upstream   as it is                                        as given
+wall-edge  spaces for ``_`` always, " view" where missing  stripped, ended with a full stop
+=========  ==============================================  ================================
+
+``wall-edge`` is what this project took for LeRobot's rule at first: bundles from then go on as they were.
+"""
+
+
+def view_name(camera: str, wording: Wording = "lerobot") -> str:
     """The words that name a camera in a prompt: ``face_view`` → ``front view``."""
-    if camera in _VIEW_NAMES:
-        return _VIEW_NAMES[camera]
-    words = camera.replace("_", " ")
-    return words if "view" in words else f"{words} view"
+    if camera in VIEWS:
+        return VIEWS[camera]
+    if wording == "upstream":
+        return camera
+    spaced = camera.replace("_", " ")
+    if "view" in camera:
+        return spaced
+    return f"{spaced if wording == 'wall-edge' else camera} view"
 
 
-def observation_text(image_tokens: Mapping[str, int]) -> str:
+def observation_text(image_tokens: Mapping[str, int], wording: Wording = "lerobot") -> str:
     """The part that both prompts share: system turn and one run of image pads a camera, in order.
 
     It ends with a special token, so it may be tokenised apart from what follows.
     """
     views = "".join(
-        f" {view_name(camera)}: {VISION_START}{IMAGE_PAD * count}{VISION_END}"
+        f" {view_name(camera, wording)}: {VISION_START}{IMAGE_PAD * count}{VISION_END}"
         for camera, count in image_tokens.items()
     )
     return (
@@ -58,30 +79,30 @@ def observation_text(image_tokens: Mapping[str, int]) -> str:
     )
 
 
-def subgoal_text(instruction: str) -> str:
+def subgoal_text(instruction: str, wording: Wording = "lerobot") -> str:
     """What follows the observation when the next sub-task is asked for in words."""
     return (
-        f"\nInstruction: {_sentence(instruction)}\nPredict the next action in language.\n"
+        f"\nInstruction: {_sentence(instruction, wording)}\nPredict the next action in language.\n"
         f"{TURN_END}\n{TURN_START}assistant\n"
     )
 
 
-def action_text(instruction: str) -> str:
+def action_text(instruction: str, wording: Wording = "lerobot") -> str:
     """What follows the observation when an action chunk is asked for; the action tokens come after it."""
     return (
-        f"\nInstruction: {_sentence(instruction)}\nPredict the next action in robot action.\n"
+        f"\nInstruction: {_sentence(instruction, wording)}\nPredict the next action in robot action.\n"
         f"Proprioception: {STATE}\n{TURN_END}\n{TURN_START}assistant\n"
     )
 
 
-def _sentence(instruction: str) -> str:
-    """LeRobot ends an instruction with a full stop. Special tokens in user text are refused."""
-    words = instruction.strip()
-    if not words:
+def _sentence(instruction: str, wording: Wording) -> str:
+    """An instruction in a flavour's words. Special tokens in user text are refused."""
+    if not instruction.strip():
         raise ConfigError("the instruction is empty", expected="words such as 'touch the red block.'")
-    if (token := _SPECIAL.search(words)) is not None:
+    if (token := _SPECIAL.search(instruction)) is not None:
         raise ConfigError(f"the instruction holds the special token {token[0]}", expected="plain words")
-    return words if words.endswith(".") else f"{words}."
+    words = instruction.strip() if wording == "wall-edge" else instruction
+    return words if wording == "upstream" or words.endswith(".") else f"{words}."
 
 
 @dataclass(frozen=True)

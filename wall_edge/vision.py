@@ -4,7 +4,8 @@ A bundle's vision graph does this by itself; this is the path with Pillow that i
 training runs.
 
 LeRobot's wall_x first scales the longest side to a resolution (256), then Qwen's ``smart_resize`` rounds
-both sides to multiples of 28; both resizes are Pillow's antialiased bicubic.
+both sides to multiples of 28, and the checkpoint's image processor may bound the area once more; all of them
+are Pillow's antialiased bicubic.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def resize(frame: Frame, geometry: ImageGeometry) -> Frame:
             fix="set the camera's width and height in ROBOT.yaml to what it delivers",
         )
     image = Image.fromarray(frame)
-    for width, height in (geometry.scaled, geometry.resized):
+    for width, height in geometry.steps:
         # One axis at a time: for both at once, Pillow 13 chooses the order, and earlier versions do not.
         for size in ((width, image.height), (width, height)):
             if image.size != size:

@@ -131,6 +131,7 @@ def model_config(tokenizer: Tokenizer) -> dict[str, Any]:
             "action_rate_hz": float(STEP_HZ),
             "action_reference": "state",
             "integration_steps": 10,
+            "prompt_wording": "lerobot",
             "cameras": {
                 camera: {
                     "width": GEOMETRY.width,

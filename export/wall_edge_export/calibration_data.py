@@ -28,6 +28,10 @@ _FAR, _FEW = 3.0, 0.05
 """A normalised value beyond the first is far out of range; more than this part of them is no accident."""
 
 
+_ABSURD, _TWO_TURNS = 10.0, 4 * np.pi
+"""So many times half of its range, and at least two turns [rad], off its middle no joint can be."""
+
+
 class Moments(Protocol):
     """Data to draw from: ``total`` moments in the order of time, read one at a time."""
 
@@ -66,6 +70,7 @@ def load_samples(
         )
     samples = tuple(moments.sample(index) for index in spread(moments.total, count, seed))
     _check_units(source, samples, embodiment)
+    _refuse_absurd(source, samples, embodiment)
     return SampleSet(source.resolve().name, _digest(source, moments.files), samples)
 
 
@@ -184,6 +189,34 @@ def _check_units(source: Path, samples: Sequence[Sample], embodiment: Embodiment
             expected=f"joint positions in {embodiment.data_unit}",
             fix="convert degrees or per cent of the range to rad",
         )
+
+
+def _refuse_absurd(source: Path, samples: Sequence[Sample], embodiment: Embodiment) -> None:
+    """A single value that no joint can have: shares and means over all of them would not show it.
+
+    Where the robot's limits are known they count, else what the policy was trained on.
+    """
+    relative = embodiment.action_reference == "state"
+    for what, given in (
+        ("state", embodiment.state),
+        ("action", embodiment.state if relative else embodiment.action),
+    ):
+        middle, half = np.array(given.offset), np.array(given.scale)
+        if embodiment.lower is not None and embodiment.upper is not None:
+            lower, upper = np.array(embodiment.lower), np.array(embodiment.upper)
+            middle, half = (lower + upper) / 2, (upper - lower) / 2
+        room = np.maximum(_ABSURD * half, _TWO_TURNS)
+        for number, sample in enumerate(samples):
+            values = sample.observation.state[None] if what == "state" else sample.actions
+            over = np.argwhere(np.abs(values - middle) > room)
+            if len(over):
+                step, joint = over[0]
+                raise ConfigError(
+                    f"{source}: {what} of {embodiment.dof_names[joint]} is {values[step, joint]:g} rad in "
+                    f"sample {number}",
+                    expected=f"within {room[joint]:.3g} rad of {middle[joint]:.3g}",
+                    fix="leave out the moments whose encoder was misread",
+                )
 
 
 def _digest(source: Path, files: Iterable[Path]) -> str:

@@ -19,11 +19,14 @@ from torch import Tensor
 from wall_edge.errors import CheckpointError
 from wall_edge.tokenizer import load_tokenizer
 
+from .config_keys import refuse_later_family, unknown_switches
 from .dof import Layout, layouts
 from .hub import resolve_checkpoint
 from .lerobot_policy import TYPE, LeRobotPolicy
 from .lora import LoraAdapter
 from .model import ModelShape, WallModel, model_shape
+from .model.config import READ_KEYS
+from .tensor_types import refuse_quantised_config
 from .weights import REDO, StoredTensor, read_json, stored_weights
 
 _NORMALIZER = "action_preprocessor.normalizer_"
@@ -57,6 +60,7 @@ class Checkpoint:
         self.policy = _policy(folder, adapter)
         self.config_folder = _config_folder(folder, base)
         self.config = _read_config(self.config_folder)
+        self._refuse_other_arithmetic()
         if self.policy is not None:
             # The base was trained for other robots: what its block says does not hold for this policy.
             own = read_json(self.policy.folder / "config.json", "the policy's settings")
@@ -65,7 +69,41 @@ class Checkpoint:
         self.action_layout: Layout = layout["dof_config"]
         self.state_layout: Layout = layout["agent_pos_config"]
         self.shape: ModelShape = self._resized(model_shape(self.config))
+        self._check_layers()
         self._adapter = self._open_adapter(adapter)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of this checkpoint, a line each."""
+        switches = unknown_switches(self.config, READ_KEYS)
+        where = self.config_folder / "config.json"
+        return [f"{where}: {name} is true, and nothing here knows that key" for name in switches]
+
+    def _refuse_other_arithmetic(self) -> None:
+        """Before anything else is read: quantised weights and the later family's settings."""
+        folders = {self.config_folder: self.config}
+        if self.policy is not None:
+            folders[self.policy.folder] = _read_config(self.policy.folder)
+        for folder, config in folders.items():
+            path = folder / "config.json"
+            refuse_quantised_config(path, config)
+            refuse_later_family(config, str(path), _hidden_size(config))
+
+    def _check_layers(self) -> None:
+        """Compare the counts of layers with the tensors that are there, before a model of them is made."""
+        counts = (
+            ("num_hidden_layers", self.shape.num_layers, "model.layers."),
+            ("vision_config.depth", self.shape.vision.depth, "visual.blocks."),
+        )
+        for key, count, prefix in counts:
+            named = (name.removeprefix(prefix) for name in self._stored if name.startswith(prefix))
+            found = len({name.partition(".")[0] for name in named})
+            if found != count and found:
+                raise CheckpointError(
+                    f"{self.folder}: {key} is {count}, and the weights have {found} layers {prefix}N",
+                    expected="as many layers as config.json says",
+                    fix="use the config.json that was saved with these weights",
+                )
 
     @cached_property
     def _stored(self) -> dict[str, StoredTensor]:
@@ -156,6 +194,7 @@ class Checkpoint:
                     fix="use the config.json that was saved with these weights",
                 )
         self._refuse_unknown(set(wanted))
+        self._refuse_two_heads()
 
     def _refuse_unknown(self, wanted: set[str]) -> None:
         for name in self._stored:
@@ -165,6 +204,20 @@ class Checkpoint:
                 f"{self.folder}: tensor {name} is not part of a wall-oss-flow model",
                 expected="shared attention, shared norms and two expert MLPs per layer",
                 fix="this checkpoint is of a family member that is not supported yet",
+            )
+
+    def _refuse_two_heads(self) -> None:
+        """Tied and stored apart: which of the two a model ends up with depends on who loads it."""
+        head, embeddings = self._stored.get(_HEAD), self._stored[_EMBEDDINGS]
+        if not self.shape.tied_embeddings or head in (None, embeddings):
+            return
+        assert head is not None
+        rows = zip(head.pieces(), embeddings.pieces(), strict=True)
+        if not all(torch.equal(one, other) for one, other in rows):
+            raise CheckpointError(
+                f"{self.folder}: {_HEAD} differs from {_EMBEDDINGS}, and tie_word_embeddings is true",
+                expected="one of them, or equal ones",
+                fix="set tie_word_embeddings to what the policy was trained with",
             )
 
     def load(self) -> WallModel:
@@ -190,6 +243,12 @@ class Checkpoint:
 
 def _read_config(folder: Path) -> dict[str, Any]:
     return read_json(folder / "config.json", "the model's config.json")
+
+
+def _hidden_size(config: dict[str, Any]) -> int | None:
+    nested = config.get("text_config")
+    size = (nested if isinstance(nested, dict) else {}).get("hidden_size", config.get("hidden_size"))
+    return size if isinstance(size, int) else None
 
 
 def _is_policy(folder: Path) -> bool:

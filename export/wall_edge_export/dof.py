@@ -14,7 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from wall_edge.errors import CheckpointError
+from wall_edge.files import is_plain_name, shown
 from wall_edge.loader import from_mapping, read_yaml
+
+from .config_keys import refuse_later_family
+from .model.config import MAX_SLOTS
 
 _PADDING = "action_padding"
 _CUSTOMIZED = {"dof_config": "customized_dof_config", "agent_pos_config": "customized_agent_pos_config"}
@@ -61,8 +65,10 @@ def layouts(config: dict[str, Any], folder: Path, slots: Callable[[str], int | N
     where = folder / "config.json"
     sources = [from_mapping(_Training, config, str(where), CheckpointError, strict=False)]
     yaml = folder / "config.yml"
-    if yaml.is_file():
-        raw = read_yaml(yaml, CheckpointError)
+    if yaml.exists():
+        raw = read_yaml(yaml, CheckpointError) or {}
+        if isinstance(raw, dict):
+            refuse_later_family(raw, str(yaml))
         sources.append(from_mapping(_Training, raw, str(yaml), CheckpointError, strict=False))
     return {key: _layout(config, key, sources, slots) for key in _CUSTOMIZED}
 
@@ -80,7 +86,14 @@ def _layout(
     config[key] = model
     robot = next((groups for groups in custom if groups), model)
     total, room = sum(robot.values()), sum(model.values())
-    if total > room or min(robot.values()) < 1 <= min(model.values()):
+    for group, count in (*model.items(), *robot.items()):
+        if not 1 <= count <= MAX_SLOTS or not is_plain_name(group):
+            raise CheckpointError(
+                f"{key}: {shown(group, 60)} {shown(count, 60)}",
+                expected=f"plain names and positive numbers, at most {MAX_SLOTS}",
+                fix="take the config that was saved with these weights",
+            )
+    if total > room:
         raise CheckpointError(
             f"{_CUSTOMIZED[key]} {robot}",
             expected=f"positive numbers that sum to the model's {room} degrees of freedom at most",

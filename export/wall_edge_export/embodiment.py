@@ -5,7 +5,8 @@ Two flavours of statistics are known: upstream's ``min`` and ``delta`` tensors, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -14,13 +15,15 @@ import numpy.typing as npt
 from wall_edge.bundle import RADIANS, Embodiment, Normalization
 from wall_edge.config import RobotConfig
 from wall_edge.errors import CheckpointError, ConfigError
+from wall_edge.files import is_plain_name, shown
 
 from .checkpoint import Checkpoint
 from .dof import Layout
-from .lerobot_policy import LeRobotPolicy
+from .lerobot_policy import ACTION, STATE, LeRobotPolicy, Range
 
 Unit = Literal["rad", "deg"]
 Statistics = Mapping[str, npt.NDArray[np.float64]]
+_GRIPPERS = ("gripper", "jaw", "claw", "finger", "hand")
 _ASK = "set model.robot in ROBOT.yaml and pass --robot"
 
 
@@ -40,12 +43,19 @@ def embodiment(
     policy = checkpoint.policy
     if policy is not None:
         action, state = _lerobot_layouts(checkpoint, policy, robot)
+        seen = policy.ranges()
+        ranges = [
+            seen[key] for key in (STATE, ACTION) if key in seen and (key == STATE or reference == "absolute")
+        ]
+        _refuse_percent(policy.folder, action.names, ranges, unit)
         state_scale, action_scale = policy.normalizations()
     else:
         action, state = _layouts(checkpoint, robot)
         found = _statistics(checkpoint, statistics)
         state_scale = _min_delta(found["propri"], checkpoint.shape.state_dof, state, clip=1.0)
         action_scale = _min_delta(found["action"], checkpoint.shape.action_dof, action, clip=None)
+        scales = (state_scale, action_scale) if reference == "absolute" else (state_scale,)
+        _refuse_percent(checkpoint.folder, action.names, [_range(scale) for scale in scales], unit)
     return Embodiment(
         name=robot.name if robot is not None else statistics or "unnamed",
         dof_names=action.names,
@@ -59,6 +69,31 @@ def embodiment(
         upper=robot.per_joint(lambda joint: joint.upper) if robot is not None else None,
         data_unit=unit,
     )
+
+
+def _refuse_percent(where: object, joints: tuple[str, ...], ranges: Sequence[Range], unit: Unit) -> None:
+    """One unit for all joints would take a gripper's per cent for degrees: half of its travel.
+
+    No file says units. LeRobot's arms give a gripper in 0 to 100 of its range and everything else in degrees
+    (``motors_bus.py``, ``RANGE_0_100``), clamped: a gripper whose ``ranges`` all lie within 0 and 100, and
+    any joint that spans both ends exactly, is no angle.
+    """
+    for index, joint in enumerate(joints if ranges else ()):
+        low = min(float(low[index]) for low, _ in ranges)
+        high = max(float(high[index]) for _, high in ranges)
+        named = any(word in joint.lower() for word in _GRIPPERS)
+        whole = abs(low) < 1e-3 and abs(high - 100) < 1e-3
+        if low >= -0.5 and 2 * math.pi < high <= 100.5 and (named or whole):
+            raise CheckpointError(
+                f"{where}: {joint} went from {low:.4g} to {high:.4g}, per cent of its range, and not {unit}",
+                expected="angles of every joint: a unit for each joint is not supported yet",
+                fix="train on a data set whose gripper is in degrees or rad",
+            )
+
+
+def _range(given: Normalization) -> Range:
+    middle, half = np.array(given.offset), np.array(given.scale)
+    return middle - half, middle + half
 
 
 def _in_radians(given: Normalization, unit: Unit) -> Normalization:
@@ -137,9 +172,13 @@ def _statistics(checkpoint: Checkpoint, robot: str | None) -> dict[str, dict[str
     chosen = robot if robot is not None else (next(iter(found)) if len(found) == 1 else None)
     if chosen not in found:
         raise CheckpointError(
-            f"{checkpoint.folder}: normalisation for robot {chosen!r}",
-            expected=f"one of {', '.join(sorted(found))}",
+            f"{checkpoint.folder}: normalisation for robot {shown(repr(chosen), 60)}",
+            expected=f"one of {shown(', '.join(sorted(found)))}",
             fix=_ASK,
+        )
+    if not is_plain_name(chosen, "/") or ".." in chosen:
+        raise CheckpointError(
+            f"{checkpoint.folder}: a robot named {shown(repr(chosen), 60)}", expected="a plain name"
         )
     for kind in ("action", "propri"):
         if set(found[chosen].get(kind, {})) != {"min", "delta"}:

@@ -17,7 +17,18 @@ from wall_edge.policy import Observation
 from wall_edge.vision import Frame
 
 from .calibration_data import require_camera, require_names
-from .lerobot_layout import IMAGES, INFO, Dataset, Episode, Floats, numbers, open_dataset
+from .cameras import MAX_FRAME_PIXELS
+from .lerobot_layout import (
+    IMAGES,
+    INFO,
+    Dataset,
+    Episode,
+    Floats,
+    numbers,
+    open_dataset,
+    seconds,
+    whole_numbers,
+)
 from .lerobot_video import frame_at
 from .samples import Sample
 
@@ -106,7 +117,8 @@ class LeRobotMoments:
         stored = [name for name in self._sizes if self._dataset.features[f"{IMAGES}{name}"].dtype == "image"]
         columns = ["episode_index", "timestamp", "task_index", STATE, ACTION]
         table = self._dataset.folder.table(path, columns + [f"{IMAGES}{name}" for name in stored])
-        episode, time, task = (numbers(path, table, column)[:, 0] for column in columns[:3])
+        episode, task = (whole_numbers(path, table, column)[:, 0] for column in (columns[0], columns[2]))
+        time = seconds(path, table, columns[1])[:, 0]
         state, action = (numbers(path, table, column, self._dof) for column in columns[3:])
         images = {name: table[f"{IMAGES}{name}"] for name in stored}
         return _Rows(path, episode, time, task, state, action, images)
@@ -176,6 +188,8 @@ def _picture(path: Path, camera: str, stored: object) -> Frame:
     content = stored.get("bytes") if isinstance(stored, dict) else None
     try:
         with Image.open(io.BytesIO(content or b"")) as image:
+            if image.width * image.height > MAX_FRAME_PIXELS:
+                raise ValueError(f"{image.width}x{image.height} pixels")
             return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ConfigError(

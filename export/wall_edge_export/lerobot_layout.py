@@ -15,6 +15,7 @@ videos    one file an episode and camera    several episodes a file, each from i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -27,13 +28,28 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from wall_edge.errors import ConfigError
-from wall_edge.files import JSON_BYTES, parse_json, read_text
+from wall_edge.files import JSON_BYTES, parse_json, read_text, shown
 from wall_edge.loader import Invalid, from_mapping
 
-__all__ = ["IMAGES", "INFO", "Dataset", "Episode", "Feature", "numbers", "open_dataset"]
+__all__ = [
+    "IMAGES",
+    "INFO",
+    "Dataset",
+    "Episode",
+    "Feature",
+    "numbers",
+    "open_dataset",
+    "seconds",
+    "whole_numbers",
+]
 
 INFO = "meta/info.json"
 IMAGES = "observation.images."
+_FIELD = re.compile(r"\{(\w+)(?::0?(\d{1,2})d)?\}")
+_MOST_ROWS, _MOST_EPISODES, _MOST_INDEX = 10**8, 10**6, 10**9
+_MOST_SECONDS = 1e7
+_MOST_FPS = 1e4
+_MOST_VALUES, _MOST_BYTES = 1 << 26, 4 << 30
 _AGAIN = "copy the dataset again"
 
 Floats = npt.NDArray[np.float64]
@@ -59,10 +75,15 @@ class _Info:
     total_episodes: int | None = None
 
     def __post_init__(self) -> None:
-        if self.fps <= 0:
-            raise Invalid("fps", self.fps, expected="more than 0 frames a second")
-        if self.chunks_size < 1:
-            raise Invalid("chunks_size", self.chunks_size, expected="at least 1")
+        if not 0 < self.fps <= _MOST_FPS:
+            raise Invalid("fps", self.fps, expected=f"more than 0 frames a second, at most {_MOST_FPS:g}")
+        if not 1 <= self.chunks_size <= _MOST_INDEX:
+            raise Invalid("chunks_size", self.chunks_size, expected=f"at least 1, at most {_MOST_INDEX}")
+
+
+def _check_index(key: str, value: int) -> None:
+    if not 0 <= value <= _MOST_INDEX:
+        raise Invalid(key, value if abs(value) < 1 << 64 else "absurd", expected=f"0 to {_MOST_INDEX}")
 
 
 @dataclass(frozen=True)
@@ -70,11 +91,18 @@ class _EpisodeLine:
     episode_index: int
     length: int
 
+    def __post_init__(self) -> None:
+        _check_index("episode_index", self.episode_index)
+        _check_index("length", self.length)
+
 
 @dataclass(frozen=True)
 class _TaskLine:
     task_index: int
     task: str
+
+    def __post_init__(self) -> None:
+        _check_index("task_index", self.task_index)
 
 
 @dataclass(frozen=True)
@@ -115,7 +143,9 @@ class Folder:
         """A parquet file: ``columns``, or all."""
         self.read(path)
         try:
-            table = pq.ParquetFile(path, page_checksum_verification=True).read(columns=columns)
+            file = pq.ParquetFile(path, page_checksum_verification=True)
+            _check_size(path, file.metadata)
+            table = file.read(columns=columns)
             table.validate(full=True)
         except (pa.ArrowException, OSError, MemoryError, ValueError) as error:  # ValueError: names in UTF-8
             raise ConfigError(
@@ -125,17 +155,22 @@ class Folder:
             raise ConfigError(f"{path}: no column {', '.join(missing)}", expected="LeRobot's columns")
         return table
 
-    def place(self, template: str, **fields: object) -> Path:
-        """A path as ``info.json`` words it; it must lie in the folder."""
-        try:
-            name = PurePosixPath(template.format(**fields))
-        except (KeyError, IndexError, ValueError, AttributeError) as error:
+    def place(self, template: str, **fields: int | str) -> Path:
+        """A path as ``info.json`` words it, with ``{name}`` or ``{name:03d}`` for a field; within the folder.
+
+        ``str.format`` is not for templates of strangers: it reaches attributes and pads to any width.
+        """
+        name, wrong = _FIELD.sub(lambda found: _filled(found, fields), template), "{}\0"
+        path = PurePosixPath(name)
+        if any(sign in name for sign in wrong) or len(name) > 1000:
             raise ConfigError(
-                f"{self.root / INFO}: path {template!r} ({error!r})", expected=f"fields {', '.join(fields)}"
-            ) from error
-        if name.is_absolute() or ".." in name.parts:
-            raise ConfigError(f"{self.root / INFO}: path {template!r}", expected="a path in the dataset")
-        return self.root / name
+                f"{self.root / INFO}: path {shown(template)!r}", expected=f"fields {', '.join(fields)}"
+            )
+        if path.is_absolute() or ".." in path.parts:
+            raise ConfigError(
+                f"{self.root / INFO}: path {shown(template)!r}", expected="a path in the dataset"
+            )
+        return self.root / path
 
     def json(self, name: str) -> object:
         return parse_json(self._text(name), str(self.root / name), ConfigError, _AGAIN)
@@ -148,6 +183,25 @@ class Folder:
 
     def _text(self, name: str) -> str:
         return read_text(self.read(self.root / name), ConfigError, JSON_BYTES, _AGAIN)
+
+
+def _check_size(path: Path, metadata: pq.FileMetaData) -> None:
+    """A few bytes of a parquet file can stand for any number of equal values."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    values = sum(group.column(i).num_values for group in groups for i in range(group.num_columns))
+    size = sum(group.total_byte_size for group in groups)
+    if values > _MOST_VALUES or size > _MOST_BYTES:
+        raise ConfigError(
+            f"{path}: {values} values, {size} bytes", expected=f"at most {_MOST_VALUES} and {_MOST_BYTES}"
+        )
+
+
+def _filled(found: re.Match[str], fields: Mapping[str, int | str]) -> str:
+    """A field's value; what is no field stays, and is refused."""
+    value, width = fields.get(found[1]), found[2]
+    if value is None or (width is not None and not isinstance(value, int)):
+        return found[0]
+    return f"{value:0{int(width)}d}" if width is not None and isinstance(value, int) else str(value)
 
 
 def open_dataset(root: Path, cameras: Sequence[str]) -> Dataset:
@@ -167,6 +221,12 @@ def open_dataset(root: Path, cameras: Sequence[str]) -> Dataset:
             f"{root / 'meta'}: {len(episodes)} episodes are listed",
             expected=f"{info.total_episodes}, as {INFO} says",
             fix=_AGAIN,
+        )
+    total = sum(episode.length for episode in episodes)
+    if len(episodes) > _MOST_EPISODES or total > _MOST_ROWS:
+        raise ConfigError(
+            f"{root / 'meta'}: {len(episodes)} episodes of {total} rows",
+            expected=f"at most {_MOST_EPISODES} and {_MOST_ROWS}",
         )
     if short := [episode for episode in episodes if episode.length < 1]:
         raise ConfigError(
@@ -189,6 +249,27 @@ def numbers(path: Path, table: pa.Table, column: str, width: int = 1) -> Floats:
     if not np.all(np.isfinite(array)):
         raise ConfigError(f"{path}: {column} holds NaN or infinite values", expected="finite values")
     return np.asarray(array)
+
+
+def whole_numbers(path: Path, table: pa.Table, column: str) -> Floats:
+    """A column of indices or counts ``[rows, 1]``: whole, not negative and no more than there can be."""
+    array = numbers(path, table, column)
+    if np.any(array != np.floor(array)) or np.any(array < 0) or np.any(array > _MOST_INDEX):
+        odd = array[(array != np.floor(array)) | (array < 0) | (array > _MOST_INDEX)][0]
+        raise ConfigError(
+            f"{path}: {column} holds {odd:g}", expected=f"whole numbers from 0 to {_MOST_INDEX}"
+        )
+    return array
+
+
+def seconds(path: Path, table: pa.Table, column: str) -> Floats:
+    """A column of times ``[rows, 1]`` in s from a start."""
+    array = numbers(path, table, column)
+    if np.any(np.abs(array) > _MOST_SECONDS):
+        raise ConfigError(
+            f"{path}: {column} reaches {np.abs(array).max():g} s", expected=f"at most {_MOST_SECONDS:g}"
+        )
+    return array
 
 
 def _is_video(feature: Feature | None) -> bool:
@@ -229,7 +310,9 @@ def _episodes_v30(folder: Folder, info: _Info, cameras: Sequence[str]) -> Iterat
     listed = folder.root / "meta" / "episodes"
     for path in sorted(listed.glob("*/*.parquet")) or [listed / "chunk-000" / "file-000.parquet"]:
         table = folder.table(path, columns)
-        values = np.concatenate([numbers(path, table, column) for column in columns], axis=1)
+        readers = [seconds if column.endswith("timestamp") else whole_numbers for column in columns]
+        found = [read(path, table, column) for read, column in zip(readers, columns, strict=True)]
+        values = np.concatenate(found, axis=1)
         for index, length, chunk, file, *filmed in values.tolist():
             videos = {}
             for name, place in zip(cameras, zip(*[iter(filmed)] * 3, strict=True), strict=True):
@@ -248,5 +331,5 @@ def _tasks_v30(folder: Folder) -> dict[int, str]:
         raise ConfigError(
             f"{path}: columns {', '.join(table.column_names)}", expected="task_index, and words as the index"
         )
-    indices = numbers(path, table, "task_index")[:, 0]
+    indices = whole_numbers(path, table, "task_index")[:, 0]
     return {int(index): str(text) for index, text in zip(indices, table[words].to_pylist(), strict=True)}

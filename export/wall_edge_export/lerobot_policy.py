@@ -17,8 +17,10 @@ import numpy.typing as npt
 
 from wall_edge.bundle import Normalization
 from wall_edge.errors import CheckpointError
-from wall_edge.loader import from_mapping
+from wall_edge.files import is_plain_name
+from wall_edge.loader import Invalid, from_mapping
 
+from .model.config import MAX_SLOTS
 from .weights import read_header, read_json
 
 TYPE = "wall_x"
@@ -35,10 +37,13 @@ _NEUTRAL = (
 )
 _NORMALIZER, _UNNORMALIZER = "normalizer_processor", "unnormalizer_processor"
 _RANGES = {"MIN_MAX": ("min", "max"), "QUANTILES": ("q01", "q99"), "QUANTILE10": ("q10", "q90")}
+_IN_UNITS = ("min", "max", "mean", "q01", "q10", "q50", "q90", "q99")
+"""Statistics that are values of the data; a std is none."""
 _IDENTITY = "IDENTITY"
 _MODES = (_IDENTITY, "MEAN_STD", *_RANGES)
 
 Statistics = Mapping[str, npt.NDArray[np.float64]]
+Range = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,15 @@ class _Config:
     n_obs_steps: int = 1
     prediction_mode: str = "diffusion"
     pretrained_name_or_path: str = "x-square-robot/wall-oss-flow"
+    recipe_path: str | None = None
+    recipe: Any = None
+
+    def __post_init__(self) -> None:
+        for key in ("max_action_dim", "max_state_dim"):
+            if not 1 <= getattr(self, key) <= MAX_SLOTS:
+                raise Invalid(key, getattr(self, key), expected=f"1 to {MAX_SLOTS}")
+        if self.recipe_path or self.recipe:  # of LeRobot's later versions
+            raise Invalid("recipe", self.recipe_path or self.recipe, expected="none: prompts of wall_x alone")
 
 
 @dataclass(frozen=True)
@@ -80,6 +94,10 @@ class _Normalizer:
     eps: float = 1e-8
     normalize_observation_keys: tuple[str, ...] | None = None
 
+    def __post_init__(self) -> None:
+        if not 0 < self.eps <= 1e-2:
+            raise Invalid("eps", self.eps, expected="more than 0, at most 0.01")
+
 
 class LeRobotPolicy:
     """The policy folder's settings. Raises :class:`CheckpointError` for what is missing or not supported."""
@@ -90,9 +108,9 @@ class LeRobotPolicy:
         self.folder = folder
         where = str(folder / "config.json")
         self._config = from_mapping(_Config, config, where, CheckpointError, strict=False)
-        if self._config.n_obs_steps != 1 or self._config.chunk_size < 1:
+        if self._config.n_obs_steps != 1 or not 1 <= self._config.chunk_size <= 1024:
             found = f"n_obs_steps {self._config.n_obs_steps}, chunk_size {self._config.chunk_size}"
-            raise self._wrong(found, "one observation and at least one action")
+            raise self._wrong(found, "one observation and 1 to 1024 actions")
         self.state_dof = self._width(self._config.input_features, STATE, self._config.max_state_dim)
         self.action_dof = self._width(self._config.output_features, ACTION, self._config.max_action_dim)
 
@@ -135,6 +153,24 @@ class LeRobotPolicy:
         action = self._normalization("policy_postprocessor", _UNNORMALIZER, ACTION, self.action_dof)
         return state, action
 
+    def ranges(self) -> dict[str, Range]:
+        """Smallest and largest value that the statistics of the state and of the actions have seen, by key.
+
+        In the dataset's own units; a key is left out where nothing says.
+        """
+        found: dict[str, Range] = {}
+        for pipeline, name, key, dof in (
+            ("policy_preprocessor", _NORMALIZER, STATE, self.state_dof),
+            ("policy_postprocessor", _UNNORMALIZER, ACTION, self.action_dof),
+        ):
+            step = self._step(pipeline, name)
+            if step.state_file is not None:
+                given = self._statistics(self.folder / f"{pipeline}.json", step, key)
+                seen = [given[kind] for kind in _IN_UNITS if kind in given and given[kind].shape == (dof,)]
+                if seen:
+                    found[key] = np.min(seen, axis=0), np.max(seen, axis=0)
+        return found
+
     def _normalization(self, pipeline: str, name: str, key: str, dof: int) -> Normalization:
         step = self._step(pipeline, name)
         where = self.folder / f"{pipeline}.json"
@@ -176,8 +212,10 @@ class LeRobotPolicy:
 
     def _statistics(self, where: Path, step: _Step, key: str) -> Statistics:
         file = step.state_file or ""
-        if not file or Path(file).name != file:
-            raise CheckpointError(f"{where}: state_file {file!r}", expected="a safetensors file beside it")
+        if not is_plain_name(file) or Path(file).name != file:
+            raise CheckpointError(
+                f"{where}: state_file {file[:60]!r}", expected="a safetensors file beside it"
+            )
         stored = read_header(self.folder / file)
         return {
             name.rpartition(".")[2]: tensor.read().double().flatten().numpy()
@@ -220,7 +258,7 @@ def affine(mode: str, statistics: Statistics, eps: float, dof: int, *, restores:
     else:
         span = np.where(high == low, eps, high - low)
         offset, scale = low + span / 2, span / 2
-    if not np.all(scale > 0):
+    if not np.all(np.isfinite(offset)) or not np.all(scale > 0) or not np.all(np.isfinite(scale)):
         raise ValueError(f"spread {scale.tolist()}")
     return Normalization(tuple(offset.tolist()), tuple(scale.tolist()))
 

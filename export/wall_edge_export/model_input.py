@@ -27,7 +27,7 @@ def model_input(sample: Sample, manifest: Manifest, source: Source) -> ModelInpu
     frames = observed_frames(manifest, sample.observation.frames)
     prompt = source.prompts.action(sample.words)
     shared = source.prompts.observation_tokens
-    asked = subgoal_text(sample.words) + sample.words + TURN_END
+    asked = subgoal_text(sample.words, manifest.prompt_wording) + sample.words + TURN_END
     answer = source.tokenizer.encode(asked)
     start = next_position(prompt.positions[:, :shared])
     actions, mask = _actions(sample, manifest)

@@ -264,6 +264,7 @@ class _Export:
             sensitivity=self._sensitivity,
             head_tokens=None if self._source.head_tokens is None else HEAD_TOKENS,
             fast=None if fast is None else fast.settings,
+            prompt_wording=chosen.wording,
         )
 
 

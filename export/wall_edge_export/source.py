@@ -66,7 +66,7 @@ class Source:
 
     @cached_property
     def prompts(self) -> Prompts:
-        return Prompts(self.settings.cameras, self.tokenizer, self.head_tokens)
+        return Prompts(self.settings.cameras, self.tokenizer, self.head_tokens, self.settings.wording)
 
     @cached_property
     def given(self) -> GraphInputs:

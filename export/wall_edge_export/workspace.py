@@ -156,20 +156,44 @@ def system_errors(out: Path) -> Iterator[None]:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold a lock file, which is removed at the end while it is still held."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = _lock(path)
     try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _lock(path: Path) -> int:
+    """A locked descriptor of the file that has this name now.
+
+    Its last holder may have removed it between the opening and the lock: then the lock is on a file without a
+    name, which keeps nobody out, and the next one there is tried.
+    """
+    while True:
+        descriptor = os.open(
+            path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644
+        )
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is(descriptor, path):
+                return descriptor
         except BlockingIOError as error:
+            os.close(descriptor)
             raise BundleError(
                 f"{path}: another export is writing there", fix="wait for it, or choose another --out"
             ) from error
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-    finally:
+        except BaseException:
+            os.close(descriptor)
+            raise
         os.close(descriptor)
+
+
+def _is(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat(follow_symlinks=False))
+    except FileNotFoundError:
+        return False
 
 
 def _sync(path: Path) -> None:

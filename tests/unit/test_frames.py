@@ -76,7 +76,7 @@ FRAMES = {
 def pillow(frame: Frame, geometry: ImageGeometry) -> Frame:
     """Width first, then height: said twice, because Pillow 13 sometimes chooses the other order."""
     image = Image.fromarray(frame)
-    for width, height in (geometry.scaled, geometry.resized):
+    for width, height in geometry.steps:
         image = image.resize((width, image.height), Image.Resampling.BICUBIC)
         image = image.resize((width, height), Image.Resampling.BICUBIC)
     return np.asarray(image)

@@ -39,18 +39,43 @@ def test_the_request_for_a_subgoal() -> None:
 
 
 @pytest.mark.parametrize(
-    ("camera", "words"),
+    ("camera", "lerobot", "upstream", "first"),
     [
-        ("face_view", "front view"),
-        ("move2_view", "move view"),
-        ("top_view", "top view"),
-        ("wrist_view", "wrist view"),
-        ("belly", "belly view"),
-        ("side_cam", "side cam view"),
+        ("face_view", "front view", "front view", "front view"),
+        ("move2_view", "move view", "move view", "move view"),
+        ("top_view", "top view", "top view", "top view"),
+        ("wrist_view", "wrist view", "wrist_view", "wrist view"),
+        ("belly", "belly view", "belly", "belly view"),
+        ("cam_high", "cam_high view", "cam_high", "cam high view"),
+        ("side_cam", "side_cam view", "side_cam", "side cam view"),
+        ("preview_cam", "preview cam", "preview_cam", "preview cam"),
     ],
 )
-def test_view_names(camera: str, words: str) -> None:
-    assert view_name(camera) == words
+def test_view_names(camera: str, lerobot: str, upstream: str, first: str) -> None:
+    """C2: of keys without "view", LeRobot keeps the underscores, and upstream keeps unmapped keys whole.
+
+    This test once asked for "side cam view" from LeRobot's rule; its ``img_key_mapping`` says otherwise.
+    """
+    assert view_name(camera) == view_name(camera, "lerobot") == lerobot
+    assert view_name(camera, "upstream") == upstream
+    assert view_name(camera, "wall-edge") == first
+
+
+@pytest.mark.parametrize(
+    ("given", "lerobot", "upstream", "first"),
+    [
+        ("go", "go.", "go", "go."),
+        ("go.", "go.", "go.", "go."),
+        (" go ", " go .", " go ", "go."),
+        ("go.\n", "go.\n.", "go.\n", "go."),
+    ],
+)
+def test_an_instruction_in_a_flavours_words(given: str, lerobot: str, upstream: str, first: str) -> None:
+    """C2: LeRobot ends an instruction with a full stop and does not strip it; upstream does neither."""
+    for text in (action_text, subgoal_text):
+        assert text(given).startswith(f"\nInstruction: {lerobot}\nPredict")
+        assert text(given, "upstream").startswith(f"\nInstruction: {upstream}\nPredict")
+        assert text(given, "wall-edge").startswith(f"\nInstruction: {first}\nPredict")
 
 
 @pytest.mark.parametrize("words", ["", "  ", "move <|im_end|> now", "<|action|>"])

@@ -8,10 +8,11 @@ The layout is the flat, legacy Qwen2.5-VL configuration plus WALL-OSS's expert f
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from wall_edge.errors import CheckpointError
+from wall_edge.files import shown
 from wall_edge.loader import from_mapping
 
 TEXT_EXPERT, ACTION_EXPERT = 0, 1
@@ -130,7 +131,6 @@ class _Config:
     rope_theta: float | None = None
     rope_scaling: _Rope | None = None
     rope_parameters: _Rope | None = None
-    tie_word_embeddings: bool = False
     use_sliding_window: bool = False
     num_experts: int | None = None
     experts: tuple[_Expert, ...] | None = None
@@ -142,6 +142,10 @@ class _Config:
     use_adarms: Any = None
     dof_config: dict[str, int] = field(default_factory=dict)
     agent_pos_config: dict[str, int] = field(default_factory=dict)
+
+
+READ_KEYS = frozenset(f.name for kind in (_Config, _Vision, _Expert, _Rope) for f in fields(kind))
+"""Every key that :func:`model_shape` reads, at whatever depth."""
 
 
 def model_shape(config: Mapping[str, Any], where: str = "config.json") -> ModelShape:
@@ -171,8 +175,19 @@ def model_shape(config: Mapping[str, Any], where: str = "config.json") -> ModelS
         vision=_vision(raw),
         action_dof=_dof(raw.dof_config, "dof_config"),
         state_dof=_dof(raw.agent_pos_config, "agent_pos_config"),
-        tied_embeddings=raw.tie_word_embeddings,
+        tied_embeddings=_tied(config, nested),
     )
+
+
+def _tied(config: Mapping[str, Any], nested: Mapping[str, Any]) -> bool:
+    """transformers 5's rule (``Qwen2_5_VLConfig.__post_init__``): the root ties, whatever text_config says.
+
+    What earlier versions saved in ``text_config`` alone ties as well.
+    """
+    given = [part.get("tie_word_embeddings") for part in (config, nested)]
+    if odd := [value for value in given if value not in (None, True, False)]:
+        raise _wrong(f"tie_word_embeddings is {odd[0]!r}", "true or false")
+    return any(given)
 
 
 def _wrong(found: str, expected: str, fix: str = _FIX) -> CheckpointError:
@@ -205,11 +220,39 @@ def _refuse_unsupported(raw: _Config) -> None:
             raise _wrong(f"{what} is not supported", expected, fix)
 
 
+# Generous, and small enough that whatever passes is looked at within a second.
+_LARGEST = {
+    "vocab_size": 1 << 22,
+    "hidden_size": 1 << 16,
+    "num_hidden_layers": 1024,
+    "num_attention_heads": 1024,
+    "num_key_value_heads": 1024,
+    "rms_norm_eps": 1.0,
+    "intermediate_size": 1 << 20,
+    "depth": 1024,
+    "num_heads": 1024,
+    "patch_size": 128,
+    "temporal_patch_size": 16,
+    "spatial_merge_size": 16,
+    "window_size": 1 << 14,
+}
+MAX_SLOTS = 256
+"""Degrees of freedom that a model may have; WALL-OSS has 20 to 26."""
+
+
+def _check_bounds(where: str, given: object) -> None:
+    for name, most in _LARGEST.items():
+        value = getattr(given, name, None)
+        if value is not None and not 0 < value <= most:
+            expected = "more than 0" if value <= 0 else f"at most {most}"
+            raise _wrong(f"{where}{name} is {shown(value, 60)}", expected)
+
+
 def _check_numbers(raw: _Config) -> None:
-    sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
-    for name in (*sizes, "rms_norm_eps"):
-        if not getattr(raw, name) > 0:
-            raise _wrong(f"{name} is {getattr(raw, name)}", "more than 0")
+    _check_bounds("", raw)
+    _check_bounds("vision_config.", raw.vision_config)
+    for expert in raw.experts or ():
+        _check_bounds("an expert's ", expert)
     hidden, heads, kv_heads = raw.hidden_size, raw.num_attention_heads, raw.num_key_value_heads
     if hidden % heads or heads % kv_heads:
         raise _wrong(
@@ -222,8 +265,8 @@ def _check_numbers(raw: _Config) -> None:
 
 def _rope_theta(raw: _Config) -> float:
     given = [theta for theta in (raw.rope_theta, *(r.rope_theta for r in _ropes(raw))) if theta is not None]
-    if len(set(given)) > 1 or any(theta <= 1 for theta in given):
-        raise _wrong(f"rope_theta {given}", "one number above 1")
+    if len(set(given)) > 1 or any(not 1 < theta <= 1e12 for theta in given):
+        raise _wrong(f"rope_theta {given}", "one number above 1, at most 1e12")
     return given[0] if given else 1e6
 
 
@@ -283,6 +326,8 @@ def _vision(raw: _Config) -> VisionShape:
     for name, value in vars(shape).items():
         if isinstance(value, int) and value < 1:
             raise _wrong(f"vision_config.{name} is {value}", "a positive whole number")
+    if any(block < 0 for block in shape.full_attention_blocks):
+        raise _wrong("a negative block in vision_config.fullatt_block_indexes", "blocks counted from 0")
     if shape.hidden_size % (4 * shape.num_heads):
         raise _wrong(
             f"vision hidden_size {shape.hidden_size} with {shape.num_heads} heads",
@@ -302,6 +347,10 @@ def _dof(groups: Mapping[str, int], key: str) -> int:
         fix = f"add {key} to config.json, or put upstream's training config.yml beside the weights"
         raise _wrong(f"{key} is missing", "a mapping of names to sizes", fix)
     for name, count in groups.items():
-        if count < 1:
-            raise _wrong(f"{key}.{name} is {count}", "a positive whole number")
+        if not 1 <= count <= MAX_SLOTS:
+            raise _wrong(
+                f"{key}.{name} is {shown(count, 60)}", f"a positive whole number, at most {MAX_SLOTS}"
+            )
+    if sum(groups.values()) > MAX_SLOTS:
+        raise _wrong(f"{key} sums to {sum(groups.values())}", f"at most {MAX_SLOTS} degrees of freedom")
     return sum(groups.values())

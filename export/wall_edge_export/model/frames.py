@@ -91,7 +91,7 @@ class FrameFrontEnd(nn.Module):
         self._std = torch.from_numpy(CLIP_STD).reshape(3, 1, 1)
         self._resizes: list[_Resize] = []
         size = (geometry.width, geometry.height)
-        for target in (geometry.scaled, geometry.resized):
+        for target in geometry.steps:
             for axis, size_in, size_out in zip((WIDTH, HEIGHT), size, target, strict=True):
                 if size_in != size_out:
                     self._resizes.append(_Resize(axis, size_in, size_out))

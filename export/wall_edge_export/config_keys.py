@@ -1,0 +1,101 @@
+"""Settings that would change the arithmetic and that nothing here reads: refused by name, or told.
+
+The later WALL-OSS family (Wall-X 1.1, ``wall_x/model``; LeRobot's ``wall_oss_05``) and newer transformers
+add keys to ``config.json``; upstream's ``config.yml`` may hold them too, also below ``task`` and the like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from wall_edge.errors import CheckpointError
+from wall_edge.files import shown
+
+_FIX = "export a checkpoint of the first family (wall-oss-flow, wall-oss-fast)"
+_SECTIONS = ("text_config", "vision_config", "noise_scheduler", "task", "model", "data")
+
+_PLAIN: dict[str, tuple[object, ...]] = {
+    "causal_action_attention_mask": (False,),
+    "use_x_pred": (False,),
+    "use_state_string_representation": (False,),
+    "proj_with_mask": (True,),
+    "time_shift": (1,),
+    "attention_moe": (False,),
+    "norm_moe": (False,),
+    "adaptive_norm": (False,),
+    "use_adarms": (False,),
+    "mlp_moe": (True,),
+    "vla_config": ({},),
+    "use_embodied_system_prompt_ratio": (0,),
+    "partial_rotary_factor": (1,),
+    "mlp_bias": (False,),
+    "use_sliding_window": (False,),
+    "use_qk_norm": (False,),
+    "qk_norm": (False,),
+    "attn_logit_softcapping": (),
+    "final_logit_softcapping": (),
+    "logit_scale": (1,),
+    "embedding_multiplier": (1,),
+}
+"""By key, the values that mean what is computed here anyway; null always does."""
+_HARMLESS = frozenset(
+    {
+        "use_cache", "return_dict", "torchscript", "output_attentions", "output_hidden_states", "mot_opt",
+        "tie_word_embeddings", "mlp_moe", "is_decoder", "tie_encoder_decoder", "use_bfloat16", "is_causal",
+        "use_flash_attention", "use_flash_attention_2", "gradient_checkpointing", "add_cross_attention",
+        "attention_bias", "use_fast_tokenizer", "trust_remote_code", "proj_with_mask", "qkv_bias",
+        "enable_customized_robot_config", "_flash_attn_2_enabled", "do_sample", "remove_invalid_values",
+    }
+)  # fmt: skip
+"""Switches that are true somewhere and change no number of inference, or that are read elsewhere."""
+
+
+def refuse_later_family(config: Mapping[str, Any], where: str, hidden_size: int | None = None) -> None:
+    """Raise :class:`CheckpointError` naming the first setting that asks for another arithmetic.
+
+    ``hidden_size``: the model's, which ``action_hidden_size`` must not differ from.
+    """
+    for path, key, value in _settings(config):
+        expected = _expected(key, value, hidden_size)
+        if expected is not None:
+            raise CheckpointError(
+                f"{where}: {path}: {shown(value, 60)} is not supported", expected=expected, fix=_FIX
+            )
+
+
+def _expected(key: str, value: object, hidden_size: int | None) -> str | None:
+    """What the key should say instead; None where it says nothing new."""
+    if key == "action_hidden_size":
+        return None if hidden_size is None or value in (None, hidden_size) else f"{key} {hidden_size}"
+    if key == "layer_types":
+        plain = isinstance(value, list) and set(map(str, value)) <= {"full_attention"}
+        return None if value is None or plain else "full_attention alone"
+    if key not in _PLAIN or value is None or _means(value, _PLAIN[key]):
+        return None
+    return f"{key} {' or '.join(map(repr, _PLAIN[key])) or 'not set'}"
+
+
+def unknown_switches(config: Mapping[str, Any], known: frozenset[str]) -> list[str]:
+    """Dotted names of settings that are on and that nobody here knows; ``known``: the keys that are read."""
+    return sorted(
+        path
+        for path, key, value in _settings(config)
+        if value is True and key not in known and key not in _HARMLESS and key not in _PLAIN
+    )
+
+
+def _settings(config: Mapping[str, Any]) -> Iterator[tuple[str, str, object]]:
+    """Dotted path, key and value, sections that belong to the model included."""
+    for key, value in config.items():
+        yield key, key, value
+        if key in _SECTIONS:
+            for inner, item in value.items() if isinstance(value, Mapping) else ():
+                yield f"{key}.{inner}", inner, item
+
+
+def _means(value: object, plain: tuple[object, ...]) -> bool:
+    """Equal, and an empty list or mapping as well as the number 0 as false."""
+    if value in ([], {}, False) and False in plain:
+        return True
+    return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in plain)
