@@ -10,7 +10,7 @@ import numpy.typing as npt
 from wall_edge.errors import BusTimeout
 from wall_edge_bridge.drives.base import Drive, Feedback, JointSpec
 from wall_edge_bridge.protocols.feetech_registers import RADIANS_PER_TICK
-from wall_edge_bridge.sim.feetech_servo import MAX_SPEED, follow_goal
+from wall_edge_bridge.sim.shaft import MAX_SPEED, follow_goal
 
 __all__ = ["SimulatedDrive"]
 

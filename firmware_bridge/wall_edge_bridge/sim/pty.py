@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
+import struct
+import termios
 import threading
 import time
 import tty
@@ -15,6 +18,9 @@ from wall_edge_bridge.sim.feetech import SimulatedServoBus
 
 _CHUNK = 4096
 _STOP_CHECK_S = 0.05
+_TCGETS2 = 0x802C542A
+_TERMIOS2 = struct.Struct("4I20B2I")
+"""Linux's struct termios2, whose last number is the output speed in bit/s."""
 
 
 class PtyPort:
@@ -24,8 +30,19 @@ class PtyPort:
         # The client's end stays open here too: without it, the motors' end fails whenever no client is there.
         self.fd, self._client_end = os.openpty()
         tty.setraw(self._client_end)
+        settings = termios.tcgetattr(self._client_end)
+        settings[4] = settings[5] = termios.B1000000  # for clients that do not set a speed
+        termios.tcsetattr(self._client_end, termios.TCSANOW, settings)
         os.set_blocking(self.fd, False)
         self.path = os.ttyname(self._client_end)
+
+    @property
+    def baud(self) -> int | None:
+        """The speed that the client has set [bit/s]; None when the port is closed."""
+        with contextlib.suppress(OSError, ValueError):
+            answer = fcntl.ioctl(self.fd, _TCGETS2, bytes(_TERMIOS2.size))
+            return int(_TERMIOS2.unpack(answer)[-1])
+        return None
 
     def read(self) -> bytes:
         """What the client has sent; empty when there is nothing or the port is closed."""
@@ -59,12 +76,21 @@ def serve(bus: SimulatedServoBus, port: PtyPort, stop: threading.Event) -> None:
     Meant for a thread of its own.
     """
     while not stop.is_set():
+        due = bus.due_ns
+        wait = _STOP_CHECK_S if due is None else min(_STOP_CHECK_S, max(0.0, (due - time.monotonic_ns()) / 1e9))
         try:
-            ready, _, _ = select.select([port.fd], [], [], _STOP_CHECK_S)
+            ready, _, _ = select.select([port.fd], [], [], wait)
         except (OSError, ValueError):
             return
-        if ready:
-            port.write(bus.handle(port.read(), time.monotonic_ns()))
+        answer(bus, port, bool(ready))
+
+
+def answer(bus: SimulatedServoBus, port: PtyPort, ready: bool) -> None:
+    """Hand over what the client has sent, if the port is ``ready``, and send what the servos say by now."""
+    now = time.monotonic_ns()
+    replies = bus.handle(port.read(), now, port.baud) if ready else bus.collect(now)
+    if replies:
+        port.write(replies)
 
 
 @contextlib.contextmanager
