@@ -1,8 +1,9 @@
 """STS3215 registers as data, and the one conversion that belongs to them: ticks of the encoder.
 
-Sources: Feetech, "STS3215 memory table" (V3.6: addresses, widths, factory values) and "magnetic encoder STS memory
-table" (67, 80 to 86). The factory values of 14, 80 to 84 and 86 differ by model and are not published; that of 85
-is what LeRobot writes. EEPROM registers (below 40) can be written while ``lock`` is 0, and survive power-off.
+Sources: Feetech, "STS3215 memory table" (V3.6: addresses, widths, factory values) and "magnetic encoder STS
+memory table" (67, 80 to 86). The factory values of 14, 80 to 84 and 86 differ by model and are not published;
+that of 85 is what LeRobot writes. EEPROM registers (below 40) can be written while ``lock`` is 0, and survive
+power-off.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ RADIANS_PER_TICK = 2.0 * math.pi / TICKS_PER_TURN
 SRAM = 40
 """First address that power-off forgets."""
 BAUD_RATES = (1_000_000, 500_000, 250_000, 128_000, 115_200, 76_800, 57_600, 38_400)
-"""bit/s by ``baud_code``. LeRobot 0.4.4 has 57,600, 38,400 and 19,200 as 5 to 7; the maker's table counts here."""
+"""bit/s by ``baud_code``, as the maker's table has them; LeRobot 0.4.4 differs in 5 to 7."""
 
 
 @dataclass(frozen=True)

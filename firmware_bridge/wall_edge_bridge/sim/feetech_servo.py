@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from wall_edge_bridge.protocols.feetech import MAX_SERVO_ID, Instruction, build_status
 from wall_edge_bridge.protocols.feetech_registers import (
     BAUD_RATES,
-    MAX_TICK,
     SRAM,
     STS3215,
     TICKS_PER_TURN,
@@ -28,6 +27,7 @@ _WRITABLE = frozenset(
 _ALLOWED = {STS3215["id"].address: MAX_SERVO_ID, STS3215["baud_code"].address: len(BAUD_RATES) - 1}
 """Registers that keep their value when asked for more than this."""
 _LOCK, _TORQUE, _OFFSET = STS3215["lock"], STS3215["torque_enable"], STS3215["homing_offset"]
+_MOTION = ("goal_position", "goal_time", "goal_speed")
 _POSITION, _VELOCITY = 0, 1
 _RECENTRE = 128
 _MIDDLE = 2048
@@ -131,7 +131,7 @@ class SimulatedServo:
                 self._recentre()
             elif self._may_write(offset) and value <= _ALLOWED.get(offset, 255):
                 self._memory[offset] = value
-        if address < STS3215["torque_limit"].address and address + len(data) > STS3215["goal_position"].address:
+        if any(STS3215[name].address in range(address, address + len(data)) for name in _MOTION):
             self._pace()
 
     def _may_write(self, address: int) -> bool:

@@ -76,10 +76,9 @@ def serve(bus: SimulatedServoBus, port: PtyPort, stop: threading.Event) -> None:
     Meant for a thread of its own.
     """
     while not stop.is_set():
-        due = bus.due_ns
-        wait = _STOP_CHECK_S if due is None else min(_STOP_CHECK_S, max(0.0, (due - time.monotonic_ns()) / 1e9))
+        until_s = _STOP_CHECK_S if bus.due_ns is None else (bus.due_ns - time.monotonic_ns()) / 1e9
         try:
-            ready, _, _ = select.select([port.fd], [], [], wait)
+            ready, _, _ = select.select([port.fd], [], [], min(_STOP_CHECK_S, max(0.0, until_s)))
         except (OSError, ValueError):
             return
         answer(bus, port, bool(ready))

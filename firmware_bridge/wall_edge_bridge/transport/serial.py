@@ -12,10 +12,6 @@ from serial.tools import list_ports
 
 from wall_edge.errors import BusError, BusTimeout
 
-_CHUNK = 4096
-_DISCARD_LIMIT = 65536
-"""A device that never stops talking must not keep ``discard_input`` from returning."""
-
 
 class SerialTransport:
     """An exclusively opened serial port, 8N1, raw; implements ``transport.base.Transport``.
@@ -78,21 +74,6 @@ class SerialTransport:
         if not data:  # readable yet empty is how an unplugged adapter looks
             raise self._vanished(None)
         return data
-
-    def discard_input(self) -> int:
-        """Drop stale input; returns how many bytes there were. Raises BusError when the device vanished."""
-        discarded = 0
-        while discarded < _DISCARD_LIMIT:
-            try:
-                data = os.read(self._fd, _CHUNK)
-            except BlockingIOError:
-                break
-            except OSError as error:
-                raise self._vanished(error) from error
-            if not data:  # a terminal with VMIN 0 says "nothing there" this way; a vanished one fails on send
-                break
-            discarded += len(data)
-        return discarded
 
     def close(self) -> None:
         """Release the port; may be called twice."""
