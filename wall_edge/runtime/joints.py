@@ -142,10 +142,11 @@ class Joints:
         self.implausible += not believed.all()
         for i in map(int, np.flatnonzero(~believed)):
             old_ms = (self._clock() - self.arrived_ns[i]) / 1e6
-            self._impossible[i] = (
-                f"{self.names[i]} says {position[i]:.3f} rad, {old_ms:.0f} ms after {self.position[i]:.3f} "
+            jump = (
+                f"{self.names[i]} said {position[i]:.3f} rad, {old_ms:.0f} ms after {self.position[i]:.3f} "
                 f"rad, with its setpoint at {self.setpoint[i]:.3f} rad"
             )
+            self._impossible.setdefault(i, jump)
         for i in [i for i in self._impossible if believed[i]]:
             del self._impossible[i]
 

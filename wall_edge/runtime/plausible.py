@@ -15,6 +15,8 @@ _NOISE_RAD = 0.02
 """What an encoder may be off from one reading to the next."""
 _GAP_TICKS = 2
 """Time without a word of a joint explains motion for so many ticks; beyond, only setpoints do."""
+_PERSISTS = 2
+"""So many refused readings, each going on from the one before, were no glitches: the joint did jump."""
 
 
 class Plausibility:
@@ -23,7 +25,8 @@ class Plausibility:
     A reading is believed when the joint cannot have passed it unseen: it lies within ``fastest`` of the last
     good one for the time in which the joint said nothing. Readings were lost or refused in between? Then it
     must lie where setpoints lead, and must not go on from a refused one: an offset that was lost, or a horn
-    that slipped, stays refused though every further step of it is small.
+    that slipped, stays refused though every further step of it is small, and though it leads back, as it does
+    when the servo takes the jump for an error to correct.
     """
 
     def __init__(self, fastest: Floats, period_ns: int) -> None:
@@ -34,13 +37,14 @@ class Plausibility:
         self._heard_ns = self._good_ns.copy()
         self._believed: Mask = np.ones(len(fastest), np.bool_)
         self._refused: Floats = np.full_like(fastest, np.nan)
+        self._run = np.zeros(len(fastest), np.int64)  # refused readings that go on from one another
         self._low, self._high = self._good.copy(), self._good.copy()
 
     def restart(self, position: Floats, received_ns: Times) -> None:
         """Believe these, whatever was before."""
         self._good[:], self._low[:], self._high[:] = position, position, position
         self._good_ns[:], self._heard_ns[:] = received_ns, received_ns
-        self._refused[:], self._believed[:] = np.nan, True
+        self._refused[:], self._run[:], self._believed[:] = np.nan, 0, True
 
     def sent(self, setpoint: Floats) -> None:
         """Setpoints [dof] rad explain motion towards them."""
@@ -56,14 +60,18 @@ class Plausibility:
         moved = np.abs(position - self._good)
         led = np.maximum(self._low - position, position - self._high) <= reach
         goes_on = np.abs(position - self._refused) <= reach  # False where nothing was refused
-        good: Mask = (moved <= reach) | (led & (moved <= limit) & ~goes_on)  # NaN is not
+        persists = goes_on & (self._run >= _PERSISTS)
+        near, led_there = moved <= reach, led & (moved <= limit)  # NaN is neither
+        good: Mask = np.array((near & ~persists) | (led_there & ~goes_on))
         self._take(new & good, position, received_ns, setpoint)
-        self._refused[new & ~good] = position[new & ~good]
+        refused = new & ~good
+        self._run[refused] = np.where(goes_on, self._run + 1, 1)[refused]
+        self._refused[refused] = position[refused]
         self._heard_ns[new], self._believed[new] = received_ns[new], good[new]
-        return self._believed.copy()
+        return self._believed
 
     def _take(self, good: Mask, position: Floats, received_ns: Times, setpoint: Floats) -> None:
         self._good[good], self._good_ns[good] = position[good], received_ns[good]
-        self._refused[good] = np.nan
+        self._refused[good], self._run[good] = np.nan, 0
         self._low[good] = np.minimum(position, setpoint)[good]
         self._high[good] = np.maximum(position, setpoint)[good]

@@ -43,8 +43,8 @@ class FeetechDrive(Drive):
 
     ``timeout_s`` bounds one exchange, whatever the caller's deadline, so that a lost packet costs a cycle and
     not fifty. Keep it and the deadlines above the bus time plus the adapter's latency. Six servos at 1 Mbaud:
-    a cycle is 88 bytes (0.9 ms); every 20 ms of an arm under torque one is 184 (1.8 ms), as its read begins at
-    torque_enable. A joint that lost its torque is told within that time and a cycle.
+    a cycle is 88 bytes (0.9 ms); every 20 ms of an arm under torque one is 184 (1.8 ms), as its read begins
+    at torque_enable. A joint that lost its torque is told within that time and a cycle.
 
     The servos' own profile registers (acceleration, goal time, goal speed) are left as they are.
     Raises ConfigError for joints that these servos cannot be.

@@ -19,6 +19,7 @@ from wall_edge_bridge.sim.feetech import SimulatedServoBus
 _CHUNK = 4096
 _STOP_CHECK_S = 0.05
 _TCGETS2 = 0x802C542A
+_TIOCGEXCL = 0x80045440
 _TERMIOS2 = struct.Struct("4I20B2I")
 """Linux's struct termios2, whose last number is the output speed in bit/s."""
 
@@ -55,6 +56,14 @@ class PtyPort:
         with contextlib.suppress(OSError):
             os.write(self.fd, data)
 
+    def forget_the_dead(self) -> None:
+        """Open the port to others when who held it exclusively is gone, as a real port does by itself."""
+        with contextlib.suppress(OSError, ValueError):  # BlockingIOError: the holder's lock says it lives
+            if any(fcntl.ioctl(self._client_end, _TIOCGEXCL, bytes(4))):
+                fcntl.flock(self._client_end, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.ioctl(self._client_end, termios.TIOCNXCL)
+                fcntl.flock(self._client_end, fcntl.LOCK_UN)
+
     def close(self) -> None:
         """Unplug: the client's next access fails. May be called twice."""
         fds, self.fd, self._client_end = {self.fd, self._client_end}, -1, -1
@@ -81,6 +90,8 @@ def serve(bus: SimulatedServoBus, port: PtyPort, stop: threading.Event) -> None:
             ready, _, _ = select.select([port.fd], [], [], min(_STOP_CHECK_S, max(0.0, until_s)))
         except (OSError, ValueError):
             return
+        if not ready and bus.due_ns is None:
+            port.forget_the_dead()
         answer(bus, port, bool(ready))
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import os
 import select
+import termios
 import time
 
 import serial
@@ -15,6 +18,9 @@ from wall_edge.errors import BusError, BusTimeout
 
 class SerialTransport:
     """An exclusively opened serial port, 8N1, raw; implements ``transport.base.Transport``.
+
+    Exclusive twice over: flock keeps out programs that ask for a lock too, TIOCEXCL those that just open the
+    port (but for root's). A port that vanished and came back is opened by a new one of these.
 
     pyserial opens and configures the port; bytes then go through ``os.read``, ``os.write`` and ``select`` on
     its descriptor. pyserial's own timeouts are relative, and setting one reprograms the whole port
@@ -34,6 +40,7 @@ class SerialTransport:
         ) as error:  # SerialException is an OSError; ValueError: an impossible baud
             raise _cannot_open(port, baud, error) from error
         self._fd: int = self._serial.fileno()
+        self._keep_to_ourselves(termios.TIOCEXCL)
         self.low_latency = self._request_low_latency()
         """Whether the driver took the low-latency flag; without it an FTDI adapter holds bytes for 16 ms."""
 
@@ -77,8 +84,14 @@ class SerialTransport:
 
     def close(self) -> None:
         """Release the port; may be called twice."""
+        if self._fd >= 0:
+            self._keep_to_ourselves(termios.TIOCNXCL)
         self._fd = -1
         self._serial.close()
+
+    def _keep_to_ourselves(self, command: int) -> None:
+        with contextlib.suppress(OSError):  # a device that vanished, or knows no such command
+            fcntl.ioctl(self._fd, command)
 
     def _wait(self, deadline_ns: int, for_writing: bool = False) -> bool:
         # select, not poll: its timeout counts microseconds, and deadlines here are often less than 1 ms away.
