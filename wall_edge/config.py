@@ -78,6 +78,8 @@ class ControlConfig:
     """How long a faulted arm is held, so that a person sees it stop before it goes limp [ms]."""
     start_slack_rad: float = 0.05
     """How far outside its limits a joint may be found at the start [rad]."""
+    following_error_rad: float = 0.35
+    """A joint farther than this from its setpoint, for longer than feedback_timeout_ms, is a fault [rad]."""
     impossible_velocity: float = 3.0
     """A joint seen to move faster than this multiple of its max_velocity was not seen right."""
 
@@ -87,6 +89,7 @@ class ControlConfig:
         _between("cpu", self.cpu, 0, 1023)
         _between("wake_latency_us", self.wake_latency_us, 0, 10_000, "us")
         _positive("rest_velocity", self.rest_velocity, "rad/s")
+        _between("following_error_rad", self.following_error_rad, 0.01, 10, "rad")
         _between("impossible_velocity", self.impossible_velocity, 1, 100)
         for name in ("settle_ms", "settled_rad", "fault_hold_ms", "start_slack_rad"):
             _between(name, getattr(self, name), 0, 60_000)
@@ -161,10 +164,13 @@ class JointConfig:
     """Encoder count at 0 rad, 0 to 4095."""
     direction: Literal[1, -1] = 1
     """-1 when the motor counts against the joint's angle."""
+    homing_offset: int | None = None
+    """What the motor's own memory must hold as its offset [ticks]; null does not compare."""
 
     def __post_init__(self) -> None:
         _between("id", self.id, 0, 253)
         _between("zero_ticks", self.zero_ticks, 0, 4095, "ticks")
+        _between("homing_offset", self.homing_offset, -2047, 2047, "ticks")
         _positive("max_velocity", self.max_velocity, "rad/s")
         _positive("max_acceleration", self.max_acceleration, "rad/s²")
         _positive("max_jerk", self.max_jerk, "rad/s³")

@@ -185,10 +185,6 @@ class LoopTransport:
         data, self._input = self._input[:at_most], self._input[at_most:]
         return data
 
-    def discard_input(self) -> int:
-        stale, self._input = len(self._input), b""
-        return stale
-
     def close(self) -> None: ...
 
     def take(self) -> list[Request]:

@@ -359,7 +359,8 @@ class TestFeedback:
         rig.run(t10=lambda: setattr(rig.drive, "offset", np.array([0.0, 2.0])), **watch)
         assert rig.order() == [State.HOLDING, State.FAULT]
         assert rig.loop.machine.fault == (
-            "joint feedback is 90 ms old; since then it said lift at 2.200 rad, 90 ms after 0.200 rad; "
+            "feedback of joint lift is 90 ms old; since then lift said 2.200 rad, 10 ms after 0.200 rad, "
+            "with its setpoint at 0.200 rad, which no motion explains; "
             "expected at most 80 ms (control.feedback_timeout_ms); check the bus cable and the motors' power"
         )
         assert seen == [0.2] * 8

@@ -203,6 +203,8 @@ class ServoLoop:
         """What is due; the fastest stop from the very tick that finds a fault: a tick left out is a jolt."""
         try:
             self.joints.read(now)
+            if self.state is not State.STOPPING:  # what trails on the way to rest is let go all the same
+                self.joints.require_following()
             self._take_command()
             return self._decide(now)
         except WallEdgeError as error:

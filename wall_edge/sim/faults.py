@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from wall_edge_bridge.protocols.feetech import build_write
+from wall_edge_bridge.protocols.feetech_registers import RADIANS_PER_TICK, STS3215
+from wall_edge_bridge.sim import SimulatedServo
 
 from wall_edge.runtime.records import Wanted
 from wall_edge.runtime.schedule import Chunk
@@ -18,6 +21,8 @@ __all__ = ["FAULTS", "Fault"]
 _BAD_FOR_NS = 300_000_000
 """How long chunks are bad; after that the policy is well again."""
 _STALL_NS = 50_000_000
+_LATE_TICKS = 8
+"""More than a reply has lengths (``Owed``): every length has come round when a late one arrives."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +107,56 @@ def _freeze_camera(robot: VirtualRobot) -> None:
 
 
 def _silence_motors(robot: VirtualRobot) -> None:
-    robot.drive.silent = True
+    for servo_id in robot.drive.bus.servos:
+        robot.drive.bus.silence(servo_id)
 
 
-def _lie_about_position(robot: VirtualRobot) -> None:
-    robot.drive.offset[0] = 2.0
+def _loosen_cable(robot: VirtualRobot) -> None:
+    robot.drive.bus.silence(_servo(robot).id)
+
+
+def _servo(robot: VirtualRobot) -> SimulatedServo:
+    """The one that fails: of the joint that pans, as every task needs it."""
+    return next(iter(robot.drive.bus.servos.values()))
+
+
+def _lose_offset(radians: float) -> Callable[[VirtualRobot], None]:
+    """The servo reports another position, and moves to where its goal is then."""
+
+    def inject(robot: VirtualRobot) -> None:
+        _servo(robot).set("homing_offset", -round(radians / RADIANS_PER_TICK))
+
+    return inject
+
+
+def _lose_torque(robot: VirtualRobot) -> None:
+    _servo(robot).set("torque_enable", 0)
+
+
+def _reboot_servo(robot: VirtualRobot) -> None:
+    _servo(robot).reboot(robot.now)
+
+
+def _another_program(robot: VirtualRobot) -> None:
+    """It takes torque and lock off, as LeRobot's bus does when it connects and disconnects."""
+    for name in ("torque_enable", "lock"):
+        for servo_id in robot.drive.bus.servos:
+            robot.drive.bus.intrude(build_write(servo_id, STS3215[name].address, b"\0"), robot.now)
+
+
+def _narrow_limits(robot: VirtualRobot) -> None:
+    """The servos' own: each stays within a degree of where it is."""
+    for servo in robot.drive.bus.servos.values():
+        servo.set("min_angle", round(servo.ticks) - 11)
+        servo.set("max_angle", round(servo.ticks) + 11)
+
+
+def _block_joint(robot: VirtualRobot) -> None:
+    _servo(robot).set("torque_limit", 0)
+
+
+def _delay_replies(robot: VirtualRobot) -> None:
+    robot.drive.bus.latency_ns = _LATE_TICKS * robot.loop.ticker.period_ns
 
 
 def _stall(robot: VirtualRobot) -> None:
@@ -148,7 +198,23 @@ FAULTS: dict[str, Fault] = {
     "camera-frozen": Fault("a camera repeats its picture", _freeze_camera, _left_following, State.RELEASED),
     "feedback-stale": Fault("the motors fall silent", _silence_motors, _left_following, State.FAULT),
     "feedback-impossible": Fault(
-        "a joint is reported 2 rad away", _lie_about_position, _left_following, State.FAULT
+        "a joint is reported 2 rad away", _lose_offset(2.0), _left_following, State.FAULT
+    ),
+    "feedback-late": Fault("every reply comes 8 ticks late", _delay_replies, _left_following, State.FAULT),
+    "joint-silent": Fault("the cable of one servo is loose", _loosen_cable, _left_following, State.FAULT),
+    "joint-jumped": Fault(
+        "a servo loses its offset: 0.2 rad", _lose_offset(0.2), _left_following, State.FAULT
+    ),
+    "joint-blocked": Fault("a servo has no force", _block_joint, _left_following, State.FAULT),
+    "torque-lost": Fault("a servo lets go", _lose_torque, _left_following, State.FAULT),
+    "servo-rebooted": Fault(
+        "a servo is silent for 150 ms, then without torque", _reboot_servo, _left_following, State.FAULT
+    ),
+    "servo-limits": Fault(
+        "the servos' own limits are narrower", _narrow_limits, _left_following, State.FAULT
+    ),
+    "second-program": Fault(
+        "another program takes the torque off", _another_program, _left_following, State.FAULT
     ),
     "tick-overrun": Fault(
         "a tick takes 50 ms", _stall, lambda robot: robot.loop.ticker.skipped > 0, State.FOLLOWING

@@ -1,9 +1,9 @@
 """The daemon in virtual time: its servo loop, schedulers and policy in one thread, events in order of time.
 
-What runs is what runs on the robot: :class:`ServoLoop`, :class:`ActionLoop`, :class:`Observer`, the mailboxes
-and their records. Only the clock, the motors, the supervisor's heartbeat and the time that inference takes
-are simulated, so an episode depends on its seed and the delays alone, and takes as long as it takes to
-compute.
+What runs is what runs on the robot: :class:`ServoLoop`, the drive and every byte of its bus,
+:class:`ActionLoop`, :class:`Observer`, the mailboxes and their records. Only the clock, the motors, the
+supervisor's heartbeat and the time that inference takes are simulated, so an episode depends on its seed and
+the delays alone, and takes as long as it takes to compute.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from wall_edge_bridge.sim import SimulatedDrive
+from wall_edge_bridge.sim import TwinDrive
 
 from wall_edge.config import RobotConfig
 from wall_edge.errors import CameraError, PolicyError
@@ -66,7 +66,7 @@ class VirtualRobot:
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self.world = TabletopWorld(simulation.seed, simulation.time_limit_s, simulation.drift_mm_s / 1000)
-        self.drive = SimulatedDrive(joint_specs(config), arm.REST, self.clock)
+        self.drive = TwinDrive(joint_specs(config), arm.REST, self.clock)
         manifest = actions.manifest
         self.chunks = SharedRecord(chunk_dtype(manifest.horizon, config.dof))
         self.feedback, self.command = SharedRecord(feedback_dtype(config.dof)), SharedRecord(command_dtype())

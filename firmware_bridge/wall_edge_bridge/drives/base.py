@@ -23,6 +23,7 @@ class JointSpec:
 
     ``lower`` and ``upper`` [rad] bound every setpoint, ``max_velocity`` [rad/s] is for the limiter upstream.
     ``zero_ticks`` is the encoder reading at 0 rad; ``direction`` is 1 when ticks grow with the angle, or -1.
+    ``homing_offset`` [tick] is what the motor itself must subtract from its encoder; None is not compared.
     Raises ConfigError when the values contradict each other.
     """
 
@@ -33,6 +34,7 @@ class JointSpec:
     max_velocity: float
     zero_ticks: int = 2048
     direction: int = 1
+    homing_offset: int | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.lower) and math.isfinite(self.upper) and self.lower < self.upper):
@@ -63,6 +65,8 @@ class Feedback:
     """[dof] CLOCK_MONOTONIC when each joint's value arrived; 0 for a joint that never answered."""
     errors: tuple[tuple[str, ...], ...]
     """[dof] names of the faults each motor reports; empty tuples when all is well."""
+    limp: tuple[str, ...] = ()
+    """Joints without the torque that :meth:`Drive.enable` gave them, by the last look at it."""
 
     def age_s(self, now_ns: int) -> npt.NDArray[np.float64]:
         """[dof] seconds since each joint's value arrived."""
@@ -86,6 +90,10 @@ class BusCounters:
     """Those bytes."""
     stale_bytes: int = 0
     """Bytes that lay in the input before a request: late replies, or another program on the bus."""
+    late: int = 0
+    """Replies that came after the next request had gone out, and were not used."""
+    foreign: int = 0
+    """Whole packets that answered nothing of ours: another program asks on this bus."""
 
     @property
     def errors(self) -> int:
@@ -115,7 +123,13 @@ class Drive(ABC):
 
     @abstractmethod
     def connect(self) -> None:
-        """Check that every motor answers. Raises BusTimeout naming those that do not, BusError."""
+        """Check that every motor answers; torque stays as it is.
+
+        Raises BusTimeout naming those that do not, BusError.
+        """
+
+    def check(self) -> None:  # noqa: B027 - a motor without settings of its own has nothing to compare
+        """Compare the motors' own settings with the joints. Changes nothing. Raises DriveError, BusError."""
 
     @abstractmethod
     def enable(self) -> None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from wall_edge.errors import BusTimeout, ConfigError, DriveError
 from wall_edge_bridge.drives.base import Drive, Feedback, JointSpec
-from wall_edge_bridge.drives.feetech_bus import ATTEMPTS, Answer, FeetechBus
+from wall_edge_bridge.drives.feetech_bus import ATTEMPTS, Answer, Block, FeetechBus
+from wall_edge_bridge.drives.feetech_settings import SETTINGS, require_settings
 from wall_edge_bridge.protocols.feetech import MAX_SERVO_ID
 from wall_edge_bridge.protocols.feetech_registers import (
     MAX_TICK,
     RADIANS_PER_TICK,
     STS3215,
-    Register,
     radians_to_ticks,
     ticks_to_radians,
 )
@@ -25,29 +26,42 @@ from wall_edge_bridge.transport.base import Transport
 ENABLE_SLACK_RAD = 0.05
 """How far beyond its limits a resting joint may sag and still be enabled."""
 
+TORQUE_PERIOD_NS = 20_000_000
+"""How often a cycle reads the torque too."""
+
 _SLACK_RAD = RADIANS_PER_TICK / 2
 _TORQUE = STS3215["torque_enable"]
 _GOAL = STS3215["goal_position"]
 _PRESENT = STS3215["present_position"]
+_ID = STS3215["id"]
+_POSITION = Block.of(_PRESENT)
+_TORQUE_AND_POSITION = Block.of(_TORQUE, _PRESENT)
 
 
 class FeetechDrive(Drive):
     """STS3215 servos in position mode on one half-duplex bus.
 
     ``timeout_s`` bounds one exchange, whatever the caller's deadline, so that a lost packet costs a cycle and
-    not fifty. Packets carry no sequence number: a late reply that is still in the air when the next request
-    leaves would pass for its answer. Keep ``timeout_s`` and the deadlines above the bus time (six servos:
-    0.9 ms at 1 Mbaud) plus the adapter's latency.
+    not fifty. Keep it and the deadlines above the bus time plus the adapter's latency. Six servos at 1 Mbaud:
+    a cycle is 88 bytes (0.9 ms); every 20 ms of an arm under torque one is 184 (1.8 ms), as its read begins
+    at torque_enable. A joint that lost its torque is told within that time and a cycle.
 
     The servos' own profile registers (acceleration, goal time, goal speed) are left as they are.
     Raises ConfigError for joints that these servos cannot be.
     """
 
-    def __init__(self, transport: Transport, joints: Sequence[JointSpec], timeout_s: float = 0.01) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        joints: Sequence[JointSpec],
+        timeout_s: float = 0.01,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
         super().__init__(joints)
         for joint in self.joints:
             _check_reach(joint)
-        self._bus = FeetechBus(transport, [joint.id for joint in joints], timeout_s, self.counters)
+        self._clock = clock
+        self._bus = FeetechBus(transport, [joint.id for joint in joints], timeout_s, self.counters, clock)
         self._lower = np.array([joint.lower for joint in joints])
         self._upper = np.array([joint.upper for joint in joints])
         self._zero = np.array([joint.zero_ticks for joint in joints])
@@ -55,13 +69,34 @@ class FeetechDrive(Drive):
         self._ticks = np.full(self.dof, np.nan)
         self._received_ns = np.zeros(self.dof, np.int64)
         self._errors: list[tuple[str, ...]] = [()] * self.dof
+        self._enabled = False
+        self._limp: set[int] = set()
+        self._torque_due_ns = 0
 
     def connect(self) -> None:
-        """Ping every servo and read where they stand. Raises BusTimeout naming the silent ones, BusError."""
-        silent = [joint for joint in self.joints if not self._bus.ping(joint.id)]
-        if silent:
+        """Ask every servo for its id and where it stands; torque stays as it is.
+
+        Raises BusTimeout naming the silent ones, DriveError for one that answers for another, BusError.
+        """
+        answers = {joint: self._bus.read_one(Block.of(_ID), joint.id) for joint in self.joints}
+        if silent := [joint for joint, answer in answers.items() if answer is None]:
             raise self._no_answer(silent)
+        for joint, answer in answers.items():
+            if answer is not None and (own := answer.value(_ID)) != joint.id:
+                raise DriveError(
+                    f"joint {joint.name}: the servo that answers as id {joint.id} has id {own} in its memory",
+                    expected="one servo an id",
+                    fix="give every servo its own id, one at a time on the bus",
+                )
         self._read_positions()
+
+    def check(self) -> None:
+        """Compare limits, offset, mode and torque limits in the servos' memory with the joints.
+
+        Changes nothing. Raises DriveError naming joint, register and both values; BusError.
+        """
+        for joint, answer in zip(self.joints, self._read_all(SETTINGS), strict=True):
+            require_settings(joint, answer)
 
     def enable(self) -> None:
         """Make the present position the goal, then torque on, then read back that it is.
@@ -72,23 +107,25 @@ class FeetechDrive(Drive):
         self._refuse_to_enable(here)
         self._bus.write(_GOAL, here)
         self._bus.write(_TORQUE, [1] * self.dof)
-        for joint, torque in zip(self.joints, self._read_all(_TORQUE), strict=True):
-            if torque.value != 1:
+        for joint, torque in zip(self.joints, self._read_all(Block.of(_TORQUE)), strict=True):
+            if torque.value(_TORQUE) != 1:
                 raise DriveError(
                     f"joint {joint.name} (id {joint.id}) still has its torque off",
                     expected="torque_enable 1 after enable",
                     fix="check the servo's supply and temperature, then enable again",
                 )
+        self._enabled, self._limp, self._torque_due_ns = True, set(), self._clock()
 
     def disable(self) -> None:
         """Torque off on every servo, sent several times and then read back.
 
         Raises DriveError for a joint that keeps its torque, BusTimeout for a silent one, BusError.
         """
+        self._enabled, self._limp = False, set()
         for _ in range(ATTEMPTS):
             self._bus.write(_TORQUE, [0] * self.dof)
-        for joint, torque in zip(self.joints, self._read_all(_TORQUE), strict=True):
-            if torque.value != 0:
+        for joint, torque in zip(self.joints, self._read_all(Block.of(_TORQUE)), strict=True):
+            if torque.value(_TORQUE) != 0:
                 raise DriveError(
                     f"joint {joint.name} (id {joint.id}) still has its torque on",
                     expected="torque_enable 0 after disable",
@@ -116,14 +153,14 @@ class FeetechDrive(Drive):
         self._bus.write(_GOAL, ticks, deadline_ns)
 
     def read(self, deadline_ns: int) -> Feedback:
-        """One sync read of present_position.
+        """One sync read of present_position; every 20 ms of an arm under torque, of torque_enable too.
 
         Returns as soon as all have answered, else at the deadline or after ``timeout_s`` with those that did.
         Raises BusTimeout when no joint did, or when the deadline has passed already (nothing is asked then);
         BusError when the port is gone.
         """
         self.counters.cycles += 1
-        answers = self._bus.read(_PRESENT, deadline_ns)
+        answers = self._bus.read(self._what_is_due(), deadline_ns)
         if not answers:
             raise self._no_answer(self.joints)
         self._store(answers)
@@ -132,6 +169,7 @@ class FeetechDrive(Drive):
             time_ns=int(self._received_ns.max()),
             received_ns=self._received_ns.copy(),
             errors=tuple(self._errors),
+            limp=tuple(joint.name for joint in self.joints if joint.id in self._limp),
         )
 
     def arm_watchdog(self, timeout_s: float) -> bool:  # noqa: ARG002
@@ -145,26 +183,35 @@ class FeetechDrive(Drive):
         """Release the port, torque unchanged; may be called twice."""
         self._bus.transport.close()
 
-    def _store(self, positions: Mapping[int, Answer]) -> None:
+    def _what_is_due(self) -> Block:
+        now_ns = self._clock()
+        if not self._enabled or now_ns < self._torque_due_ns:
+            return _POSITION
+        self._torque_due_ns = now_ns + TORQUE_PERIOD_NS
+        return _TORQUE_AND_POSITION
+
+    def _store(self, answers: Mapping[int, Answer]) -> None:
         for index, joint in enumerate(self.joints):
-            answer = positions.get(joint.id)
+            answer = answers.get(joint.id)
             if answer:
-                self._ticks[index] = answer.value
+                self._ticks[index] = answer.value(_PRESENT)
                 self._received_ns[index] = answer.received_ns
                 self._errors[index] = answer.errors
+                if answer.block == _TORQUE_AND_POSITION and answer.value(_TORQUE) != 1:
+                    self._limp.add(joint.id)
 
-    def _read_all(self, register: Register) -> list[Answer]:
-        """A register of every joint, in their order; raises BusTimeout when one stays silent."""
-        answers = self._bus.read_patiently(register)
+    def _read_all(self, block: Block) -> list[Answer]:
+        """Registers of every joint, in their order; raises BusTimeout when one stays silent."""
+        answers = self._bus.read_patiently(block)
         silent = [joint for joint in self.joints if joint.id not in answers]
         if silent:
             raise self._no_answer(silent)
         return [answers[joint.id] for joint in self.joints]
 
     def _read_positions(self) -> list[int]:
-        answers = self._read_all(_PRESENT)
+        answers = self._read_all(_POSITION)
         self._store(dict(zip(self._bus.ids, answers, strict=True)))
-        return [answer.value for answer in answers]
+        return [answer.value(_PRESENT) for answer in answers]
 
     def _refuse_to_enable(self, ticks: Sequence[int]) -> None:
         for joint, errors in zip(self.joints, self._errors, strict=True):

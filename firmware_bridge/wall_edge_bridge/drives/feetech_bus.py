@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from wall_edge_bridge.drives.base import BusCounters
+from wall_edge_bridge.drives.feetech_owed import Owed
 from wall_edge_bridge.protocols.feetech import (
+    BROADCAST_ID,
     OVERHEAD,
-    build_ping,
+    Status,
+    build_read,
     build_sync_read,
     build_sync_write,
     decode_error,
@@ -20,52 +23,82 @@ from wall_edge_bridge.transport.base import Transport
 
 ATTEMPTS = 3
 """Tries of an exchange outside the servo loop; inside it, a lost packet is the next cycle's business."""
+_CHUNK = 4096
+_MOST_STALE = 16
+"""Pieces of ``_CHUNK`` read before a request, lest a device that never stops talking keeps us from asking."""
+
+
+class Block(NamedTuple):
+    """Registers that lie behind one another; answers carry all ``width`` bytes of them."""
+
+    address: int
+    width: int
+
+    @classmethod
+    def of(cls, *registers: Register) -> Block:
+        """From the first register to the end of the last."""
+        first, last = registers[0], registers[-1]
+        return cls(first.address, last.address + last.length - first.address)
 
 
 class Answer(NamedTuple):
-    """One servo's reply: the register's value (0 for a ping), named faults, CLOCK_MONOTONIC of arrival."""
+    """One servo's reply: the bytes of the block, named faults, CLOCK_MONOTONIC of arrival."""
 
-    value: int
+    block: Block
+    data: bytes
     errors: tuple[str, ...]
     received_ns: int
 
+    def value(self, register: Register) -> int:
+        """Of one of the block's registers."""
+        start = register.address - self.block.address
+        return register.decode(self.data[start : start + register.length])
+
 
 class FeetechBus:
-    """Sync reads and writes of one register on the servos ``ids``; losses go into ``counters``.
+    """Reads of blocks and sync writes of one register on the servos ``ids``; losses go into ``counters``.
 
-    No exchange lasts longer than ``timeout_s``. Every method raises BusError when the port is gone.
+    No exchange lasts longer than ``timeout_s``. Every method raises BusError when the port is gone. Packets
+    carry no sequence number; how a late reply is told from a fresh one is in :class:`Owed`.
     """
 
     def __init__(
-        self, transport: Transport, ids: Sequence[int], timeout_s: float, counters: BusCounters
+        self,
+        transport: Transport,
+        ids: Sequence[int],
+        timeout_s: float,
+        counters: BusCounters,
+        clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.transport = transport
         self.ids = tuple(ids)
         self._timeout_ns = round(timeout_s * 1e9)
         self._counters = counters
+        self._clock = clock
+        self._owed = Owed()
 
-    def ping(self, servo_id: int) -> bool:
-        """Whether the servo answers, in up to ``ATTEMPTS`` tries."""
-        return any(
-            self._exchange(build_ping(servo_id), (servo_id,), None, self._timeout()) for _ in range(ATTEMPTS)
-        )
-
-    def read(self, register: Register, deadline_ns: int) -> dict[int, Answer]:
+    def read(self, block: Block, deadline_ns: int) -> dict[int, Answer]:
         """One sync read; the answers by servo id of those that came in time, perhaps none.
 
         When the deadline has passed already, nothing is asked: the answers would disturb the next exchange.
         """
-        request = build_sync_read(register.address, register.length, self.ids)
-        return self._exchange(request, self.ids, register, min(deadline_ns, self._timeout()))
+        return self._exchange(block, self.ids, min(deadline_ns, self._timeout()))
 
-    def read_patiently(self, register: Register) -> dict[int, Answer]:
+    def read_patiently(self, block: Block) -> dict[int, Answer]:
         """Sync reads until every servo has answered, up to ``ATTEMPTS``."""
         answers: dict[int, Answer] = {}
         for _ in range(ATTEMPTS):
-            answers |= self.read(register, self._timeout())
+            answers |= self.read(block, self._timeout())
             if len(answers) == len(self.ids):
                 break
         return answers
+
+    def read_one(self, block: Block, servo_id: int) -> Answer | None:
+        """A read of one servo, in up to ``ATTEMPTS`` tries: whom a missing neighbour cannot silence."""
+        for _ in range(ATTEMPTS):
+            if answers := self._exchange(block, (servo_id,), self._timeout()):
+                return answers[servo_id]
+        return None
 
     def write(self, register: Register, values: Sequence[int], deadline_ns: int | None = None) -> None:
         """One sync write, ``values`` in the order of ``ids``; no servo acknowledges it.
@@ -77,29 +110,56 @@ class FeetechBus:
         self.transport.send(build_sync_write(register.address, data), deadline_ns)
 
     def _timeout(self) -> int:
-        return time.monotonic_ns() + self._timeout_ns
+        return self._clock() + self._timeout_ns
 
-    def _exchange(
-        self, request: bytes, ids: Sequence[int], register: Register | None, deadline_ns: int
-    ) -> dict[int, Answer]:
-        """Send a request and collect one reply from each of ``ids`` until the deadline."""
+    def _exchange(self, block: Block, ids: Sequence[int], deadline_ns: int) -> dict[int, Answer]:
+        """Ask for a block and collect one reply from each of ``ids`` until the deadline."""
         answers: dict[int, Answer] = {}
-        width = register.length if register else 0
-        parser = StatusParser(max_params=width)
-        if time.monotonic_ns() < deadline_ns:
-            self._counters.stale_bytes += self.transport.discard_input()
-            self.transport.send(request, deadline_ns)
-            while len(answers) < len(ids):
-                data = self.transport.receive(len(ids) * (OVERHEAD + width), deadline_ns)
-                if not data:
-                    break
-                now_ns = time.monotonic_ns()
-                for status in parser.feed(data):
-                    if status.id in ids and len(status.params) == width:
-                        value = register.decode(status.params) if register else 0
-                        answers[status.id] = Answer(value, decode_error(status.error), now_ns)
+        if self._clock() >= deadline_ns:
+            self._counters.timeouts += len(ids)
+            return answers
+        self._take_stale()
+        width = self._owed.width(ids, block.width)
+        request = (
+            build_read(ids[0], block.address, width)
+            if len(ids) == 1
+            else build_sync_read(block.address, width, ids)
+        )
+        self._owed.ask(ids, width)
+        parser = StatusParser(max_params=self._owed.widest)
+        self.transport.send(request, deadline_ns)
+        while len(answers) < len(ids):
+            data = self.transport.receive(len(ids) * (OVERHEAD + width), deadline_ns)
+            if not data:
+                break
+            now_ns = self._clock()
+            for status in self._fresh(parser.feed(data)):
+                faults = decode_error(status.error)
+                answers[status.id] = Answer(block, status.params[: block.width], faults, now_ns)
         self._count(parser, len(ids) - len(answers))
         return answers
+
+    def _take_stale(self) -> None:
+        """What arrived since the last exchange: none of it is fresh, but why it came is worth knowing."""
+        parser = StatusParser(max_params=self._owed.widest)
+        for _ in range(_MOST_STALE):
+            data = self.transport.receive(_CHUNK, self._clock())
+            if not data:
+                return
+            self._counters.stale_bytes += len(data)
+            for _ in self._fresh(parser.feed(data)):
+                self._counters.late += 1
+
+    def _fresh(self, statuses: Iterable[Status]) -> Iterable[Status]:
+        """Those that answer the latest request; the others are counted."""
+        for status in statuses:
+            verdict = self._owed.settle(status.id, len(status.params))
+            if verdict == "fresh":
+                yield status
+            elif verdict == "late":
+                self._counters.late += 1
+            elif status.id != BROADCAST_ID:  # that would be the echo of a request
+                self._counters.foreign += 1
 
     def _count(self, parser: StatusParser, missing: int) -> None:
         skipped = parser.skipped_bytes + parser.pending_bytes

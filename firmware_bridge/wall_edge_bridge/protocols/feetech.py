@@ -20,6 +20,9 @@ Half-duplex serial, 8N1, 1 Mbaud from the factory. One layout for both direction
     write         03    address, data …                           the servo: status
     reg write     04    address, data …  (kept until "action")    the servo: status
     action        05    –                                         nobody when sent to FE
+    recovery      06    –  (factory values)                       the servo: status
+    reset         0A    –  (counted turns)                        the servo: status
+    calibrate     0B    –  (this position becomes 2048)           the servo: status
     sync read     82    address, count, id …                      each named servo, in that order
     sync write    83    address, count, (id, data …) …            nobody
 
@@ -52,6 +55,9 @@ class Instruction(IntEnum):
     WRITE = 0x03
     REG_WRITE = 0x04
     ACTION = 0x05
+    RECOVERY = 0x06
+    RESET = 0x0A
+    CALIBRATE = 0x0B
     SYNC_READ = 0x82
     SYNC_WRITE = 0x83
 

@@ -1,4 +1,4 @@
-"""A drive whose motors are computed in the same process, for virtual time: no bytes, no pseudo-terminal."""
+"""A drive whose motors are computed in the same process: no bytes, no pseudo-terminal, next to no time."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge.errors import BusTimeout
 from wall_edge_bridge.drives.base import Drive, Feedback, JointSpec
 from wall_edge_bridge.protocols.feetech_registers import RADIANS_PER_TICK
-from wall_edge_bridge.sim.feetech_servo import MAX_SPEED, follow_goal
+from wall_edge_bridge.sim.shaft import MAX_SPEED, follow_goal
 
 __all__ = ["SimulatedDrive"]
 
@@ -20,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 class SimulatedDrive(Drive):
     """Joints that follow their setpoints as simulated STS3215 servos do, counts of the encoder included.
 
-    ``clock`` is CLOCK_MONOTONIC ns, or virtual. Faults are put in with ``silent`` and ``offset``.
+    ``clock`` is CLOCK_MONOTONIC ns, or virtual. Nothing goes wrong here: see ``TwinDrive``.
     """
 
     def __init__(
@@ -32,10 +31,6 @@ class SimulatedDrive(Drive):
         self._goals = list(self._shafts)
         self._moved_ns = clock()
         self.enabled = False
-        self.silent = False
-        """No motor answers."""
-        self.offset: Floats = np.zeros(self.dof)
-        """rad, added to what the motors report."""
         self.written: list[Floats] = []
         """Every setpoint [dof] in rad since the drive was made."""
 
@@ -49,14 +44,12 @@ class SimulatedDrive(Drive):
         return np.array(self._shafts)
 
     def connect(self) -> None:
-        self._answer()
+        pass
 
     def enable(self) -> None:
-        self._answer()
         self._goals, self.enabled = self.positions().tolist(), True
 
     def disable(self) -> None:
-        self._answer()
         self.positions()
         self.enabled = False
 
@@ -64,27 +57,18 @@ class SimulatedDrive(Drive):
         self.positions()
         wanted = np.array(setpoints, np.float64)
         self.written.append(wanted)
-        if not self.silent:
-            self._goals = _counted(wanted).tolist()
+        self._goals = _counted(wanted).tolist()
 
     def read(self, deadline_ns: int) -> Feedback:  # noqa: ARG002
         self.counters.cycles += 1
-        self._answer()
         now = self._clock()
-        return Feedback(
-            _counted(self.positions()) + self.offset, now, np.full(self.dof, now), ((),) * self.dof
-        )
+        return Feedback(_counted(self.positions()), now, np.full(self.dof, now), ((),) * self.dof)
 
     def arm_watchdog(self, timeout_s: float) -> bool:  # noqa: ARG002
         return False
 
     def close(self) -> None:
         pass
-
-    def _answer(self) -> None:
-        if self.silent:
-            self.counters.timeouts += 1
-            raise BusTimeout("no motor answers")
 
 
 def _counted(radians: Floats) -> Floats:

@@ -5,23 +5,27 @@ Time is passed in (CLOCK_MONOTONIC ns) and never read: what happens follows from
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+from operator import and_
 
 import numpy as np
 import numpy.typing as npt
 
 from wall_edge_bridge.drives.base import JointSpec
 from wall_edge_bridge.protocols.feetech import BROADCAST_ID, Instruction, Request
-from wall_edge_bridge.protocols.feetech_parser import RequestParser
+from wall_edge_bridge.protocols.feetech_parser import RequestParser, parse_request
 from wall_edge_bridge.protocols.feetech_registers import RADIANS_PER_TICK, radians_to_ticks, ticks_to_radians
-from wall_edge_bridge.sim.feetech_servo import MAX_SPEED, SimulatedServo
+from wall_edge_bridge.sim.feetech_servo import SimulatedServo
+from wall_edge_bridge.sim.shaft import MAX_SPEED
 
 
 class SimulatedServoBus:
     """Servos for ``joints`` at ``positions`` [dof] rad (zeros when None), torque off, goal where they are.
 
-    ``max_speed`` [rad/s] bounds every servo. Faults are put in with ``drop_reply``, ``corrupt_reply``,
-    ``silence`` and ``set_error``.
+    ``max_speed`` [rad/s] bounds every servo. ``servos`` is by the id that each begins with. Faults are put in
+    with the methods from ``drop_reply`` on, ``latency_ns``, and a servo's own ``set`` and ``reboot``.
     """
 
     def __init__(
@@ -37,16 +41,46 @@ class SimulatedServoBus:
         self.servos = {
             joint.id: SimulatedServo(joint.id, tick, speed) for joint, tick in zip(joints, ticks, strict=True)
         }
+        self.latency_ns = 0
+        """How long after its request a reply leaves, from now on."""
         self._parser = RequestParser()
         self._drop: set[int] = set()
         self._corrupt: dict[int, int] = {}
-        self._silent: set[int] = set()
+        self._silent: set[SimulatedServo] = set()
         self._replies = 0
+        self._leaving: deque[tuple[int, bytes]] = deque()
 
-    def handle(self, data: bytes, now_ns: int) -> bytes:
-        """Bytes from the host, in pieces of any size → the replies of all servos, in bus order."""
+    def handle(self, data: bytes, now_ns: int, baud: int | None = None) -> bytes:
+        """Bytes from the host, in pieces of any size → the replies that leave by now, in bus order.
+
+        Only servos that listen at ``baud`` [bit/s] hear them; None is the speed of each.
+        """
         self.advance(now_ns)
-        return b"".join(reply for request in self._parser.feed(data) for reply in self._answer(request))
+        self._do(self._parser.feed(data), now_ns, baud)
+        return self.collect(now_ns)
+
+    def intrude(self, data: bytes, now_ns: int) -> None:
+        """Whole requests of another program on the bus; the host sees their replies, not knowing why."""
+        self.advance(now_ns)
+        self._do(parse_request(data)[0], now_ns, None)
+
+    def collect(self, now_ns: int) -> bytes:
+        """Replies that have left by now and were not collected yet."""
+        left = []
+        while self._leaving and self._leaving[0][0] <= now_ns:
+            left.append(self._leaving.popleft()[1])
+        return b"".join(left)
+
+    @property
+    def due_ns(self) -> int | None:
+        """When the next reply leaves; None when none waits."""
+        return self._leaving[0][0] if self._leaving else None
+
+    def _do(self, requests: Sequence[Request], now_ns: int, baud: int | None) -> None:
+        for request in requests:
+            for reply in self._answer(request, now_ns, baud):
+                last_ns = self._leaving[-1][0] if self._leaving else 0
+                self._leaving.append((max(now_ns + self.latency_ns, last_ns), reply))
 
     def advance(self, now_ns: int) -> None:
         """Move the servos to this moment; a moment already passed changes nothing."""
@@ -74,7 +108,7 @@ class SimulatedServoBus:
 
     def silence(self, servo_id: int, silent: bool = True) -> None:
         """Cut a servo off the bus: it hears nothing and answers nothing, until ``silent=False``."""
-        (self._silent.add if silent else self._silent.discard)(servo_id)
+        (self._silent.add if silent else self._silent.discard)(self.servos[servo_id])
 
     def set_error(self, servo_id: int, bits: int) -> None:
         """Make a servo report these error bits in every status from now on."""
@@ -84,12 +118,17 @@ class SimulatedServoBus:
         ticks: list[float] = radians_to_ticks(positions, self._zero, self._direction).tolist()
         return ticks
 
-    def _listening(self, ids: Iterable[int]) -> list[SimulatedServo]:
-        return [self.servos[i] for i in ids if i in self.servos and i not in self._silent]
+    def _listening(self, now_ns: int, baud: int | None) -> dict[int, list[SimulatedServo]]:
+        """By the id that they answer under now."""
+        awake: dict[int, list[SimulatedServo]] = {}
+        for servo in self.servos.values():
+            if servo not in self._silent and servo.hears(baud, now_ns):
+                awake.setdefault(servo.id, []).append(servo)
+        return awake
 
-    def _answer(self, request: Request) -> Iterator[bytes]:
+    def _answer(self, request: Request, now_ns: int, baud: int | None) -> Iterator[bytes]:
         """The replies to one request, with the injected faults applied."""
-        for reply in self._replies_to(request):
+        for reply in self._replies_to(request, now_ns, baud):
             self._replies += 1
             if self._replies in self._drop:
                 self._drop.discard(self._replies)
@@ -101,28 +140,36 @@ class SimulatedServoBus:
                 continue
             yield reply
 
-    def _replies_to(self, request: Request) -> Iterator[bytes]:
-        params = request.params
+    def _replies_to(self, request: Request, now_ns: int, baud: int | None) -> Iterator[bytes]:
+        params, awake = request.params, self._listening(now_ns, baud)
         if request.instruction == Instruction.SYNC_READ:
-            if len(params) >= 2:
-                for servo in self._listening(params[2:]):
-                    yield from servo.reply_with(*params[:2])
+            for servo_id in params[2:]:
+                yield from _at_once([servo.reply_with(*params[:2]) for servo in awake.get(servo_id, ())])
         elif request.instruction == Instruction.SYNC_WRITE:
-            self._sync_write(params)
+            _sync_write(params, awake)
         elif request.id == BROADCAST_ID:
-            # On a real bus these answers collide; only a ping is ever answered, here one after the other.
-            for servo in self._listening(self.servos):
+            # On a real bus servos answer a ping of all one after the other, and nothing else.
+            for servo in [servo for servos in awake.values() for servo in servos]:
                 replies = list(servo.execute(request.instruction, params))
                 if request.instruction == Instruction.PING:
                     yield from replies
         else:
-            for servo in self._listening([request.id]):
-                yield from servo.execute(request.instruction, params)
+            servos = awake.get(request.id, ())
+            yield from _at_once([servo.execute(request.instruction, params) for servo in servos])
 
-    def _sync_write(self, params: bytes) -> None:
-        if len(params) < 2:
-            return
-        address, width = params[:2]
-        for start in range(2, len(params) - width, width + 1):
-            for servo in self._listening([params[start]]):
-                servo.write(address, params[start + 1 : start + 1 + width])
+
+def _sync_write(params: bytes, awake: Mapping[int, Sequence[SimulatedServo]]) -> None:
+    if len(params) < 2:
+        return
+    address, width = params[:2]
+    for start in range(2, len(params) - width, width + 1):
+        for servo in awake.get(params[start], ()):
+            servo.write(address, params[start + 1 : start + 1 + width])
+
+
+def _at_once(answers: Sequence[Iterator[bytes]]) -> Iterator[bytes]:
+    """What servos with one id say: they talk over each other, and a low bit wins."""
+    replies = [reply for answer in answers for reply in answer]
+    if len(replies) > 1:
+        replies = [bytes(reduce(and_, bits) for bits in zip(*replies, strict=False))]
+    yield from replies

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
+import struct
+import termios
 import threading
 import time
 import tty
@@ -15,6 +18,10 @@ from wall_edge_bridge.sim.feetech import SimulatedServoBus
 
 _CHUNK = 4096
 _STOP_CHECK_S = 0.05
+_TCGETS2 = 0x802C542A
+_TIOCGEXCL = 0x80045440
+_TERMIOS2 = struct.Struct("4I20B2I")
+"""Linux's struct termios2, whose last number is the output speed in bit/s."""
 
 
 class PtyPort:
@@ -24,8 +31,19 @@ class PtyPort:
         # The client's end stays open here too: without it, the motors' end fails whenever no client is there.
         self.fd, self._client_end = os.openpty()
         tty.setraw(self._client_end)
+        settings = termios.tcgetattr(self._client_end)
+        settings[4] = settings[5] = termios.B1000000  # for clients that do not set a speed
+        termios.tcsetattr(self._client_end, termios.TCSANOW, settings)
         os.set_blocking(self.fd, False)
         self.path = os.ttyname(self._client_end)
+
+    @property
+    def baud(self) -> int | None:
+        """The speed that the client has set [bit/s]; None when the port is closed."""
+        with contextlib.suppress(OSError, ValueError):
+            answer = fcntl.ioctl(self.fd, _TCGETS2, bytes(_TERMIOS2.size))
+            return int(_TERMIOS2.unpack(answer)[-1])
+        return None
 
     def read(self) -> bytes:
         """What the client has sent; empty when there is nothing or the port is closed."""
@@ -37,6 +55,14 @@ class PtyPort:
         """Send to the client. Bytes it leaves lying until the buffer is full are lost, as on a wire."""
         with contextlib.suppress(OSError):
             os.write(self.fd, data)
+
+    def forget_the_dead(self) -> None:
+        """Open the port to others when who held it exclusively is gone, as a real port does by itself."""
+        with contextlib.suppress(OSError, ValueError):  # BlockingIOError: the holder's lock says it lives
+            if any(fcntl.ioctl(self._client_end, _TIOCGEXCL, bytes(4))):
+                fcntl.flock(self._client_end, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.ioctl(self._client_end, termios.TIOCNXCL)
+                fcntl.flock(self._client_end, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Unplug: the client's next access fails. May be called twice."""
@@ -59,12 +85,22 @@ def serve(bus: SimulatedServoBus, port: PtyPort, stop: threading.Event) -> None:
     Meant for a thread of its own.
     """
     while not stop.is_set():
+        until_s = _STOP_CHECK_S if bus.due_ns is None else (bus.due_ns - time.monotonic_ns()) / 1e9
         try:
-            ready, _, _ = select.select([port.fd], [], [], _STOP_CHECK_S)
+            ready, _, _ = select.select([port.fd], [], [], min(_STOP_CHECK_S, max(0.0, until_s)))
         except (OSError, ValueError):
             return
-        if ready:
-            port.write(bus.handle(port.read(), time.monotonic_ns()))
+        if not ready and bus.due_ns is None:
+            port.forget_the_dead()
+        answer(bus, port, bool(ready))
+
+
+def answer(bus: SimulatedServoBus, port: PtyPort, ready: bool) -> None:
+    """Hand over what the client has sent, if the port is ``ready``, and send what the servos say by now."""
+    now = time.monotonic_ns()
+    replies = bus.handle(port.read(), now, port.baud) if ready else bus.collect(now)
+    if replies:
+        port.write(replies)
 
 
 @contextlib.contextmanager

@@ -16,10 +16,10 @@ class Transport(Protocol):
         """Hand ``data`` to the wire. Raises BusTimeout when it did not take all, BusError when it is gone."""
 
     def receive(self, at_most: int, deadline_ns: int) -> bytes:
-        """1 to ``at_most`` bytes as soon as any are there, empty at the deadline. Raises BusError."""
+        """1 to ``at_most`` bytes as soon as any are there, empty at the deadline. Raises BusError.
 
-    def discard_input(self) -> int:
-        """Throw away what arrived without being asked for; returns how many bytes. Raises BusError."""
+        A deadline that has passed gives what is there already.
+        """
 
     def close(self) -> None:
         """Release the port; may be called twice."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import os
 import select
+import termios
 import time
 
 import serial
@@ -12,13 +15,12 @@ from serial.tools import list_ports
 
 from wall_edge.errors import BusError, BusTimeout
 
-_CHUNK = 4096
-_DISCARD_LIMIT = 65536
-"""A device that never stops talking must not keep ``discard_input`` from returning."""
-
 
 class SerialTransport:
     """An exclusively opened serial port, 8N1, raw; implements ``transport.base.Transport``.
+
+    Exclusive twice over: flock keeps out programs that ask for a lock too, TIOCEXCL those that just open the
+    port (but for root's). A port that vanished and came back is opened by a new one of these.
 
     pyserial opens and configures the port; bytes then go through ``os.read``, ``os.write`` and ``select`` on
     its descriptor. pyserial's own timeouts are relative, and setting one reprograms the whole port
@@ -38,6 +40,7 @@ class SerialTransport:
         ) as error:  # SerialException is an OSError; ValueError: an impossible baud
             raise _cannot_open(port, baud, error) from error
         self._fd: int = self._serial.fileno()
+        self._keep_to_ourselves(termios.TIOCEXCL)
         self.low_latency = self._request_low_latency()
         """Whether the driver took the low-latency flag; without it an FTDI adapter holds bytes for 16 ms."""
 
@@ -79,25 +82,16 @@ class SerialTransport:
             raise self._vanished(None)
         return data
 
-    def discard_input(self) -> int:
-        """Drop stale input; returns how many bytes there were. Raises BusError when the device vanished."""
-        discarded = 0
-        while discarded < _DISCARD_LIMIT:
-            try:
-                data = os.read(self._fd, _CHUNK)
-            except BlockingIOError:
-                break
-            except OSError as error:
-                raise self._vanished(error) from error
-            if not data:  # a terminal with VMIN 0 says "nothing there" this way; a vanished one fails on send
-                break
-            discarded += len(data)
-        return discarded
-
     def close(self) -> None:
         """Release the port; may be called twice."""
+        if self._fd >= 0:
+            self._keep_to_ourselves(termios.TIOCNXCL)
         self._fd = -1
         self._serial.close()
+
+    def _keep_to_ourselves(self, command: int) -> None:
+        with contextlib.suppress(OSError):  # a device that vanished, or knows no such command
+            fcntl.ioctl(self._fd, command)
 
     def _wait(self, deadline_ns: int, for_writing: bool = False) -> bool:
         # select, not poll: its timeout counts microseconds, and deadlines here are often less than 1 ms away.
