@@ -10,6 +10,7 @@ from typing import Literal
 from wall_edge.braking import Bounds
 from wall_edge.flow import check_grid
 from wall_edge.loader import Invalid, from_mapping, read_yaml
+from wall_edge.places import LONGEST_NAME, absolute, is_plain, same_device
 
 __all__ = [
     "CameraConfig",
@@ -183,7 +184,7 @@ class DriveConfig:
     """The bus and its joints, in the order of every position vector."""
 
     port: str
-    """Serial device, or ``sim`` for the simulated arm's pseudo-terminal."""
+    """Serial device (/dev/ttyACM0, better /dev/serial/by-id/…), or ``sim`` for the simulated arm."""
     joints: tuple[JointConfig, ...]
     kind: Literal["feetech"] = "feetech"
     baudrate: int = 1_000_000
@@ -228,7 +229,8 @@ class CameraConfig:
     frozen_rad: float = 0.05
     """How far a joint must have moved meanwhile [rad]."""
     device: int | str | None = None
-    """For ``opencv``: a number, a path such as /dev/video0, an address or a file."""
+    """For ``opencv``: a number (0 is /dev/video0), a path such as /dev/v4l/by-id/…, an address (rtsp://…) or
+    a video file; a relative path is relative to ROBOT.yaml."""
     resolution: int | None = None
     """For export: longest side after the first resize [pixels]; null for ``model.resolution``."""
 
@@ -331,6 +333,9 @@ class RobotConfig:
         return tuple(value(joint) for joint in self.drive.joints)
 
     def __post_init__(self) -> None:
+        if not is_plain(self.name):
+            expected = f"1 to {LONGEST_NAME} printable characters, no space at either end"
+            raise Invalid("name", self.name[:LONGEST_NAME], expected=expected)
         if len(self.control.rest) != self.dof:
             expected = f"{self.dof} angles, one for each joint of drive.joints"
             raise Invalid("control.rest", list(self.control.rest), expected=expected)
@@ -355,6 +360,9 @@ class RobotConfig:
                 wanted = "sim, like drive.port" if self.simulated else "a real camera, as drive.port is real"
                 # A real arm that follows pictures of a simulated table would move blindly.
                 raise Invalid(f"cameras.{name}.kind", camera.kind, expected=wanted)
+        if twice := same_device({name: camera.device for name, camera in self.cameras.items()}):
+            key, device = f"cameras.{twice[1]}.device", self.cameras[twice[1]].device
+            raise Invalid(key, device, expected=f"another device than that of cameras.{twice[0]}")
         if not self.simulated and self.simulation is not None:
             expected = "no such section beside a real drive.port"
             raise Invalid("simulation", self.simulation.world, expected=expected)
@@ -364,7 +372,20 @@ class RobotConfig:
 
 
 def load_robot(path: str | Path) -> RobotConfig:
-    """Reads ROBOT.yaml; ``bundle`` becomes absolute, relative to the file. Raises ConfigError."""
+    """Reads ROBOT.yaml. Raises ConfigError.
+
+    Relative paths in it (``bundle``, ``drive.port``, ``cameras.*.device``) are relative to the file, and
+    absolute afterwards.
+    """
     path = Path(path)
     config = from_mapping(RobotConfig, read_yaml(path), str(path))
-    return replace(config, bundle=(path.parent / config.bundle).resolve())
+    folder = path.parent
+    port = config.drive.port if config.simulated else absolute(config.drive.port, folder)
+    cameras = {
+        name: replace(camera, device=absolute(camera.device, folder))
+        if isinstance(camera.device, str)
+        else camera
+        for name, camera in config.cameras.items()
+    }
+    bundle = (folder / config.bundle).resolve()
+    return replace(config, bundle=bundle, drive=replace(config.drive, port=port), cameras=cameras)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -32,6 +33,8 @@ Frame = npt.NDArray[np.uint8]
 Watch = Callable[[Floats, Floats], None]
 
 MAX_SUBGOAL_TOKENS = 32
+_PROMPTS = 64
+"""How many texts' prompts are kept: a model that words something new all day must not fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Prompt:
 
 
 class Prompts:
-    """Prompts of some cameras' images; a text is tokenised once.
+    """Prompts of some cameras' images; a text that was used lately is not tokenised again.
 
     ``head_tokens``: the token id of each row of a trimmed vocabulary head, None for a whole one; ``wording``:
     whose words the policy was trained on.
@@ -89,7 +92,8 @@ class Prompts:
         self._cameras, self.tokenizer, self._head_tokens = cameras, tokenizer, head_tokens
         self._wording: Wording = wording
         self._observation = observation_text({name: g.tokens for name, g in self._cameras.items()}, wording)
-        self._made: dict[str, Prompt] = {}
+        self._made: OrderedDict[str, Prompt] = OrderedDict()
+        self._first = self._new("")
 
     @property
     def observation_tokens(self) -> int:
@@ -110,7 +114,7 @@ class Prompts:
 
     def observation(self) -> Prompt:
         """What both prompts begin with: the cameras' images and what frames them."""
-        return self._prompt("")
+        return self._first
 
     def action(self, words: str) -> Prompt:
         """The prompt that ends where the action tokens begin."""
@@ -122,11 +126,17 @@ class Prompts:
 
     def _prompt(self, request: str) -> Prompt:
         if request not in self._made:
-            ids = self.tokenizer.encode(self._observation + request)
-            cells = [geometry.cells for geometry in self._cameras.values()]
-            placed = positions(ids, cells, self.tokenizer.ids.image)
-            self._made[request] = Prompt(ids, placed, next_position(placed))
+            self._made[request] = self._new(request)
+            if len(self._made) > _PROMPTS:
+                self._made.popitem(last=False)
+        self._made.move_to_end(request)
         return self._made[request]
+
+    def _new(self, request: str) -> Prompt:
+        ids = self.tokenizer.encode(self._observation + request)
+        cells = [geometry.cells for geometry in self._cameras.values()]
+        placed = positions(ids, cells, self.tokenizer.ids.image)
+        return Prompt(ids, placed, next_position(placed))
 
 
 def _head_tokens(bundle: Bundle, largest: int) -> Ids | None:
@@ -284,7 +294,10 @@ class SubgoalPlanner:
                 f"the subgoal {tokenizer.decode(ids)!r} did not end",
                 expected=f"<|im_end|> within {MAX_SUBGOAL_TOKENS} tokens",
             )
-        return tokenizer.decode(ids)
+        words = tokenizer.decode(ids)
+        if not words:
+            raise PolicyError("the subgoal is empty", expected="words")
+        return words
 
     def decode(self, instruction: str, limit: int = MAX_SUBGOAL_TOKENS, *, keep: int = 0) -> list[int]:
         """Greedy token ids after the prompt, up to and with ``<|im_end|>``, at most ``limit``.

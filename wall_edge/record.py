@@ -88,7 +88,11 @@ class FrameRecord:
 
 @dataclass
 class RunRecord:
-    """Everything about one run. ``servo`` is the servo process's summary, its ``trace`` included."""
+    """Everything about one run. ``servo`` is the servo process's summary, its ``trace`` included.
+
+    ``kept``: of a run without end, only so many of the newest chunks, subgoals, episodes and frames are kept;
+    ``counts`` has them all.
+    """
 
     joint_names: tuple[str, ...] = ()
     chunks: list[ChunkRecord] = field(default_factory=list)
@@ -97,6 +101,26 @@ class RunRecord:
     frames: list[FrameRecord] = field(default_factory=list)
     servo: dict[str, Any] = field(default_factory=dict)
     refused: Counter[str] = field(default_factory=Counter)
+    kept: int | None = None
+    counts: Counter[str] = field(default_factory=Counter)
+    """How many chunks, subgoals and episodes there have been."""
+
+    def add(self, record: ChunkRecord | SubgoalRecord | EpisodeRecord | FrameRecord) -> None:
+        """Keep what happened."""
+        name, held = self._place(record)
+        self.counts[name] += 1
+        held.append(record)
+        if self.kept is not None and len(held) > self.kept:
+            del held[0]
+
+    def _place(self, record: object) -> tuple[str, list[Any]]:
+        if isinstance(record, ChunkRecord):
+            return "chunks", self.chunks
+        if isinstance(record, SubgoalRecord):
+            return "subgoals", self.subgoals
+        if isinstance(record, EpisodeRecord):
+            return "episodes", self.episodes
+        return "frames", self.frames
 
     def judged_subgoals(self) -> list[tuple[SubgoalRecord, str]]:
         """Subgoals from observations inside an episode, each with the right one."""

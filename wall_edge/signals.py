@@ -1,41 +1,113 @@
-"""Signals that end a run: one way for all of them, and never in the middle of what must not be broken off."""
+"""Signals that end a run: one way for all of them, and never in the middle of what must not be broken off.
+
+A signal is noted by the kernel's own handler, which writes a byte into a pipe (``signal.set_wakeup_fd``): a
+thread that reads the pipe learns of it at once, whatever the main thread waits for.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
-__all__ = ["EMERGENCY_SIGNAL", "STOP_SIGNALS", "blocked", "emergency_flag", "interruptible", "stop_flag"]
+__all__ = [
+    "ALL_SIGNALS",
+    "EMERGENCY_SIGNAL",
+    "ENDING_SIGNALS",
+    "STOP_SIGNALS",
+    "Received",
+    "blocked",
+    "hold",
+    "ignored",
+    "interruptible",
+    "received",
+    "stop_flag",
+    "unhold",
+]
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Ctrl-C, a service manager, a terminal that went away."""
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""Ctrl-C, a service manager, a terminal that went away, Ctrl-backslash."""
 EMERGENCY_SIGNAL = signal.SIGUSR1
-"""To the daemon: stop the arm where it is."""
+"""To any process of the daemon: stop the arm where it is."""
+_JOB_SIGNALS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+"""A terminal that would suspend us: whoever watches over a powered arm is not to be suspended."""
+_OTHERWISE = {
+    *STOP_SIGNALS,
+    *_JOB_SIGNALS,
+    EMERGENCY_SIGNAL,
+    signal.SIGKILL,
+    signal.SIGSTOP,
+    *(signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH),  # nothing happens by default
+    *(signal.SIGPIPE, signal.SIGXFSZ),  # Python makes errors of them
+    *(signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL),  # bugs
+    *(signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS),
+}
+ENDING_SIGNALS = tuple(sorted(number for number in signal.valid_signals() if number not in _OTHERWISE))
+"""Whatever else would end a process by default (SIGUSR2, SIGALRM, SIGXCPU …): to the daemon, a stop."""
+ALL_SIGNALS = (*STOP_SIGNALS, *ENDING_SIGNALS, EMERGENCY_SIGNAL, *_JOB_SIGNALS)
+"""Those that a process of the daemon must not be ended or suspended by."""
+
+_Handler = Callable[[int, FrameType | None], Any] | signal.Handlers
+
+
+class Received:
+    """What has been received since :func:`received` began; ``fd`` is readable when there is something new."""
+
+    def __init__(self) -> None:
+        self.fd, self.entry = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.interrupted = False
+        """A signal that stops the arm by the way of its rest pose."""
+        self.emergency = False
+        """The signal that stops it where it is."""
+
+    def note(self, number: int, _: FrameType | None = None) -> None:
+        """A signal has come; may be said twice."""
+        if number == EMERGENCY_SIGNAL:
+            self.emergency = True
+        else:
+            self.interrupted = True
+
+    def read(self) -> None:
+        """Note what has come, from any thread; never waits."""
+        with suppress(BlockingIOError):
+            for number in os.read(self.fd, 4096):
+                self.note(number)
+
+    def close(self) -> None:
+        os.close(self.fd)
+        os.close(self.entry)
+
+
+@contextmanager
+def received() -> Iterator[Received]:
+    """For whoever drives an arm: signals are only noted, and a terminal suspends nobody.
+
+    Nothing is ever broken off by an exception out of nowhere. Main thread only.
+    """
+    made = Received()
+    noted = (*STOP_SIGNALS, *ENDING_SIGNALS, EMERGENCY_SIGNAL)
+    handlers: dict[int, _Handler] = dict.fromkeys(noted, made.note)
+    handlers |= dict.fromkeys(_JOB_SIGNALS, signal.SIG_IGN)
+    with blocked(), _handled(handlers):
+        former = signal.set_wakeup_fd(made.entry, warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ALL_SIGNALS)
+        try:
+            yield made
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, ALL_SIGNALS)
+            signal.set_wakeup_fd(former)
+            made.close()
 
 
 @contextmanager
 def stop_flag() -> Iterator[Callable[[], bool]]:
-    """Stop signals only set a flag, which the function given here tells.
-
-    For whoever drives an arm: nothing is ever broken off by an exception out of nowhere.
-    """
-    received: list[int] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        received.append(number)
-
-    with _handled_by(note):
-        yield lambda: bool(received)
-
-
-@contextmanager
-def emergency_flag() -> Iterator[Callable[[], bool]]:
-    """As :func:`stop_flag`, for ``EMERGENCY_SIGNAL``."""
-    received: list[int] = []
-    with _handled_by(lambda number, _: received.append(number), (EMERGENCY_SIGNAL,)):
-        yield lambda: bool(received)
+    """Stop signals only set a flag, which the function given here tells."""
+    got: list[int] = []
+    with _handled(dict.fromkeys(STOP_SIGNALS, lambda number, _: got.append(number))):
+        yield lambda: bool(got)
 
 
 @contextmanager
@@ -47,15 +119,13 @@ def interruptible() -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    with _handled_by(interrupt):
+    with _handled(dict.fromkeys(STOP_SIGNALS, interrupt)):
         yield
 
 
 @contextmanager
-def _handled_by(
-    handler: Callable[[int, FrameType | None], None], numbers: Sequence[signal.Signals] = STOP_SIGNALS
-) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number in numbers}
+def _handled(handlers: Mapping[int, _Handler]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
@@ -63,11 +133,31 @@ def _handled_by(
             signal.signal(number, former)
 
 
+def ignored() -> None:
+    """From now on this process is not ended or suspended by a signal of ours, not even by one that waits."""
+    for number in ALL_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ALL_SIGNALS)
+
+
 @contextmanager
 def blocked() -> Iterator[None]:
-    """A process started here begins with stop signals blocked, until it has set its own handlers."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    """Signals wait; a process started here begins with them waiting, until it has set its own handlers."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ALL_SIGNALS)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def hold() -> None:
+    """A command's first line: signals wait until it has set its handlers, and again when it gives them up.
+
+    So neither its imports nor its last words are broken off.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, ALL_SIGNALS)
+
+
+def unhold() -> None:
+    """For commands that need not hold signals: those that waited come now. May raise KeyboardInterrupt."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ALL_SIGNALS)

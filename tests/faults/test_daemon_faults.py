@@ -23,8 +23,8 @@ def wall_edge(*arguments: str) -> subprocess.CompletedProcess[str]:
 def real(data: dict[str, Any], port: str, **drive: Any) -> None:
     """Make it a real robot: another port, real cameras, no simulation."""
     data["drive"].update(port=port, **drive)
-    for name in data["cameras"]:
-        data["cameras"][name].update(kind="opencv", device="/dev/video99")
+    for number, name in enumerate(data["cameras"], 98):
+        data["cameras"][name].update(kind="opencv", device=f"/dev/video{number}")
     del data["simulation"]
     data["instruction"] = "touch the red block."
 

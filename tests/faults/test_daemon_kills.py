@@ -87,7 +87,9 @@ def make_rig(shipped_bundle: Path, robot: RobotConfig, tmp_path: Path) -> Iterat
     bus = SimulatedServoBus(joint_specs(robot), positions=arm.REST.tolist())
     with serving(bus) as port:
 
-        def make(video_s: float = VIDEO_S, device: str | None = None, rest_velocity: float = 0.8) -> Rig:
+        def make(
+            video_s: float = VIDEO_S, device: dict[str, str] | None = None, rest_velocity: float = 0.8
+        ) -> Rig:
             world = TabletopWorld(0)
             data = yaml.safe_load(ROBOT.read_text())
             data["bundle"] = str(shipped_bundle)
@@ -97,7 +99,7 @@ def make_rig(shipped_bundle: Path, robot: RobotConfig, tmp_path: Path) -> Iterat
             del data["simulation"]
             for name, frame in world.frames(arm.REST).items():
                 video = record_video(tmp_path / f"{name}.avi", frame, video_s)
-                data["cameras"][name].update(kind="opencv", device=device or str(video))
+                data["cameras"][name].update(kind="opencv", device=(device or {}).get(name, str(video)))
                 data["cameras"][name]["frozen_ms"] = 1e6  # nothing moves in this video
             path = tmp_path / "robot.yaml"
             path.write_text(yaml.safe_dump(data))
@@ -195,7 +197,7 @@ def test_a_camera_that_falls_silent(make_rig: Any) -> None:
 
 
 def test_a_camera_that_is_not_there(make_rig: Any) -> None:
-    rig = make_rig(device="/dev/video99")
+    rig = make_rig(device={"face_view": "/dev/video99"})
     code, _, errors = rig.end()
     assert code == 1
     message = one_line(errors)

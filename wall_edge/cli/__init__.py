@@ -8,17 +8,21 @@ from importlib.metadata import entry_points
 import typer
 
 from wall_edge.errors import WallEdgeError
+from wall_edge.signals import unhold
 
 from .bench import app as bench
 from .clear import clear
 from .demo import demo
 from .evaluate import evaluation
 from .inspect import inspect
+from .release import release
 from .run import run
 from .verify import verify
 
 __all__ = ["app", "main"]
 
+HOLDING = (["run"], ["release"])
+"""Commands that drive an arm: signals wait (``__main__.py``) until they have set handlers of their own."""
 _PLUGINS = "wall_edge.commands"
 
 
@@ -31,7 +35,7 @@ def build_app() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for command in (clear, demo, inspect, run, verify):
+    for command in (clear, demo, inspect, release, run, verify):
         made.command()(command)
     made.command(name="eval")(evaluation)
     made.add_typer(bench, name="bench")
@@ -50,7 +54,11 @@ app = build_app()
 def main() -> None:
     """Entry point: an error a user can act on is one line on stderr and exit code 1."""
     try:
+        if sys.argv[1:2] not in HOLDING:
+            unhold()
         app()
     except WallEdgeError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

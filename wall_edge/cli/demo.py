@@ -21,8 +21,9 @@ from wall_edge_engines.onnxruntime import installed, require_onnxruntime
 from wall_edge.config import RobotConfig, SimulationConfig, load_robot
 from wall_edge.errors import ConfigError, RuntimeFault
 from wall_edge.machine import facts
+from wall_edge.runtime.events import event_files
 from wall_edge.runtime.supervisor import Daemon
-from wall_edge.signals import stop_flag
+from wall_edge.signals import received
 from wall_edge.summary import Summary, summarise
 
 from .output import stderr
@@ -52,10 +53,11 @@ def demo(
     _wall_edge("export", str(checkpoint), "--out", str(config.bundle), "--robot", str(robot))
     _wall_edge("verify", str(config.bundle))
     events = out / "events.jsonl"
-    events.unlink(missing_ok=True)
-    with stop_flag() as interrupted, ExitStack() as running:
+    for path in event_files(events):
+        path.unlink(missing_ok=True)
+    with received() as signals, ExitStack() as running:
         with stderr.status("starting the robot"):
-            daemon = running.enter_context(Daemon(config, events=events, interrupted=interrupted))
+            daemon = running.enter_context(Daemon(config, events=events, signals=signals))
         _play(daemon, episodes)
     report = out / "report.html"
     summary = summarise(daemon.record, report)

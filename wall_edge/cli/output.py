@@ -2,13 +2,86 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import typer
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 stderr = Console(stderr=True)
+
+_DRAW_S = 0.2
+_PATIENCE_S = 2.0
+"""How long a terminal that takes nothing (Ctrl-S, a pipe nobody reads) may keep us at the end."""
+
+
+class Display:
+    """One line on stderr that changes, drawn by a thread of its own.
+
+    A terminal that takes no more output keeps that thread, and nobody else.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.line = Text(text)
+        """What is shown from the next drawing on."""
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._draw, name="display", daemon=True)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the terminal still keeps the thread."""
+        return self._thread.is_alive()
+
+    def _draw(self) -> None:
+        # A terminal that went away takes no more output.
+        with (
+            contextlib.suppress(OSError, ValueError),
+            Live(self.line, console=stderr, auto_refresh=False, transient=True) as live,
+        ):
+            while not self._ended.wait(_DRAW_S):
+                live.update(self.line, refresh=True)
+
+    def __enter__(self) -> Display:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join(_PATIENCE_S)
+
+
+def last_words(code: int, results: Sequence[str], errors: Sequence[str] = (), *, stuck: bool = False) -> None:
+    """Lines for stdout and stderr, then the end with exit code ``code``.
+
+    An output that takes nothing is left after two seconds: what the arm did does not wait for a reader.
+    """
+    thread = threading.Thread(target=_say, args=(results, errors), name="last words", daemon=True)
+    thread.start()
+    thread.join(_PATIENCE_S)
+    if stuck or thread.is_alive():  # Python's own end would wait for that thread, or for what it holds
+        os._exit(code)
+    if code:
+        raise typer.Exit(code)
+
+
+def _say(results: Sequence[str], errors: Sequence[str]) -> None:
+    for stream, lines in ((sys.stderr, errors), (sys.stdout, results)):
+        try:
+            for line in lines:
+                print(line, file=stream)
+            stream.flush()
+        except (OSError, ValueError):  # gone; Python's end must not try again
+            with contextlib.suppress(OSError, ValueError):
+                nothing = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nothing, stream.fileno())
+                os.close(nothing)
 
 
 @contextmanager

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.live import Live
 from rich.text import Text
 
-from wall_edge.config import RobotConfig, load_robot
-from wall_edge.errors import ConfigError
+from wall_edge.config import load_robot
+from wall_edge.errors import ConfigError, WallEdgeError
 from wall_edge.record import chunk_intervals_ms, percentiles
 from wall_edge.runtime.recorder import RecordingOptions
 from wall_edge.runtime.supervisor import Daemon
-from wall_edge.signals import emergency_flag, stop_flag
+from wall_edge.signals import received
 
-from .output import stderr
+from .output import Display, last_words
+
+_KEPT = 1000
+"""Chunks, subgoals and episodes that the supervisor remembers: the last minutes."""
 
 
 def run(
@@ -38,34 +38,31 @@ def run(
 ) -> None:
     """Run the policy on the robot. Ctrl-C, SIGTERM or SIGHUP brings the arm to rest and releases it.
 
-    SIGUSR1 is the emergency stop: the arm brakes where it is, is held for a moment and goes limp, and does
-    not start again before 'wall-edge clear'.
+    SIGUSR1, to any or all of its processes, is the emergency stop: the arm brakes where it is, is held for a
+    moment and goes limp, and does not start again before 'wall-edge clear'.
     """
-    config = load_robot(robot)
-    words = instruction or config.instruction
-    if words is None and not config.simulated:
-        raise ConfigError("no instruction", expected="--instruction TEXT, or 'instruction' in ROBOT.yaml")
-    recording = RecordingOptions(record, record_period, record_moments) if record is not None else None
-    with stop_flag() as interrupted, emergency_flag() as emergency:
-        signals = {"interrupted": interrupted, "emergency": emergency}
-        daemon = Daemon(config, events=events, recording=recording, **signals)
+    with received() as signals:
+        config = load_robot(robot)
+        words = config.instruction if instruction is None else instruction
+        if words is None and not config.simulated:
+            raise ConfigError("no instruction", expected="--instruction TEXT, or 'instruction' in ROBOT.yaml")
+        recording = RecordingOptions(record, record_period, record_moments) if record is not None else None
+        daemon = Daemon(
+            config, events=events, recording=recording, signals=signals, instruction=instruction, kept=_KEPT
+        )
+        errors: list[str] = []
+        display = Display("starting the robot")
         try:
-            with ExitStack() as running:
-                with stderr.status("starting the robot"):
-                    running.enter_context(daemon)
-                _follow(daemon, words, seconds)
+            with display, daemon:
+                _follow(daemon, words, seconds, display)
         except KeyboardInterrupt:
             pass
-        except OSError:  # a terminal that went away takes no more output
-            if not interrupted():
-                raise
-        with contextlib.suppress(BrokenPipeError if not interrupted() else OSError):
-            _say_goodbye(daemon, config)
-            if recording is not None:
-                _say_recorded(daemon, recording)
+        except WallEdgeError as error:
+            errors.append(f"error: {error}")
+        last_words(int(bool(errors)), _goodbye(daemon, recording), errors, stuck=display.stuck)
 
 
-def _follow(daemon: Daemon, words: str | None, seconds: float | None) -> None:
+def _follow(daemon: Daemon, words: str | None, seconds: float | None, display: Display) -> None:
     """Carry out ``words``, or the simulated world's tasks one after the other."""
     end = time.monotonic() + seconds if seconds is not None else float("inf")
     number = 0
@@ -73,13 +70,12 @@ def _follow(daemon: Daemon, words: str | None, seconds: float | None) -> None:
         daemon.start_episode(number, follow=words is None)
     if words is not None:
         daemon.instruct(words)
-    with Live(Text("starting"), console=stderr, refresh_per_second=5, transient=True) as live:
-        while time.monotonic() < end:
-            daemon.poll()
-            live.update(status_line(daemon))
-            if daemon.config.simulated and words is None and len(daemon.record.episodes) > number:
-                number += 1
-                daemon.start_episode(number)
+    while time.monotonic() < end:
+        daemon.poll()
+        display.line = status_line(daemon)
+        if daemon.config.simulated and words is None and daemon.record.counts["episodes"] > number:
+            number += 1
+            daemon.start_episode(number)
 
 
 def status_line(daemon: Daemon) -> Text:
@@ -88,29 +84,31 @@ def status_line(daemon: Daemon) -> Text:
     latency = percentiles([chunk.latency_ms for chunk in record.chunks[-20:]], 50)["p50"]
     subgoal = record.subgoals[-1].text if record.subgoals else "-"
     trouble = ", recording stopped" if daemon.recording_trouble else ""
-    return Text(
-        f"{daemon.state.name.lower()}: {subgoal}  {len(record.chunks)} chunks, {latency:.0f} ms{trouble}"
-    )
+    trouble += f", refused: {daemon.refusal}" if daemon.refusal else ""
+    chunks = record.counts["chunks"]
+    return Text(f"{daemon.state.name.lower()}: {subgoal}  {chunks} chunks, {latency:.0f} ms{trouble}")
 
 
-def _say_goodbye(daemon: Daemon, config: RobotConfig) -> None:
+def _goodbye(daemon: Daemon, recording: RecordingOptions | None) -> list[str]:
     record, servo = daemon.record, daemon.record.servo
     interval = percentiles(chunk_intervals_ms(record.chunks), 50)["p50"]
-    print(
-        f"{config.name}: {servo.get('state', 'never started').lower()} "
-        f"after {servo.get('seconds', 0):.1f} s; {len(record.chunks)} chunks every {interval:.0f} ms, "
+    lines = [
+        f"{daemon.config.name}: {servo.get('state', 'never started').lower()} "
+        f"after {servo.get('seconds', 0):.1f} s; {record.counts['chunks']} chunks every {interval:.0f} ms, "
         f"{servo.get('starved_ticks', 0)} starved ticks, "
         f"{servo.get('overruns', 0)} overruns, {servo.get('bus', {}).get('errors', 0)} bus errors"
-    )
-    for line in refused_settings(servo):
-        print(line)
-
-
-def _say_recorded(daemon: Daemon, recording: RecordingOptions) -> None:
-    moments = len(list(recording.folder.glob("[0-9]*.npz")))
-    print(f"recorded {moments} moments in {recording.folder}")
+    ]
+    if daemon.refusal:
+        refused = record.refused["chunk"] + record.refused["subgoal"]
+        lines.append(f"note: the policy refused {refused} times, last: {daemon.refusal}")
+    lines += [f"note: {daemon.torque_note}"] if daemon.torque_note else []
+    lines += refused_settings(servo)
+    if recording is not None:
+        moments = len(list(recording.folder.glob("[0-9]*.npz")))
+        lines.append(f"recorded {moments} moments in {recording.folder}")
     if daemon.recording_trouble:
-        print(f"note: {daemon.recording_trouble}")
+        lines.append(f"note: {daemon.recording_trouble}")
+    return lines
 
 
 def refused_settings(servo: Mapping[str, Any]) -> list[str]:

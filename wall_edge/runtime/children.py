@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from wall_edge.errors import RuntimeFault, WallEdgeError
 from wall_edge.runtime.messages import Failed, Stop
-from wall_edge.signals import STOP_SIGNALS, blocked
+from wall_edge.signals import blocked, ignored
 
 __all__ = ["Children", "reporting"]
 
@@ -43,7 +43,11 @@ class Children:
         return tuple(self._children)
 
     def spawn(self, name: str, body: Callable[..., None], *arguments: Any) -> int:
-        """Start ``body(conn, *arguments)``; its pid. A stop signal waits until the process is known here."""
+        """Start ``body(conn, *arguments)``; its pid. Signals wait until the process is known here, and in it
+        until it has set its own handlers.
+        """
+        with blocked():  # apart, as Python unblocks SIGINT and SIGTERM once it has started its own helper
+            resource_tracker.ensure_running()
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=body, args=(theirs, *arguments), name=f"wall-edge-{name}")
         with blocked():
@@ -86,11 +90,11 @@ class Children:
         self.kill(name)
 
     def kill(self, name: str) -> None:
-        """End a process at once."""
+        """End a process at once; one that the kernel does not let go of is left after some seconds."""
         process = self._children[name].process
         if process.is_alive():
             process.kill()
-        process.join()
+        process.join(_EXIT_S)
 
 
 def _drain(conn: Connection) -> Iterator[Any]:
@@ -109,12 +113,11 @@ def _drain(conn: Connection) -> Iterator[Any]:
 def reporting(conn: Connection) -> Iterator[None]:
     """Around the body of a process that ends on Stop, or when the supervisor is gone.
 
-    Stop signals reach the whole process group, and it is for the supervisor to say what they mean. A
-    :class:`WallEdgeError` is sent as Failed in one line; so is a bug, which also raises.
+    Signals, the emergency stop among them, may reach the whole process group or unit: it is for the
+    supervisor and the servo process to say what they mean. A :class:`WallEdgeError` is sent as Failed in one
+    line; so is a bug, which also raises.
     """
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    ignored()
     try:
         yield
     except (EOFError, ConnectionError):

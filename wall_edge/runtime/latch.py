@@ -2,11 +2,12 @@
 
 A service manager restarts what failed; an arm that stopped for a reason nobody has looked at must not move
 because of that. The latch is a small file in ``$XDG_STATE_HOME/wall-edge`` (``~/.local/state`` by default),
-one a robot's name. The simulated arm has none.
+one a robot's name: two names never share one. The simulated arm has none.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from datetime import datetime, timezone
@@ -15,33 +16,91 @@ from pathlib import Path
 from wall_edge.config import RobotConfig
 from wall_edge.errors import RuntimeFault
 
-__all__ = ["clear_latch", "latch_path", "require_unlatched", "set_latch"]
+__all__ = ["clear_latch", "latch_path", "require_latch", "require_unlatched", "set_latch"]
+
+_LONGEST = 180
+"""Bytes of a name in a file's name, which may have 255."""
 
 
 def latch_path(config: RobotConfig) -> Path | None:
     """Where this robot's fault is kept; None for a simulated one."""
-    if config.simulated:
+    return None if config.simulated else _folder() / f"{_encoded(config.name)}.fault.json"
+
+
+def _folder() -> Path:
+    named = Path(os.environ.get("XDG_STATE_HOME") or "")
+    # A relative one is not to be used, says the standard: it would name another latch in every folder.
+    state = named if named.is_absolute() else Path.home() / ".local" / "state"
+    return state / "wall-edge"
+
+
+def _encoded(name: str) -> str:
+    """One to one: as it is, but for separators; by its digest where a file cannot be called so."""
+    plain = name.replace("%", "%25").replace(os.sep, "%2F")
+    if plain.isprintable() and len(plain.encode()) <= _LONGEST:
+        return plain
+    return f"%sha256-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def _kept(config: RobotConfig) -> Path | None:
+    """The latch that holds now, be it by the name that earlier versions gave it."""
+    path = latch_path(config)
+    if path is None or os.path.lexists(path):
+        return path
+    former = path.with_name(f"{config.name.replace(os.sep, '_').replace(chr(0), '')}.fault.json")
+    if not os.path.lexists(former):
         return None
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return state / "wall-edge" / f"{config.name.replace(os.sep, '_')}.fault.json"
+    try:
+        return former if json.loads(former.read_text())["robot"] == config.name else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return former  # a latch that cannot be read is a latch all the same
 
 
 def set_latch(config: RobotConfig, reason: str) -> None:
     """Keep why the arm faulted; a fault that is there already stays. Raises OSError."""
     path = latch_path(config)
-    if path is None or path.exists():
+    if path is None or _kept(config) is not None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     when = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
-    partial = path.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps({"robot": config.name, "time": when, "reason": reason}) + "\n")
-    partial.replace(path)
+    _write(path, json.dumps({"robot": config.name, "time": when, "reason": reason}) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all, and on the disk before it counts: what cuts the power may be what went wrong."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        with partial.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def require_latch(config: RobotConfig) -> None:
+    """Raises RuntimeFault where a fault could not be kept: to be known before an arm is powered."""
+    path = latch_path(config)
+    if path is None:
+        return
+    probe = path.with_name(f"{path.name}.{os.getpid()}.probe")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(probe, "probe")
+        probe.unlink()
+    except OSError as error:
+        raise RuntimeFault(
+            f"a fault of {config.name} could not be kept in {path.parent} ({error.strerror or error})",
+            expected="a folder that can be written",
+            fix="free it, or set XDG_STATE_HOME to another",
+        ) from None
 
 
 def require_unlatched(config: RobotConfig) -> None:
     """Raises RuntimeFault when the robot's last fault has not been cleared."""
-    path = latch_path(config)
-    if path is not None and path.exists():
+    path = _kept(config)
+    if path is not None and os.path.lexists(path):
         raise RuntimeFault(
             f"{config.name} faulted and was not cleared: {_told(path)}",
             expected="an arm that a person has looked at",
@@ -51,8 +110,8 @@ def require_unlatched(config: RobotConfig) -> None:
 
 def clear_latch(config: RobotConfig) -> str | None:
     """Forget the fault, which is returned; None when there was none. Raises OSError."""
-    path = latch_path(config)
-    if path is None or not path.exists():
+    path = _kept(config)
+    if path is None:
         return None
     told = _told(path)
     path.unlink()
@@ -64,4 +123,4 @@ def _told(path: Path) -> str:
         kept = json.loads(path.read_text())
         return f"{kept['reason']} ({kept['time']})"
     except (ValueError, KeyError, TypeError, OSError) as error:
-        return f"{path} cannot be read ({error})"  # a latch that cannot be read is a latch all the same
+        return f"{path} cannot be read ({error})"

@@ -15,7 +15,7 @@ from wall_edge.policy import Observation
 from wall_edge.runtime.shared import SharedRecord
 from wall_edge.vision import Frame
 
-__all__ = ["Observer"]
+__all__ = ["Observer", "slow_camera"]
 
 _POLL_S = 0.001
 _MAX_AGE_PERIODS = 3
@@ -39,14 +39,22 @@ class Observer:
         }
         self._feedback = feedback.reader()
         self._newest: dict[str, tuple[int, Frame]] = {}
+        self._taken_ns = dict.fromkeys(cameras, 0)
+        self._spacing_ns = dict.fromkeys(cameras, 0)
+        """Between the last two frames of each camera; 0 before there are two."""
         self._index = first_index - 1
         self._watch = {name: _FrozenWatch(name, camera) for name, camera in cameras.items()}
 
     def poll(self, since_ns: int = 0) -> Observation | None:
         """The observation that :meth:`next` would return if it is there now, else None."""
         for name, reader in self._frames.items():
-            if (record := reader.newer()) is not None and int(record["time_ns"]) >= since_ns:
-                self._newest[name] = int(record["time_ns"]), record["pixels"].copy()
+            if (record := reader.newer()) is None:
+                continue
+            taken_ns, before_ns = int(record["time_ns"]), self._taken_ns[name]
+            self._taken_ns[name] = taken_ns
+            self._spacing_ns[name] = taken_ns - before_ns if before_ns else 0
+            if taken_ns >= since_ns:
+                self._newest[name] = taken_ns, record["pixels"].copy()
         oldest = {name: self._clock() - age for name, age in self._max_age_ns.items()}
         fresh = {n: f for n, f in self._newest.items() if f[0] >= max(oldest[n], since_ns)}
         if len(fresh) < len(self._frames) or (joints := self._feedback.latest()) is None:
@@ -61,11 +69,13 @@ class Observer:
 
         A policy learns from pictures and joints of the same moment: frames older than three periods are
         passed over, and the joints are read right after the frames arrived. Raises :class:`CameraError` for
-        a camera that delivers nothing for its ``timeout_ms``.
+        a camera that delivers nothing for its ``timeout_ms``, and for the slowest one when all deliver and
+        yet no set of fresh frames comes about in half as long again.
         """
         started = self._clock()
         while (observation := self.poll(since_ns)) is None:
             self._refuse_silence(started)
+            self._refuse_slowness(started)
             time.sleep(_POLL_S)
         return observation
 
@@ -94,6 +104,27 @@ class Observer:
                     expected=f"one every {1000 / camera.rate_hz:.0f} ms",
                     fix="check its cable and cameras." + name + " in ROBOT.yaml",
                 )
+
+    def _refuse_slowness(self, started: int) -> None:
+        """Each camera delivers, but one so slowly that its frame is too old when the others' arrive."""
+        patience_ms = max((camera.timeout_ms for camera in self._cameras.values()), default=0.0)
+        waited_ms = (self._clock() - started) / 1e6
+        joints = self._feedback.latest()
+        if waited_ms <= 1.5 * patience_ms or joints is None or joints["measured_ns"] == 0:
+            return
+        late = {n: ns * self._cameras[n].rate_hz if ns else np.inf for n, ns in self._spacing_ns.items()}
+        name = max(late, key=late.__getitem__)
+        seen = f"{1e9 / self._spacing_ns[name]:.1f}" if self._spacing_ns[name] else "too few"
+        raise slow_camera(name, self._cameras[name], seen)
+
+
+def slow_camera(name: str, camera: CameraConfig, seen: str) -> CameraError:
+    """A camera's real rate is not what ROBOT.yaml says; ``seen`` [frames/s] in words."""
+    return CameraError(
+        f"camera {name} delivers {seen} frames a second",
+        expected=f"{camera.rate_hz:g} (cameras.{name}.rate_hz)",
+        fix="give it more light, a smaller picture or a bus of its own, or set rate_hz to what it delivers",
+    )
 
 
 class _FrozenWatch:

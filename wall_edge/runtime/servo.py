@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from collections.abc import Sequence
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -12,6 +13,7 @@ from wall_edge_bridge.drives import Drive, FeetechDrive
 from wall_edge_bridge.transport import SerialTransport
 
 from wall_edge.config import RobotConfig
+from wall_edge.errors import ConfigError
 from wall_edge.runtime import realtime
 from wall_edge.runtime.events import EventLog
 from wall_edge.runtime.joints import joint_specs
@@ -19,25 +21,16 @@ from wall_edge.runtime.latch import set_latch
 from wall_edge.runtime.realtime import RealtimeReport
 from wall_edge.runtime.servo_loop import ServoLoop
 from wall_edge.runtime.shared import SharedRecord
-from wall_edge.runtime.states import State
-from wall_edge.signals import STOP_SIGNALS
+from wall_edge.runtime.states import Event, State, Transition
+from wall_edge.signals import ALL_SIGNALS, EMERGENCY_SIGNAL, ENDING_SIGNALS
 
-__all__ = ["open_drive", "release_arm", "run_servo", "summary"]
+__all__ = ["open_drive", "run_servo", "summary"]
 
 
 def open_drive(config: RobotConfig, port: str) -> Drive:
     """The drive that ROBOT.yaml describes, on ``port`` (its own, or the simulated arm's). Raises BusError."""
     transport = SerialTransport(port, config.drive.baudrate)
     return FeetechDrive(transport, joint_specs(config), config.drive.timeout_ms / 1e3)
-
-
-def release_arm(config: RobotConfig, port: str) -> None:
-    """Torque off, for when the servo process could not. Raises BusError, DriveError: it may still be on."""
-    drive = open_drive(config, port)
-    try:
-        drive.disable()
-    finally:
-        drive.close()
 
 
 def run_servo(
@@ -51,39 +44,47 @@ def run_servo(
 ) -> None:
     """The body of the servo process; returns when torque is off, or was tried to be.
 
-    SIGTERM, and SIGHUP of a terminal that went away, send the arm to rest. SIGINT is ignored: a Ctrl-C
-    reaches the whole process group, and it is for the supervisor to say what it means; SIGTSTP is ignored,
-    as a suspended servo loop holds a powered arm without watching it. At the end one :func:`summary` goes
-    out on ``result_conn``; a parent has to receive it before it joins, as it is larger than a pipe's buffer.
-    A bug raises, after its summary.
+    SIGUSR1 is the emergency stop here too, whoever sends it. SIGTERM, SIGHUP of a terminal that went away and
+    whatever else would end a process send the arm to rest. SIGINT is ignored: a Ctrl-C reaches the whole
+    process group, and it is for the supervisor to say what it means; SIGTSTP is ignored, as a suspended servo
+    loop holds a powered arm without watching it. At the end one :func:`summary` goes out on ``result_conn``;
+    a parent has to receive it before it joins, as it is larger than a pipe's buffer. A bug raises, after its
+    summary.
     """
-    stop = _Stop()
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, stop.request)
-    for number in (signal.SIGINT, signal.SIGTSTP):
+    stop, emergency = _Flag(), _Flag()
+    for number in ALL_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, *ENDING_SIGNALS):
+        signal.signal(number, stop.set)
+    signal.signal(EMERGENCY_SIGNAL, emergency.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ALL_SIGNALS)
     control = config.control
     report = realtime.apply(control.fifo_priority, control.cpu, control.lock_memory, control.wake_latency_us)
     loop = ServoLoop(
-        config, lambda: open_drive(config, port), chunks, command, feedback, stop_requested=stop.requested
+        config,
+        lambda: open_drive(config, port),
+        chunks,
+        command,
+        feedback,
+        stop_requested=stop.is_set,
+        emergency_requested=emergency.is_set,
     )
     try:
         loop.run()
-    finally:
+    finally:  # the loop has taken the torque off, or tried to: all that follows is bookkeeping
         _latch(config, loop)
         _tell(loop, report, result_conn, events)
 
 
-class _Stop:
-    # A flag, not a threading.Event: its lock may be held by the very code that the signal interrupts.
+class _Flag:
+    # Not a threading.Event: its lock may be held by the very code that the signal interrupts.
     def __init__(self) -> None:
         self._value = False
 
-    def request(self, *_: object) -> None:
+    def set(self, *_: object) -> None:
         self._value = True
 
-    def requested(self) -> bool:
+    def is_set(self) -> bool:
         return self._value
 
 
@@ -94,7 +95,8 @@ def summary(loop: ServoLoop, report: RealtimeReport) -> dict[str, object]:
     return {
         "state": loop.state.name,
         "fault": loop.machine.fault,
-        "reason": loop.machine.transitions[-1].reason if loop.machine.transitions else "",
+        "reason": _reason(loop.machine.transitions),
+        "touched": loop.touched,
         "ticks": loop.served_ticks,
         "seconds": seconds,
         "rate_hz": (loop.served_ticks - 1) / seconds if seconds > 0 else 0.0,
@@ -117,17 +119,23 @@ def summary(loop: ServoLoop, report: RealtimeReport) -> dict[str, object]:
     }
 
 
+def _reason(transitions: Sequence[Transition]) -> str:
+    """Why the arm stopped: what sent it to rest, not that it came there."""
+    stops = [change.reason for change in transitions if change.after is State.STOPPING]
+    return (stops or [change.reason for change in transitions] or [""])[-1]
+
+
 def _latch(config: RobotConfig, loop: ServoLoop) -> None:
-    """A fault of an arm that was powered waits for a person."""
+    """A fault of an arm that was powered waits for a person, and so does an emergency stop of any."""
     # Not the way into HOLDING: only the last transitions are kept, and it may be long ago.
-    powered = any(
-        change.before not in (State.STARTING, State.RELEASED) for change in loop.machine.transitions
-    )
-    if loop.machine.fault is None or not powered:
+    changes = loop.machine.transitions
+    powered = any(change.before not in (State.STARTING, State.RELEASED) for change in changes)
+    emergency = any(change.reason == Event.EMERGENCY_STOP.value for change in changes)
+    if loop.machine.fault is None or not (powered or emergency):
         return
     try:
         set_latch(config, loop.machine.fault)
-    except OSError as error:
+    except Exception as error:  # noqa: BLE001 - the summary, with which the supervisor knows that torque is off
         loop.machine.fail(f"the fault could not be kept ({error}): do not restart the arm unseen")
 
 
@@ -142,7 +150,7 @@ def _tell(
     result_conn.close()
     if events is None:
         return
-    with EventLog(events) as log:
+    with contextlib.suppress(ConfigError), EventLog(events, rotate=False) as log:
         for change in loop.machine.transitions:
             names = {"before": change.before.name, "after": change.after.name, "reason": change.reason}
             log.write("servo_state", time_ns=change.time_ns, **names)

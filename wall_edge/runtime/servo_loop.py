@@ -5,6 +5,7 @@ Nothing here logs, prints, locks or waits for another process; what happened is 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -30,13 +31,16 @@ Floats = npt.NDArray[np.float64]
 
 _MOVING = (State.HOLDING, State.FOLLOWING, State.SLOWING, State.STOPPING)
 _REHEARSALS = 16
+_RELEASE_NS, _RETRY_NS = 5_000_000_000, 100_000_000
+"""How long torque-off is tried, and how often: a USB adapter may be away for a moment."""
 
 
 class ServoLoop:
     """One arm from STARTING to RELEASED or FAULT (:mod:`wall_edge.runtime.states`).
 
     ``open_drive`` is called in :meth:`run`, so that a missing port is a fault like any other. ``clock`` and
-    ``sleep`` (to an absolute time) are CLOCK_MONOTONIC ns. ``stop_requested`` is asked every tick.
+    ``sleep`` (to an absolute time) are CLOCK_MONOTONIC ns. ``stop_requested`` and ``emergency_requested`` are
+    asked every tick.
     """
 
     def __init__(
@@ -50,9 +54,11 @@ class ServoLoop:
         clock: Callable[[], int] = time.monotonic_ns,
         sleep: Callable[[int], None] = sleep_until,
         stop_requested: Callable[[], bool] = lambda: False,
+        emergency_requested: Callable[[], bool] = lambda: False,
     ) -> None:
         control, dof = config.control, config.dof
         self._control, self._clock, self._stop_requested = control, clock, stop_requested
+        self._emergency_requested, self._open_drive, self._sleep = emergency_requested, open_drive, sleep
         self._chunks, self._command, self._feedback = chunks.reader(), command.reader(), feedback
         self.machine = StateMachine(clock)
         self.joints = Joints(config, open_drive, clock)
@@ -82,7 +88,9 @@ class ServoLoop:
         self._homing: Homing | None = None
         self._homing_ticks = 0
         self._rested_ns = 0
-        self._at_rest = False
+        self._at_rest = self._closed = False
+        self.touched = False
+        """Whether torque was, or may have been, switched on here: if not, it stays as it was found."""
         self._now, self._then = np.zeros((3, dof)), np.zeros((3, dof))
         self._record: np.void = np.zeros(1, feedback_dtype(dof))[0]
 
@@ -110,7 +118,8 @@ class ServoLoop:
             self._publish(self._clock())
             self.joints.open()
             self._take_command()
-            if self._wanted == Wanted.EMERGENCY_STOP:
+            if self._emergency():
+                self.touched = True  # it means limp, however the arm was found
                 self.machine.fail("emergency stop", Event.EMERGENCY_STOP)
                 return
             if reason := self._reason_to_stop(self._clock()):
@@ -119,15 +128,18 @@ class ServoLoop:
             self.limiter.reset(self.joints.position)
             self._require_rate()
             self.limiter.reset(self.joints.position)  # a limp arm may have sunk meanwhile
+            self.touched = True
             self.joints.enable()
             self._idle_since_ns = self._clock()
             self.machine.go(Event.READY)
         except (WallEdgeError, OSError) as error:
-            self.machine.fail(str(error))
+            after = "; torque had been asked for and goes off again" if self.touched else ""
+            self.machine.fail(f"{error}{after}")
 
     def finish(self) -> None:
-        """Torque off and the bus let go, in whatever state."""
-        self._release()
+        """Torque off, unless it was never switched on here, and the bus let go, in whatever state."""
+        if self.touched:
+            self._release()
         self._publish(self._clock())
         self.joints.close()
 
@@ -179,12 +191,40 @@ class ServoLoop:
         return True
 
     def _release(self) -> None:
+        """Tried again for seconds, on a port that came back too; nothing is said before the end is known."""
+        begun, tries = self._clock(), 1
+        while trouble := self._try_release():
+            if self._clock() - begun > _RELEASE_NS:
+                self.machine.fail(f"torque may still be on: {trouble}")
+                return
+            self._sleep(self._clock() + _RETRY_NS)
+            self._publish(self._clock())
+            tries += 1
+        if tries > 1 and self.state is State.FAULT:
+            late_s = (self._clock() - begun) / 1e9
+            self.machine.fail(f"torque went off at the {tries}th try, {late_s:.1f} s later than it should")
+        if self._at_rest and self.state is State.STOPPING:
+            self.machine.go(Event.AT_REST)
+
+    def _try_release(self) -> str:
+        """What went wrong; the port is closed then, to be opened anew by its name."""
         try:
+            if self._closed:
+                self._reopen()
             self.joints.disable()
-            if self._at_rest and self.state is State.STOPPING:
-                self.machine.go(Event.AT_REST)
-        except (WallEdgeError, OSError) as error:
-            self.machine.fail(f"torque may still be on: {error}")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the arm must be let go
+            with contextlib.suppress(Exception):
+                self.joints.close()
+            self._closed = True
+            return str(error) if isinstance(error, WallEdgeError | OSError) else f"bug: {error!r}"
+        return ""
+
+    def _reopen(self) -> None:
+        before = self.joints.drive
+        drive = self._open_drive()
+        if before is not None:
+            vars(drive.counters).update(vars(before.counters))
+        self.joints.drive, self._closed = drive, False
 
     # --- one tick ---------------------------------------------------------------------------------------
 
@@ -239,9 +279,12 @@ class ServoLoop:
         silent_ns = now - self._heartbeat_ns
         return "supervisor silent" if silent_ns > self._control.heartbeat_timeout_ms * 1e6 else ""
 
+    def _emergency(self) -> bool:
+        return self._wanted == Wanted.EMERGENCY_STOP or self._emergency_requested()
+
     def _decide(self, now: int) -> Floats:
         """Moves along the state table and returns the next setpoint [dof, rad], within limits."""
-        if self._wanted == Wanted.EMERGENCY_STOP:
+        if self._emergency():
             self.machine.fail("emergency stop", Event.EMERGENCY_STOP)
             return self.limiter.stop()
         if self.state is not State.STOPPING and (reason := self._reason_to_stop(now)):

@@ -12,25 +12,30 @@ from typing import Any
 
 import numpy as np
 
-from wall_edge.bundle import Bundle, Manifest
+from wall_edge.bundle import Bundle
 from wall_edge.config import RobotConfig
-from wall_edge.errors import CameraError, ConfigError, RuntimeFault, WallEdgeError
+from wall_edge.errors import RuntimeFault, WallEdgeError
+from wall_edge.instruction import require_fitting, require_words
 from wall_edge.record import ChunkRecord, EpisodeRecord, FrameRecord, RunRecord, SubgoalRecord
 from wall_edge.recording import require_unused
 from wall_edge.runtime.camera_process import run_camera
 from wall_edge.runtime.children import Children
 from wall_edge.runtime.events import EventLog
-from wall_edge.runtime.latch import require_unlatched, set_latch
+from wall_edge.runtime.heart import Heart
+from wall_edge.runtime.latch import require_latch, require_unlatched, set_latch
 from wall_edge.runtime.messages import Ended, Failed, Instruct, Laid, Lay, Port, Ready, Refused, Touched
 from wall_edge.runtime.policy_process import run_policy
+from wall_edge.runtime.readiness import CameraRates, check_bus, check_match
 from wall_edge.runtime.recorder import RecordingOptions
 from wall_edge.runtime.records import Wanted, chunk_dtype, command_dtype, feedback_dtype, frame_dtype
-from wall_edge.runtime.servo import open_drive, release_arm, run_servo
+from wall_edge.runtime.release import release_arm
+from wall_edge.runtime.servo import run_servo
 from wall_edge.runtime.shared import SharedRecord
 from wall_edge.runtime.states import State
+from wall_edge.signals import Received
 from wall_edge.sim.process import run_world
 
-__all__ = ["Daemon", "check_match"]
+__all__ = ["Daemon"]
 
 _POLL_S = 0.05
 _START_S = 60.0
@@ -38,6 +43,7 @@ _LOAD_S = 600.0
 """A full-size bundle takes minutes to load on an embedded board; the arm is not powered meanwhile."""
 _REST_MARGIN_S = 10.0
 _REST_PATIENCE = 3.0
+_TORQUE_OFF = "the supervisor took the torque off where the arm stood"
 _SILENT_S, _SILENT_STOP_S = 2.0, 5.0
 """A servo process that publishes nothing for so long hangs; at the stop it may be waiting for the bus."""
 
@@ -57,9 +63,12 @@ class Daemon:
     =======  ====================================================  ==============
 
     Leaving the context brings the arm to rest and releases it; :class:`RuntimeFault` says when that, or
-    anything before it, went wrong. :meth:`poll` must be called at least once a second: it carries the
-    heartbeat without which the servo process takes the arm to rest by itself. It raises KeyboardInterrupt
-    once ``interrupted`` says so, and stops the arm where it is once ``emergency`` does.
+    anything before it, went wrong. :meth:`poll` must be called again and again: the processes wait for their
+    messages to be taken. What must not wait for it, the heartbeat and every way to stop, is the heart's
+    (:mod:`wall_edge.runtime.heart`), which acts on the ``signals`` that come.
+
+    ``instruction``: what :meth:`instruct` will be given, to be refused before anything starts. ``kept``: of a
+    run without end, how much of the record is kept (:class:`RunRecord`).
     """
 
     def __init__(
@@ -68,19 +77,32 @@ class Daemon:
         *,
         events: Path | None = None,
         recording: RecordingOptions | None = None,
-        interrupted: Callable[[], bool] = lambda: False,
-        emergency: Callable[[], bool] = lambda: False,
+        signals: Received | None = None,
+        instruction: str | None = None,
+        kept: int | None = None,
     ) -> None:
         self.config = config
-        self._interrupted, self._emergency = interrupted, emergency
-        self.manifest = Bundle(config.bundle).manifest
-        check_match(self.manifest, config)
+        words = {"--instruction": instruction, "instruction in ROBOT.yaml": config.instruction}
+        given = {where: text for where, text in words.items() if text is not None}
+        for where, text in given.items():
+            require_words(text, where)
         require_unlatched(config)
+        require_latch(config)
+        bundle = Bundle(config.bundle)
+        self.manifest = bundle.manifest
+        check_match(self.manifest, config)
+        for text in given.values():
+            require_fitting(text, bundle)
         if recording is not None:
             require_unused(recording.folder)
         self._recording = recording
         self.recording_trouble = ""
-        self.record = RunRecord(joint_names=tuple(joint.name for joint in config.drive.joints))
+        self.torque_note = ""
+        """After a start that came to nothing: how the torque was found, and left."""
+        self.refusal = ""
+        """Why the policy refused what it made last; empty once it makes a chunk."""
+        self._refusals = 0
+        self.record = RunRecord(joint_names=tuple(joint.name for joint in config.drive.joints), kept=kept)
         self.epoch = 0
         self._events_path = events
         self._log = EventLog(events) if events is not None else None
@@ -92,8 +114,9 @@ class Daemon:
         self._chunks = SharedRecord(chunk_dtype(self.manifest.horizon, config.dof))
         self._feedback = SharedRecord(feedback_dtype(config.dof))
         self._command = SharedRecord(command_dtype())
-        self._order = np.zeros(1, self._command.dtype)[0]
-        self._wanted = Wanted.HOLD
+        priority = config.control.fifo_priority
+        self._heart = Heart(self._command, signals, None if priority is None else max(1, priority - 1))
+        self._found_on: tuple[str, ...] = ()
         self._port = config.drive.port
         self._ready: set[str] = set()
         self._running: EpisodeRecord | None = None
@@ -119,25 +142,37 @@ class Daemon:
 
     def _leave(self, error: BaseException | None) -> None:
         trouble = self.stop()
-        if trouble and trouble not in str(error):
-            before = f"{error}; then: " if isinstance(error, WallEdgeError) else ""
-            raise RuntimeFault(f"{before}{trouble}") from error
+        if self._found_on and not self._touched():
+            names = ", ".join(self._found_on)
+            self.torque_note = (
+                f"torque was found on ({names}) and left on; 'wall-edge release ROBOT.yaml' switches it off"
+            )
+        told = isinstance(error, WallEdgeError)
+        more = [words for words in (trouble, self.torque_note if told else "") if words]
+        if more := [words for words in more if words not in str(error)]:
+            before = f"{error}; then: " if told and more[0] is trouble else f"{error}; " if told else ""
+            raise RuntimeFault(f"{before}{'; '.join(more)}") from error
+
+    def _touched(self) -> bool:
+        """Whether anybody of us has changed the torque, or may have."""
+        return "servo" in self._children.names and bool(self.record.servo.get("touched", True))
 
     def _start(self) -> None:
+        self._heart.start()
         if self.config.simulated:
             self._spawn("world", run_world, self.config, self._frames)
             self._until(lambda: self._port != "sim", "the simulated arm's port")
-        else:
-            open_drive(self.config, self._port).close()  # a missing port is said before anything is loaded
-        for name, camera in self.config.cameras.items():
-            if camera.kind == "opencv":
-                self._spawn(f"camera {name}", run_camera, name, camera, self._frames[name])
-                self._until_ready(f"camera {name}", _START_S)
-        self._await_frames()
+        else:  # a missing port or a silent motor is said before anything is loaded
+            self._found_on = check_bus(self.config, self._port)
+        real = {name: camera for name, camera in self.config.cameras.items() if camera.kind == "opencv"}
+        for name, camera in real.items():
+            self._spawn(f"camera {name}", run_camera, name, camera, self._frames[name])
+            self._until_ready(f"camera {name}", _START_S)
+        CameraRates(self.config.cameras, self._frames, self.poll).await_frames()
         policy = (self.config, self._frames, self._feedback, self._chunks, self._recording)
         self._spawn("policy", run_policy, *policy)
         self._until_ready("policy", _LOAD_S)
-        self._heartbeat()
+        CameraRates(real, self._frames, self.poll).require()  # with all processes running, as later
         shared = (self._chunks, self._command, self._feedback)
         self._spawn("servo", run_servo, self.config, self._port, *shared, self._events_path)
         self._until(lambda: self.state is State.HOLDING, "the arm to hold")
@@ -145,19 +180,6 @@ class Daemon:
 
     def _spawn(self, name: str, body: Callable[..., None], *arguments: Any) -> None:
         self._write("spawned", process=name, pid=self._children.spawn(name, body, *arguments))
-
-    def _await_frames(self) -> None:
-        """Every camera must see before the arm is powered."""
-        begun = time.monotonic()
-        for name, camera in self.config.cameras.items():
-            while self._frames[name].read() is None:
-                self.poll()
-                if time.monotonic() - begun > max(1.0, camera.timeout_ms / 1e3):
-                    raise CameraError(
-                        f"camera {name} delivered no frame",
-                        expected=f"one every {1000 / camera.rate_hz:.0f} ms",
-                        fix=f"check its cable and cameras.{name} in ROBOT.yaml",
-                    )
 
     def _until_ready(self, name: str, seconds: float) -> None:
         self._until(lambda: name in self._ready, f"the {name} process", seconds)
@@ -179,22 +201,26 @@ class Daemon:
         self._stopped = True
         try:
             return self._bring_to_rest()
+        except BaseException as bug:
+            trouble = self._release_without_servo(f"could not be listened to ({bug!r})")
+            if isinstance(bug, Exception):
+                return trouble
+            raise
         finally:
             for name in reversed(self._children.names):
                 self._children.end(name)
+            self._heart.close()
             if self._log is not None:
                 self._log.close()
 
     def _bring_to_rest(self) -> str:
         if "servo" not in self._children.names:
             return ""
-        if self._wanted is not Wanted.EMERGENCY_STOP:
-            self._wanted = Wanted.STOP
+        self._heart.stop()
         patience_s = self._longest_way_s()
         deadline = time.monotonic() + patience_s
         trouble = "died"
         while not self.record.servo and self._children.alive("servo"):
-            self._heartbeat()
             self._receive()
             if time.monotonic() > deadline:
                 trouble = f"did not come to rest in {patience_s:.0f} s"
@@ -206,7 +232,7 @@ class Daemon:
         if not self.record.servo:
             return self._release_without_servo(trouble)
         fault = self.record.servo["fault"]
-        return str(fault) if fault or self.record.servo["state"] != State.RELEASED.name else ""
+        return self._with_refusal(str(fault)) if fault or self.state is not State.RELEASED else ""
 
     def _longest_way_s(self) -> float:
         """Across the whole range at the speed that limits allow, with room for skipped ticks."""
@@ -220,31 +246,44 @@ class Daemon:
         return (time.monotonic_ns() - int(record["time_ns"])) / 1e9 if record is not None else 0.0
 
     def _release_without_servo(self, trouble: str) -> str:
-        """The servo process died or hangs: nobody but the supervisor can take the torque off."""
-        self._children.kill("servo")
-        with contextlib.suppress(OSError):  # whether or not it can be kept, the arm comes first
-            set_latch(self.config, f"the servo process {trouble}")
+        """The servo process died or hangs: nobody but the supervisor can take the torque off.
+
+        That comes first: what is told and kept follows, whatever may be wrong with it.
+        """
+        if "servo" not in self._children.names:
+            return ""
+        with contextlib.suppress(Exception):
+            self._children.kill("servo")
+        left = release_arm(self.config, self._port)
+        end = f"torque may still be on ({left}); cut the arm's power" if left else _TORQUE_OFF
+        return f"the servo process {trouble}; {end}{self._latch(f'the servo process {trouble}')}"
+
+    def _latch(self, reason: str) -> str:
+        """What is to be said when the fault could not be kept."""
         try:
-            release_arm(self.config, self._port)
-        except (WallEdgeError, OSError) as error:
-            return f"the servo process {trouble} and torque may still be on ({error}); cut the arm's power"
-        return f"the servo process {trouble}; the supervisor took the torque off where the arm stood"
+            set_latch(self.config, reason)
+        except Exception as error:  # noqa: BLE001 - no bookkeeping may hide what happened to the arm
+            return f"; the fault could not be kept ({error}): do not restart the arm unseen"
+        return ""
 
     # --- what is wanted -----------------------------------------------------------------------------------
 
     def instruct(self, instruction: str) -> int:
-        """Follow a new instruction from now on; returns its epoch. Chunks of earlier epochs are void."""
+        """Follow a new instruction from now on; returns its epoch. Chunks of earlier epochs are void.
+
+        Raises :class:`ConfigError` for one that no prompt takes.
+        """
+        require_words(instruction, "the instruction")
         self.epoch += 1
-        self._wanted = Wanted.FOLLOW
-        self._heartbeat()
+        self.refusal, self._refusals = "", 0
+        self._heart.want(Wanted.FOLLOW, self.epoch)
         self._children.send("policy", Instruct(self.epoch, time.monotonic_ns(), instruction))
         self._write("instruct", epoch=self.epoch, instruction=instruction)
         return self.epoch
 
     def emergency_stop(self) -> None:
         """Brake as fast as the limits allow, hold for a moment, take the torque off; a person clears it."""
-        self._wanted = Wanted.EMERGENCY_STOP
-        self._heartbeat()
+        self._heart.emergency_stop()
 
     def start_episode(self, number: int, *, follow: bool = True) -> None:
         """Have the simulated world lay the blocks of an episode, and ``follow`` its instruction."""
@@ -267,36 +306,51 @@ class Daemon:
         for name, shared in self._frames.items():
             if (record := shared.read()) is not None:
                 pixels = np.array(record["pixels"])
-                self.record.frames.append(FrameRecord(name, int(record["time_ns"]), self.epoch, pixels))
+                self.record.add(FrameRecord(name, int(record["time_ns"]), self.epoch, pixels))
 
     # --- what happens -------------------------------------------------------------------------------------
 
     def poll(self) -> None:
-        """Heartbeat, then what the processes report within 50 ms.
+        """What the processes report within 50 ms.
 
-        Raises :class:`RuntimeFault` when a process failed or ended; leaving the context then brings the arm
-        to rest, or takes its torque off where it stands.
+        Raises KeyboardInterrupt when a signal asked for a stop, :class:`RuntimeFault` when a process failed
+        or ended; leaving the context then brings the arm to rest, or takes its torque off where it stands.
         """
-        if self._interrupted():
+        if self._heart.emergency and "servo" not in self._children.names:
+            raise RuntimeFault(self._emergency_before_servo())
+        if self._heart.interrupted and not self._heart.emergency:
             raise KeyboardInterrupt
-        if self._emergency():
-            self.emergency_stop()
-        self._heartbeat()
         self._receive()
-        servo = self.record.servo
-        failure = self._failure or servo.get("fault")
-        if not failure and servo:
-            failure = f"the arm was brought to rest by itself: {servo['reason']}"
-        failure = failure or self._children.dead()
-        if not failure and self._held and self._silent_s() > _SILENT_S:
-            failure = f"the servo process was silent for {self._silent_s():.1f} s"
-        if failure:
-            raise RuntimeFault(str(failure))
+        if failure := self._failure_now():
+            raise RuntimeFault(self._with_refusal(failure))
 
-    def _heartbeat(self) -> None:
-        order = self._order
-        order["wanted"], order["epoch"], order["heartbeat_ns"] = self._wanted, self.epoch, time.monotonic_ns()
-        self._command.write(order)
+    def _emergency_before_servo(self) -> str:
+        """The arm may have been found powered: an emergency stop leaves it limp."""
+        left = "" if self.config.simulated else release_arm(self.config, self._port)
+        self._found_on = ()
+        off = f"torque may still be on ({left}); cut the arm's power" if left else "its torque is off"
+        return f"emergency stop at the start; {off}{self._latch('emergency stop')}"
+
+    def _failure_now(self) -> str:
+        servo = self.record.servo
+        if failure := self._failure or servo.get("fault"):
+            return str(failure)
+        if servo:
+            return f"the arm was brought to rest by itself: {servo['reason']}"
+        if dead := self._children.dead():
+            return dead
+        if not self._heart.beats:
+            return "the supervisor's heartbeat ended"
+        silent_s = self._silent_s() if self._held else 0.0
+        return f"the servo process was silent for {silent_s:.1f} s" if silent_s > _SILENT_S else ""
+
+    def _with_refusal(self, failure: str) -> str:
+        """With what the policy said last, when it has made nothing but refusals."""
+        if not self.refusal or self.refusal in failure:
+            return failure
+        return (
+            f"{failure}; the policy refused {self._refusals} times since its last chunk, last: {self.refusal}"
+        )
 
     def _receive(self) -> None:
         for name, message in self._children.receive(_POLL_S):
@@ -318,15 +372,18 @@ class Daemon:
         self._failure = self._failure or message.reason
 
     def _on_chunk(self, message: ChunkRecord) -> None:
-        self.record.chunks.append(message)
+        self.record.add(message)
+        self.refusal, self._refusals = "", 0
 
     def _on_subgoal(self, message: SubgoalRecord) -> None:
-        self.record.subgoals.append(message)
+        self.record.add(message)
 
     def _on_refused(self, message: Refused) -> None:
         self.record.refused.update([message.what])
         if message.what == "recording":
             self.recording_trouble = message.reason
+        else:
+            self.refusal, self._refusals = message.reason, self._refusals + 1
 
     def _on_laid(self, message: Laid) -> None:
         epoch = self.instruct(message.instruction) if self._follow_world else self.epoch
@@ -343,7 +400,7 @@ class Daemon:
     def _on_ended(self, message: Ended) -> None:
         if self._running is not None:
             ended = replace(self._running, end_ns=message.time_ns, status=message.status)
-            self.record.episodes.append(ended)
+            self.record.add(ended)
             self._running = None
 
     _handlers: Mapping[type, Callable[[Daemon, Any], None]] = {
@@ -360,24 +417,3 @@ class Daemon:
     def _write(self, kind: str, **fields: Any) -> None:
         if self._log is not None:
             self._log.write(kind, **{"time_ns": time.monotonic_ns(), **fields})
-
-
-def check_match(manifest: Manifest, config: RobotConfig) -> None:
-    """Raise :class:`ConfigError` where ROBOT.yaml describes another robot than the bundle was made for."""
-    fix = "export the bundle for this robot with --robot"
-    joints = tuple(joint.name for joint in config.drive.joints)
-    if joints != manifest.embodiment.dof_names:
-        wanted_joints = f"the bundle's {', '.join(manifest.embodiment.dof_names)}, in this order"
-        raise ConfigError(f"ROBOT.yaml's joints {', '.join(joints)}", expected=wanted_joints, fix=fix)
-    wanted = {name: (camera.width, camera.height) for name, camera in manifest.cameras.items()}
-    found = {name: (camera.width, camera.height) for name, camera in config.cameras.items()}
-    if wanted != found:
-        raise ConfigError(f"ROBOT.yaml's cameras {found}", expected=f"the bundle's {wanted}", fix=fix)
-    chunk_ms = 1000 * manifest.horizon / manifest.action_rate_hz
-    if config.policy.chunk_period_ms >= chunk_ms:
-        raise ConfigError(
-            f"policy.chunk_period_ms is {config.policy.chunk_period_ms:g}",
-            expected=f"less than a chunk lasts ({manifest.horizon} steps at {manifest.action_rate_hz:g} Hz, "
-            f"{chunk_ms:.0f} ms)",
-            fix="ask for chunks more often",
-        )

@@ -139,6 +139,10 @@ class Drive(ABC):
     def disable(self) -> None:
         """Torque off: the arm goes limp. Raises BusError."""
 
+    def torque(self) -> tuple[bool | None, ...]:
+        """[dof] whether each joint is powered now; None where that is not known. Raises BusError."""
+        return (None,) * self.dof
+
     @abstractmethod
     def write(self, setpoints: npt.ArrayLike, deadline_ns: int) -> None:
         """Command positions, [dof] rad. Raises DriveError, and sends nothing, when one is not allowed."""

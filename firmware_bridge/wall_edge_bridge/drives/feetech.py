@@ -132,6 +132,11 @@ class FeetechDrive(Drive):
                     fix="cut the arm's power",
                 )
 
+    def torque(self) -> tuple[bool | None, ...]:
+        """[dof] whether torque_enable is other than 0; None for a silent servo. Raises BusError."""
+        answers = self._bus.read_patiently(_TORQUE)
+        return tuple(answers[i].value != 0 if i in answers else None for i in self._bus.ids)
+
     def write(self, setpoints: npt.ArrayLike, deadline_ns: int) -> None:
         """One sync write of goal_position: setpoints [dof] rad.
 

@@ -1,0 +1,40 @@
+"""``wall-edge release``: torque off on an arm that was left powered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wall_edge.config import load_robot
+from wall_edge.errors import ConfigError, DriveError
+from wall_edge.runtime.release import release_arm, torque_found
+
+_PATIENCE_S = 2.0
+_WORDS = {True: "on", False: "off", None: "no answer"}
+
+
+def release(robot: Annotated[Path, typer.Argument(help="ROBOT.yaml")]) -> None:
+    """Switch the torque off on an arm that was left powered: it goes limp where it stands, so hold it.
+
+    Refused while 'wall-edge run' holds the port. Exit code 1 when a joint did not confirm.
+    """
+    config = load_robot(robot)
+    if config.simulated:
+        raise ConfigError(
+            f"{config.name} is simulated", expected="a robot with a real drive.port", fix="nothing is powered"
+        )
+    before = torque_found(config, config.drive.port)
+    trouble = release_arm(config, config.drive.port, _PATIENCE_S)
+    after = torque_found(config, config.drive.port)
+    width = max(len(name) for name in after)
+    for name, on in after.items():
+        print(f"{name:{width}}  torque {_WORDS[before[name]]} -> {_WORDS[on]}")
+    if left := [name for name, on in after.items() if on is not False]:
+        why = trouble or "it did not confirm"
+        raise DriveError(
+            f"torque may still be on at {', '.join(left)}: {why}",
+            expected="every joint off",
+            fix="cut the arm's power",
+        )
