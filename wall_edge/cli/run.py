@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.live import Live
@@ -16,11 +16,13 @@ from rich.text import Text
 from wall_edge.config import RobotConfig, load_robot
 from wall_edge.errors import ConfigError
 from wall_edge.record import chunk_intervals_ms, percentiles
-from wall_edge.runtime.recorder import RecordingOptions
-from wall_edge.runtime.supervisor import Daemon
-from wall_edge.signals import emergency_flag, stop_flag
+from wall_edge.signals import blocked, emergency_flag, stop_flag
 
 from .output import stderr
+
+if TYPE_CHECKING:
+    from wall_edge.runtime.recorder import RecordingOptions
+    from wall_edge.runtime.supervisor import Daemon
 
 
 def run(
@@ -41,6 +43,10 @@ def run(
     SIGUSR1 is the emergency stop: the arm brakes where it is, is held for a moment and goes limp, and does
     not start again before 'wall-edge clear'.
     """
+    with blocked():  # imports, without which --help is a third faster; none is left half-made
+        from wall_edge.runtime.recorder import RecordingOptions
+        from wall_edge.runtime.supervisor import Daemon
+
     config = load_robot(robot)
     words = instruction or config.instruction
     if words is None and not config.simulated:
