@@ -1,64 +1,44 @@
-"""The ``wall-edge`` command: one file a command."""
+"""The ``wall-edge`` command: one file a command, imported when it is called (``commands.py``)."""
 
 from __future__ import annotations
 
 import sys
-from importlib.metadata import entry_points
 
-import typer
-
+# Nothing else here: until main() runs, Ctrl-C is a traceback.
 from wall_edge.errors import WallEdgeError
 from wall_edge.signals import unhold
 
-from .bench import app as bench
-from .clear import clear
-from .demo import demo
-from .evaluate import evaluation
-from .inspect import inspect
-from .release import release
-from .run import run
-from .verify import verify
-
-__all__ = ["app", "main"]
+__all__ = ["INTERRUPTED", "app", "main"]
 
 HOLDING = (["run"], ["release"])
 """Commands that drive an arm: signals wait (``__main__.py``) until they have set handlers of their own."""
-_PLUGINS = "wall_edge.commands"
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
 
 
-def build_app() -> typer.Typer:
-    """The robot side's commands, and those that other installed rooms plug in (``export`` …)."""
-    made = typer.Typer(
-        name="wall-edge",
-        help="From a WALL-OSS checkpoint to a moving arm.",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-    )
-    for command in (clear, demo, inspect, release, run, verify):
-        made.command()(command)
-    made.command(name="eval")(evaluation)
-    made.add_typer(bench, name="bench")
-    for plugin in entry_points(group=_PLUGINS):
-        loaded = plugin.load()
-        if isinstance(loaded, typer.Typer):
-            made.add_typer(loaded, name=plugin.name)
-        else:
-            made.command(name=plugin.name)(loaded)
-    return made
+def __getattr__(name: str) -> object:
+    """``app``, the :class:`typer.Typer` with all commands, which takes time to import."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .commands import app
 
-
-app = build_app()
+    return app
 
 
 def main() -> None:
-    """Entry point: an error a user can act on is one line on stderr and exit code 1."""
+    """Entry point: an error a user can act on is one line on stderr and exit code 1.
+
+    Ctrl-C that a command does not handle itself, during the imports too, is one line and exit code 130.
+    """
     try:
         if sys.argv[1:2] not in HOLDING:
             unhold()
+        from .commands import app
+
         app()
     except WallEdgeError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        sys.exit(130)
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)

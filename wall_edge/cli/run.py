@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -13,14 +13,16 @@ from rich.text import Text
 from wall_edge.config import load_robot
 from wall_edge.errors import ConfigError, WallEdgeError
 from wall_edge.record import chunk_intervals_ms, percentiles
-from wall_edge.runtime.recorder import RecordingOptions
-from wall_edge.runtime.supervisor import Daemon
 from wall_edge.signals import received
 
 from .output import Display, last_words
 
 _KEPT = 1000
 """Chunks, subgoals and episodes that the supervisor remembers: the last minutes."""
+
+if TYPE_CHECKING:
+    from wall_edge.runtime.recorder import RecordingOptions
+    from wall_edge.runtime.supervisor import Daemon
 
 
 def run(
@@ -41,7 +43,10 @@ def run(
     SIGUSR1, to any or all of its processes, is the emergency stop: the arm brakes where it is, is held for a
     moment and goes limp, and does not start again before 'wall-edge clear'.
     """
-    with received() as signals:
+    with received() as signals:  # imports here: without them --help is a third faster
+        from wall_edge.runtime.recorder import RecordingOptions
+        from wall_edge.runtime.supervisor import Daemon
+
         config = load_robot(robot)
         words = config.instruction if instruction is None else instruction
         if words is None and not config.simulated:

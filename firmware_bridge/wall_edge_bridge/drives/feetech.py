@@ -134,8 +134,8 @@ class FeetechDrive(Drive):
 
     def torque(self) -> tuple[bool | None, ...]:
         """[dof] whether torque_enable is other than 0; None for a silent servo. Raises BusError."""
-        answers = self._bus.read_patiently(_TORQUE)
-        return tuple(answers[i].value != 0 if i in answers else None for i in self._bus.ids)
+        answers = self._bus.read_patiently(Block.of(_TORQUE))
+        return tuple(answers[i].value(_TORQUE) != 0 if i in answers else None for i in self._bus.ids)
 
     def write(self, setpoints: npt.ArrayLike, deadline_ns: int) -> None:
         """One sync write of goal_position: setpoints [dof] rad.
