@@ -27,6 +27,7 @@ from .errors import BundleError
 from .fast import FastSettings
 from .geometry import ImageGeometry
 from .loader import from_mapping
+from .second_opinion import SecondOpinion
 
 FORMAT_VERSION = 2
 MANIFEST, DIGEST, TOKENIZER, GOLDENS = "manifest.yaml", "manifest.sha256", "tokenizer.json", "goldens.npz"
@@ -181,6 +182,8 @@ class Manifest:
     tolerances: dict[str, Tolerance]
     files: dict[str, str]
     calibration: CalibrationRecord | None = None
+    second_opinion: SecondOpinion | None = None
+    """What transformers agreed to at export; none where nobody asked it."""
     losses: tuple[FamilyLoss, ...] = ()
     sensitivity: tuple[Sensitivity, ...] = ()
     head_tokens: str | None = None
