@@ -33,6 +33,7 @@ _TOKEN_KEYS = (
     *("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token"),
 )
 """What tokenizer_config.json may say about ids."""
+DIFFERS = "its own processor, run by transformers, disagrees: please report this checkpoint's JSON files"
 PREPROCESSOR, NESTED = "preprocessor_config.json", "processor_config.json"
 
 
@@ -72,7 +73,11 @@ def _processor_class() -> Any:
 
 
 def own_tokenizer(peer: Peer, folder: Path) -> Any:
-    """The tokenizer as transformers opens it, added tokens included. Raises Unusable, CheckpointError."""
+    """The tokenizer as transformers opens it, added tokens included. Raises Unusable, CheckpointError.
+
+    By the general class: the references' transformers 4 take tokenizer.json as it is, but Qwen2Tokenizer of
+    transformers 5 replaces its pre-tokenizer by one of its own.
+    """
     with TemporaryDirectory(prefix="wall-edge-") as name:
         copy = Path(name)
         (copy / "tokenizer.json").write_bytes(

@@ -7,7 +7,7 @@ here: two readers that share a rule share its faults. Sources:
   replace_action_token; ``processor_wall_x.py``: the full stop; ``modeling_wall_x.py``: preprocess_inputs;
   ``constant.py``)
 - ``upstream``: X-Square-Robot/wall-x of September 2025, ``wall_x/data/utils.py``, ``load_lerobot_dataset.py``
-- ``wall-edge``: this project's own training (``examples/tabletop``), whose ``config.json`` says so
+- ``wall-edge``: what this project once took for LeRobot's rule; a ``config.json`` may name any of the three
 - both call ``smart_resize`` of qwen_vl_utils 0.0.11
 """
 

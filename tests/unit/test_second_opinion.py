@@ -103,7 +103,7 @@ def test_the_shipped_policy(robot: RobotConfig, folder: Path) -> None:
     found = ask(Source.open(Checkpoint(folder), robot))
     assert found.compared == EVERYTHING
     assert found.not_compared == {}
-    assert found.flavour == "wall-edge"
+    assert found.flavour == "lerobot"  # as its config.json says
     assert found.instructions == ("touch the red block.", *INSTRUCTIONS)
     assert found.largest_pixel_difference is not None
     assert found.largest_pixel_difference < 1e-5  # rounding to float32; a grey level is 0.014
@@ -189,7 +189,7 @@ def test_a_bilinear_processor_that_resizes(
     cameras = {"face_view": {"width": 84, "height": 84, "resolution": 56}}
     source = opened(cameras=cameras)
     monkeypatch.setattr(
-        "wall_edge_export.second_opinion.scaled_frame",
+        "wall_edge_export.opinion_images.scaled_frame",
         lambda frame, _: Image.fromarray(frame),
     )
     edit(folder, lambda data: data.update(max_pixels=3136, resample=2))
@@ -235,7 +235,8 @@ def test_padding_that_is_not_reset(opened: Open) -> None:
     """C1: what our reader once did with padding stored in tokenizer.json."""
     source = opened()
     source.tokenizer._tokenizer.enable_padding(pad_to_multiple_of=64)
-    assert "of the prompt for actions, 'touch the red block.', has " in refused(source)
+    message = refused(source)
+    assert "of the prompt for actions, 'touch the red block.', is 0 ('<|endoftext|>')" in message
 
 
 def test_a_refused_export_writes_nothing(folder: Path, tmp_path: Path, robot: RobotConfig) -> None:
