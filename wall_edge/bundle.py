@@ -52,6 +52,7 @@ from .geometry import ImageGeometry
 from .graph_file import check_graph
 from .loader import from_mapping
 from .manifest_checks import check_embodiment, check_manifest
+from .second_opinion import SecondOpinion
 
 FORMAT_VERSION = 2
 MANIFEST, DIGEST, TOKENIZER, GOLDENS = "manifest.yaml", "manifest.sha256", "tokenizer.json", "goldens.npz"
@@ -268,6 +269,8 @@ class Manifest:
     tolerances: dict[str, Tolerance]
     files: dict[str, str]
     calibration: CalibrationRecord | None = None
+    second_opinion: SecondOpinion | None = None
+    """What transformers agreed to at export; none where nobody asked it."""
     losses: tuple[FamilyLoss, ...] = ()
     sensitivity: tuple[Sensitivity, ...] = ()
     head_tokens: str | None = None

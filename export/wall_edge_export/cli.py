@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from wall_edge.bundle import Manifest
 from wall_edge.cli.output import stage_progress
 from wall_edge.config import load_robot
 from wall_edge.errors import ConfigError
+from wall_edge.second_opinion import told
 from wall_edge.signals import interruptible
 
 
@@ -85,6 +87,7 @@ def _report(manifest: Manifest, out: Path, seconds: float, *, as_json: bool) -> 
             "seconds": round(seconds, 3),
             "peak_rss_bytes": peak,
             "graphs": graphs,
+            "second_opinion": asdict(opinion) if (opinion := manifest.second_opinion) else None,
         }
         print(json.dumps(found))
         return
@@ -94,3 +97,4 @@ def _report(manifest: Manifest, out: Path, seconds: float, *, as_json: bool) -> 
     )
     for name, graph in graphs.items():
         print(f"  {name:8} {graph['bytes'] / 1e6:10.1f} MB  {graph['precision']}")
+    print(f"second opinion: {told(manifest.second_opinion)}")

@@ -30,6 +30,7 @@ from wall_edge.bundle import Source as SourceRecord
 from wall_edge.config import RobotConfig
 from wall_edge.errors import CheckpointError, PolicyError
 from wall_edge.fast import FAST_TOKENIZER
+from wall_edge.second_opinion import SecondOpinion
 from wall_edge.verify import golden_inputs, record, synthetic_observation, tolerances
 
 from .auto import CANDIDATES, Moments, Search, Trials, split
@@ -46,13 +47,14 @@ from .precision import CALIBRATED, Recipe, family, load_recipe
 from .reference import ReferenceEngine
 from .request import Request
 from .samples import Sample, SampleSet
+from .second_opinion import second_opinion
 from .source import Source
 from .workspace import Workspace, require_room, system_errors, workspace
 
 __all__ = ["STAGES", "Request", "export_bundle"]
 
 Progress = Callable[[str], None]
-STAGES = ("checkpoint", "calibration", *GRAPHS, GUIDED, "goldens")
+STAGES = ("checkpoint", "second opinion", "calibration", *GRAPHS, GUIDED, "goldens")
 _SPARE_BYTES = 256 << 20
 """Room for goldens, scales and graph structure beside the weights."""
 _TOOLS = ("torch", "onnx", "onnx-ir", "onnxscript", "numpy")
@@ -80,10 +82,12 @@ def export_bundle(
         data = request.data(recipe, source)
         instruction = robot.instruction if robot is not None and robot.instruction else _DEFAULT_INSTRUCTION
         key = _key(source, recipe, request, data, instruction)
+    progress("second opinion")
+    opinion = second_opinion(source, instruction)
     with workspace(out, key) as space:
         if space.resumed:
             progress(f"resuming after {', '.join(space.resumed)}")
-        return _Export(source, recipe, request, data, space, progress).run(instruction)
+        return _Export(source, recipe, request, data, space, progress, opinion).run(instruction)
 
 
 class _Export:
@@ -97,7 +101,9 @@ class _Export:
         data: SampleSet | None,
         space: Workspace,
         progress: Progress,
+        opinion: SecondOpinion | None,
     ) -> None:
+        self._opinion = opinion
         self._source, self._recipe, self._request, self._data = source, recipe, request, data
         self._space, self._progress = space, progress
         self._graphs = source.given.graphs
@@ -260,6 +266,7 @@ class _Export:
             tolerances=tolerances(families, chosen.embodiment),
             files={},
             calibration=used,
+            second_opinion=self._opinion,
             losses=self._losses(recipe),
             sensitivity=self._sensitivity,
             head_tokens=None if self._source.head_tokens is None else HEAD_TOKENS,

@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from wall_edge.bundle import Bundle, GraphSpec, Manifest, TensorSpec
+from wall_edge.second_opinion import told
 
 
 def inspect(
@@ -44,6 +46,7 @@ def _facts(manifest: Manifest) -> Table:
         "chunk": f"{manifest.horizon} steps at {manifest.action_rate_hz:g} Hz ({seconds:.2f} s), "
         f"relative to: {manifest.embodiment.action_reference}",
         "integration": f"{len(manifest.time_grid) - 1} Euler steps",
+        "second opinion": escape(told(manifest.second_opinion)),
     }
     for name, value in rows.items():
         table.add_row(name, value)

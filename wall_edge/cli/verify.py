@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from wall_edge.bundle import Bundle, Manifest
+from wall_edge.second_opinion import told
 from wall_edge.verify import StageCheck, graphs_of
 from wall_edge.verify import verify as replay_goldens
 
@@ -36,7 +39,9 @@ def verify(
     good = all(check.ok for check in checks)
     if as_json:
         stages = {check.stage: check.as_dict() for check in checks}
-        print(json.dumps({"ok": good, "recipe": opened.manifest.recipe, "stages": stages}))
+        opinion = opened.manifest.second_opinion
+        facts = {"recipe": opened.manifest.recipe, "second_opinion": asdict(opinion) if opinion else None}
+        print(json.dumps({"ok": good, **facts, "stages": stages}))
     else:
         _print(opened.manifest, checks)
         print(f"{bundle}: {'every stage within tolerance' if good else 'FAILED'}")
@@ -55,6 +60,7 @@ def _print(manifest: Manifest, checks: Sequence[StageCheck]) -> None:
             worst = max(seen, key=lambda check: check.relative_l2)
             families = ", ".join(f"{name} {p}" for name, p in manifest.graphs[graph].families.items())
             console.print(f"{graph} loses most at {worst.stage}: {worst.relative_l2:.2%} ({families})")
+    console.print(f"second opinion: {escape(told(manifest.second_opinion))}", soft_wrap=True)
 
 
 def _stages(manifest: Manifest, checks: Sequence[StageCheck]) -> Table:
