@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,8 @@ from wall_edge.config import load_robot
 from wall_edge.errors import ConfigError
 from wall_edge.second_opinion import told
 from wall_edge.signals import interruptible
+
+_OPEN_FILES = 64
 
 
 def export(
@@ -52,6 +55,7 @@ def export(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Export a WALL-OSS checkpoint to a bundle of graphs. An interrupted export resumes when run again."""
+    _require_open_files()
     config = load_robot(robot) if robot is not None else None
     # torch takes seconds to import: only once the arguments are known to be good.
     try:
@@ -69,10 +73,25 @@ def export(
     with interruptible(), stage_progress("export", STAGES) as progress:
         opened = open_checkpoint(checkpoint, base, adapter)
         manifest = export_bundle(opened, out, config, request, progress)
-    _report(manifest, out, time.monotonic() - start, as_json=as_json)
+    _report(manifest, out, time.monotonic() - start, opened.notes, as_json=as_json)
 
 
-def _report(manifest: Manifest, out: Path, seconds: float, *, as_json: bool) -> None:
+def _require_open_files() -> None:
+    """Libraries answer too few open files with tracebacks of their own, in the middle of the work."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = hard == resource.RLIM_INFINITY
+    if 0 <= soft < _OPEN_FILES and (unlimited or hard > soft):
+        soft = _OPEN_FILES if unlimited else min(hard, _OPEN_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if 0 <= soft < _OPEN_FILES:
+        raise ConfigError(
+            f"a limit of {soft} open files",
+            expected=f"at least {_OPEN_FILES}",
+            fix=f"ulimit -n {4 * _OPEN_FILES}",
+        )
+
+
+def _report(manifest: Manifest, out: Path, seconds: float, notes: Sequence[str], *, as_json: bool) -> None:
     graphs: dict[str, dict[str, Any]] = {}
     for name, spec in manifest.graphs.items():
         size = sum((out / file).stat().st_size for file in (spec.file, spec.data))
@@ -88,6 +107,7 @@ def _report(manifest: Manifest, out: Path, seconds: float, *, as_json: bool) -> 
             "peak_rss_bytes": peak,
             "graphs": graphs,
             "second_opinion": asdict(opinion) if (opinion := manifest.second_opinion) else None,
+            "notes": list(notes),
         }
         print(json.dumps(found))
         return
@@ -98,3 +118,5 @@ def _report(manifest: Manifest, out: Path, seconds: float, *, as_json: bool) -> 
     for name, graph in graphs.items():
         print(f"  {name:8} {graph['bytes'] / 1e6:10.1f} MB  {graph['precision']}")
     print(f"second opinion: {told(manifest.second_opinion)}")
+    for note in notes:
+        print(f"  note: {note}")

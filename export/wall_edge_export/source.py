@@ -15,6 +15,7 @@ from wall_edge.config import RobotConfig
 from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge.fast import FastCodec, FastSettings
 from wall_edge.fast_policy import first_action_token
+from wall_edge.files import read_text
 from wall_edge.policy import Prompts
 from wall_edge.prompt import TURN_END, Ids, PromptTokenizer
 
@@ -132,10 +133,8 @@ class Source:
 
 def subgoal_tokens(path: Path, tokenizer: PromptTokenizer) -> Ids:
     """Ids of the tokens that the subgoals in a text file (one a line) need, in rising order."""
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}", expected="a text file with one subgoal a line") from error
+    text = read_text(path, ConfigError, fix="a text file with one subgoal a line")
+    lines = [line.strip() for line in text.splitlines()]
     sentences = [line for line in lines if line]
     if not sentences:
         raise ConfigError(f"{path}: no subgoals", expected="a text file with one subgoal a line")

@@ -163,7 +163,7 @@ def _index_map(index: Path) -> dict[str, str]:
     if not named or not weight_map:
         raise CheckpointError(f"{index}: no weight_map", expected="tensor names and their shards", fix=REDO)
     shards: dict[str, str] = weight_map
-    if odd := [shard for shard in shards.values() if Path(shard).name != shard or "\0" in shard]:
+    if odd := [shard for shard in shards.values() if not files.is_plain_name(shard)]:
         raise CheckpointError(
             f"{index.parent / files.shown(odd[0])}: no such file",
             expected="shards beside the index",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from wall_edge.errors import CheckpointError
+from wall_edge.files import read_arrays
 
 __all__ = ["LinearStatistics"]
 
@@ -18,6 +17,7 @@ Floats = npt.NDArray[np.float32]
 _MOMENT_ROWS = 1024
 """Rows that are gathered before they enter the second moment: K × K is touched once for all of them."""
 _SEED = 20221118
+_LARGEST_BYTES = 4 << 30
 
 
 class LinearStatistics:
@@ -117,24 +117,15 @@ class LinearStatistics:
     @classmethod
     def load(cls, path: Path) -> LinearStatistics:
         """What :meth:`save` wrote, ready for more. Raises :class:`CheckpointError` on a damaged file."""
+        again = "delete the file: the next export collects them again"
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
+            arrays = read_arrays(path, CheckpointError, _LARGEST_BYTES)
             found = cls(str(arrays["name"]), len(arrays["channel_absmax"]), sample=int(arrays["sample"]))
             found.count = found._entered = int(arrays["count"])
             found.channel_absmax, found.rows = arrays["channel_absmax"], arrays["rows"]
             found._tickets, found._moment = arrays["tickets"], arrays.get("hessian")
-        except (
-            OSError,
-            EOFError,
-            ValueError,
-            KeyError,
-            TypeError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ) as problem:
+        except (CheckpointError, ValueError, KeyError, TypeError, OverflowError) as problem:
             raise CheckpointError(
-                f"{path}: unreadable calibration statistics: {problem}",
-                fix="delete the file: the next export collects them again",
+                f"{path}: unreadable calibration statistics: {problem}", fix=again
             ) from None
         return found
