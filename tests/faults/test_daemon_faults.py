@@ -17,7 +17,7 @@ Edit = Callable[[dict[str, Any]], object]
 
 def wall_edge(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "wall_edge", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
 
 
 def real(data: dict[str, Any], port: str, **drive: Any) -> None:
