@@ -62,7 +62,10 @@ def run_edited(shipped_bundle: Path, tmp_path: Path) -> Callable[[Edit], str]:
         (lambda d: real(d, "/dev/ttyNONE"), "/dev/ttyNONE"),
         (lambda d: real(d, "/dev/ttyNONE", baudrate=0), "baudrate"),
         (lambda d: d["drive"].update(port="/dev/ttyNONE"), "cameras.face_view.kind"),
-        (lambda d: d["cameras"]["face_view"].update(rate_hz=0.1, timeout_ms=1000), "camera face_view delivered no frame"),
+        (
+            lambda d: d["cameras"]["face_view"].update(rate_hz=0.1, timeout_ms=1000),
+            "face_view delivered no frame",
+        ),
     ],
 )
 def test_a_robot_that_cannot_run(run_edited: Callable[[Edit], str], edit: Edit, named: str) -> None:
