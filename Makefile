@@ -11,7 +11,7 @@ demo: install
 	@$(BIN)/wall-edge demo $(ARGS)
 
 test: install
-	$(BIN)/pytest -n 2 $(ARGS)
+	$(BIN)/pytest -n 4 $(ARGS)
 
 check: install
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from cores import (  # noqa: F401 - pytest finds hooks and fixtures here
+    on_a_quiet_machine,
     once,
     pytest_collection_modifyitems,
     pytest_runtest_protocol,

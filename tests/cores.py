@@ -1,16 +1,19 @@
-"""Tests on all cores (``pytest -n 2``): which of them run alone, and which share a worker.
+"""Tests on all cores (``pytest -n 4``): which of them run alone, and which share a worker.
 
-A worker holds a lock while a test runs: together with the other workers, or alone if it watches a real clock.
+A worker holds a lock while a test runs: together with the other workers, or alone if it is about real time.
+Of those that compute, only as many run at once as there are cores; those that wait run beside them. What is
+about real time is skipped while other programs keep the cores busy, for it would measure those.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -26,6 +29,11 @@ GROUPS = {
 }
 """By how test ids start: a group shares traced graphs, in one worker's memory. Other files go anywhere."""
 REALTIME = (
+    "closed_loop/test_daemon.py::test_episodes_end_to_end",
+    "closed_loop/test_daemon.py::test_subgoals_never_stall_the_action_loop",
+)
+"""What asserts something about real time, test by test. ``@pytest.mark.realtime`` says it too."""
+WAITING = (
     "closed_loop/test_daemon",
     "closed_loop/test_live",
     "contract/test_drive",
@@ -35,11 +43,15 @@ REALTIME = (
     "faults/test_feetech",
     "faults/test_servo",
     "unit/test_bench",
+    "unit/test_command_line",
+    "unit/test_installation",
     "unit/test_policy_process",
     "unit/test_shared",
     "unit/test_timing",
 )
-"""What watches a real clock. ``@pytest.mark.realtime`` says it too, but then a worker may have to wait."""
+"""What waits most of its time, for processes that it started or for a clock. Any worker may run each."""
+BUSY = 0.4
+"""Share of the cores' time that other programs may take beside a test about real time."""
 
 # torch's threads wait for one another in busy loops: on cores that others use, a calibration on two threads
 # took ten times as long as on one. Set before torch is imported; the commands that tests start inherit it.
@@ -61,17 +73,52 @@ def _group(nodeid: str) -> str:
     test = nodeid.removeprefix("tests/")
     if test.startswith(REALTIME):
         return "realtime"
+    if test.startswith(WAITING):
+        return test
     return next((group for group, starts in GROUPS.items() if test.startswith(starts)), test.split("::")[0])
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Large groups first, what runs alone last."""
-    for item in items:
-        if _group(item.nodeid) == "realtime":
+    places = {group: place for place, group in enumerate((*GROUPS, "waiting", "others", "realtime"))}
+
+    def place(item: pytest.Item) -> int:
+        group = _group(item.nodeid)
+        if group == "realtime":
             item.add_marker(pytest.mark.realtime)
-    places = {group: place for place, group in enumerate((*GROUPS, "others", "realtime"))}
-    items.sort(key=lambda item: places.get(_group(item.nodeid), places["others"]))
+        return places["waiting" if "::" in group else group if group in places else "others"]
+
+    items.sort(key=place)
+
+
+@pytest.fixture(autouse=True)
+def on_a_quiet_machine(request: pytest.FixtureRequest) -> None:
+    """What is about real time waits a little for the last test's processes to end, then is skipped."""
+    if not _alone(request.node):
+        return
+    for _ in range(20):
+        busy = _busy(0.25)
+        if busy <= BUSY:
+            return
+    pytest.skip(f"about real time: other programs take {busy:.0%} of the cores")
+
+
+def _busy(seconds: float) -> float:
+    """Share of all cores' time that was used while this process slept; 0 where nobody counts it."""
+    try:
+        before = _core_time()
+        time.sleep(seconds)
+        idle, total = (after - was for after, was in zip(_core_time(), before, strict=True))
+    except OSError:
+        return 0.0
+    return 1 - idle / max(total, 1)
+
+
+def _core_time() -> tuple[int, int]:
+    """Idle and all ticks of all cores since the machine started."""
+    counts = [int(count) for count in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return counts[3] + counts[4], sum(counts)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -92,7 +139,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Wait, outside of the test's timeout, until it may run."""
     if not hasattr(item.config, "workerinput"):
         return (yield)
-    with _held(Path(item.config.option.basetemp).parent / "cores", together=not _alone(item)):
+    locks = Path(item.config.option.basetemp).parent
+    waits = _alone(item) or item.nodeid.removeprefix("tests/").startswith(WAITING)
+    with _held(locks / "cores", together=not _alone(item)), nullcontext() if waits else _one_core(locks):
         return (yield)
 
 
@@ -104,6 +153,24 @@ def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], obje
         if not folder.exists():
             make(folder)
     return folder
+
+
+@contextmanager
+def _one_core(folder: Path) -> Iterator[None]:
+    """As many workers hold one at once as there are cores."""
+    with ExitStack() as files:
+        locks = [files.enter_context((folder / f"core{n}").open("w")) for n in range(os.cpu_count() or 1)]
+        while not any(_taken(lock) for lock in locks):
+            time.sleep(0.005)
+        yield
+
+
+def _taken(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager

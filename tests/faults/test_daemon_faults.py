@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from patience import patient_file
 
 ROBOT = Path(__file__).parents[2] / "examples" / "tabletop" / "robot.yaml"
 Edit = Callable[[dict[str, Any]], object]
@@ -17,7 +18,7 @@ Edit = Callable[[dict[str, Any]], object]
 
 def wall_edge(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "wall_edge", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
 
 
 def real(data: dict[str, Any], port: str, **drive: Any) -> None:
@@ -34,12 +35,12 @@ def run_edited(shipped_bundle: Path, tmp_path: Path) -> Callable[[Edit], str]:
     """Run the daemon for a moment with an edited ROBOT.yaml; it must fail in one line, which is returned."""
 
     def run(edit: Edit) -> str:
-        data = yaml.safe_load(ROBOT.read_text())
+        data = patient_file(yaml.safe_load(ROBOT.read_text()))
         data["bundle"] = str(shipped_bundle)
         edit(data)
         path = tmp_path / "robot.yaml"
         path.write_text(yaml.safe_dump(data))
-        done = wall_edge("run", str(path), "--seconds", "5")
+        done = wall_edge("run", str(path), "--seconds", "60")
         assert done.returncode == 1, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
@@ -61,7 +62,10 @@ def run_edited(shipped_bundle: Path, tmp_path: Path) -> Callable[[Edit], str]:
         (lambda d: real(d, "/dev/ttyNONE"), "/dev/ttyNONE"),
         (lambda d: real(d, "/dev/ttyNONE", baudrate=0), "baudrate"),
         (lambda d: d["drive"].update(port="/dev/ttyNONE"), "cameras.face_view.kind"),
-        (lambda d: d["cameras"]["face_view"].update(rate_hz=0.1), "camera face_view delivered no frame"),
+        (
+            lambda d: d["cameras"]["face_view"].update(rate_hz=0.1, timeout_ms=1000),
+            "face_view delivered no frame",
+        ),
     ],
 )
 def test_a_robot_that_cannot_run(run_edited: Callable[[Edit], str], edit: Edit, named: str) -> None:

@@ -18,9 +18,6 @@ from wall_edge.runtime.shared import SharedRecord
 
 __all__ = ["run_camera"]
 
-_FIRST_FRAME = 1
-"""OpenCV's CAP_PROP_POS_FRAMES."""
-
 
 def run_camera(conn: Connection, name: str, camera: CameraConfig, frames: SharedRecord) -> None:
     """The body of a camera process: every frame goes into ``frames`` with the time it arrived.
@@ -71,8 +68,6 @@ def _capture(name: str, camera: CameraConfig, capture: Any, frames: SharedRecord
         if paced or not got:
             time.sleep(1.0 / camera.rate_hz)
         if not got:
-            if paced:  # from its beginning again
-                capture.set(_FIRST_FRAME, 0)
             continue
         height, width = picture.shape[:2]
         if (height, width) != (camera.height, camera.width):
