@@ -1,4 +1,4 @@
-"""Other programs on the simulated bus, unmodified. Run by ``make test-peers``; elsewhere nothing is collected."""
+"""Other programs on the simulated bus, unmodified: ``make test-peers``. Elsewhere nothing is collected."""
 
 from __future__ import annotations
 
