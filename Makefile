@@ -5,13 +5,22 @@ BIN := $(VENV)/bin
 # A plain `torch` may bring gigabytes of CUDA; this one version is a CPU build on many indexes.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test check mutate install train clean
+.PHONY: demo test test-peers check mutate install train clean
 
 demo: install
 	@$(BIN)/wall-edge demo $(ARGS)
 
 test: install
 	$(BIN)/pytest -n 4 $(ARGS)
+
+# Programs of others (LeRobot's servo bus, Feetech's SDK) on the simulated servos, in an environment of their own.
+test-peers: .venv-peers/.installed
+	PYTHONPATH=.:firmware_bridge .venv-peers/bin/pytest --confcutdir tests/peers tests/peers $(ARGS)
+
+.venv-peers/.installed: tests/peers/requirements.txt
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	touch $@
 
 check: install
 	$(BIN)/ruff check .
@@ -36,4 +45,4 @@ $(VENV)/.installed: pyproject.toml Makefile
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) .venv-peers runs

@@ -76,6 +76,9 @@ class FakeDrive(Drive):
         self.faults: tuple[tuple[str, ...], ...] = ((), ())
         self.offset = np.zeros(2)
         """rad, added to what the motors report."""
+        self.limp: tuple[str, ...] = ()
+        self.silent: dict[int, tuple[float, int]] = {}
+        """Joints that say nothing, with their last word and its time."""
         self.takes: Callable[[], object] = lambda: None
         """Called by every read: what it takes of the clock."""
         self.calls: list[str] = []
@@ -88,6 +91,10 @@ class FakeDrive(Drive):
 
     def connect(self) -> None:
         self._call("connect")
+
+    def check(self) -> None:
+        if "check" in self.broken:
+            raise self.broken["check"]
 
     def enable(self) -> None:
         self._call("enable")
@@ -112,7 +119,10 @@ class FakeDrive(Drive):
         self._call("read")
         self.takes()
         now = self._clock()
-        return Feedback(self.position + self.offset, now, np.full(2, now), self.faults)
+        position, received = self.position + self.offset, np.full(2, now)
+        for joint, (last, at) in self.silent.items():
+            position[joint], received[joint] = last, at
+        return Feedback(position, now, received, self.faults, self.limp)
 
 
 class Rig:

@@ -7,15 +7,16 @@ import re
 import time
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from wall_edge_bridge.drives import Drive, Feedback, FeetechDrive, JointSpec
-from wall_edge_bridge.protocols.feetech import Request
+from wall_edge_bridge.protocols.feetech import Request, build_status, build_sync_read, build_write
 from wall_edge_bridge.protocols.feetech_parser import parse_request
 from wall_edge_bridge.protocols.feetech_registers import RADIANS_PER_TICK
-from wall_edge_bridge.sim import SimulatedServoBus, serving
+from wall_edge_bridge.sim import SimulatedServo, SimulatedServoBus, serving
 from wall_edge_bridge.transport import SerialTransport
 
 from wall_edge.errors import BusTimeout, ConfigError, DriveError
@@ -176,13 +177,16 @@ class LoopTransport:
 
     def __init__(self, twin: SimulatedServoBus) -> None:
         self.twin, self.sent, self.now_ns, self._input = twin, b"", 0, b""
+        self.received = 0
 
     def send(self, data: bytes, deadline_ns: int) -> None:  # noqa: ARG002
         self.sent += data
         self._input += self.twin.handle(data, self.now_ns)
 
     def receive(self, at_most: int, deadline_ns: int) -> bytes:  # noqa: ARG002
+        self._input += self.twin.collect(self.now_ns)
         data, self._input = self._input[:at_most], self._input[at_most:]
+        self.received += len(data)
         return data
 
     def close(self) -> None: ...
@@ -222,6 +226,153 @@ def test_enable_sends_the_goal_before_the_torque(drive: FeetechDrive, loop: Loop
     drive.enable()
     sent = [(request.instruction, request.params[0]) for request in loop.take()]
     assert sent == [(0x82, 56), (0x83, 42), (0x83, 40), (0x82, 40)]
+
+
+def test_a7_connecting_and_looking_change_no_register(loop: LoopTransport) -> None:
+    for servo, torque in zip(loop.twin.servos.values(), (0, 1, 0, 1, 1, 0), strict=True):
+        servo.set("torque_enable", torque)
+    before = [bytes(servo._memory[:56]) for servo in loop.twin.servos.values()]
+    drive = FeetechDrive(loop, JOINTS)
+    drive.connect()
+    drive.check()
+    drive.read(soon())
+    drive.close()
+    assert {request.instruction for request in loop.take()} == {0x02, 0x82}
+    assert [bytes(servo._memory[:56]) for servo in loop.twin.servos.values()] == before
+
+
+def test_a3_an_arm_under_torque_is_asked_for_it_every_20_ms(loop: LoopTransport) -> None:
+    """88 bytes a cycle, and 184 every fifth at 250 Hz: 0.88 and 1.84 of 4 ms at 1 Mbaud."""
+    loop.twin.latency_ns = 0
+    drive = FeetechDrive(loop, JOINTS, clock=lambda: loop.now_ns)
+    drive.connect()
+    drive.enable()
+    sizes = []
+    for _ in range(50):
+        loop.now_ns += 4_000_000
+        loop.sent, loop.received = b"", 0
+        drive.write(START, loop.now_ns + 10**9)
+        drive.read(loop.now_ns + 10**9)
+        sizes.append(len(loop.sent) + loop.received)
+    assert sorted(set(sizes)) == [88, 184]
+    assert sizes.count(184) == 10
+
+
+@pytest.mark.parametrize("how", ["lost", "reboot", "foreign"])
+def test_a3_lost_torque_is_told_by_name_within_20_ms_and_a_cycle(loop: LoopTransport, how: str) -> None:
+    drive = FeetechDrive(loop, JOINTS, clock=lambda: loop.now_ns)
+    drive.enable()
+    for _ in range(12):
+        loop.now_ns += 4_000_000
+        assert drive.read(loop.now_ns + 10**9).limp == ()
+    servo = loop.twin.servos[3]
+    if how == "lost":
+        servo.set("torque_enable", 0)
+    elif how == "reboot":
+        servo.reboot(loop.now_ns)
+        loop.now_ns += 151_000_000
+    else:
+        loop.twin.intrude(build_write(3, 40, b"\0"), loop.now_ns)
+    since, limp = loop.now_ns, ()
+    while not limp:
+        loop.now_ns += 4_000_000
+        limp = drive.read(loop.now_ns + 10**9).limp
+        assert loop.now_ns - since <= 24_000_000
+    assert limp == ("elbow_flex",)
+    drive.disable()
+    assert drive.read(loop.now_ns + 10**9).limp == ()
+
+
+@pytest.mark.parametrize(
+    ("register", "value", "named"),
+    [
+        (
+            "min_angle",
+            1500,
+            r"elbow_flex \(id 3\): min_angle \(register 9\) is 1500 tick; .* at most 1090",
+        ),
+        ("max_angle", 2500, r"elbow_flex \(id 3\): max_angle \(register 11\) is 2500 tick; .* at least 2720"),
+        ("operating_mode", 1, r"operating_mode \(register 33\) is 1; expected 0"),
+        ("angular_resolution", 2, r"angular_resolution \(register 30\) is 2; expected 1"),
+        ("max_torque", 0, r"max_torque \(register 16\) is 0"),
+        ("torque_limit", 0, r"torque_limit \(register 48\) is 0"),
+        ("homing_offset", -7, r"homing_offset \(register 31\) is -7 tick; expected 100 as in ROBOT.yaml"),
+    ],
+)
+def test_a3_a_servos_own_settings_must_agree_with_the_joint(
+    loop: LoopTransport, register: str, value: int, named: str
+) -> None:
+    """Two tenths of a tick of a limit are rounding; nothing is written, whatever is found."""
+    loop.twin.servos[3].set("homing_offset", 100)
+    joints = [replace(joint, homing_offset=100 if joint.id == 3 else None) for joint in JOINTS]
+    drive = FeetechDrive(loop, joints)
+    drive.check()
+    loop.twin.servos[3].set(register, value)
+    with pytest.raises(DriveError, match=named) as caught:
+        drive.check()
+    assert "\n" not in str(caught.value)
+    assert {request.instruction for request in loop.take()} == {0x82}
+
+
+def test_a3_limits_that_just_suffice_and_multi_turn_are_accepted(loop: LoopTransport) -> None:
+    for joint, servo in zip(JOINTS, loop.twin.servos.values(), strict=True):
+        ends = [round(joint.zero_ticks + joint.direction * end * 2048 / math.pi) for end in (-1.5, 1.0)]
+        servo.set("min_angle", min(ends))
+        servo.set("max_angle", max(ends))
+    FeetechDrive(loop, JOINTS).check()
+    for servo in loop.twin.servos.values():
+        servo.set("min_angle", 0)
+        servo.set("max_angle", 0)
+    FeetechDrive(loop, JOINTS).check()
+
+
+def test_a8_a_servo_that_answers_for_another_is_named_before_power(loop: LoopTransport) -> None:
+    original = SimulatedServo.reply_with
+
+    def lies(servo: SimulatedServo, address: int, count: int) -> Iterator[bytes]:
+        if (servo.id, address) == (4, 5):
+            yield build_status(4, 0, b"\x02" + bytes(count - 1))
+        else:
+            yield from original(servo, address, count)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SimulatedServo, "reply_with", lies)
+        with pytest.raises(DriveError, match=r"wrist_flex: the servo that answers as id 4 has id 2"):
+            FeetechDrive(loop, JOINTS).connect()
+
+
+@pytest.mark.parametrize("cycles", [*range(1, 13), 25, 60])
+def test_a9_replies_late_by_whole_cycles_from_a_moment_on_are_never_believed(
+    loop: LoopTransport, cycles: int
+) -> None:
+    drive = FeetechDrive(loop, JOINTS, clock=lambda: loop.now_ns)
+    drive.enable()
+    for _ in range(10):
+        loop.now_ns += 4_000_000
+        before = drive.read(loop.now_ns + 10**9)
+    loop.twin.latency_ns = cycles * 4_000_000
+    for _ in range(3 * cycles + 30):
+        loop.now_ns += 4_000_000
+        loop.twin.set_positions(START + loop.now_ns * 1e-9)
+        with pytest.raises(BusTimeout):
+            drive.read(loop.now_ns + 10**9)
+    assert drive.counters.late > 0
+    loop.twin.latency_ns = 0
+    for _ in range(4 * cycles + 30):
+        loop.now_ns += 4_000_000
+        with suppress(BusTimeout):
+            after = drive.read(loop.now_ns + 10**9)
+    np.testing.assert_array_equal(after.received_ns, loop.now_ns)
+    assert before.time_ns < after.time_ns
+    assert drive.counters.foreign == 0
+
+
+def test_a3_replies_that_nobody_asked_for_are_counted_as_foreign(loop: LoopTransport) -> None:
+    drive = FeetechDrive(loop, JOINTS)
+    drive.connect()
+    loop.twin.intrude(build_sync_read(56, 2, range(1, 7)), 0)
+    np.testing.assert_allclose(drive.read(soon()).position, START, atol=1e-3)
+    assert (drive.counters.foreign, drive.counters.late) == (6, 0)
 
 
 def goal_ticks(requests: list[Request]) -> list[int]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import select
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -232,6 +235,85 @@ def test_a_port_in_use_is_not_shared(port: PtyPort) -> None:
         SerialTransport(port.path)
     transport.close()
     SerialTransport(port.path).close()
+
+
+def test_a3_nobody_else_may_open_our_port(port: PtyPort) -> None:
+    transport = SerialTransport(port.path)
+    assert exclusive(port)
+    if os.geteuid() == 0:  # root may open everything: ask as somebody else
+        assert opened_as_nobody(port) == errno.EBUSY
+    transport.close()
+    assert not exclusive(port)
+    assert opened_as_nobody(port) == 0
+
+
+def test_a3_a_killed_holder_does_not_keep_the_port_from_others(port: PtyPort) -> None:
+    """What a real port does by itself, and the release of an arm after a crash needs."""
+    left = os.fork()
+    if not left:
+        SerialTransport(port.path)  # exclusive, and never closed
+        os._exit(0)
+    os.waitpid(left, 0)
+    deadline = time.monotonic() + 5
+    while exclusive(port):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def exclusive(port: PtyPort) -> bool:
+    """By the driver's own word (TIOCGEXCL)."""
+    return any(fcntl.ioctl(port._client_end, 0x80045440, bytes(4)))
+
+
+def opened_as_nobody(port: PtyPort) -> int:
+    """errno of an ordinary open, by a program that asks for no lock; 0 when it succeeds."""
+    os.chmod(port.path, 0o666)  # noqa: PTH101
+    child = os.fork()
+    if not child:
+        try:
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            os.open(port.path, os.O_RDWR | os.O_NOCTTY)
+        except OSError as error:
+            os._exit(error.errno or 255)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_a6_a_port_that_vanished_and_came_back_is_opened_by_its_name(tmp_path: Path) -> None:
+    name, twin = tmp_path / "ttyUSB0", SimulatedServoBus(JOINTS, START)
+    with serving(twin) as first:
+        name.symlink_to(first.path)
+        drive = FeetechDrive(SerialTransport(str(name)), JOINTS, TIMEOUT_S)
+        drive.connect()
+        drive.enable()
+        first.close()
+        with pytest.raises(BusError, match="vanished"):
+            drive.disable()
+        drive.close()
+        drive.close()
+    name.unlink()
+    with pytest.raises(BusError, match="does not exist"):
+        SerialTransport(str(name))
+    with serving(twin) as second:
+        name.symlink_to(second.path)
+        again = FeetechDrive(SerialTransport(str(name)), JOINTS, TIMEOUT_S)
+        again.disable()
+        again.close()
+    assert not any(servo.get("torque_enable") for servo in twin.servos.values())
+
+
+def test_the_twin_hears_a_client_at_its_own_speed_only(twin: SimulatedServoBus, port: PtyPort) -> None:
+    for servo in twin.servos.values():
+        servo.set("baud_code", 1)
+    for baud, found in ((1_000_000, False), (500_000, True)):
+        drive = FeetechDrive(SerialTransport(port.path, baud), JOINTS, TIMEOUT_S)
+        if found:
+            drive.connect()
+        else:
+            with pytest.raises(BusTimeout, match="uses this baud rate"):
+                drive.connect()
+        drive.close()
 
 
 def test_the_twin_ignores_noise_and_damaged_requests_as_a_servo_does(twin: SimulatedServoBus) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from wall_edge_bridge.drives import JointSpec
+from wall_edge_bridge.protocols.feetech import build_write
 from wall_edge_bridge.sim.feetech import SimulatedServoBus
 from wall_edge_bridge.sim.pty import PtyPort, serving
 
@@ -191,10 +192,52 @@ def test_a_silent_motor_is_a_fault_and_the_others_let_go(robot: Robot) -> None:
     robot.follow()
     robot.bus.silence(3)
     result = robot.result()
-    assert "feedback" in result["fault"]
+    assert "feedback of joint joint3 is" in result["fault"]  # A8: the one that fell silent
     assert "400 ms" in result["fault"]
     robot.bus.silence(3, silent=False)
     assert robot.torque() == [False, False, True, False, False, False]
+
+
+def disable_by_another_program(bus: SimulatedServoBus) -> None:
+    bus.intrude(build_write(3, 40, b"\0"), time.monotonic_ns())
+
+
+@pytest.mark.parametrize(
+    ("happens", "words"),
+    [
+        (lambda bus: bus.servos[3].set("torque_enable", 0), "joint joint3 lost its torque"),
+        (lambda bus: bus.servos[3].reboot(time.monotonic_ns()), "joint joint3 lost its torque"),
+        (disable_by_another_program, "joint joint3 lost its torque"),
+        (lambda bus: bus.servos[3].set("homing_offset", -652), "since then joint3 said"),
+    ],
+)
+def test_a3_a4_a_servo_that_fails_is_named_and_the_arm_let_go(
+    robot: Robot, happens: Callable[[SimulatedServoBus], object], words: str
+) -> None:
+    """A reboot of 150 ms is shorter than the feedback timeout here: it is the torque that tells."""
+    robot.follow()
+    happens(robot.bus)
+    result = robot.result()
+    assert result["state"] == "FAULT"
+    assert words in result["fault"]
+    assert words in latched()
+    assert robot.torque() == [False] * 6
+
+
+def test_a3_limits_of_a_servo_that_are_narrower_forbid_power(tmp_path: Path) -> None:
+    bus = SimulatedServoBus([JointSpec(**joint) for joint in JOINTS], START)
+    bus.servos[2].set("max_angle", 2500)
+    with serving(bus) as port:
+        made = Robot(bus, port, tmp_path / "events.jsonl")
+        try:
+            result = made.result()
+        finally:
+            made.end()
+    assert (
+        "joint joint2 (id 2): max_angle (register 11) is 2500 tick; expected at least 3026" in result["fault"]
+    )
+    assert result["ticks"] == 0
+    assert latched() == ""
 
 
 def test_a_motor_that_reports_a_fault(robot: Robot) -> None:

@@ -376,6 +376,81 @@ class TestFeedback:
         assert loop.joints.implausible == 4
         assert np.isfinite(loop.joints.position).all()
 
+    @pytest.mark.parametrize(("joint", "name"), [(0, "pan"), (1, "lift")])
+    def test_a8_the_silent_joint_is_named_and_the_other_goes_on(self, joint: int, name: str) -> None:
+        rig = Rig()
+        rig.run(t10=lambda: rig.drive.silent.update({joint: (0.2, rig.now)}))
+        assert str(rig.loop.machine.fault).startswith(
+            f"feedback of joint {name} is 60 ms old; expected at most"
+        )
+        assert rig.states.index(State.FAULT) == 17
+
+    @pytest.mark.parametrize(("joint", "name"), [(0, "pan"), (1, "lift")])
+    def test_a4_a_joint_that_jumped_and_stays_is_named(self, joint: int, name: str) -> None:
+        rig = Rig()
+        rig.run(t10=lambda: rig.drive.offset.__setitem__(joint, 1.0))
+        assert f"feedback of joint {name} is 60 ms old; since then {name} said 1.2" in str(
+            rig.loop.machine.fault
+        )
+        assert rig.states.index(State.FAULT) == 16
+
+    def test_a3_a_joint_that_lost_its_torque_is_a_fault_at_once(self) -> None:
+        rig = Rig()
+        rig.run(t10=lambda: setattr(rig.drive, "limp", ("lift",)))
+        assert str(rig.loop.machine.fault).startswith("joint lift lost its torque")
+        assert rig.states.index(State.FAULT) == 11
+
+    def test_a3_a_joint_without_torque_before_power_is_as_it_should_be(self) -> None:
+        rig = Rig()
+        rig.drive.limp = ("pan", "lift")
+        enable = rig.drive.enable
+
+        def powered() -> None:
+            enable()
+            rig.drive.limp = ()
+
+        rig.drive.enable = powered  # type: ignore[method-assign]
+        assert rig.run().state is State.RELEASED
+
+    def test_a3_settings_that_contradict_the_joint_forbid_power(self) -> None:
+        rig = Rig()
+        rig.drive.broken["check"] = DriveError("joint lift: max_angle is 100")
+        loop = rig.run()
+        assert str(loop.machine.fault) == "joint lift: max_angle is 100"
+        assert "enable" not in rig.drive.calls
+
+    @pytest.mark.parametrize(("allowed", "follows"), [(0.2, False), (0.5, True)])
+    def test_a3_a_joint_that_does_not_follow_is_a_fault_within_the_feedback_timeout(
+        self, allowed: float, follows: bool
+    ) -> None:
+        rig = Rig(controlled(following_error_rad=allowed))
+        write = rig.drive.write
+
+        def stuck(setpoints: npt.ArrayLike, deadline_ns: int) -> None:
+            write(setpoints, deadline_ns)
+            rig.drive.position = np.array([rig.drive.position[0], 0.2])
+
+        rig.drive.write = stuck  # type: ignore[method-assign]
+        rig.tell(Wanted.FOLLOW)
+        rig.run(t5=lambda: rig.send(np.full((8, 2), 0.55), dt_ms=100))
+        far = next(i for i, at in enumerate(rig.drive.written) if abs(at[1] - 0.2) > allowed or i > 60)
+        fault = str(rig.loop.machine.fault)
+        assert (rig.loop.machine.fault is None) == follows
+        if not follows:
+            assert "joint lift does not follow: at 0.200 rad with its setpoint at 0." in fault
+            assert "for 60 ms; expected within 0.2 rad (control.following_error_rad)" in fault
+            assert rig.states.index(State.FAULT) - far <= 50 / 10 + 3
+
+    def test_a3_packets_that_nobody_asked_for_are_a_fault_and_one_is_not(self) -> None:
+        for count, order in (
+            (2, [State.HOLDING, State.STOPPING, State.RELEASED]),
+            (3, [State.HOLDING, State.FAULT]),
+        ):
+            rig = Rig()
+            rig.run(t10=lambda rig=rig, n=count: setattr(rig.drive.counters, "foreign", n))
+            assert rig.order() == order
+        assert str(rig.loop.machine.fault).startswith("3 packets on the bus answered nothing that was asked")
+
     def test_what_a_joint_can_do_is_believed(self) -> None:
         rig = dash()
         run_dash(rig)

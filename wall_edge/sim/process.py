@@ -1,16 +1,16 @@
-"""The simulated robot as a process: servos on a pseudo-terminal, cameras, table and referee.
+"""The simulated robot as a process: cameras, table and referee, beside its servos on a pseudo-terminal.
 
 It stands in for hardware: the daemon talks to it over a serial port and reads its frames like any camera's.
 """
 
 from __future__ import annotations
 
-import select
 import time
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 
 import numpy as np
+import numpy.typing as npt
 from wall_edge_bridge.sim import PtyPort, SimulatedServoBus
 
 from wall_edge.config import RobotConfig
@@ -19,9 +19,10 @@ from wall_edge.runtime import realtime
 from wall_edge.runtime.children import reporting
 from wall_edge.runtime.joints import joint_specs
 from wall_edge.runtime.messages import Ended, Laid, Lay, Port, Stop, Touched
-from wall_edge.runtime.shared import SharedRecord
+from wall_edge.runtime.shared import SharedReader, SharedRecord
 from wall_edge.sim import arm
 from wall_edge.sim.camera import SIZE
+from wall_edge.sim.motors import motors
 from wall_edge.sim.render import CAMERAS
 from wall_edge.sim.scene import STEP_HZ
 from wall_edge.sim.world import TabletopWorld
@@ -36,23 +37,29 @@ def run_world(conn: Connection, config: RobotConfig, frames: Mapping[str, Shared
     # Real servos and cameras answer whatever the processor is doing, so their stand-in is not preempted.
     realtime.apply(config.control.fifo_priority, None, lock_memory=False)
     with reporting(conn), PtyPort() as port:
-        world = WorldProcess(config, frames, conn, port)
-        conn.send(Port(port.path))
-        world.run()
+        path = port.path
+        _check(config)
+        bus = SimulatedServoBus(joint_specs(config), positions=arm.REST.tolist())
+        with motors(bus, port, conn) as positions:
+            world = WorldProcess(config, frames, conn, positions)
+            conn.send(Port(path))
+            world.run()
 
 
 class WorldProcess:
-    """Answers the bus as bytes arrive; cameras and referee go by the wall clock."""
+    """Cameras and referee go by the wall clock, and by where the motors say that the joints are."""
 
     def __init__(
-        self, config: RobotConfig, frames: Mapping[str, SharedRecord], conn: Connection, port: PtyPort
+        self,
+        config: RobotConfig,
+        frames: Mapping[str, SharedRecord],
+        conn: Connection,
+        positions: SharedReader,
     ) -> None:
-        _check(config)
         simulation = config.simulation
         assert simulation is not None
-        self._conn, self._port = conn, port
+        self._conn, self._positions = conn, positions
         self._frames = {name: frames[name] for name, camera in config.cameras.items() if camera.kind == "sim"}
-        self._bus = SimulatedServoBus(joint_specs(config), positions=arm.REST.tolist())
         self._world = TabletopWorld(
             simulation.seed, simulation.time_limit_s, drift_m_s=simulation.drift_mm_s / 1e3
         )
@@ -69,10 +76,7 @@ class WorldProcess:
         while True:
             due = min(self._next_step, *self._next_frame.values())
             wait = max(0.0, (due - time.monotonic_ns()) / 1e9)
-            ready, _, _ = select.select([self._port.fd, self._conn.fileno()], [], [], wait)
-            if self._port.fd in ready:
-                self._port.write(self._bus.handle(self._port.read(), time.monotonic_ns()))
-            if self._conn.fileno() in ready:
+            if self._conn.poll(wait):
                 message = self._conn.recv()
                 if isinstance(message, Stop):
                     return
@@ -84,6 +88,13 @@ class WorldProcess:
             if any(now >= at for at in self._next_frame.values()):
                 self._expose(now)
 
+    def _joints(self) -> npt.NDArray[np.float64]:
+        """[dof] rad"""
+        record = self._positions.latest()
+        assert record is not None  # one was written before this process went on
+        joints: npt.NDArray[np.float64] = record["position"]
+        return joints
+
     def _lay(self, number: int) -> None:
         episode = self._world.new_episode(number)
         self._number, self._touched = number, 0
@@ -93,7 +104,7 @@ class WorldProcess:
         """One step of the referee; what it saw is told as it happens."""
         self._next_step = _next(self._next_step, _STEP_NS, now)
         before = self._world.episode.status
-        status = self._world.step(self._bus.positions(now))
+        status = self._world.step(self._joints())
         if self._number < 0:
             return
         if before == "running" and status != "running":
@@ -104,7 +115,7 @@ class WorldProcess:
 
     def _expose(self, now: int) -> None:
         """Take a frame with every camera that is due; both see the same moment."""
-        pictures = self._world.frames(self._bus.positions(now))
+        pictures = self._world.frames(self._joints())
         for name, at in self._next_frame.items():
             if now < at:
                 continue

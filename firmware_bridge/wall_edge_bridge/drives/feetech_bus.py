@@ -141,7 +141,7 @@ class FeetechBus:
 
     def _take_stale(self) -> None:
         """What arrived since the last exchange: none of it is fresh, but why it came is worth knowing."""
-        parser = StatusParser(max_params=self._owed.widest)
+        parser = StatusParser()
         for _ in range(_MOST_STALE):
             data = self.transport.receive(_CHUNK, self._clock())
             if not data:
