@@ -110,8 +110,13 @@ def wait_for_the_first_line(pid: int) -> None:
 
 @pytest.mark.parametrize(
     ("number", "after_s"),
-    [(signal.SIGINT, 0.0), (signal.SIGUSR1, 0.0), (signal.SIGTERM, 0.3), (signal.SIGINT, 0.8)]
-    + [(signal.SIGUSR1, 1.4), (signal.SIGINT, 1.8)],
+    [
+        (signal.SIGINT, 0.0),
+        (signal.SIGUSR1, 0.0),
+        (signal.SIGTERM, 0.3),
+        (signal.SIGINT, 0.8),
+        (signal.SIGUSR1, 1.4),
+    ],
 )
 def test_a_signal_at_any_moment_of_the_start(
     shipped_bundle: Path, robot: RobotConfig, tmp_path: Path, number: signal.Signals, after_s: float
