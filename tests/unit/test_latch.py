@@ -70,12 +70,18 @@ def test_it_is_kept_at_home_by_default(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert path_of(CONFIG) == tmp_path / "home" / ".local" / "state" / "wall-edge" / "test.fault.json"
 
 
-NAMES = ["left/arm", "left_arm", "left%2Farm", "left%arm", "..", "a" * 100, "ä" * 100, "a" * 99 + "b"]
+NAMES = ["left/arm", "left_arm", "left%2Farm", "left%arm", "..", "a" * 300, "ä" * 300, "a" * 299 + "b"]
+NAMES += ["left\0arm", "left\udcffarm", "left\x1barm"]
+
+
+def named(name: str) -> Any:
+    """A robot by any name, be it one that ROBOT.yaml may not give."""
+    return SimpleNamespace(name=name, simulated=False)
 
 
 def test_two_names_never_share_a_latch(state_home: Path) -> None:
-    """H7: left/arm and left_arm did; a long one has a file too."""
-    robots = [replace(CONFIG, name=name) for name in NAMES]
+    """H7, H1: left/arm and left_arm did; a long name has a file too, and one that no file can have."""
+    robots = [named(name) for name in NAMES]
     assert len({path_of(robot) for robot in robots}) == len(NAMES)
     for robot in robots:
         set_latch(robot, f"broken {robot.name}")
@@ -87,7 +93,7 @@ def test_two_names_never_share_a_latch(state_home: Path) -> None:
 
 def test_the_latch_of_an_earlier_version_holds() -> None:
     """H7: by the name it had then, if it is this robot's."""
-    left = replace(CONFIG, name="left/arm")
+    left = named("left/arm")
     former = path_of(left).with_name("left_arm.fault.json")
     former.parent.mkdir()
     former.write_text(json.dumps({"robot": "left/arm", "time": "then", "reason": "overload"}))
