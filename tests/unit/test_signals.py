@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from wall_edge.runtime.children import Children
 from wall_edge.runtime.heart import Heart
 from wall_edge.runtime.records import Wanted, command_dtype
 from wall_edge.runtime.shared import SharedRecord
 from wall_edge.signals import ALL_SIGNALS, ENDING_SIGNALS, Received, blocked, hold, received, unhold
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))  # scripts' siblings, not a package
+
+from supervisor_memory import feed
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -158,3 +167,30 @@ def test_a_command_that_holds_signals_holds_them_again_afterwards() -> None:
             signals.read()
             assert signals.interrupted
     unhold()
+
+
+def held_back(pid: int) -> int:
+    """The signals that a process blocks or ignores, as a mask."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    masks = [int(found, 16) for found in re.findall(r"Sig(?:Blk|Ign):\s*(\w+)", status)]
+    return masks[0] | masks[1]
+
+
+def test_a_process_of_ours_is_deaf_from_its_first_instruction() -> None:
+    """A2, A13: also the first one, before which Python starts its resource tracker and unblocks SIGINT."""
+    resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]
+    everything = sum(1 << (number - 1) for number in ALL_SIGNALS)
+    children = Children()
+    pid = children.spawn("idle", feed, 0)
+    try:
+        tracker = resource_tracker._resource_tracker._pid  # type: ignore[attr-defined]
+        for process in (pid, tracker):
+            assert held_back(process) & everything == everything
+            for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGTERM, signal.SIGUSR2, signal.SIGTSTP):
+                os.kill(process, number)
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+        time.sleep(0.2)
+        assert children.alive("idle")
+    finally:
+        children.end("idle")
+    assert children._children["idle"].process.exitcode == 0
