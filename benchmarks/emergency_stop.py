@@ -150,6 +150,15 @@ def one_try(folder: Path, bundle: Path, wait_s: float, target: str = "main") -> 
     return Try(reaction_ms, speed, braked, limp, "emergency stop" in robot.latch(), code)
 
 
+def require_bundle(path: Path) -> Path:
+    """The tabletop's bundle, exported to ``path`` if it is not there."""
+    if not (path / "manifest.yaml").exists():
+        arguments = (ROBOT.parent / "checkpoint", "--out", path, "--robot", ROBOT)
+        command = [sys.executable, "-m", "wall_edge", "export", *map(str, arguments)]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+    return path.resolve()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tries", type=int, default=50)
@@ -157,20 +166,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    if not (given.bundle / "manifest.yaml").exists():
-        export = [
-            "export",
-            str(ROBOT.parent / "checkpoint"),
-            "--out",
-            str(given.bundle),
-            "--robot",
-            str(ROBOT),
-        ]
-        subprocess.run([sys.executable, "-m", "wall_edge", *export], check=True, stdout=sys.stderr)
+    bundle = require_bundle(given.bundle)
     delays, tries = random.Random(given.seed), []
     for number in range(given.tries):
         with tempfile.TemporaryDirectory() as folder:
-            tries.append(one_try(Path(folder), given.bundle.resolve(), delays.uniform(0.1, 0.6)))
+            tries.append(one_try(Path(folder), bundle, delays.uniform(0.1, 0.6)))
         print(f"{number + 1:3} {tries[-1]}", file=sys.stderr)
     reaction = np.array([one.reaction_ms for one in tries])
     asked_ms = 2 * 1000.0 / load_robot(ROBOT).control.rate_hz + _ALLOWED_MS

@@ -10,7 +10,7 @@ from typing import Literal
 from wall_edge.braking import Bounds
 from wall_edge.flow import check_grid
 from wall_edge.loader import Invalid, from_mapping, read_yaml
-from wall_edge.places import LONGEST_NAME, absolute, is_plain, same_device
+from wall_edge.places import absolute, same_device
 
 __all__ = [
     "CameraConfig",
@@ -333,9 +333,6 @@ class RobotConfig:
         return tuple(value(joint) for joint in self.drive.joints)
 
     def __post_init__(self) -> None:
-        if not is_plain(self.name):
-            expected = f"1 to {LONGEST_NAME} printable characters, no space at either end"
-            raise Invalid("name", self.name[:LONGEST_NAME], expected=expected)
         if len(self.control.rest) != self.dof:
             expected = f"{self.dof} angles, one for each joint of drive.joints"
             raise Invalid("control.rest", list(self.control.rest), expected=expected)

@@ -1,4 +1,4 @@
-"""The paths and names in ROBOT.yaml: every relative path is relative to the file, every name is plain."""
+"""The paths in ROBOT.yaml: every relative one is relative to the file."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["LONGEST_NAME", "absolute", "is_plain", "same_device"]
-
-LONGEST_NAME = 100
+__all__ = ["absolute", "same_device"]
 
 
 def absolute(device: str, folder: Path) -> str:
@@ -16,11 +14,6 @@ def absolute(device: str, folder: Path) -> str:
     if "://" in device or "!" in device or not device:
         return device
     return str((folder / device).absolute())
-
-
-def is_plain(name: str) -> bool:
-    """Whether a name can be shown and kept: printable, not blank at either end, at most 100 characters."""
-    return name.isprintable() and name == name.strip() and 0 < len(name) <= LONGEST_NAME
 
 
 def same_device(devices: Mapping[str, int | str | None]) -> tuple[str, str] | None:

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ import yaml
 from patience import patient_file
 from wall_edge_bridge.sim import SimulatedServoBus, serving
 
-from wall_edge.config import RobotConfig
+from wall_edge.config import RobotConfig, load_robot
 from wall_edge.runtime.events import read_events
 from wall_edge.runtime.joints import joint_specs
+from wall_edge.runtime.servo import open_drive
 from wall_edge.sim import arm
 from wall_edge.sim.world import TabletopWorld
 
@@ -89,7 +90,10 @@ def make_rig(shipped_bundle: Path, robot: RobotConfig, tmp_path: Path) -> Iterat
     with serving(bus) as port:
 
         def make(
-            video_s: float = VIDEO_S, device: dict[str, str] | None = None, rest_velocity: float = 0.8
+            video_s: float = VIDEO_S,
+            device: dict[str, str] | None = None,
+            rest_velocity: float = 0.8,
+            before: Callable[[Path], object] = lambda _: None,
         ) -> Rig:
             world = TabletopWorld(0)
             data = patient_file(yaml.safe_load(ROBOT.read_text()))
@@ -105,6 +109,7 @@ def make_rig(shipped_bundle: Path, robot: RobotConfig, tmp_path: Path) -> Iterat
                 data["cameras"][name].update(frozen_ms=1e6, timeout_ms=3000)
             path = tmp_path / "robot.yaml"
             path.write_text(yaml.safe_dump(data))
+            before(path)
             rigs.append(Rig(bus, path, tmp_path / "events.jsonl"))
             return rigs[-1]
 
@@ -229,3 +234,29 @@ def test_an_emergency_stop_waits_for_a_person(make_rig: Any) -> None:
     again.wait_for("chunkrecord")
     os.kill(again.process.pid, signal.SIGTERM)
     assert again.end()[0] == 0
+
+
+def test_a_refused_start_leaves_the_torque_as_it_was(make_rig: Any) -> None:
+    """A7: an arm that is held from an earlier crash, a joint outside its limits: it is not dropped."""
+
+    def crashed(path: Path) -> None:
+        config = load_robot(path)
+        with open_drive(config, config.drive.port) as drive:
+            drive.enable()
+        data = yaml.safe_load(path.read_text())
+        data["drive"]["joints"][0].update(lower=0.5, upper=1.0)
+        data["control"]["rest"][0] = 0.7
+        path.write_text(yaml.safe_dump(data))
+
+    rig = make_rig(before=crashed)
+    code, _, errors = rig.end()
+    assert code == 1
+    message = one_line(errors)
+    assert "shoulder_pan" in message
+    assert "torque was found on (shoulder_pan, " in message
+    assert "left on; 'wall-edge release ROBOT.yaml' switches it off" in message
+    assert rig.torque() == [1] * 6
+    command = [sys.executable, "-m", "wall_edge", "release", str(rig.robot)]
+    done = subprocess.run(command, capture_output=True, text=True, env=rig.env, check=True)
+    assert done.stdout.count("torque on -> off") == 6
+    assert rig.torque() == [0] * 6

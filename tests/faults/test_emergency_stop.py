@@ -116,7 +116,6 @@ def wait_for_the_first_line(pid: int) -> None:
         (signal.SIGTERM, 0.3),
         (signal.SIGINT, 0.8),
         (signal.SIGUSR1, 1.4),
-        (signal.SIGINT, 1.8),
     ],
 )
 def test_a_signal_at_any_moment_of_the_start(

@@ -235,3 +235,46 @@ def test_the_schema_pickles_and_checks_without_a_file() -> None:
     data = {key: value for key, value in ROBOT.items() if key != "simulation"}
     with pytest.raises(ConfigError, match="simulation"):
         from_mapping(RobotConfig, data, "here")
+
+
+REAL = {"drive__port": "/dev/ttyNONE", "simulation": ...}
+
+
+def camera(device: object) -> dict[str, object]:
+    return {**CAMERA, "kind": "opencv", "device": device}
+
+
+def test_relative_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A12: one rule for bundle, port and devices, from whatever folder the command is called."""
+    monkeypatch.chdir("/")
+    devices = {
+        "cameras__face_view": camera("video/a.avi"),
+        "cameras__wrist_view": camera("rtsp://host/wrist"),
+    }
+    config = load_robot(write(tmp_path, **{**REAL, "drive__port": "tty"}, **devices))
+    assert config.drive.port == str(tmp_path / "tty")
+    assert config.cameras["face_view"].device == str(tmp_path / "video" / "a.avi")
+    assert config.cameras["wrist_view"].device == "rtsp://host/wrist"
+    pipeline = "v4l2src device=/dev/video0 ! appsink"
+    config = load_robot(write(tmp_path, **REAL, cameras={"a": camera(pipeline), "b": camera(2)}))
+    assert [camera.device for camera in config.cameras.values()] == [pipeline, 2]
+    assert load_robot(write(tmp_path)).drive.port == "sim"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (0, 0),
+        (0, "/dev/video0"),
+        ("/dev/video7", "/dev/../dev/video7"),
+        ("a.avi", "./a.avi"),
+        ("link.avi", "a.avi"),
+        ("rtsp://host/a", "rtsp://host/a"),
+    ],
+)
+def test_two_cameras_on_one_device(tmp_path: Path, first: object, second: object) -> None:
+    """A12: by whatever name."""
+    (tmp_path / "link.avi").symlink_to("a.avi")
+    devices = {"face_view": camera(first), "wrist_view": camera(second)}
+    with pytest.raises(ConfigError, match=r"cameras.wrist_view.device .*; expected another device than that"):
+        load_robot(write(tmp_path, **REAL, cameras=devices))

@@ -15,7 +15,7 @@ from servo_rig import CONFIG, MS
 from wall_edge.config import RobotConfig
 from wall_edge.errors import RuntimeFault
 from wall_edge.runtime import servo
-from wall_edge.runtime.latch import clear_latch, latch_path, require_unlatched, set_latch
+from wall_edge.runtime.latch import clear_latch, latch_path, require_latch, require_unlatched, set_latch
 from wall_edge.runtime.states import Event, State, StateMachine
 
 
@@ -68,6 +68,73 @@ def test_it_is_kept_at_home_by_default(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv("XDG_STATE_HOME", "")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert path_of(CONFIG) == tmp_path / "home" / ".local" / "state" / "wall-edge" / "test.fault.json"
+
+
+NAMES = ["left/arm", "left_arm", "left%2Farm", "left%arm", "..", "a" * 300, "ä" * 300, "a" * 299 + "b"]
+NAMES += ["left\0arm", "left\udcffarm", "left\x1barm"]
+
+
+def named(name: str) -> Any:
+    """A robot by any name, be it one that ROBOT.yaml may not give."""
+    return SimpleNamespace(name=name, simulated=False)
+
+
+def test_two_names_never_share_a_latch(state_home: Path) -> None:
+    """H7, H1: left/arm and left_arm did; a long name has a file too, and one that no file can have."""
+    robots = [named(name) for name in NAMES]
+    assert len({path_of(robot) for robot in robots}) == len(NAMES)
+    for robot in robots:
+        set_latch(robot, f"broken {robot.name}")
+    for robot in robots:
+        assert path_of(robot).parent == state_home / "wall-edge"
+        assert str(clear_latch(robot)).startswith(f"broken {robot.name} (")
+        require_unlatched(robot)
+
+
+def test_the_latch_of_an_earlier_version_holds() -> None:
+    """H7: by the name it had then, if it is this robot's."""
+    left = named("left/arm")
+    former = path_of(left).with_name("left_arm.fault.json")
+    former.parent.mkdir()
+    former.write_text(json.dumps({"robot": "left/arm", "time": "then", "reason": "overload"}))
+    with pytest.raises(RuntimeFault, match=r"left/arm faulted and was not cleared: overload \(then\)"):
+        require_unlatched(left)
+    assert clear_latch(left) == "overload (then)"
+    require_unlatched(left)
+    former.write_text(json.dumps({"robot": "left_arm", "time": "then", "reason": "overload"}))
+    require_unlatched(left)
+
+
+class TestProbe:
+    """H7: a fault that could not be kept is no reason to find out after it."""
+
+    def test_a_folder_that_can_be_written(self, state_home: Path) -> None:
+        require_latch(CONFIG)
+        assert list((state_home / "wall-edge").iterdir()) == []
+
+    def test_one_that_cannot(self, state_home: Path) -> None:
+        (state_home / "wall-edge").write_text("in the way")
+        with pytest.raises(RuntimeFault, match=r"could not be kept in .*; expected .*XDG_STATE_HOME"):
+            require_latch(CONFIG)
+
+    def test_a_full_disk(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(_: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("os.fsync", full)
+        with pytest.raises(RuntimeFault, match="No space left"):
+            require_latch(CONFIG)
+
+    def test_the_simulated_arm_needs_none(self, robot: RobotConfig, state_home: Path) -> None:
+        (state_home / "wall-edge").write_text("in the way")
+        require_latch(robot)
+
+
+def test_a_relative_state_folder_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """H7: it would be another latch in every folder."""
+    monkeypatch.setenv("XDG_STATE_HOME", "state")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert path_of(CONFIG).is_relative_to(tmp_path / "home")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"reason": "broken"}', "\xff"])
@@ -129,6 +196,25 @@ class TestServo:
         machine = self.end(*events)
         assert isinstance(machine.transitions, deque)
         assert all(change.after is not State.HOLDING for change in machine.transitions)
+        assert path_of(CONFIG).exists()
+
+    @pytest.mark.parametrize("error", [OSError("full"), ValueError("embedded null byte"), TypeError("bug")])
+    def test_no_error_of_bookkeeping_gets_out(
+        self, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        """H1: the summary, with which the supervisor knows that torque is off, goes out all the same."""
+
+        def broken(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr(servo, "set_latch", broken)
+        assert f"the fault could not be kept ({error})" in self.end(Event.READY).fault
+
+    def test_an_emergency_stop_of_an_arm_that_was_not_powered(self) -> None:
+        """A1: whoever pressed it wants to be asked first."""
+        machine = StateMachine(lambda: MS)
+        machine.fail("emergency stop", Event.EMERGENCY_STOP)
+        servo._latch(CONFIG, SimpleNamespace(machine=machine))  # type: ignore[arg-type]
         assert path_of(CONFIG).exists()
 
     def test_one_that_cannot_be_kept_is_said(self, state_home: Path) -> None:

@@ -235,3 +235,27 @@ def test_an_observation_is_as_old_on_the_plan_clock_as_its_joints(monkeypatch: p
     assert seen is not None
     assert (seen.time_ns, seen.plan_ns, seen.frames_ns) == (3 * MS, 77 * MS, 2 * MS)
     assert seen.state.tolist() == [0.5]
+
+
+def test_cameras_too_slow_to_be_paired_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A10: 4 frames a second, out of phase by half: each delivers, no two are ever fresh. Once endless."""
+    rig = Rig(monkeypatch)
+    rig.script = {t: [("face", t)] for t in range(1, 3000, 240)} | {
+        t: [("wrist", t)] for t in range(121, 3000, 240)
+    }
+    told = r"camera (face|wrist) delivers 4\.2 frames a second; expected 30 \(cameras.(face|wrist).rate_hz\)"
+    with pytest.raises(CameraError, match=told):
+        rig.observer.next()
+    assert rig.now < 1000 * MS
+
+
+def test_cameras_out_of_phase_at_their_real_rate_are_paired(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A10: said truly, the same cameras do."""
+    rig = Rig(monkeypatch)
+    slow = replace(CAMERA, rate_hz=5)
+    rig.observer = Observer(dict.fromkeys(rig.frames, slow), rig.frames, rig.feedback, lambda: rig.now)
+    rig.script = {t: [("face", t)] for t in range(1, 3000, 200)} | {
+        t: [("wrist", t)] for t in range(104, 3000, 200)
+    }
+    assert rig.observer.next().frames_ns == 1 * MS
+    assert rig.observer.next().frames_ns == 201 * MS

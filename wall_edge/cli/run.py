@@ -17,7 +17,7 @@ from wall_edge.signals import received
 
 from .output import Display, last_words
 
-_KEPT = 1000
+KEPT = 1000
 """Chunks, subgoals and episodes that the supervisor remembers: the last minutes."""
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def run(
             raise ConfigError("no instruction", expected="--instruction TEXT, or 'instruction' in ROBOT.yaml")
         recording = RecordingOptions(record, record_period, record_moments) if record is not None else None
         daemon = Daemon(
-            config, events=events, recording=recording, signals=signals, instruction=instruction, kept=_KEPT
+            config, events=events, recording=recording, signals=signals, instruction=instruction, kept=KEPT
         )
         errors: list[str] = []
         display = Display("starting the robot")

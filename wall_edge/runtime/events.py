@@ -20,7 +20,7 @@ __all__ = ["EventLog", "event_files", "read_events"]
 
 MAX_BYTES, FILES = 32 * 1024 * 1024, 8
 """A file's size and how many are kept: a day of chunks is about 300 MB."""
-_WAITING = 10_000
+_WAITING = 4000
 _CLOSE_S = 2.0
 
 
