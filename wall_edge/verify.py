@@ -20,7 +20,7 @@ from wall_edge_engines.base import Engine
 from wall_edge_engines.session import ModelSession
 
 from .bundle import Bundle, Embodiment, Manifest, Tolerance
-from .errors import BundleError
+from .goldens import require_goldens, unchecked
 from .policy import (
     FlowPolicy,
     Observation,
@@ -150,15 +150,22 @@ def record(manifest: Manifest, prompts: Prompts, engine: Engine, inputs: Arrays)
 
 
 def verify(bundle: Bundle, engine: Engine) -> list[StageCheck]:
-    """Compare every stage with the bundle's goldens."""
-    goldens = bundle.goldens
-    try:
-        stages = _Stages(bundle.manifest, Prompts.of(bundle), engine, goldens)
-        return list(_checks(stages, goldens, bundle.manifest.tolerances))
-    except KeyError as error:
-        raise BundleError(
-            f"{bundle.folder}: golden or tolerance {error} is missing", fix="export the bundle again"
-        ) from error
+    """Compare every stage with the bundle's goldens; each must be there, and of the stage's shape."""
+    manifest, goldens = bundle.manifest, bundle.goldens
+    require_goldens(manifest, goldens, bundle.folder)
+    for kind in _kinds(manifest):
+        if kind not in manifest.tolerances:
+            raise unchecked(bundle.folder, f"no tolerance of {kind}", "one for every stage")
+    stages = _Stages(manifest, Prompts.of(bundle), engine, goldens)
+    return list(_checks(stages, goldens, manifest.tolerances))
+
+
+def _kinds(manifest: Manifest) -> list[str]:
+    """The stages that this bundle has, as its tolerances name them."""
+    families = {name: graph.families for name, graph in manifest.graphs.items()}
+    other = ("chunk", "joint_positions", "velocity") if manifest.fast is not None else ("action_logits",)
+    found = tolerances(families, manifest.embodiment)
+    return [kind for kind in found if not kind.startswith(other)]
 
 
 def _checks(stages: _Stages, goldens: Arrays, limits: Mapping[str, Tolerance]) -> Iterator[StageCheck]:
@@ -166,7 +173,7 @@ def _checks(stages: _Stages, goldens: Arrays, limits: Mapping[str, Tolerance]) -
         return compare(stage, found, golden, limits[kind])
 
     yield check("action_prompt_ids", "action_prompt_ids", stages.prompt_ids(), goldens["action_prompt_ids"])
-    flow = "chunk" in goldens
+    flow = stages.flow
     whole = stages.chunk() if flow else stages.fast_logits()
     yield check("image_embeds", "image_embeds", stages.session.image_embeds(), goldens["image_embeds"])
 
@@ -181,7 +188,7 @@ def _checks(stages: _Stages, goldens: Arrays, limits: Mapping[str, Tolerance]) -
         stages.session.set_keys_values(golden)
         for step, velocity in enumerate(stages.velocities(goldens["noisy_actions"])):
             yield check(f"velocity.{step}", "velocity", velocity, goldens["velocities"][step])
-    if "guidance" in limits:
+    if stages.guides:
         yield from _guidance_checks(stages, goldens, check)
     whole_stage = "chunk" if flow else "action_logits"
     yield check(whole_stage, whole_stage, whole[whole_stage], goldens[whole_stage])
@@ -221,6 +228,7 @@ class _Stages:
         guidance = ("guidance_target", "guidance_weights") if "guided" in manifest.graphs else ()
         self._guidance = [inputs[name] for name in guidance]
         self._observation = Observation(0, observed_frames(manifest, frames), inputs["state"])
+        self.flow, self.guides = manifest.fast is None, "guided" in manifest.graphs
         self.joints = manifest.embodiment.dof_names
         self.session: ModelSession = new_session(manifest, engine)
         self._policy = FlowPolicy(manifest, prompts, self.session) if manifest.fast is None else None

@@ -34,11 +34,14 @@ def main() -> None:
         if sys.argv[1:2] not in HOLDING:
             unhold()
         from .commands import app
+        from .console import safe_output
 
-        app()
-    except WallEdgeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        with safe_output():
+            try:
+                app()
+            except WallEdgeError as error:
+                print(f"error: {error}", file=sys.stderr)
+                sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)

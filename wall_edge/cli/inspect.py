@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from wall_edge.bundle import Bundle, GraphSpec, Manifest, TensorSpec
 from wall_edge.second_opinion import told
+
+from .console import SafeConsole
 
 
 def inspect(
@@ -25,7 +25,7 @@ def inspect(
     if as_json:
         print(json.dumps(asdict(opened.manifest)))
         return
-    console = Console()
+    console = SafeConsole()
     console.print(_facts(opened.manifest))
     console.print(_joints(opened.manifest))
     console.print(_graphs(opened))
@@ -46,7 +46,7 @@ def _facts(manifest: Manifest) -> Table:
         "chunk": f"{manifest.horizon} steps at {manifest.action_rate_hz:g} Hz ({seconds:.2f} s), "
         f"relative to: {manifest.embodiment.action_reference}",
         "integration": f"{len(manifest.time_grid) - 1} Euler steps",
-        "second opinion": escape(told(manifest.second_opinion)),
+        "second opinion": told(manifest.second_opinion),
     }
     for name, value in rows.items():
         table.add_row(name, value)

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import typer
-from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-stderr = Console(stderr=True)
+from .console import SafeConsole
+
+stderr = SafeConsole(stderr=True)
 
 _DRAW_S = 0.2
 _PATIENCE_S = 2.0
@@ -91,10 +92,10 @@ def stage_progress(title: str, stages: Sequence[str]) -> Iterator[Callable[[str]
     Any other text is shown as a detail of the stage that runs.
     """
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[stage]}"),
+        TextColumn("{task.fields[stage]}", markup=False),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=stderr) as progress:

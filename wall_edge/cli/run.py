@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from wall_edge.config import load_robot
-from wall_edge.errors import ConfigError, WallEdgeError
+from wall_edge.errors import ConfigError, WallEdgeError, printable
 from wall_edge.record import chunk_intervals_ms, percentiles
 from wall_edge.signals import received
 
@@ -87,7 +87,7 @@ def status_line(daemon: Daemon) -> Text:
     """What the arm is doing, in one line."""
     record = daemon.record
     latency = percentiles([chunk.latency_ms for chunk in record.chunks[-20:]], 50)["p50"]
-    subgoal = record.subgoals[-1].text if record.subgoals else "-"
+    subgoal = printable(record.subgoals[-1].text) if record.subgoals else "-"
     trouble = ", recording stopped" if daemon.recording_trouble else ""
     trouble += f", refused: {daemon.refusal}" if daemon.refusal else ""
     chunks = record.counts["chunks"]

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from wall_edge.bundle import Bundle, Manifest
@@ -18,6 +16,7 @@ from wall_edge.second_opinion import told
 from wall_edge.verify import StageCheck, graphs_of
 from wall_edge.verify import verify as replay_goldens
 
+from .console import SafeConsole
 from .output import stage_progress
 
 
@@ -44,13 +43,14 @@ def verify(
         print(json.dumps({"ok": good, **facts, "stages": stages}))
     else:
         _print(opened.manifest, checks)
-        print(f"{bundle}: {'every stage within tolerance' if good else 'FAILED'}")
+        verdict = "every stage within tolerance" if good else "FAILED"
+        SafeConsole(soft_wrap=True).print(f"{bundle}: {verdict}")
     if not good:
         raise typer.Exit(1)
 
 
 def _print(manifest: Manifest, checks: Sequence[StageCheck]) -> None:
-    console = Console()
+    console = SafeConsole()
     console.print(_stages(manifest, checks))
     if manifest.losses:
         console.print(_losses(manifest))
@@ -60,7 +60,7 @@ def _print(manifest: Manifest, checks: Sequence[StageCheck]) -> None:
             worst = max(seen, key=lambda check: check.relative_l2)
             families = ", ".join(f"{name} {p}" for name, p in manifest.graphs[graph].families.items())
             console.print(f"{graph} loses most at {worst.stage}: {worst.relative_l2:.2%} ({families})")
-    console.print(f"second opinion: {escape(told(manifest.second_opinion))}", soft_wrap=True)
+    console.print(f"second opinion: {told(manifest.second_opinion)}", soft_wrap=True)
 
 
 def _stages(manifest: Manifest, checks: Sequence[StageCheck]) -> Table:
