@@ -32,6 +32,10 @@ class ImageGeometry:
         for name in ("width", "height", "resolution"):
             if not 1 <= getattr(self, name) <= 16384:
                 raise Invalid(name, getattr(self, name), expected="1 to 16384 pixels")
+        least, most = self.processor_min_pixels, self.processor_max_pixels
+        if (least is None) != (most is None) or not 1 <= (least or 1) <= (most or 1) <= 1 << 26:
+            expected = f"at least 1 and at most processor_max_pixels ({most})"
+            raise Invalid("processor_min_pixels", least, expected=expected)
         if min(self.scaled) < 1:
             size = f"{self.width}x{self.height}"
             raise Invalid("resolution", self.resolution, expected=f"enough for a frame of {size} pixels")
