@@ -26,6 +26,7 @@ from wall_edge_engines.session import ModelSession
 
 from wall_edge.cli.output import stage_progress
 from wall_edge.errors import CheckpointError, WallEdgeError
+from wall_edge.files import read_arrays
 from wall_edge.flow import integrate, uniform_grid
 from wall_edge.loader import from_mapping
 from wall_edge.prompt import next_position, positions
