@@ -41,6 +41,10 @@ class ImageGeometry:
         between("temporal_patch_size", self.temporal_patch_size, 1, 8, "frames")
         between("min_pixels", self.min_pixels, 1, MAX_PIXELS, "pixels")
         between("max_pixels", self.max_pixels, self.min_pixels, MAX_PIXELS, "pixels, min_pixels at least")
+        least, most = self.processor_min_pixels, self.processor_max_pixels
+        if (least is None) != (most is None) or not 1 <= (least or 1) <= (most or 1) <= MAX_PIXELS:
+            expected = f"at least 1 and at most processor_max_pixels ({most})"
+            raise Invalid("processor_min_pixels", least, expected=expected)
         if min(self.scaled) < 1:
             size = f"{self.width}x{self.height}"
             raise Invalid("resolution", self.resolution, expected=f"enough for a frame of {size} pixels")
@@ -48,10 +52,6 @@ class ImageGeometry:
             raise Invalid(
                 "width", self.width, expected=f"sides no more than 200 to 1, not {self.height} high"
             )
-        if self.processor_min_pixels is not None and self.processor_max_pixels is not None:
-            between("processor_min_pixels", self.processor_min_pixels, 1, MAX_PIXELS, "pixels")
-            low = self.processor_min_pixels
-            between("processor_max_pixels", self.processor_max_pixels, low, MAX_PIXELS, "pixels")
         if self.tokens > MAX_TOKENS:
             raise Invalid("resolution", self.resolution, expected=f"less: {self.tokens} tokens an image")
 

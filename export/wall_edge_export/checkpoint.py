@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from wall_edge.errors import CheckpointError
+from wall_edge.files import shown
 from wall_edge.tokenizer import load_tokenizer
 
 from .config_keys import refuse_later_family, unknown_switches
@@ -201,7 +202,7 @@ class Checkpoint:
             if name in wanted or name.startswith(_NORMALIZER) or name.endswith("inv_freq") or name == _HEAD:
                 continue
             raise CheckpointError(
-                f"{self.folder}: tensor {name} is not part of a wall-oss-flow model",
+                f"{self.folder}: tensor {shown(name)} is not part of a wall-oss-flow model",
                 expected="shared attention, shared norms and two expert MLPs per layer",
                 fix="this checkpoint is of a family member that is not supported yet",
             )
@@ -213,7 +214,7 @@ class Checkpoint:
             return
         assert head is not None
         rows = zip(head.pieces(), embeddings.pieces(), strict=True)
-        if not all(torch.equal(one, other) for one, other in rows):
+        if not all(torch.equal(one.float(), other.float()) for one, other in rows):
             raise CheckpointError(
                 f"{self.folder}: {_HEAD} differs from {_EMBEDDINGS}, and tie_word_embeddings is true",
                 expected="one of them, or equal ones",
@@ -274,7 +275,7 @@ def _config_folder(folder: Path, base: Path | None) -> Path:
             )
         return folder
     if base is None:
-        named = LeRobotPolicy(folder, _read_config(folder)).base
+        named = shown(LeRobotPolicy(folder, _read_config(folder)).base)
         raise CheckpointError(
             f"{folder}: a policy that LeRobot saved, without the model's architecture and tokenizer",
             expected="the model that it was trained from",
@@ -284,7 +285,7 @@ def _config_folder(folder: Path, base: Path | None) -> Path:
         raise CheckpointError(
             f"{base}: a policy that LeRobot saved",
             expected="the WALL-OSS model with config.json and tokenizer.json as --base",
-            fix=f"pass the base of this policy: {LeRobotPolicy(base, _read_config(base)).base}",
+            fix=f"pass the base of this policy: {shown(LeRobotPolicy(base, _read_config(base)).base)}",
         )
     return base
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
 import time
@@ -16,6 +17,7 @@ from wall_edge.bundle import Manifest
 from wall_edge.cli.output import stage_progress
 from wall_edge.config import load_robot
 from wall_edge.errors import ConfigError
+from wall_edge.files import shown
 from wall_edge.second_opinion import told
 from wall_edge.signals import interruptible
 
@@ -56,6 +58,9 @@ def export(
 ) -> None:
     """Export a WALL-OSS checkpoint to a bundle of graphs. An interrupted export resumes when run again."""
     _require_open_files()
+    for given in (checkpoint, robot, precision, calibration, vocabulary, fast, base, adapter):
+        _require_a_path(given, "a path, or a Hub id")
+    _require_a_path(out, "a folder that can be written")
     config = load_robot(robot) if robot is not None else None
     # torch takes seconds to import: only once the arguments are known to be good.
     try:
@@ -74,6 +79,16 @@ def export(
         opened = open_checkpoint(checkpoint, base, adapter)
         manifest = export_bundle(opened, out, config, request, progress)
     _report(manifest, out, time.monotonic() - start, opened.notes, as_json=as_json)
+
+
+def _require_a_path(given: str | Path | None, expected: str) -> None:
+    """Whether the system can look a name up at all: it refuses NULs and thousands of characters."""
+    try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            Path(given or ".").stat()
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise ConfigError(f"{shown(given, 100)}: {reason}", expected=expected) from None
 
 
 def _require_open_files() -> None:

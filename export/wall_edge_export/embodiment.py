@@ -24,6 +24,7 @@ from .lerobot_policy import ACTION, STATE, LeRobotPolicy, Range
 Unit = Literal["rad", "deg"]
 Statistics = Mapping[str, npt.NDArray[np.float64]]
 _GRIPPERS = ("gripper", "jaw", "claw", "finger", "hand")
+_MOST_JOINTS, _MOST_VALUE = 64, 1e4
 _ASK = "set model.robot in ROBOT.yaml and pass --robot"
 
 
@@ -56,6 +57,7 @@ def embodiment(
         action_scale = _min_delta(found["action"], checkpoint.shape.action_dof, action, clip=None)
         scales = (state_scale, action_scale) if reference == "absolute" else (state_scale,)
         _refuse_percent(checkpoint.folder, action.names, [_range(scale) for scale in scales], unit)
+    _check_sizes(action.names, (state_scale, action_scale))
     return Embodiment(
         name=robot.name if robot is not None else statistics or "unnamed",
         dof_names=action.names,
@@ -89,6 +91,21 @@ def _refuse_percent(where: object, joints: tuple[str, ...], ranges: Sequence[Ran
                 expected="angles of every joint: a unit for each joint is not supported yet",
                 fix="train on a data set whose gripper is in degrees or rad",
             )
+
+
+def _check_sizes(joints: tuple[str, ...], scales: Sequence[Normalization]) -> None:
+    """What a bundle may hold, asked before one is made."""
+    if len(joints) > _MOST_JOINTS:
+        raise ConfigError(f"{len(joints)} joints", expected=f"at most {_MOST_JOINTS}")
+    for index, joint in enumerate(joints):
+        for given in scales:
+            offset, scale = given.offset[index], given.scale[index]
+            if abs(offset) > _MOST_VALUE or not 0 < scale <= _MOST_VALUE:
+                raise CheckpointError(
+                    f"the normaliser of {joint}: middle {offset:g}, half range {scale:g}",
+                    expected=f"numbers of at most {_MOST_VALUE:g}",
+                    fix="use the statistics that were saved with these weights",
+                )
 
 
 def _range(given: Normalization) -> Range:

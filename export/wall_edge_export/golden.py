@@ -12,7 +12,6 @@ import json
 import re
 import sys
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from wall_edge_engines.session import ModelSession
 
 from wall_edge.cli.output import stage_progress
 from wall_edge.errors import CheckpointError, WallEdgeError
+from wall_edge.files import read_arrays
 from wall_edge.flow import integrate, uniform_grid
 from wall_edge.loader import from_mapping
 from wall_edge.prompt import next_position, positions
@@ -89,7 +89,7 @@ class GoldenCase:
 
     def __init__(self, folder: Path) -> None:
         self.checkpoint = Checkpoint(folder)
-        self.arrays = _load(folder / "case.npz")
+        self.arrays: dict[str, Array] = read_arrays(folder / "case.npz", CheckpointError)
         self._check_arrays()
         grid = self["image_grid_thw"]
         if grid.shape[1] != 3 or not len(grid) or np.any(grid[:, 0] != 1):
@@ -132,16 +132,6 @@ class GoldenCase:
         for name in ("input_ids", "text_input_ids"):
             if self[name].min() < 0 or self[name].max() >= rows:
                 raise self._wrong(f"{name} up to {self[name].max()}", f"token ids below {rows}")
-
-
-def _load(path: Path) -> dict[str, Array]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise CheckpointError(
-            f"{path}: {error}", expected="the case's arrays, without pickled objects"
-        ) from error
 
 
 @contextmanager

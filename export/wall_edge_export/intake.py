@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from wall_edge.bundle import Embodiment
 from wall_edge.config import ModelConfig, RobotConfig
 from wall_edge.errors import CheckpointError, ConfigError
+from wall_edge.files import shown
 from wall_edge.flow import uniform_grid
 from wall_edge.geometry import ImageGeometry
 from wall_edge.loader import from_mapping
@@ -113,8 +114,9 @@ def _scheduler_steps(checkpoint: Checkpoint) -> int:
         return checkpoint.policy.integration_steps
     where, given = _where(checkpoint), checkpoint.config.get("noise_scheduler", {})
     steps = from_mapping(_Scheduler, given, where, CheckpointError, strict=False).num_inference_timesteps
-    if steps < 1:
-        raise CheckpointError(f"{where}: num_inference_timesteps is {steps}", expected="at least 1")
+    if not 1 <= steps <= 1000:
+        found = f"{where}: num_inference_timesteps is {shown(steps, 60)}"
+        raise CheckpointError(found, expected="at least 1, at most 1000")
     return steps
 
 

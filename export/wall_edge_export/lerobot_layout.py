@@ -134,8 +134,12 @@ class Folder:
 
     def read(self, path: Path) -> Path:
         """Note that ``path`` is read. Raises :class:`ConfigError` when it is missing."""
-        if not path.is_file():
-            raise ConfigError(f"{path}: file is missing", fix="download or copy the whole dataset")
+        try:
+            there = path.is_file()
+        except (OSError, ValueError):  # a name that the system does not take
+            there = False
+        if not there:
+            raise ConfigError(f"{shown(path)}: file is missing", fix="download or copy the whole dataset")
         self.files.add(path)
         return path
 

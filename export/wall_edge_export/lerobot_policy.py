@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from wall_edge.bundle import Normalization
 from wall_edge.errors import CheckpointError
-from wall_edge.files import is_plain_name
+from wall_edge.files import is_plain_name, shown
 from wall_edge.loader import Invalid, from_mapping
 
 from .model.config import MAX_SLOTS
@@ -145,7 +145,8 @@ class LeRobotPolicy:
 
     def files(self) -> list[Path]:
         """What the embodiment depends on: the settings, the processors and their statistics."""
-        return [self.folder / "config.json", *sorted(self.folder.glob("policy_*processor*"))]
+        beside = sorted(self.folder.glob("policy_*processor*"))
+        return [self.folder / "config.json", *(path for path in beside if path.is_file())]
 
     def normalizations(self) -> tuple[Normalization, Normalization]:
         """Of the state and of the actions, in the dataset's own units; LeRobot clips neither."""
@@ -177,11 +178,11 @@ class LeRobotPolicy:
         given = from_mapping(_Normalizer, step.config, str(where), CheckpointError, strict=False)
         mode = given.norm_map.get("ACTION", _IDENTITY) if key == ACTION else _state_mode(given)
         if given.norm_map.get("VISUAL", _IDENTITY) != _IDENTITY:
-            found = f"{where}: pixels are normalised by {given.norm_map['VISUAL']}"
+            found = f"{where}: pixels are normalised by {shown(given.norm_map['VISUAL'])}"
             raise CheckpointError(found, expected="VISUAL: IDENTITY, as wall_x is trained")
         if mode not in _MODES:
             raise CheckpointError(
-                f"{where}: normalisation {mode!r} of {key}", expected=f"one of {', '.join(_MODES)}"
+                f"{where}: normalisation {shown(repr(mode))} of {key}", expected=f"one of {', '.join(_MODES)}"
             )
         statistics = {} if mode == _IDENTITY else self._statistics(where, step, key)
         try:
@@ -201,7 +202,7 @@ class LeRobotPolicy:
         odd = [step.registry_name for step in steps if step.registry_name not in (*_NEUTRAL, name)]
         if odd:
             raise CheckpointError(
-                f"{path}: step {odd[0] or 'of a class of its own'}",
+                f"{path}: step {shown(odd[0] or 'of a class of its own')}",
                 expected=f"{name} and {', '.join(_NEUTRAL)}",
                 fix="a step that changes what the model sees or gives is not supported yet",
             )

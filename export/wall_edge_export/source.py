@@ -27,6 +27,7 @@ from .precision import BITS, INT4_BLOCKS, INT4_WEIGHTS, Recipe, family
 
 INSTRUCTION_TOKENS = 256
 """Room for what a user may ask, beside the images."""
+_LINE = 1000
 
 
 @dataclass(frozen=True)
@@ -133,9 +134,16 @@ class Source:
 
 def subgoal_tokens(path: Path, tokenizer: PromptTokenizer) -> Ids:
     """Ids of the tokens that the subgoals in a text file (one a line) need, in rising order."""
-    text = read_text(path, ConfigError, fix="a text file with one subgoal a line")
+    try:
+        text = read_text(path, ConfigError)
+    except ConfigError as error:
+        raise ConfigError(
+            str(error).partition(";")[0], expected="a text file with one subgoal a line"
+        ) from None
     lines = [line.strip() for line in text.splitlines()]
     sentences = [line for line in lines if line]
+    if longest := max((len(line) for line in sentences if len(line) > _LINE), default=0):
+        raise ConfigError(f"{path}: a line of {longest} characters", expected=f"subgoals of at most {_LINE}")
     if not sentences:
         raise ConfigError(f"{path}: no subgoals", expected="a text file with one subgoal a line")
     return np.unique(np.concatenate([tokenizer.encode(f"{line}{TURN_END}") for line in sentences]))

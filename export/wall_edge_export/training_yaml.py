@@ -17,7 +17,7 @@ from wall_edge.prompt import VIEWS
 
 FILE = "config.yml"
 KEEPS_ITS_SIZE = -1
-_PIXELS = 1 << 30
+_PIXELS = 1 << 26
 
 
 @dataclass(frozen=True)

@@ -540,14 +540,21 @@ CAMERA = {"width": 84, "height": 84}
         (lambda c: c.update(rope_theta=1e300), "rope_theta"),
         (lambda c: c.update(rms_norm_eps=1e300), "rms_norm_eps"),
         (lambda c: c["wall_edge"].update(horizon=10**9), "horizon"),
+        (
+            lambda c: (
+                c["wall_edge"].pop("integration_steps"),
+                c["noise_scheduler"].update(num_inference_timesteps=10**9),
+            ),
+            "num_inference_timesteps",
+        ),
         (lambda c: c["wall_edge"]["cameras"].update(face_view={"width": 16384, "height": 16384}), "16384"),
         (lambda c: c["wall_edge"].update(cameras={f"c{n}": CAMERA for n in range(2000)}), "2000 cameras"),
-        (lambda c: c["wall_edge"]["cameras"]["face_view"].update(resolution=8000), "image tokens"),
+        (lambda c: c["wall_edge"]["cameras"]["face_view"].update(resolution=8000), "tokens"),
         (
             lambda c: c["wall_edge"].update(
                 cameras={f"c{n}": {**CAMERA, "resolution": 1700} for n in range(8)}
             ),
-            "image tokens in all",
+            "tokens in all",
         ),
     ],
 )

@@ -14,17 +14,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 from wall_edge_export import emit
 from wall_edge_export import workspace as workspace_module
 from wall_edge_export.checkpoint import Checkpoint
-from wall_edge_export.pipeline import Request
+from wall_edge_export.pipeline import Request, export_bundle
 from wall_edge_export.workspace import partial_folder
 
 from wall_edge.bundle import Bundle, file_digest
 from wall_edge.errors import BundleError, CheckpointError
+from wall_edge.policy import Prompts
 
 ROBOT = Path(__file__).parents[2] / "examples" / "tabletop" / "robot.yaml"
 Export = Callable[..., Any]
@@ -361,3 +364,73 @@ def test_an_out_that_is_no_bundle_is_untouched(
         export_once_traced(Checkpoint(slim_checkpoint), out)
     assert files(tmp_path / "photos").keys() == {"cat.png"}
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_stored_padding_changes_no_prompt_of_a_bundle(
+    export_once_traced: Export, slim_checkpoint: Path, whole: Path, tmp_path: Path
+) -> None:
+    """C1: transformers stores whatever its last padded call used; a chunk was off by 70 %."""
+    folder = Path(shutil.copytree(slim_checkpoint, tmp_path / "padded"))
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_padding(pad_to_multiple_of=8, direction="left")
+    tokenizer.enable_truncation(16)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    assert json.loads((folder / "tokenizer.json").read_text())["padding"]["pad_to_multiple_of"] == 8
+    out = tmp_path / "bundle"
+    export_once_traced(Checkpoint(folder), out)
+    bundles = [Bundle(path) for path in (whole, out)]
+    for words in ("touch the red block.", "go", "touch the blue block, then the red block."):
+        action, subgoal = (
+            [getattr(Prompts.of(b), kind)(words) for b in bundles] for kind in ("action", "subgoal")
+        )
+        for one, other in (action, subgoal):
+            np.testing.assert_array_equal(one.ids, other.ids)
+            np.testing.assert_array_equal(one.positions, other.positions)
+    assert bundles[0].goldens.keys() == bundles[1].goldens.keys()
+    for name, values in bundles[0].goldens.items():
+        np.testing.assert_array_equal(values, bundles[1].goldens[name])
+
+
+@pytest.mark.parametrize(
+    ("wording", "camera", "instruction"),
+    [("lerobot", "cam_high view", " go ."), ("upstream", "cam_high", " go ")],
+)
+def test_a_bundle_says_whose_words_its_prompts_are_in(
+    traced_once: Callable[[], Any],
+    slim_checkpoint: Path,
+    tmp_path: Path,
+    wording: str,
+    camera: str,
+    instruction: str,
+) -> None:
+    """C2: and bundles from before it was said go on as they were."""
+    folder, out = Path(shutil.copytree(slim_checkpoint, tmp_path / "checkpoint")), tmp_path / "bundle"
+    config = json.loads((folder / "config.json").read_text())
+    view = config["wall_edge"]["cameras"].pop("face_view")
+    config["wall_edge"]["cameras"]["cam_high"] = view
+    config["wall_edge"]["prompt_wording"] = wording
+    (folder / "config.json").write_text(json.dumps(config))
+    with traced_once():
+        export_bundle(Checkpoint(folder), out)
+
+    def text(camera: str, instruction: str) -> str:
+        image = "<|vision_start|>" + "<|image_pad|>" * 9 + "<|vision_end|>"
+        wrist = "wrist_view" if wording == "upstream" and camera == "cam_high" else "wrist view"
+        return (
+            "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nObservation:"
+            f" {wrist}: {image} {camera}: {image}"
+            f"\nInstruction: {instruction}\nPredict the next action in robot action.\n"
+            "Proprioception: <|propri|>\n<|im_end|>\n<|im_start|>assistant\n"
+        )
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    bundle = Bundle(out)
+    assert bundle.manifest.prompt_wording == wording
+    assert Prompts.of(bundle).action(" go ").ids.tolist() == tokenizer.encode(text(camera, instruction)).ids
+    manifest = (out / "manifest.yaml").read_text().replace(f"prompt_wording: {wording}\n", "")
+    (out / "manifest.yaml").write_text(manifest)
+    (out / "manifest.sha256").write_text(f"{file_digest(out / 'manifest.yaml')}  manifest.yaml\n")
+    assert (
+        Prompts.of(Bundle(out)).action(" go ").ids.tolist()
+        == tokenizer.encode(text("cam high view", "go.")).ids
+    )

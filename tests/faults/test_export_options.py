@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -123,6 +124,29 @@ def test_a_vocabulary_that_is_not_there(refused: Refused, tmp_path: Path) -> Non
         line = refused("--vocabulary", path)
         assert str(path) in line
         assert "expected a text file with one subgoal a line" in line
+
+
+def test_a_vocabulary_that_never_ends(refused: Refused, tmp_path: Path) -> None:
+    """H16: a link to a device, a pipe, a line of megabytes."""
+    for kind in ("zero", "pipe", "line"):
+        path = tmp_path / kind
+        if kind == "zero":
+            path.symlink_to("/dev/zero")
+        elif kind == "pipe":
+            os.mkfifo(path)
+        else:
+            path.write_text("a" * 1_000_000)
+        assert str(path) in refused("--vocabulary", path)
+
+
+@pytest.mark.parametrize(
+    "option", ["--vocabulary", "--calibration", "--robot", "--fast", "--base", "--adapter"]
+)
+def test_names_that_no_system_takes(refused: Refused, option: str) -> None:
+    """H16: thousands of characters."""
+    line = refused(option, "x" * 5000)
+    assert len(line) < 500
+    assert "too long" in line
 
 
 def test_calibration_data_that_is_none(refused: Refused, tmp_path: Path, slim_checkpoint: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from tiny_lerobot import CAMERAS, EMBODIMENT, FPS, JOINTS, LENGTH, SIZE, Recipe, parquet
 from wall_edge_export.calibration_data import load_samples
@@ -193,3 +194,147 @@ def test_without_pyarrow_the_extra_is_named(
     message = refused(made("v3.0"))
     assert "LeRobot datasets need pyarrow" in message
     assert "pip install 'wall-edge[datasets]'" in message
+
+
+# --- rows H9, H10 and H16 -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "data/{episode_chunk.__class__}.parquet",
+        "data/{episode_index!r}.parquet",
+        "data/{episode_index:>999999999}.parquet",
+        "data/{episode_index:0999999999d}.parquet",
+        "data/{0}.parquet",
+        "data/{}.parquet",
+        "data/{unknown}.parquet",
+        "data/{episode_index",
+        "data/{{x}}.parquet",
+        "../{episode_index}.parquet",
+        "/etc/{episode_index}.parquet",
+        "data/\0{episode_index}.parquet",
+        "x" * 5000,
+    ],
+)
+@pytest.mark.parametrize("key", ["data_path", "video_path"])
+def test_templates_of_strangers(dataset: Callable[[str], Path], key: str, template: str) -> None:
+    """H10: no str.format on text out of a file: it reaches attributes and pads to gigabytes."""
+    root = dataset("v2.1")
+    path = root / "meta" / "info.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: template}))
+    assert "info.json: path" in refused(root)
+
+
+def test_templates_of_lerobot(tmp_path: Path) -> None:
+    """H10: names, and numbers of a width."""
+    from wall_edge_export.lerobot_layout import Folder
+
+    place = Folder(tmp_path).place
+    given = "videos/{video_key}/chunk-{chunk_index:03d}/{file_index}-{file_index:3d}.mp4"
+    name = place(given, video_key="observation.images.top", chunk_index=7, file_index=12)
+    assert name == tmp_path / "videos/observation.images.top/chunk-007/12-012.mp4"
+
+
+def episodes(root: Path, **columns: list[object]) -> None:
+    """Change columns of a v3.0 dataset's episodes."""
+    path = root / "meta/episodes/chunk-000/file-000.parquet"
+    table = pq.read_table(path).to_pydict()
+    parquet(path, {**table, **columns})
+
+
+@pytest.mark.parametrize(
+    ("columns", "named"),
+    [
+        ({"length": [1e23, 20.0]}, "length holds 1e+23"),
+        ({"length": [-1, 20]}, "length holds -1"),
+        ({"length": [2**62, 2**62]}, "length holds"),
+        ({"length": [20.5, 20.0]}, "length holds 20.5"),
+        ({"length": [10**9, 10**9]}, "rows"),
+        ({"episode_index": [2**63 - 1, 1]}, "episode_index holds"),
+        ({"data/chunk_index": [1e300, 0.0]}, "data/chunk_index holds 1e+300"),
+        ({"data/file_index": [-5, 0]}, "data/file_index holds -5"),
+        (
+            {"videos/observation.images.face_view/from_timestamp": [1e300, 2.0]},
+            "from_timestamp reaches 1e+300",
+        ),
+        ({"videos/observation.images.face_view/file_index": [1e19, 0.0]}, "file_index holds 1e+19"),
+    ],
+)
+def test_numbers_that_no_recorder_writes(
+    dataset: Callable[[str], Path], columns: dict[str, list[object]], named: str
+) -> None:
+    """H16: episodes of 1e23 rows and the like gave tracebacks."""
+    root = dataset("v3.0")
+    episodes(root, **columns)
+    assert named in refused(root)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"episode_index": 0, "length": 1e23}',
+        '{"episode_index": 0, "length": 99999999999999999999999}',
+        '{"episode_index": 0, "length": ' + "9" * 5000 + "}",
+        '{"episode_index": -1, "length": 20}',
+        '{"episode_index": ' + "9" * 300 + ', "length": 20}',
+    ],
+)
+def test_episode_lines_that_no_recorder_writes(dataset: Callable[[str], Path], line: str) -> None:
+    """H16: the same in a v2.1 dataset."""
+    root = dataset("v2.1")
+    path = root / "meta" / "episodes.jsonl"
+    path.write_text(line + "\n" + path.read_text().splitlines()[1] + "\n")
+    assert "episodes.jsonl" in refused(root)
+
+
+@pytest.mark.parametrize("value", [0, -30, 1e300, "x", 10**400])
+def test_rates_that_no_camera_has(dataset: Callable[[str], Path], value: object) -> None:
+    """H16."""
+    root = dataset("v2.1")
+    path = root / "meta" / "info.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "fps": value}))
+    assert "info.json" in refused(root)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "named"),
+    [
+        ("timestamp", 1e300, "timestamp reaches 1e+300 s"),
+        ("timestamp", -1e30, "timestamp reaches 1e+30 s"),
+        ("episode_index", 1e30, "episode_index holds 1e+30"),
+        ("task_index", -1.0, "task_index holds -1"),
+    ],
+)
+def test_rows_that_no_recorder_writes(
+    dataset: Callable[[str], Path], column: str, value: float, named: str
+) -> None:
+    """H16: timestamps of 1e300 s gave tracebacks."""
+    root = dataset("v2.1")
+    rows = Recipe("v2.1").rows(0)
+    rows[column] = np.asarray(rows[column], np.float64)
+    rows[column][3] = value
+    parquet(root / "data/chunk-000/episode_000000.parquet", rows)
+    assert named in refused(root)
+
+
+@pytest.mark.parametrize("column", ["observation.state", "action"])
+@pytest.mark.parametrize("value", [4.6e18, -1e3, 40.0])
+def test_one_value_that_no_joint_can_have(dataset: Callable[[str], Path], column: str, value: float) -> None:
+    """H9: one misread encoder in forty samples moves no mean."""
+    root = dataset("v2.1")
+    rows = Recipe("v2.1").rows(0)
+    rows[column][3][1] = value
+    parquet(root / "data/chunk-000/episode_000000.parquet", rows)
+    what = "state" if "state" in column else "action"
+    assert f"{what} of gripper is {np.float32(value):g} rad in sample" in refused(root)
+
+
+def test_a_row_group_that_stands_for_a_billion_rows(dataset: Callable[[str], Path]) -> None:
+    """H16: equal values take no room in parquet, and gigabytes once they are read."""
+    root = dataset("v2.1")
+    from wall_edge_export import lerobot_layout
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lerobot_layout, "_MOST_VALUES", 10)
+        assert "values" in refused(root)

@@ -362,3 +362,113 @@ def test_joints_are_named_by_robot_yaml_and_counted(saved: Saved, robot: RobotCo
         control=replace(robot.control, rest=robot.control.rest[:5]),
     )
     assert "ROBOT.yaml's 5 joints" in refusal(saved, fewer)
+
+
+# --- rows C2, C5, H5 and H10 ----------------------------------------------------------------------------
+
+
+def give_gripper(saved: Saved, low: float, high: float, kinds: tuple[str, ...] = ()) -> None:
+    """Let the last joint, which is the robot's gripper, have gone from ``low`` to ``high``."""
+    middle = {"mean": (low + high) / 2, "std": (high - low) / 4, "min": low, "max": high}
+    middle |= {"q01": low, "q10": low, "q90": high, "q99": high}
+    for path in saved.folder.glob("policy_*processor*.safetensors"):
+        stored = load_file(path)
+        for name in list(stored):
+            key = name.rpartition(".")[2]
+            if key in middle:
+                stored[name][-1] = middle[key]
+            if kinds and key not in kinds:
+                del stored[name]
+        save_file(stored, path)
+
+
+@pytest.mark.parametrize("mode", ["MEAN_STD", "MIN_MAX", "QUANTILES"])
+@pytest.mark.parametrize(("low", "high"), [(0, 100), (2.5, 61), (0.0, 95.3)])
+@pytest.mark.parametrize("unit", ["deg", "rad"])
+def test_a_gripper_in_per_cent_beside_an_arm_in_degrees(
+    tmp_path: Path, base: Path, robot: RobotConfig, mode: str, low: float, high: float, unit: str
+) -> None:
+    """C5: LeRobot's default; per cent taken as degrees leaves half of the gripper's travel unreachable."""
+    saved = save_policy(tmp_path / "policy", base, mode)
+    saved.edit("config.json", lambda c: c["wall_edge"].update(unit=unit))
+    give_gripper(saved, low, high)
+    with pytest.raises(CheckpointError, match="per cent of its range"):
+        saved.settings(robot)
+
+
+def test_per_cent_is_seen_in_means_alone(saved: Saved, robot: RobotConfig) -> None:
+    """C5: statistics without ends."""
+    give_gripper(saved, 20, 60, ("mean", "std"))
+    with pytest.raises(CheckpointError, match="per cent of its range"):
+        saved.settings(robot)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-10.0, 100.0), (0.0, 110.0), (-35.0, 5.0)])
+def test_a_gripper_in_degrees(saved: Saved, robot: RobotConfig, low: float, high: float) -> None:
+    """C5: values that no clamped per cent has."""
+    give_gripper(saved, low, high)
+    assert saved.settings(robot).embodiment.data_unit == "deg"
+
+
+def test_any_joint_that_spans_nought_to_a_hundred(saved: Saved, robot: RobotConfig) -> None:
+    """C5: whatever its name."""
+    give_gripper(saved, 0, 100)
+    joints = tuple(replace(joint, name=f"j{n}") for n, joint in enumerate(robot.drive.joints))
+    renamed = replace(robot, drive=replace(robot.drive, joints=joints))
+    with pytest.raises(CheckpointError, match="j5 went from 0 to 100"):
+        saved.settings(renamed)
+
+
+def test_the_words_are_lerobots(saved: Saved, base: Path, robot: RobotConfig) -> None:
+    """C2: of a policy that LeRobot saved; upstream's of upstream's layout; the block may say otherwise."""
+    assert saved.settings(robot).wording == "lerobot"
+    assert settings(Checkpoint(base), None).wording == "upstream"
+    saved.edit("config.json", lambda c: c["wall_edge"].update(prompt_wording="upstream"))
+    assert saved.settings(robot).wording == "upstream"
+    saved.edit("config.json", lambda c: c["wall_edge"].update(prompt_wording="klingon"))
+    with pytest.raises(CheckpointError, match="prompt_wording is 'klingon'"):
+        saved.settings(robot)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda c: c.update(max_action_dim=10**9), "max_action_dim"),
+        (lambda c: c.update(chunk_size=10**9), "chunk_size"),
+        (lambda c: c.update(recipe_path="recipe.yaml"), "recipe"),
+        (lambda c: c.update(use_x_pred=True), "use_x_pred"),
+        (lambda c: c.update(quantization_config={"bits": 4}), "a quantised checkpoint"),
+        (
+            lambda c: c["input_features"].update(
+                {"observation.images.<|action|>": {"type": "VISUAL", "shape": [3, 84, 84]}}
+            ),
+            "a camera named",
+        ),
+        (
+            lambda c: c["input_features"].update(
+                {f"observation.images.c{n}": {"type": "VISUAL", "shape": [3, 84, 84]} for n in range(2000)}
+            ),
+            "2002 cameras",
+        ),
+    ],
+)
+def test_policies_that_no_lerobot_saves(saved: Saved, robot: RobotConfig, change: Edit, named: str) -> None:
+    """C6, C9, H5, H10: the policy's own settings are read like a model's."""
+    saved.edit("config.json", change)
+    features = json.loads((saved.folder / "config.json").read_text())["input_features"]
+    views = [key.removeprefix("observation.images.") for key in features if "images" in key]
+    camera = next(iter(robot.cameras.values()))
+    with pytest.raises(WallEdgeError, match=named.replace("|", ".")):
+        saved.settings(replace(robot, cameras=dict.fromkeys(views, camera)))
+
+
+@pytest.mark.parametrize("eps", [0.0, -1e-8, 1e308, float("nan")])
+def test_an_eps_that_cannot_be_divided_by(saved: Saved, robot: RobotConfig, eps: float) -> None:
+    """C: the normaliser's own."""
+    for name in ("policy_preprocessor", "policy_postprocessor"):
+        saved.edit(
+            f"{name}.json",
+            lambda p: [step["config"].update(eps=eps) for step in p["steps"] if step["config"]],
+        )
+    with pytest.raises(CheckpointError, match="eps"):
+        saved.settings(robot)

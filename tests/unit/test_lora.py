@@ -6,8 +6,10 @@ rank and alpha patterns, rsLoRA, ``modules_to_save``): equal to 3e-8.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from wall_edge_export import patterns
 from wall_edge_export.checkpoint import Checkpoint
 from wall_edge_export.lora import LoraAdapter
 
@@ -258,3 +261,121 @@ def test_adapters_that_are_not_whole(golden_case: Path, tmp_path: Path, damage: 
     assert {"no config": "adapter_config.json", "no folder": "no such folder"}.get(
         damage, "whole"
     ) in refusal(golden_case, folder)
+
+
+# --- rows C6, C10, H6 and H16 ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({"use_new_trick": True}, "use_new_trick True"),
+        ({"new_config": {"a": 1}}, "new_config"),
+        ({"scaling": 2.0}, "scaling 2.0"),
+        ({"lora_alpha": 1e308}, "lora_alpha"),
+        ({"lora_alpha": 0}, "lora_alpha"),
+        ({"lora_alpha": -6}, "lora_alpha"),
+        ({"alpha_pattern": {"q_proj": 1e308}}, "lora_alpha"),
+        ({"r": 10**400 - 1}, "expected rank"),
+    ],
+)
+def test_adapter_settings_that_nobody_knows(
+    golden_case: Path, tmp_path: Path, config: dict[str, Any], named: str
+) -> None:
+    """C10, H16: a future key that is set changes what the adapter means; absurd scales are no scales."""
+    message = refusal(golden_case, adapter(tmp_path / "lora", pair(Q, 64, 64), **config))
+    assert named in message
+    assert len(message) < 1000
+
+
+def test_unknown_keys_that_are_off(golden_case: Path, tmp_path: Path) -> None:
+    """C10: null, false and empty say nothing."""
+    off = {"use_new_trick": False, "new_config": None, "rank_pattern": None, "runtime_config": {"x": False}}
+    Checkpoint(golden_case, adapter=adapter(tmp_path / "lora", pair(Q, 64, 64), **off))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("side", ["lora_A", "lora_B"])
+def test_adapters_that_are_not_finite(golden_case: Path, tmp_path: Path, side: str, value: float) -> None:
+    """C10: one NaN used to pass where the goldens did not come by."""
+    tensors = pair(Q, 64, 64)
+    tensors[f"{Q}.{side}.weight"][0, 0] = value
+    assert "not finite" in refusal(golden_case, adapter(tmp_path / "lora", tensors))
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn, torch.int32])
+def test_adapters_of_other_types(golden_case: Path, tmp_path: Path, dtype: torch.dtype) -> None:
+    """C6: the same for adapters."""
+    tensors = {name: tensor.to(dtype) for name, tensor in pair(Q, 64, 64).items()}
+    assert "weights of type F64" in refusal(golden_case, adapter(tmp_path / "lora", tensors))
+
+
+QS = [f"model.layers.{n}.self_attn.q_proj" for n in (0, 1)]
+BOTH = {**pair(QS[0], 64, 64), **pair(QS[1], 64, 64)}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "config"),
+    [
+        (BOTH, {"target_modules": ["q_proj"]}),
+        (BOTH, {"target_modules": ["self_attn.q_proj"]}),
+        (BOTH, {"target_modules": r".*\.q_proj"}),
+        (BOTH, {"target_modules": ["q_proj", "k_proj"], "exclude_modules": ["k_proj"]}),
+        (BOTH, {"target_modules": ["q_proj", "w3"], "modules_to_save": ["w3"]}),
+        (pair(QS[1], 64, 64), {"target_modules": ["q_proj"], "layers_to_transform": [1]}),
+        (pair(QS[1], 64, 64), {"target_modules": ["q_proj"], "layers_to_transform": 1}),
+        (pair(QS[1], 64, 64), {"target_modules": [QS[1]]}),
+        ({f"model.{n}": t for n, t in BOTH.items()}, {"target_modules": ["q_proj"]}),
+        ({n.removeprefix("model."): t for n, t in BOTH.items()}, {"target_modules": ["q_proj"]}),
+    ],
+)
+def test_adapters_with_all_their_layers(
+    golden_case: Path, tmp_path: Path, tensors: Tensors, config: dict[str, Any]
+) -> None:
+    """C10: PEFT's rule of which layers an adapter is in, on the whole model, LeRobot's and the decoder."""
+    Checkpoint(golden_case, adapter=adapter(tmp_path / "lora", tensors, **config))
+
+
+@pytest.mark.parametrize(
+    ("tensors", "config", "named"),
+    [
+        (pair(QS[0], 64, 64), {"target_modules": ["q_proj"]}, f"holds 1 of 2 layers, and not {QS[1]}"),
+        (pair(QS[0], 64, 64), {"target_modules": r".*\.q_proj"}, f"holds 1 of 2 layers, and not {QS[1]}"),
+        (pair(QS[0], 64, 64), {"target_modules": "all-linear"}, "holds 1 of"),
+        (BOTH, {"target_modules": ["q_proj", "k_proj"]}, "holds 2 of 4 layers"),
+        (BOTH, {"target_modules": ["q_proj"], "layers_to_transform": [1]}, f"holds {QS[0]}"),
+        (BOTH, {"target_modules": ["k_proj"], "exclude_modules": ["k_proj"]}, f"holds {QS[0]}"),
+    ],
+)
+def test_adapters_that_lack_layers(
+    golden_case: Path, tmp_path: Path, tensors: Tensors, config: dict[str, Any], named: str
+) -> None:
+    """C10: a file that was cut in two, or saved by one of several processes, is half of an adapter."""
+    assert named in refusal(golden_case, adapter(tmp_path / "lora", tensors, **config))
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+b", "(.*)*x", "((a|a)+)+$", "(.*a){25}", r"(\w+\s?)*\d"])
+@pytest.mark.parametrize("key", ["rank_pattern", "alpha_pattern", "target_modules", "exclude_modules"])
+def test_patterns_that_backtrack_without_end(
+    golden_case: Path, tmp_path: Path, key: str, pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """H6: matched in a process with a time limit, whatever is in them."""
+    monkeypatch.setattr(patterns, "TIME_LIMIT_S", 1.0)
+    value: Any = {pattern: 2} if key.endswith("pattern") else pattern
+    config = {"target_modules": ["q_proj"], key: value}
+    folder = adapter(tmp_path / "lora", BOTH, **config)
+    start = time.monotonic()
+    with contextlib.suppress(CheckpointError):  # some of them simply match nothing, at once
+        Checkpoint(golden_case, adapter=folder)
+    assert time.monotonic() - start < 10
+
+
+def test_an_expression_that_takes_too_long_is_told() -> None:
+    """H6: and one that is none."""
+    with pytest.raises(ValueError, match="longer than"):
+        patterns.matches(["(a+)+b"], ["a" * 40])
+    with pytest.raises(ValueError, match="unterminated"):
+        patterns.matches(["("], ["a"])
+    with pytest.raises(ValueError, match="characters"):
+        patterns.matches(["a" * 5000], ["a"])
+    assert patterns.matches(["a.", "b"], ["ab", "b"]) == [[True, False], [False, True]]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from wall_edge_export import workspace as module
@@ -354,3 +357,57 @@ def with_free_bytes(monkeypatch: pytest.MonkeyPatch, free: int) -> list[Path]:
 
     monkeypatch.setattr(module.shutil, "disk_usage", usage)
     return asked
+
+
+def test_a_lock_is_on_the_file_that_has_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """H15: the last holder removes the file between another's opening and its lock: both would hold one."""
+    path, opened = tmp_path / ".out.lock", []
+    real = os.open
+
+    def race(name: Any, *arguments: Any, **options: Any) -> int:
+        descriptor = real(name, *arguments, **options)
+        if Path(name) == path and len(opened) < 3:
+            opened.append(os.fstat(descriptor).st_ino)
+            path.unlink()  # the first holder ends here
+            if len(opened) == 2:
+                path.touch()  # and a third begins, with a file of its own
+        return descriptor
+
+    monkeypatch.setattr(module.os, "open", race)
+    with module._locked(path):
+        assert len(opened) == 3
+        with pytest.raises(BundleError, match="another export is writing"), module._locked(path):
+            pytest.fail("two hold the lock")
+    assert not path.exists()
+
+
+def test_exports_that_race_for_a_lock_never_share_it(tmp_path: Path) -> None:
+    """H15: many at once, each removing the file as it ends."""
+    path, inside, most = tmp_path / ".out.lock", [0], [0]
+    taken: list[int] = []
+
+    def hold(number: int) -> None:
+        for _ in range(200):
+            with contextlib.suppress(BundleError), module._locked(path):
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+                taken.append(number)
+                inside[0] -= 1
+
+    threads = [threading.Thread(target=hold, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most[0] == 1
+    assert taken
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link"])
+def test_a_lock_file_that_is_none(tmp_path: Path, kind: str) -> None:
+    """H15, H16: a pipe does not block, and a link is not followed."""
+    path = tmp_path / ".out.lock"
+    os.mkfifo(path) if kind == "fifo" else path.symlink_to(tmp_path / "elsewhere")
+    with contextlib.suppress(OSError, BundleError), module._locked(path):
+        pass
+    assert not (tmp_path / "elsewhere").exists()

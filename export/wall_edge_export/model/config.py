@@ -191,7 +191,7 @@ def _tied(config: Mapping[str, Any], nested: Mapping[str, Any]) -> bool:
 
 
 def _wrong(found: str, expected: str, fix: str = _FIX) -> CheckpointError:
-    return CheckpointError(f"config.json: {found}", expected=expected, fix=fix)
+    return CheckpointError(f"config.json: {shown(found, 400)}", expected=expected, fix=fix)
 
 
 def _ropes(raw: _Config) -> tuple[_Rope, ...]:
