@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import resource
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,11 +82,11 @@ def _report(manifest: Manifest, out: Path, seconds: float, *, as_json: bool) -> 
     if as_json:
         found = {
             "recipe": manifest.recipe,
+            "second_opinion": None if (opinion := manifest.second_opinion) is None else vars(opinion),
             "bytes": total,
             "seconds": round(seconds, 3),
             "peak_rss_bytes": peak,
             "graphs": graphs,
-            "second_opinion": asdict(opinion) if (opinion := manifest.second_opinion) else None,
         }
         print(json.dumps(found))
         return
@@ -95,6 +94,6 @@ def _report(manifest: Manifest, out: Path, seconds: float, *, as_json: bool) -> 
         f"exported {out}: {manifest.recipe}, {total / 1e6:.1f} MB in {seconds:.1f} s, "
         f"at most {peak / 1e9:.2f} GB of memory"
     )
+    print(f"  second opinion: {told(manifest.second_opinion)}")
     for name, graph in graphs.items():
         print(f"  {name:8} {graph['bytes'] / 1e6:10.1f} MB  {graph['precision']}")
-    print(f"second opinion: {told(manifest.second_opinion)}")

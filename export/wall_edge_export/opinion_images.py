@@ -24,7 +24,7 @@ _PIXELS = 1e-3
 """Largest difference of a normalised value. A grey level is 1/255/0.276 = 0.014, so whoever resizes otherwise
 is off by at least that; rounding to float32 in another order gives some 1e-6."""
 _MOST_PIXELS = 4096 * 28 * 28
-"""A processor that enlarges every image to more than 4096 tokens is not run: that takes any amount of memory."""
+"""A processor that enlarges every image to more than 4096 tokens is not run: it could ask for any memory."""
 
 Frame = npt.NDArray[np.uint8]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -19,6 +20,7 @@ from typing import Any
 from wall_edge.errors import CheckpointError
 from wall_edge.files import JSON_BYTES, read_bytes, read_json, shown
 
+_OLDEST = (4, 57)
 _REDO = "copy or download the checkpoint again"
 _PROCESSORS = (
     # From transformers 5 on the plain name is a class that needs torchvision.
@@ -51,8 +53,10 @@ class Peer:
 
 
 def installed() -> Peer | None:
-    """None where transformers is not installed, or too old to know Qwen2-VL."""
+    """None where transformers is not installed, or too old: before 4.57 it overlooks ``size`` in settings."""
     try:
+        if _version() < _OLDEST:
+            return None
         tokenizer = importlib.import_module("transformers").PreTrainedTokenizerFast
         processor = _processor_class()
     except (ImportError, RuntimeError):  # also where a package that it needs is of the wrong version
@@ -60,6 +64,11 @@ def installed() -> Peer | None:
     importlib.import_module("transformers.utils.logging").set_verbosity_error()  # the export's own words
     packages = ("transformers", "tokenizers", "pillow")
     return Peer(tokenizer, processor, {name: metadata.version(name) for name in packages})
+
+
+def _version() -> tuple[int, ...]:
+    found = re.match(r"(\d+)\.(\d+)", metadata.version("transformers"))
+    return tuple(int(part) for part in found.groups()) if found else (0,)
 
 
 def _processor_class() -> Any:

@@ -40,7 +40,7 @@ PREPROCESSOR, NESTED = "preprocessor_config.json", "processor_config.json"
 
 @pytest.fixture(autouse=True)
 def with_transformers() -> None:
-    pytest.importorskip("transformers", reason="the extra check is not installed")
+    pytest.importorskip("transformers", minversion="4.57", reason="the extra check is not installed")
 
 
 @pytest.fixture(autouse=True)
@@ -288,6 +288,13 @@ def test_without_transformers_nobody_checked(opened: Open, monkeypatch: pytest.M
     assert second_opinion(source, "touch the red block.") is None
     assert "nobody compared prompts and pixels" in told(None)
     assert "wall-edge[check]" in told(None)
+
+
+def test_an_old_transformers_is_not_asked(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would call a checkpoint wrong whose ``size`` it overlooks."""
+    source = opened()
+    monkeypatch.setattr("wall_edge_export.opinion_peer.metadata.version", lambda _: "4.51.3")
+    assert second_opinion(source, "touch the red block.") is None
 
 
 # Hostile folders
