@@ -53,7 +53,7 @@ class Peer:
 
 
 def installed() -> Peer | None:
-    """None where transformers is not installed, or too old: before 4.57 it overlooks ``size`` in settings."""
+    """None where transformers is not installed, or older than what this was tried with."""
     try:
         if _version() < _OLDEST:
             return None
@@ -131,6 +131,11 @@ def own_processor(peer: Peer, settings: Mapping[str, Any], where: str) -> Any:
         and not callable(getattr(cls, key, None))
         and key not in ("auto_map", "image_processor_type", "processor_class")
     }
+    size = kept.get("size")
+    for key, edge in (("min_pixels", "shortest_edge"), ("max_pixels", "longest_edge")):
+        # The plain class of transformers 4 overlooks ``size``; its fast one and transformers 5 do not.
+        if isinstance(size, dict) and kept.get(key) is None and size.get(edge) is not None:
+            kept[key] = size[edge]
     return guarded(lambda: cls.from_dict(kept))
 
 
