@@ -15,7 +15,7 @@ from wall_edge.geometry import ImageGeometry
 
 from .model.frames import FrameFrontEnd
 from .opinion_peer import DIFFERS, guarded
-from .opinion_reference import scaled_frame
+from .opinion_reference import resized, scaled_frame
 
 __all__ = ["IMAGES", "check_images"]
 
@@ -23,6 +23,8 @@ IMAGES = ("noise", "a ramp", "coloured blocks")
 _PIXELS = 1e-3
 """Largest difference of a normalised value. A grey level is 1/255/0.276 = 0.014, so whoever resizes otherwise
 is off by at least that; rounding to float32 in another order gives some 1e-6."""
+_MOST_PIXELS = 4096 * 28 * 28
+"""A processor that enlarges every image to more than 4096 tokens is not run: it could ask for any memory."""
 
 Frame = npt.NDArray[np.uint8]
 
@@ -45,11 +47,10 @@ def _check_sizes(processor: Any, geometry: ImageGeometry, where: str) -> None:
         own, ours = getattr(processor, name, None), getattr(geometry, name)
         if own != ours:
             raise CheckpointError(f"{where}: {name} is {shown(own)}", expected=str(ours), fix=DIFFERS)
-    width, height = geometry.resized
     fewest = _fewest_pixels(processor)
-    if fewest > width * height:
-        found = f"{where}: {geometry.tokens} image tokens of {width}x{height} pixels"
-        raise CheckpointError(found, expected=f"at least {shown(fewest, 40)} pixels", fix=DIFFERS)
+    if fewest > _MOST_PIXELS:
+        found = f"{where}: images of at least {fewest:g} pixels"
+        raise CheckpointError(found, expected=f"at most {_MOST_PIXELS}", fix=DIFFERS)
 
 
 def _fewest_pixels(processor: Any) -> float:
@@ -68,6 +69,10 @@ def _check_frame(processor: Any, geometry: ImageGeometry, frame: Frame, where: s
         tokens = int(np.prod(grid)) // geometry.merge_size**2
         found = f"{where}: {geometry.tokens} image tokens, a grid of {list(geometry.grid)} patches"
         raise CheckpointError(found, expected=f"{tokens}, a grid of {list(grid[1:])}", fix=DIFFERS)
+    size = (grid[2] * geometry.patch_size, grid[1] * geometry.patch_size)
+    if size != image.size:  # it resizes by itself: once more, with the order of the axes pinned
+        whole = guarded(lambda: resized(image, size, processor.resample))
+        seen = guarded(lambda: processor(images=[whole], do_resize=False, return_tensors="np"))
     ours = FrameFrontEnd(geometry)(torch.from_numpy(frame)).numpy().astype(np.float64)
     own = np.asarray(seen["pixel_values"], dtype=np.float64)
     if own.shape != ours.shape:

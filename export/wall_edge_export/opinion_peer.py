@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -19,6 +20,7 @@ from typing import Any
 from wall_edge.errors import CheckpointError
 from wall_edge.files import JSON_BYTES, read_bytes, read_json, shown
 
+_OLDEST = (4, 57)
 _REDO = "copy or download the checkpoint again"
 _PROCESSORS = (
     # From transformers 5 on the plain name is a class that needs torchvision.
@@ -51,8 +53,10 @@ class Peer:
 
 
 def installed() -> Peer | None:
-    """None where transformers is not installed, or too old to know Qwen2-VL."""
+    """None where transformers is not installed, or older than what this was tried with."""
     try:
+        if _version() < _OLDEST:
+            return None
         tokenizer = importlib.import_module("transformers").PreTrainedTokenizerFast
         processor = _processor_class()
     except (ImportError, RuntimeError):  # also where a package that it needs is of the wrong version
@@ -60,6 +64,11 @@ def installed() -> Peer | None:
     importlib.import_module("transformers.utils.logging").set_verbosity_error()  # the export's own words
     packages = ("transformers", "tokenizers", "pillow")
     return Peer(tokenizer, processor, {name: metadata.version(name) for name in packages})
+
+
+def _version() -> tuple[int, ...]:
+    found = re.match(r"(\d+)\.(\d+)", metadata.version("transformers"))
+    return tuple(int(part) for part in found.groups()) if found else (0,)
 
 
 def _processor_class() -> Any:
@@ -122,6 +131,11 @@ def own_processor(peer: Peer, settings: Mapping[str, Any], where: str) -> Any:
         and not callable(getattr(cls, key, None))
         and key not in ("auto_map", "image_processor_type", "processor_class")
     }
+    size = kept.get("size")
+    for key, edge in (("min_pixels", "shortest_edge"), ("max_pixels", "longest_edge")):
+        # The plain class of transformers 4 overlooks ``size``; its fast one and transformers 5 do not.
+        if isinstance(size, dict) and kept.get(key) is None and size.get(edge) is not None:
+            kept[key] = size[edge]
     return guarded(lambda: cls.from_dict(kept))
 
 

@@ -87,22 +87,24 @@ def prompt(
 
 
 def scaled_frame(frame: npt.NDArray[np.uint8], longest: int) -> Image.Image:
-    """A frame ``[height, width, 3]`` as the image processor gets it: longest side first, then whole patches.
-
-    Width before height, as Pillow did it in one call when the references trained; Pillow 13 may turn the
-    order round, which changes single pixels by several grey levels.
-    """
+    """A frame ``[height, width, 3]`` as the image processor gets it: longest side, then whole patches."""
     image = Image.fromarray(frame)
     width, height = image.size
     if width > height:
         first = longest, int(longest * height / width)
     else:
         first = int(longest * width / height), longest
-    return _resized(_resized(image, first), _whole_patches(*first))
+    return resized(resized(image, first), _whole_patches(*first))
 
 
-def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    return image.resize((size[0], image.height)).resize(size)
+def resized(
+    image: Image.Image, size: tuple[int, int], resample: int = Image.Resampling.BICUBIC
+) -> Image.Image:
+    """Width before height, as Pillow did it in one call when the references trained.
+
+    Pillow 13 may turn the order round, which changes single pixels by several grey levels.
+    """
+    return image.resize((size[0], image.height), resample).resize(size, resample)
 
 
 def _whole_patches(width: int, height: int) -> tuple[int, int]:
