@@ -13,7 +13,7 @@ from wall_edge_engines.base import Engine
 from wall_edge_engines.session import ModelSession
 
 from .bundle import TOKENIZER, Bundle, Manifest
-from .errors import BundleError, CameraError, EngineError, PolicyError
+from .errors import BundleError, CameraError, ConfigError, EngineError, PolicyError
 from .fast import MAX_FAST_TOKENS
 from .files import read_array
 from .flow import Floats, guided, integrate, uniform_grid
@@ -295,8 +295,10 @@ class SubgoalPlanner:
                 expected=f"<|im_end|> within {MAX_SUBGOAL_TOKENS} tokens",
             )
         words = tokenizer.decode(ids)
-        if not words:
-            raise PolicyError("the subgoal is empty", expected="words")
+        try:
+            action_text(words)
+        except ConfigError as error:  # to be told and asked for again, not the end of the task
+            raise PolicyError(f"the subgoal {words!r} cannot be acted on: {error}") from None
         return words
 
     def decode(self, instruction: str, limit: int = MAX_SUBGOAL_TOKENS, *, keep: int = 0) -> list[int]:

@@ -85,7 +85,9 @@ class Received:
 def received() -> Iterator[Received]:
     """For whoever drives an arm: signals are only noted, and a terminal suspends nobody.
 
-    Nothing is ever broken off by an exception out of nowhere. Main thread only.
+    Nothing is ever broken off by an exception out of nowhere. Here the signals wait; the thread that unblocks
+    them and reads ``fd`` (:mod:`wall_edge.runtime.heart`) gets them, however busy the machine keeps this one.
+    Main thread only.
     """
     made = Received()
     noted = (*STOP_SIGNALS, *ENDING_SIGNALS, EMERGENCY_SIGNAL)
@@ -93,11 +95,9 @@ def received() -> Iterator[Received]:
     handlers |= dict.fromkeys(_JOB_SIGNALS, signal.SIG_IGN)
     with blocked(), _handled(handlers):
         former = signal.set_wakeup_fd(made.entry, warn_on_full_buffer=False)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ALL_SIGNALS)
         try:
             yield made
         finally:
-            signal.pthread_sigmask(signal.SIG_BLOCK, ALL_SIGNALS)
             signal.set_wakeup_fd(former)
             made.close()
 

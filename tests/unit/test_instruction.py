@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import typer
@@ -12,8 +14,9 @@ from typer.testing import CliRunner
 from wall_edge.bundle import Bundle
 from wall_edge.cli.run import run
 from wall_edge.config import RobotConfig
-from wall_edge.errors import ConfigError, WallEdgeError
+from wall_edge.errors import ConfigError, PolicyError, WallEdgeError
 from wall_edge.instruction import require_fitting, require_words
+from wall_edge.policy import SubgoalPlanner
 from wall_edge.runtime.children import Children
 from wall_edge.runtime.supervisor import Daemon
 
@@ -85,3 +88,15 @@ def test_those_of_robot_yaml_too(robot: RobotConfig, given: str | None) -> None:
     """H8"""
     with pytest.raises(ConfigError, match=r"instruction in ROBOT.yaml .*holds no words"):
         Daemon(replace(robot, instruction=""), instruction=given)
+
+
+@pytest.mark.parametrize("words", ["", "touch <|action|>"])
+def test_a_subgoal_that_no_prompt_takes_is_refused_and_asked_for_again(words: str) -> None:
+    """A11: the model's own words too; it ended the policy process."""
+    ids = SimpleNamespace(turn_end=7)
+    tokenizer = SimpleNamespace(ids=ids, decode=lambda _: words)
+    prompts: Any = SimpleNamespace(tokenizer=tokenizer, observation_tokens=0)
+    planner = SubgoalPlanner(SimpleNamespace(state_slots=1), prompts, SimpleNamespace())  # type: ignore[arg-type]
+    planner.decode = lambda *_, **__: [1, 7]  # type: ignore[method-assign]
+    with pytest.raises(PolicyError, match="cannot be acted on"):
+        planner.words("touch it.")

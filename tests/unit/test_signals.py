@@ -141,6 +141,7 @@ def test_a_signal_that_waited_is_received() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGUSR1)
         with received() as signals:
+            unhold()
             signals.read()
             assert (signals.interrupted, signals.emergency) == (True, True)
 
@@ -164,6 +165,7 @@ def test_a_command_that_holds_signals_holds_them_again_afterwards() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         assert signal.SIGTERM in signal.sigpending()
         with received() as signals:  # so that it does not end the test
+            unhold()
             signals.read()
             assert signals.interrupted
     unhold()
@@ -194,3 +196,12 @@ def test_a_process_of_ours_is_deaf_from_its_first_instruction() -> None:
     finally:
         children.end("idle")
     assert children._children["idle"].process.exitcode == 0
+
+
+def test_the_main_thread_gets_its_priority_back(command: SharedRecord) -> None:
+    before = os.sched_getscheduler(0)
+    heart = Heart(command, None, 5)
+    heart.start()
+    heart.hurry()
+    heart.close()
+    assert os.sched_getscheduler(0) == before

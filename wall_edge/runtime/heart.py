@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import threading
 import time
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from wall_edge.runtime.records import Wanted
 from wall_edge.runtime.shared import SharedRecord
-from wall_edge.signals import Received
+from wall_edge.signals import ALL_SIGNALS, Received
 
 __all__ = ["Heart"]
 
@@ -35,6 +36,7 @@ class Heart:
     ) -> None:
         self._command, self._received, self._priority = command, received, fifo_priority
         self._order = Wanted.HOLD, 0
+        self._before: tuple[int, os.sched_param] | None = None
         self._stop = self._emergency = self._closed = False
         self._fd, self._entry = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
@@ -46,6 +48,18 @@ class Heart:
     def beats(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive()
+
+    def hurry(self) -> None:
+        """The calling thread shares Python's lock with the heart: it must not be preempted while it holds it.
+
+        The lowest real-time priority until :meth:`close`, which the same thread has to call; processes and
+        threads started from here do not inherit it.
+        """
+        if self._priority is not None:
+            with contextlib.suppress(OSError):
+                before = os.sched_getscheduler(0), os.sched_getparam(0)
+                os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+                self._before = before
 
     def want(self, wanted: Wanted, epoch: int) -> None:
         """What the servo process is to do from now on, unless a stop was asked for."""
@@ -76,6 +90,9 @@ class Heart:
         """No more beats. May be called twice."""
         if self._closed:
             return
+        if self._before is not None:
+            with contextlib.suppress(OSError):
+                os.sched_setscheduler(0, *self._before)
         self._wake()
         self._closed = True
         if self._thread.ident is not None:
@@ -92,6 +109,8 @@ class Heart:
         if self._priority is not None:
             with contextlib.suppress(OSError):
                 os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(self._priority))
+        if self._received is not None:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ALL_SIGNALS)
         record = np.zeros(1, self._command.dtype)[0]
         waiting = [self._fd] if self._received is None else [self._fd, self._received.fd]
         while not self._closed:

@@ -176,6 +176,7 @@ class Daemon:
         shared = (self._chunks, self._command, self._feedback)
         self._spawn("servo", run_servo, self.config, self._port, *shared, self._events_path)
         self._until(lambda: self.state is State.HOLDING, "the arm to hold")
+        self._heart.hurry()
         self._held = True
 
     def _spawn(self, name: str, body: Callable[..., None], *arguments: Any) -> None:
