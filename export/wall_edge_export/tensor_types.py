@@ -16,7 +16,8 @@ _QUANTISED = (
     "weight_scale", "weight_scale_inv", "input_scale", "output_scale", "scale_inv", "weight_packed",
     "weight_zero_point", "weight_g_idx", "weight_shape", "qweight", "qzeros", "g_idx", "scales", "SCB",
     "weight_format", "absmax", "nested_absmax", "quant_map", "nested_quant_map", "quant_state",
-    "weight_scales", "weight_qdata", "_weight_qdata", "_weight_scale", "_weight_zero_point", "_data", "_scale", "W_q",
+    "weight_scales", "weight_qdata", "_weight_qdata", "_weight_scale", "_weight_zero_point",
+    "_data", "_scale", "W_q",
 )  # fmt: skip
 """Ends of names that bitsandbytes, GPTQ, AWQ, compressed-tensors, torchao, quanto, HQQ and fp8 store."""
 _QUANTISED_TYPES = ("F8_", "F4", "F6_", "I4", "U4", "I8", "U8")
