@@ -78,7 +78,9 @@ class Checkpoint:
         """What a user should know of this checkpoint, a line each."""
         switches = unknown_switches(self.config, READ_KEYS)
         where = self.config_folder / "config.json"
-        return [f"{where}: {name} is true, and nothing here knows that key" for name in switches]
+        return [
+            f"{shown(where)}: {shown(name)} is true, and nothing here knows that key" for name in switches
+        ]
 
     def _refuse_other_arithmetic(self) -> None:
         """Before anything else is read: quantised weights and the later family's settings."""

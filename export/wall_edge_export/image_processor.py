@@ -124,9 +124,9 @@ def _rules(given: _Processor, vision: VisionShape) -> tuple[tuple[str, object, b
         *(
             (key, value, value == own, f"{own}, as vision_config has it")
             for key, value, own in (
-                ("patch_size", given.patch_size, vision.patch_size),
-                ("merge_size", given.merge_size, vision.spatial_merge_size),
-                ("temporal_patch_size", given.temporal_patch_size, vision.temporal_patch_size),
+                ("patch_size", _first(given.patch_size, 14), vision.patch_size),
+                ("merge_size", _first(given.merge_size, 2), vision.spatial_merge_size),
+                ("temporal_patch_size", _first(given.temporal_patch_size, 2), vision.temporal_patch_size),
             )
         ),
     )

@@ -16,8 +16,10 @@ _QUANTISED = (
     "weight_scale", "weight_scale_inv", "input_scale", "output_scale", "scale_inv", "weight_packed",
     "weight_zero_point", "weight_g_idx", "weight_shape", "qweight", "qzeros", "g_idx", "scales", "SCB",
     "weight_format", "absmax", "nested_absmax", "quant_map", "nested_quant_map", "quant_state",
+    "weight_scales", "weight_qdata", "_weight_qdata", "_weight_scale", "_weight_zero_point",
+    "_data", "_scale", "W_q",
 )  # fmt: skip
-"""Ends of the names that bitsandbytes, GPTQ, AWQ, compressed-tensors and fp8 put beside their weights."""
+"""Ends of names that bitsandbytes, GPTQ, AWQ, compressed-tensors, torchao, quanto, HQQ and fp8 store."""
 _QUANTISED_TYPES = ("F8_", "F4", "F6_", "I4", "U4", "I8", "U8")
 
 
@@ -31,6 +33,7 @@ def refuse_quantised(folder: Path, stored: Mapping[str, _Typed]) -> None:
     """Raise :class:`CheckpointError` for weights that are anything but floats of 16 bits or more."""
     for name, tensor in stored.items():
         marked = name.rpartition(".")[2] in _QUANTISED or "quant_state" in name
+        marked = marked or name.endswith(("_proj_blocks", "_proj_scales"))
         if marked or tensor.dtype.startswith(_QUANTISED_TYPES):
             raise quantised(f"{folder}: tensor {name} of type {tensor.dtype}")
         if tensor.dtype not in FLOATS and not name.endswith(_UNUSED):

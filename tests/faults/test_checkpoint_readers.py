@@ -342,7 +342,8 @@ def test_weights_that_are_no_floats(folder: Path, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize(
     "end",
     ["weight_scale", "weight_scale_inv", "SCB", "weight.absmax", "weight.quant_map", "qweight", "qzeros",
-     "scales", "g_idx", "weight_packed", "weight.quant_state.bitsandbytes__nf4"],
+     "scales", "g_idx", "weight_packed", "weight.quant_state.bitsandbytes__nf4",
+     "_weight_qdata", "weight._scale", "W_q"],
 )  # fmt: skip
 def test_scales_beside_the_weights(folder: Path, end: str) -> None:
     """C6: known by what bitsandbytes, GPTQ, AWQ and compressed-tensors store."""

@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file, save_model
 from wall_edge_export import weights
 from wall_edge_export.checkpoint import Checkpoint
+from wall_edge_export.embodiment import embodiment
 from wall_edge_export.intake import settings
 from wall_edge_export.random_checkpoint import write_random_checkpoint
 
@@ -273,3 +274,36 @@ def test_angles_in_degrees(tiny: Path) -> None:
     np.testing.assert_allclose(embodiment.state.normalize(joints), np.linspace(-0.5, 0.5, 20))
     np.testing.assert_allclose(embodiment.action.restore(np.full(20, 0.5)), np.full(20, np.pi / 360))
     assert embodiment.unit == "rad"
+
+
+@pytest.mark.parametrize(
+    ("low", "span", "reference", "percent"),
+    [
+        (0.0, 100.0, "absolute", True),
+        (34.0, 61.0, "absolute", True),
+        (0.0, 95.0, "state", True),
+        (-0.12, 4.52, "absolute", False),
+        (-30.0, 120.0, "absolute", False),
+    ],
+)
+def test_a_gripper_in_per_cent_in_upstreams_statistics(
+    broken_case: Path, low: float, span: float, reference: str, percent: bool
+) -> None:
+    """C5: the same mixture of units in upstream's layout; the base model's own gripper is an angle."""
+    tensors = load_file(broken_case / "model.safetensors")
+    for kind in ("action", "propri"):
+        minimum, delta = torch.full((7,), -1.0), torch.full((7,), 2.0)
+        if kind == "propri" or reference == "absolute":
+            minimum[6], delta[6] = low, span
+        tensors[f"action_preprocessor.normalizer_{kind}.min.arm"] = minimum
+        tensors[f"action_preprocessor.normalizer_{kind}.delta.arm"] = delta
+    save_file(tensors, broken_case / "model.safetensors")
+
+    def made() -> object:
+        return embodiment(Checkpoint(broken_case), None, statistics=None, unit="deg", reference=reference)
+
+    if percent:
+        with pytest.raises(CheckpointError, match="gripper went from"):
+            made()
+    else:
+        made()

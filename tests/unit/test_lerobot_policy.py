@@ -442,13 +442,13 @@ def test_the_words_are_lerobots(saved: Saved, base: Path, robot: RobotConfig) ->
             lambda c: c["input_features"].update(
                 {"observation.images.<|action|>": {"type": "VISUAL", "shape": [3, 84, 84]}}
             ),
-            "a camera named",
+            "camera.*action",
         ),
         (
             lambda c: c["input_features"].update(
                 {f"observation.images.c{n}": {"type": "VISUAL", "shape": [3, 84, 84]} for n in range(2000)}
             ),
-            "2002 cameras",
+            "2002",
         ),
     ],
 )
@@ -458,7 +458,7 @@ def test_policies_that_no_lerobot_saves(saved: Saved, robot: RobotConfig, change
     features = json.loads((saved.folder / "config.json").read_text())["input_features"]
     views = [key.removeprefix("observation.images.") for key in features if "images" in key]
     camera = next(iter(robot.cameras.values()))
-    with pytest.raises(WallEdgeError, match=named.replace("|", ".")):
+    with pytest.raises(WallEdgeError, match=named):
         saved.settings(replace(robot, cameras=dict.fromkeys(views, camera)))
 
 
