@@ -241,6 +241,24 @@ def test_a7_connecting_and_looking_change_no_register(loop: LoopTransport) -> No
     assert [bytes(servo._memory[:56]) for servo in loop.twin.servos.values()] == before
 
 
+def test_a7_a_refused_enable_leaves_the_torque_as_it_was_found(loop: LoopTransport) -> None:
+    loop.twin.servos[2].set("torque_enable", 1)  # held since an earlier crash
+    drive = FeetechDrive(loop, JOINTS)
+    drive.connect()
+    drive.check()
+    write = SimulatedServo.write
+
+    def broken(servo: SimulatedServo, address: int, data: bytes) -> None:
+        if servo.id != 5 or address != 40:
+            write(servo, address, data)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SimulatedServo, "write", broken)
+        with pytest.raises(DriveError, match=r"wrist_roll \(id 5\) still has its torque off"):
+            drive.enable()
+    assert [servo.get("torque_enable") for servo in loop.twin.servos.values()] == [0, 1, 0, 0, 0, 0]
+
+
 def test_a3_an_arm_under_torque_is_asked_for_it_every_20_ms(loop: LoopTransport) -> None:
     """88 bytes a cycle, and 184 every fifth at 250 Hz: 0.88 and 1.84 of 4 ms at 1 Mbaud."""
     loop.twin.latency_ns = 0

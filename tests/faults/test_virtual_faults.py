@@ -33,7 +33,7 @@ WITHIN_MS = {
     "feedback-late": 100 + 2 * PERIOD_MS,
     "joint-silent": 100 + 2 * PERIOD_MS,
     "joint-jumped": 100 + 2 * PERIOD_MS,
-    "joint-blocked": 5_000,  # as soon as the task needs the joint to move by control.following_error_rad
+    "force-lost": 5_000,  # as soon as the task needs the joint to move by control.following_error_rad
     "torque-lost": 20 + 2 * PERIOD_MS,  # FeetechDrive asks for it every 20 ms
     "servo-rebooted": 100 + 2 * PERIOD_MS,
     "servo-limits": 5_000,
@@ -58,7 +58,7 @@ NAMED = {
     "feedback-late": "replies came too late to be believed",
     "joint-silent": "feedback of joint shoulder_pan is",
     "joint-jumped": "since then shoulder_pan said",
-    "joint-blocked": "joint shoulder_pan does not follow",
+    "force-lost": "does not follow",
     "torque-lost": "joint shoulder_pan lost its torque",
     "servo-rebooted": "joint shoulder_pan",
     "servo-limits": "does not follow",

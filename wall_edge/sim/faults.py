@@ -151,8 +151,10 @@ def _narrow_limits(robot: VirtualRobot) -> None:
         servo.set("max_angle", round(servo.ticks) + 11)
 
 
-def _block_joint(robot: VirtualRobot) -> None:
-    _servo(robot).set("torque_limit", 0)
+def _lose_force(robot: VirtualRobot) -> None:
+    """Of all servos: some task hardly moves the joint that one of them belongs to."""
+    for servo in robot.drive.bus.servos.values():
+        servo.set("torque_limit", 0)
 
 
 def _delay_replies(robot: VirtualRobot) -> None:
@@ -205,7 +207,7 @@ FAULTS: dict[str, Fault] = {
     "joint-jumped": Fault(
         "a servo loses its offset: 0.2 rad", _lose_offset(0.2), _left_following, State.FAULT
     ),
-    "joint-blocked": Fault("a servo has no force", _block_joint, _left_following, State.FAULT),
+    "force-lost": Fault("the servos follow no more", _lose_force, _left_following, State.FAULT),
     "torque-lost": Fault("a servo lets go", _lose_torque, _left_following, State.FAULT),
     "servo-rebooted": Fault(
         "a servo is silent for 150 ms, then without torque", _reboot_servo, _left_following, State.FAULT

@@ -14,6 +14,7 @@ import numpy as np
 from wall_edge_bridge.sim import PtyPort, SimulatedServoBus, answer
 
 from wall_edge.runtime.shared import SharedReader, SharedRecord
+from wall_edge.signals import STOP_SIGNALS
 
 __all__ = ["motors"]
 
@@ -53,7 +54,7 @@ def _serve(
     parent: Connection,
     others: tuple[Connection, ...],
 ) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (*STOP_SIGNALS, signal.SIGUSR1):  # motors know no signals: they end with their parent
         signal.signal(number, signal.SIG_IGN)
     for connection in others:
         connection.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge.errors import BusTimeout, ConfigError, DriveError
+from wall_edge.errors import BusError, BusTimeout, ConfigError, DriveError, WallEdgeError
 from wall_edge_bridge.drives.base import Drive, Feedback, JointSpec
 from wall_edge_bridge.drives.feetech_bus import ATTEMPTS, Answer, Block, FeetechBus
 from wall_edge_bridge.drives.feetech_settings import SETTINGS, require_settings
@@ -70,6 +71,7 @@ class FeetechDrive(Drive):
         self._received_ns = np.zeros(self.dof, np.int64)
         self._errors: list[tuple[str, ...]] = [()] * self.dof
         self._enabled = False
+        self._found = [0] * self.dof  # torque before enable, as check saw it
         self._limp: set[int] = set()
         self._torque_due_ns = 0
 
@@ -95,18 +97,28 @@ class FeetechDrive(Drive):
 
         Changes nothing. Raises DriveError naming joint, register and both values; BusError.
         """
-        for joint, answer in zip(self.joints, self._read_all(SETTINGS), strict=True):
+        answers = self._read_all(SETTINGS)
+        self._found = [int(answer.value(_TORQUE) == 1) for answer in answers]
+        for joint, answer in zip(self.joints, answers, strict=True):
             require_settings(joint, answer)
 
     def enable(self) -> None:
-        """Make the present position the goal, then torque on, then read back that it is.
+        """Make the present position the goal, then torque on, then read back that it is; else off, as found.
 
         Raises DriveError for a joint with a fault, one beyond its limits, or one that stayed off; BusError.
         """
         here = self._read_positions()
         self._refuse_to_enable(here)
         self._bus.write(_GOAL, here)
-        self._bus.write(_TORQUE, [1] * self.dof)
+        try:
+            self._bus.write(_TORQUE, [1] * self.dof)
+            self._require_torque()
+        except WallEdgeError:
+            self._torque_as_found()
+            raise
+        self._enabled, self._limp, self._torque_due_ns = True, set(), self._clock()
+
+    def _require_torque(self) -> None:
         for joint, torque in zip(self.joints, self._read_all(Block.of(_TORQUE)), strict=True):
             if torque.value(_TORQUE) != 1:
                 raise DriveError(
@@ -114,7 +126,11 @@ class FeetechDrive(Drive):
                     expected="torque_enable 1 after enable",
                     fix="check the servo's supply and temperature, then enable again",
                 )
-        self._enabled, self._limp, self._torque_due_ns = True, set(), self._clock()
+
+    def _torque_as_found(self) -> None:
+        for _ in range(ATTEMPTS):
+            with contextlib.suppress(BusError):
+                self._bus.write(_TORQUE, self._found)
 
     def disable(self) -> None:
         """Torque off on every servo, sent several times and then read back.
