@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from wall_edge.runtime.servo import _reason
 from wall_edge.runtime.shared import SharedRecord
 from wall_edge.runtime.states import Event, State, StateMachine
 from wall_edge.runtime.supervisor import Daemon
+from wall_edge.signals import Received
 
 MS = 1_000_000
 
@@ -151,6 +153,25 @@ class TestReasons:
         machine = StateMachine(lambda: MS)
         machine.go(Event.STOP, "signal")
         assert (machine.state, _reason(machine.transitions)) == (State.RELEASED, "signal")
+
+
+def test_a_stop_that_is_over_before_it_is_looked_for(
+    daemon: Daemon, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """H15: the heart tells the servo process at once; its end is then no fault of the arm's."""
+    assert calls == []
+    signals = Received()
+    daemon._heart._received = signals
+
+    def receive() -> None:
+        signals.note(signal.SIGTERM)
+        daemon.record.servo = {"fault": None, "reason": "command", "state": "RELEASED"}
+
+    monkeypatch.setattr(daemon, "_receive", receive)
+    with pytest.raises(KeyboardInterrupt):
+        daemon.poll()
+    assert daemon.stop() == ""
+    signals.close()
 
 
 class TestTorqueFound:

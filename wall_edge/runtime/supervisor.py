@@ -233,7 +233,7 @@ class Daemon:
         if not self.record.servo:
             return self._release_without_servo(trouble)
         fault = self.record.servo["fault"]
-        return self._with_refusal(str(fault)) if fault or self.state is not State.RELEASED else ""
+        return self._with_refusal(str(fault)) if fault or self.record.servo["state"] != "RELEASED" else ""
 
     def _longest_way_s(self) -> float:
         """Across the whole range at the speed that limits allow, with room for skipped ticks."""
@@ -319,11 +319,15 @@ class Daemon:
         """
         if self._heart.emergency and "servo" not in self._children.names:
             raise RuntimeFault(self._emergency_before_servo())
-        if self._heart.interrupted and not self._heart.emergency:
-            raise KeyboardInterrupt
+        self._refuse_interrupted()
         self._receive()
+        self._refuse_interrupted()  # what has come may be the answer to it
         if failure := self._failure_now():
             raise RuntimeFault(self._with_refusal(failure))
+
+    def _refuse_interrupted(self) -> None:
+        if self._heart.interrupted and not self._heart.emergency:
+            raise KeyboardInterrupt
 
     def _emergency_before_servo(self) -> str:
         """The arm may have been found powered: an emergency stop leaves it limp."""
