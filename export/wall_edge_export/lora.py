@@ -23,6 +23,7 @@ from wall_edge.loader import Invalid, from_mapping
 
 from .lora_targets import Targets
 from .patterns import matches
+from .tensor_names import candidates
 from .tensor_types import refuse_quantised
 from .weights import StoredTensor, read_header, read_json
 
@@ -153,6 +154,8 @@ class LoraAdapter:
             pickled = (self.folder / "adapter_model.bin").is_file()
             fix = "save it again with safe_serialization=True: pickles are not read" if pickled else _FIX
             raise CheckpointError(f"{path}: no such file", expected="the adapter's weights", fix=fix)
+        if (self.folder / f"{WEIGHTS}.index.json").exists():
+            raise self._wrong(f"an index of shards beside {WEIGHTS}", "the whole adapter in one file")
         stored = read_header(path)
         refuse_quantised(self.folder, stored)
         return stored
@@ -183,6 +186,8 @@ class LoraAdapter:
             if found := pattern.fullmatch(key):
                 module = self._base_module(found["module"], "weight", key)
                 sides = halves.setdefault((module, pattern is _EMBEDDING), {})
+                if found["side"] in sides or (module, pattern is not _EMBEDDING) in halves:
+                    raise self._wrong(f"tensor {key}: {module} is there twice", "one adapter of a layer")
                 sides[found["side"]] = (found["module"], tensor)
                 return
         found = _WHOLE.fullmatch(key)
@@ -192,12 +197,13 @@ class LoraAdapter:
         name = f"{self._base_module(found['module'], leaf, key)}.{leaf}"
         if tensor.shape != self._shapes[name]:
             raise self._other_shapes(key, tensor.shape, name)
+        if name in self._whole:
+            raise self._wrong(f"tensor {key}: {name} is there twice", "one of them")
         self._whole[name] = tensor
 
     def _base_module(self, module: str, leaf: str, key: str) -> str:
         """The base's own name: adapters are trained on the whole model, LeRobot's policy or the decoder."""
-        own = module.removeprefix(_PREFIX)
-        for name in (own, own.removeprefix("model."), f"model.{own}"):
+        for name in candidates(module):
             if f"{name}.{leaf}" in self._shapes:
                 return name
         raise self._wrong(f"tensor {key} matches nothing in the base", "layers of this checkpoint")

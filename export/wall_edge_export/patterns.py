@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 __all__ = ["TIME_LIMIT_S", "matches"]
 
-TIME_LIMIT_S = 5.0
+TIME_LIMIT_S = 3.0
 _CHILD = """
 import json, re, resource, sys
 for kind, most in ((resource.RLIMIT_AS, 1 << 30), (resource.RLIMIT_CPU, 10)):

@@ -31,6 +31,16 @@ def upstream_names(folder: Path, stored: Iterable[str]) -> dict[str, str]:
     return _renamed(folder, named, _flat)
 
 
+def candidates(name: str) -> tuple[str, ...]:
+    """Upstream's names that a module of an adapter may have.
+
+    Adapters are trained on the whole model, on LeRobot's policy around it, or on the decoder alone.
+    """
+    own = _unwrapped(name)
+    names = (own, own.removeprefix(_LEROBOT_PREFIX), f"{_LEROBOT_PREFIX}{own}")
+    return (*names, *(_flat(one) for one in names))
+
+
 def _unwrapped(name: str) -> str:
     for wrapper in _WRAPPERS:
         name = name.replace(wrapper, "")

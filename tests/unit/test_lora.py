@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -379,3 +380,47 @@ def test_an_expression_that_takes_too_long_is_told() -> None:
     with pytest.raises(ValueError, match="characters"):
         patterns.matches(["a" * 5000], ["a"])
     assert patterns.matches(["a.", "b"], ["ab", "b"]) == [[True, False], [False, True]]
+
+
+@pytest.mark.parametrize(
+    "rename",
+    [
+        lambda n: f"_orig_mod.{n}",
+        lambda n: f"module.{n}",
+        lambda n: n.replace("model.", "model.language_model.", 1),
+        lambda n: n.replace("layers.0.", "layers.0._fsdp_wrapped_module."),
+    ],
+)
+def test_adapters_whose_names_other_tools_wrapped(
+    golden_case: Path, tmp_path: Path, rename: Callable[[str], str]
+) -> None:
+    """C10: the same update as under the plain names."""
+    tensors = pair(Q, 64, 64)
+    plain = Checkpoint(golden_case, adapter=adapter(tmp_path / "plain", tensors)).tensor(f"{Q}.weight")
+    wrapped = {rename(name): tensor for name, tensor in tensors.items()}
+    folder = adapter(
+        tmp_path / "wrapped", wrapped, target_modules=[Q.rpartition(".")[2]], layers_to_transform=0
+    )
+    assert torch.equal(Checkpoint(golden_case, adapter=folder).tensor(f"{Q}.weight"), plain)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {f"{Q}.lora_A.default.weight": torch.ones(2, 64)},
+        {f"module.{Q}.lora_B.weight": torch.ones(64, 2)},
+        {f"{Q}.lora_embedding_A": torch.ones(2, 64), f"{Q}.lora_embedding_B": torch.ones(64, 2)},
+        {f"{Q}.weight": torch.ones(64, 64), f"{Q}.modules_to_save.weight": torch.ones(64, 64)},
+    ],
+)
+def test_a_layer_that_an_adapter_has_twice(golden_case: Path, tmp_path: Path, extra: Tensors) -> None:
+    """C4: the last of them used to win."""
+    folder = adapter(tmp_path / "lora", {**pair(Q, 64, 64), **extra})
+    assert "is there twice" in refusal(golden_case, folder)
+
+
+def test_an_adapter_in_shards(golden_case: Path, tmp_path: Path) -> None:
+    """C4: one file of several is not the adapter."""
+    folder = adapter(tmp_path / "lora", pair(Q, 64, 64))
+    (folder / "adapter_model.safetensors.index.json").write_text('{"weight_map": {}}')
+    assert "index of shards" in refusal(golden_case, folder)
