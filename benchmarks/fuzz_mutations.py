@@ -305,7 +305,7 @@ def _npy(rng: random.Random, content: bytes) -> bytes:
 def _safetensors(rng: random.Random, content: bytes) -> bytes:
     length = int.from_bytes(content[:8], "little")
     if length > len(content) or rng.random() < 0.15:
-        wrong = rng.choice((0, 1, length - 1, length + 1, 10**9, 2**63, 2**64 - 1, rng.getrandbits(64)))
+        wrong = rng.choice((0, 1, max(length, 1) - 1, length + 1, 10**9, 2**63, 2**64 - 1, rng.getrandbits(64)))
         return wrong.to_bytes(8, "little") + content[8:]
     header = _json(rng, content[8 : 8 + length])
     return len(header).to_bytes(8, "little") + header + content[8 + length :]

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -17,6 +18,9 @@ import numpy as np
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+WORK = Path(tempfile.gettempdir()) / "wall-edge-reader-fuzz"
+"""The checkpoint and the bundle that everything begins with are kept here; delete it after a change of the
+exporter."""
 TABLETOP = ROOT / "examples" / "tabletop"
 for folder in ("tests", "tests/unit", "examples/tabletop"):  # whose small valid files these are
     sys.path.append(str(ROOT / folder))
@@ -60,23 +64,30 @@ def _read_robot(folder: Path) -> None:
 
 
 def _bundle(folder: Path) -> None:
+    shutil.copytree(_exported(), folder, dirs_exist_ok=True)
+
+
+@cache
+def _exported() -> Path:
     from wall_edge_export.checkpoint import Checkpoint
     from wall_edge_export.pipeline import Request, export_bundle
 
-    words = folder.parent / "words.txt"
+    words = tiny().with_name("words.txt")
     words.write_text("touch the red block.\nlift it\n")
-    export_bundle(Checkpoint(tiny()), folder, None, Request(vocabulary=words))
+    out = tiny().with_name("bundle")
+    if not out.exists():
+        export_bundle(Checkpoint(tiny()), out, None, Request(vocabulary=words))
+    return out
 
 
 @cache
 def tiny() -> Path:
     """A random checkpoint of 1 MB."""
-    import tempfile
-
     from wall_edge_export.random_checkpoint import write_random_checkpoint
 
-    out = Path(tempfile.mkdtemp(prefix="fuzz-")) / "tiny"
-    write_random_checkpoint("tiny", out, dtype="fp32")
+    out = WORK / "tiny"
+    if not out.exists():
+        write_random_checkpoint("tiny", out, dtype="fp32")
     return out
 
 
@@ -156,8 +167,6 @@ def _read_events(folder: Path) -> None:
 
 @cache
 def _real_robot() -> Any:
-    import tempfile
-
     from wall_edge.config import load_robot
 
     with tempfile.TemporaryDirectory() as folder:

@@ -64,6 +64,8 @@ def run(reader: Reader, seed: int, first: int, cases: int, scratch: Path) -> Rep
     pristine = scratch / reader.name
     pristine.mkdir()
     reader.make(pristine)
+    if reader.name != "latch":  # a latch is a refusal
+        reader.read(pristine)
     report, case = Report(), first
     while case < first + cases:
         case = _batch(reader, seed, case, first + cases, pristine, report)
@@ -123,6 +125,7 @@ def _work(
     code = 0
     folder = Path(tempfile.mkdtemp(dir=pristine.parent))
     try:
+        own = os.fdopen(os.dup(2), "w")
         null = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):  # what libraries print about damaged files
             os.dup2(null, stream)
@@ -140,7 +143,7 @@ def _work(
             if peak > BYTES:
                 break
     except BaseException:  # noqa: BLE001 - of the harness: told by the exit code
-        traceback.print_exc(file=sys.__stderr__)
+        print(traceback.format_exc(), file=own, flush=True)
         code = 1
     finally:
         shutil.rmtree(folder, ignore_errors=True)

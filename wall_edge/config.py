@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from wall_edge.braking import Bounds
+from wall_edge.checks import (
+    MAX_CAMERAS,
+    MAX_DOF,
+    between,
+    check_frame,
+    counted,
+    positive,
+    require_name,
+    require_text,
+    require_unique,
+)
+from wall_edge.files import shown
 from wall_edge.flow import check_grid
 from wall_edge.loader import Invalid, from_mapping, read_yaml
+from wall_edge.manifest_checks import MAX_STEPS
 
 __all__ = [
     "CameraConfig",
@@ -28,18 +41,15 @@ __all__ = [
 ]
 
 
+MAX_MS = 3_600_000.0
+"""An hour: nothing that the daemon waits for takes longer."""
+_MAX_VELOCITY = 1000.0
+_MAX_ANGLE = 100.0
+"""A servo in multi-turn mode counts a few turns."""
+_MAX_PATH = 1024
+
 SchedulerName = Literal["sync", "async", "ensemble", "rollforward", "rtc", "naive"]
 """``naive`` starts a chunk at its first step whenever it arrives: a baseline, for the simulated arm only."""
-
-
-def _between(key: str, value: float | None, low: float, high: float, unit: str = "") -> None:
-    if value is not None and not low <= value <= high:
-        raise Invalid(key, value, expected=f"{low:g} to {high:g} {unit}")
-
-
-def _positive(key: str, value: float | None, unit: str) -> None:
-    if value is not None and value <= 0:
-        raise Invalid(key, value, expected=f"more than 0 {unit}")
 
 
 @dataclass(frozen=True)
@@ -82,16 +92,19 @@ class ControlConfig:
     """A joint seen to move faster than this multiple of its max_velocity was not seen right."""
 
     def __post_init__(self) -> None:
-        _between("rate_hz", self.rate_hz, 10, 1000, "Hz")
-        _between("fifo_priority", self.fifo_priority, 1, 99)
-        _between("cpu", self.cpu, 0, 1023)
-        _between("wake_latency_us", self.wake_latency_us, 0, 10_000, "us")
-        _positive("rest_velocity", self.rest_velocity, "rad/s")
-        _between("impossible_velocity", self.impossible_velocity, 1, 100)
+        between("rate_hz", self.rate_hz, 10, 1000, "Hz")
+        between("fifo_priority", self.fifo_priority, 1, 99)
+        between("cpu", self.cpu, 0, 1023)
+        between("wake_latency_us", self.wake_latency_us, 0, 10_000, "us")
+        positive("rest_velocity", self.rest_velocity, "rad/s", _MAX_VELOCITY)
+        between("impossible_velocity", self.impossible_velocity, 1, 100)
         for name in ("settle_ms", "settled_rad", "fault_hold_ms", "start_slack_rad"):
-            _between(name, getattr(self, name), 0, 60_000)
+            between(name, getattr(self, name), 0, 60_000)
         for name in ("starved_fault_ms", "first_chunk_ms", "heartbeat_timeout_ms"):
-            _positive(name, getattr(self, name), "ms")
+            positive(name, getattr(self, name), "ms", MAX_MS)
+        for name in ("blend_ms", "feedback_timeout_ms"):
+            between(name, getattr(self, name), 0, 60_000, "ms")
+        counted("rest", self.rest, 1, MAX_DOF)
         if self.blend_ms < 2000.0 / self.rate_hz:
             expected = f"at least two ticks ({2000.0 / self.rate_hz:g} ms at {self.rate_hz:g} Hz)"
             raise Invalid("blend_ms", self.blend_ms, expected=expected)
@@ -128,13 +141,14 @@ class PolicyConfig:
     """``rtc``: bound of the guidance weight, the paper's beta."""
 
     def __post_init__(self) -> None:
-        _between("threads", self.threads, 1, 256)
-        _between("integration_steps", self.integration_steps, 1, 1000)
-        _positive("chunk_period_ms", self.chunk_period_ms, "ms")
-        _positive("subgoal_period_ms", self.subgoal_period_ms, "ms")
-        _between("execute_steps", self.execute_steps, 2, 1024, "steps")
-        _between("ensemble_decay", self.ensemble_decay, 0, 100)
-        _positive("rtc_max_guidance", self.rtc_max_guidance, "")
+        between("threads", self.threads, 1, 256)
+        between("integration_steps", self.integration_steps, 1, 1000)
+        positive("chunk_period_ms", self.chunk_period_ms, "ms", MAX_MS)
+        positive("subgoal_period_ms", self.subgoal_period_ms, "ms", MAX_MS)
+        between("execute_steps", self.execute_steps, 2, 1024, "steps")
+        between("ensemble_decay", self.ensemble_decay, 0, 100)
+        positive("rtc_max_guidance", self.rtc_max_guidance, "", 1000)
+        between("max_chunk_age_ms", self.max_chunk_age_ms, 0, MAX_MS, "ms")
         if self.max_chunk_age_ms < self.chunk_period_ms:
             expected = f"at least chunk_period_ms ({self.chunk_period_ms:g})"
             raise Invalid("max_chunk_age_ms", self.max_chunk_age_ms, expected=expected)
@@ -163,11 +177,14 @@ class JointConfig:
     """-1 when the motor counts against the joint's angle."""
 
     def __post_init__(self) -> None:
-        _between("id", self.id, 0, 253)
-        _between("zero_ticks", self.zero_ticks, 0, 4095, "ticks")
-        _positive("max_velocity", self.max_velocity, "rad/s")
-        _positive("max_acceleration", self.max_acceleration, "rad/s²")
-        _positive("max_jerk", self.max_jerk, "rad/s³")
+        require_name("name", self.name)
+        between("id", self.id, 0, 253)
+        between("zero_ticks", self.zero_ticks, 0, 4095, "ticks")
+        positive("max_velocity", self.max_velocity, "rad/s", _MAX_VELOCITY)
+        positive("max_acceleration", self.max_acceleration, "rad/s²", 1e5)
+        positive("max_jerk", self.max_jerk, "rad/s³", 1e8)
+        for name in ("lower", "upper"):
+            between(name, getattr(self, name), -_MAX_ANGLE, _MAX_ANGLE, "rad")
         if self.lower >= self.upper:
             raise Invalid("lower", self.lower, expected=f"less than upper ({self.upper:g} rad)")
 
@@ -186,21 +203,13 @@ class DriveConfig:
     """How long one answer of a motor may take [ms]."""
 
     def __post_init__(self) -> None:
-        _positive("baudrate", self.baudrate, "bit/s")
-        _positive("timeout_ms", self.timeout_ms, "ms")
-        if not self.joints:
-            raise Invalid("joints", [], expected="at least one joint")
-        _unique("joints", "id", [joint.id for joint in self.joints])
-        _unique("joints", "name", [joint.name for joint in self.joints])
-
-
-def _unique(key: str, attribute: str, values: Sequence[Hashable]) -> None:
-    for i, value in enumerate(values):
-        if value in values[:i]:
-            first = values.index(value)
-            raise Invalid(
-                f"{key}[{i}].{attribute}", value, expected=f"a value other than that of {key}[{first}]"
-            )
+        between("baudrate", self.baudrate, 1200, 4_000_000, "bit/s")
+        positive("timeout_ms", self.timeout_ms, "ms", 1000)
+        if not 1 <= len(self.joints) <= MAX_DOF:
+            raise Invalid("joints", list(self.joints), expected=f"at least one joint, at most {MAX_DOF}")
+        require_text("port", self.port, _MAX_PATH)
+        require_unique("joints", [joint.id for joint in self.joints], "id")
+        require_unique("joints", [joint.name for joint in self.joints], "name")
 
 
 @dataclass(frozen=True)
@@ -225,12 +234,15 @@ class CameraConfig:
     """For ``opencv``: a number, a path such as /dev/video0, an address or a file."""
 
     def __post_init__(self) -> None:
-        _between("width", self.width, 1, 8192, "pixels")
-        _between("height", self.height, 1, 8192, "pixels")
-        _between("rate_hz", self.rate_hz, 0.1, 1000, "Hz")
-        _positive("timeout_ms", self.timeout_ms, "ms")
-        _positive("frozen_ms", self.frozen_ms, "ms")
-        _positive("frozen_rad", self.frozen_rad, "rad")
+        check_frame(self.width, self.height)
+        between("rate_hz", self.rate_hz, 0.1, 1000, "Hz")
+        positive("timeout_ms", self.timeout_ms, "ms", MAX_MS)
+        positive("frozen_ms", self.frozen_ms, "ms", MAX_MS)
+        positive("frozen_rad", self.frozen_rad, "rad", _MAX_ANGLE)
+        if isinstance(self.device, str):
+            require_text("device", self.device, _MAX_PATH)
+        else:
+            between("device", self.device, 0, 255)
         if (self.device is None) != (self.kind == "sim"):
             raise Invalid("device", self.device, expected="a device for kind opencv, none for kind sim")
 
@@ -257,11 +269,14 @@ class ModelConfig:
     """What the checkpoint's normalisation statistics are in; LeRobot's files do not say."""
 
     def __post_init__(self) -> None:
-        _between("horizon", self.horizon, 1, 1024, "steps")
-        _between("action_rate_hz", self.action_rate_hz, 0.1, 1000, "Hz")
-        _between("integration_steps", self.integration_steps, 1, 1000)
-        _between("resolution", self.resolution, 28, 8192, "pixels")
+        between("horizon", self.horizon, 1, 1024, "steps")
+        between("action_rate_hz", self.action_rate_hz, 0.1, 1000, "Hz")
+        between("integration_steps", self.integration_steps, 1, 1000)
+        between("resolution", self.resolution, 28, 8192, "pixels")
+        if self.robot is not None:
+            require_text("robot", self.robot, 255)
         if self.time_grid is not None:
+            counted("time_grid", self.time_grid, 2, MAX_STEPS + 1)
             if self.integration_steps is not None:
                 raise Invalid("time_grid", list(self.time_grid), expected="none beside integration_steps")
             check_grid(self.time_grid)
@@ -279,9 +294,9 @@ class SimulationConfig:
     """An episode that takes longer has failed [s], 0.1 to 3600."""
 
     def __post_init__(self) -> None:
-        _between("seed", self.seed, 0, 2**32 - 1)
-        _between("drift_mm_s", self.drift_mm_s, 0, 100, "mm/s")
-        _between("time_limit_s", self.time_limit_s, 0.1, 3600, "s")
+        between("seed", self.seed, 0, 2**32 - 1)
+        between("drift_mm_s", self.drift_mm_s, 0, 100, "mm/s")
+        between("time_limit_s", self.time_limit_s, 0.1, 3600, "s")
 
 
 @dataclass(frozen=True)
@@ -322,11 +337,17 @@ class RobotConfig:
         return tuple(value(joint) for joint in self.drive.joints)
 
     def __post_init__(self) -> None:
+        require_name("name", self.name, also="/")
+        require_text("bundle", str(self.bundle), _MAX_PATH)
+        require_text("instruction", self.instruction)
+        counted("cameras", self.cameras, 0, MAX_CAMERAS)
+        for name in self.cameras:
+            require_name(f"cameras.{name}", name)
         if len(self.control.rest) != self.dof:
             expected = f"{self.dof} angles, one for each joint of drive.joints"
             raise Invalid("control.rest", list(self.control.rest), expected=expected)
         for i, (angle, joint) in enumerate(zip(self.control.rest, self.drive.joints, strict=True)):
-            _between(
+            between(
                 f"control.rest[{i}]", angle, joint.lower, joint.upper, f"rad (the limits of {joint.name})"
             )
         for bounds in self.bounds():
@@ -357,5 +378,5 @@ class RobotConfig:
 def load_robot(path: str | Path) -> RobotConfig:
     """Reads ROBOT.yaml; ``bundle`` becomes absolute, relative to the file. Raises ConfigError."""
     path = Path(path)
-    config = from_mapping(RobotConfig, read_yaml(path), str(path))
+    config = from_mapping(RobotConfig, read_yaml(path), shown(path))
     return replace(config, bundle=(path.parent / config.bundle).resolve())

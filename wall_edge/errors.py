@@ -19,6 +19,21 @@ The command line prints ``str(error)`` as one line and exits with code 1; nothin
 
 from __future__ import annotations
 
+LONGEST_PART = 800
+"""Characters of each part of a message: what was given may be a file's worth of text."""
+
+
+def printable(text: str) -> str:
+    """Text in which control codes, line breaks and lone surrogates are spelt with a backslash."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shortened(text: str, length: int) -> str:
+    """Text of at most about ``length`` characters, the middle left out."""
+    if len(text) <= length:
+        return text
+    return f"{text[: length * 2 // 3]}…{text[len(text) - length // 4 :]}"
+
 
 class WallEdgeError(Exception):
     """One line that names what was given, what was expected and what to do about it."""
@@ -29,7 +44,8 @@ class WallEdgeError(Exception):
             parts.append(f"expected {expected}")
         if fix:
             parts.append(fix)
-        super().__init__("; ".join(" ".join(part.split()) for part in parts))
+        lines = (" ".join(shortened(part, LONGEST_PART).split()) for part in parts)
+        super().__init__(printable("; ".join(lines)))
 
 
 class ConfigError(WallEdgeError):

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from wall_edge.errors import WallEdgeError
+from wall_edge.errors import WallEdgeError, printable, shortened
 
 __all__ = [
     "is_plain_name",
@@ -210,9 +210,7 @@ def shown(value: object, length: int = 200) -> str:
         text = value if isinstance(value, str) else str(value)
     except ValueError:  # a whole number of more digits than Python will spell
         text = "a number of thousands of digits"
-    if len(text) > length:
-        text = f"{text[: length * 2 // 3]}…{text[len(text) - length // 4 :]}"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return printable(shortened(text, length))
 
 
 def is_plain_name(name: str, also: str = "") -> bool:

@@ -11,6 +11,7 @@ from wall_edge.errors import WallEdgeError
 
 from .bench import app as bench
 from .clear import clear
+from .console import safe_output
 from .demo import demo
 from .evaluate import evaluation
 from .inspect import inspect
@@ -49,8 +50,9 @@ app = build_app()
 
 def main() -> None:
     """Entry point: an error a user can act on is one line on stderr and exit code 1."""
-    try:
-        app()
-    except WallEdgeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    with safe_output():
+        try:
+            app()
+        except WallEdgeError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(1)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any, cast, get_args
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from wall_edge.errors import ConfigError
@@ -15,6 +14,7 @@ from wall_edge.runtime.loop_bench import measure
 from wall_edge.runtime.loop_bench_processes import Load
 from wall_edge.signals import interruptible
 
+from .console import SafeConsole
 from .output import stage_progress, stderr
 
 __all__ = ["app"]
@@ -45,7 +45,7 @@ def loop(
     if as_json:
         print(json.dumps(result))
         return
-    Console().print(_table(result))
+    SafeConsole().print(_table(result))
     for refusal in result["refused"]:
         stderr.print(f"note: {refusal}")
 

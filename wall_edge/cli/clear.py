@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from wall_edge.config import load_robot
-from wall_edge.errors import RuntimeFault
+from wall_edge.errors import RuntimeFault, printable
 from wall_edge.runtime.latch import clear_latch
 
 
@@ -19,4 +19,5 @@ def clear(robot: Annotated[Path, typer.Argument(help="ROBOT.yaml")]) -> None:
         told = clear_latch(config)
     except OSError as error:
         raise RuntimeFault(f"the fault of {config.name} stays: {error}") from None
-    print(f"{config.name}: cleared {told}" if told is not None else f"{config.name}: no fault to clear")
+    done = f"cleared {told}" if told is not None else "no fault to clear"
+    print(printable(f"{config.name}: {done}"))

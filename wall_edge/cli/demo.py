@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from wall_edge_engines.onnxruntime import installed, require_onnxruntime
 
 from wall_edge.config import RobotConfig, SimulationConfig, load_robot
-from wall_edge.errors import ConfigError, RuntimeFault
+from wall_edge.errors import ConfigError, RuntimeFault, printable
 from wall_edge.machine import facts
 from wall_edge.runtime.supervisor import Daemon
 from wall_edge.signals import stop_flag
 from wall_edge.summary import Summary, summarise
 
+from .console import SafeConsole
 from .output import stderr
 from .run import refused_settings
 
@@ -61,7 +61,7 @@ def demo(
     summary = summarise(daemon.record, report)
     with stderr.status("drawing the report"):
         write_report(daemon.record, dict(summary), report, facts("onnxruntime", "torch"))
-    print(json.dumps(summary)) if as_json else Console().print(_table(summary))
+    print(json.dumps(summary)) if as_json else SafeConsole().print(_table(summary))
     for line in refused_settings(daemon.record.servo):
         stderr.print(line)
     if summary["success_rate"] < min_success:
@@ -102,7 +102,7 @@ def _play(daemon: Daemon, episodes: int) -> None:
         TextColumn("episode"),
         MofNCompleteColumn(),
         BarColumn(bar_width=20),
-        TextColumn("{task.fields[success]} succeeded  {task.fields[subgoal]}"),
+        TextColumn("{task.fields[success]} succeeded  {task.fields[subgoal]}", markup=False),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=stderr) as progress:
@@ -125,7 +125,7 @@ def _play_one(daemon: Daemon, number: int, progress: Progress, task: TaskID) -> 
             next_frame += _FRAME_EVERY_S
         subgoals = daemon.record.subgoals
         success = sum(episode.status == "success" for episode in daemon.record.episodes)
-        words = subgoals[-1].text if subgoals and subgoals[-1].epoch == daemon.epoch else ""
+        words = printable(subgoals[-1].text) if subgoals and subgoals[-1].epoch == daemon.epoch else ""
         progress.update(task, completed=len(daemon.record.episodes), success=success, subgoal=words)
         if time.monotonic() > deadline:
             raise RuntimeFault(f"episode {number + 1} did not end in {_DEADLINE_S:.0f} s")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Literal, cast, get_args
 
 import typer
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
@@ -22,6 +21,7 @@ from wall_edge.sim.evaluate import Cell, Row, check, evaluate
 from wall_edge.sim.faults import FAULTS
 from wall_edge.sim.virtual import Delays
 
+from .console import SafeConsole
 from .output import stderr
 
 __all__ = ["evaluation"]
@@ -79,7 +79,7 @@ def evaluation(
     ]
     check(config, Bundle(config.bundle), cells)
     rows = list(track(evaluate(config, cells, jobs), "evaluating", len(cells), console=stderr))
-    print(json.dumps(rows, indent=1)) if as_json else Console().print(_table(config, rows))
+    print(json.dumps(rows, indent=1)) if as_json else SafeConsole().print(_table(config, rows))
     if any(row["limit_violations"] or _failed(row) for row in rows):
         raise typer.Exit(1)
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from wall_edge.bundle import Bundle, GraphSpec, Manifest, TensorSpec
+
+from .console import SafeConsole
 
 
 def inspect(
@@ -23,7 +24,7 @@ def inspect(
     if as_json:
         print(json.dumps(asdict(opened.manifest)))
         return
-    console = Console()
+    console = SafeConsole()
     console.print(_facts(opened.manifest))
     console.print(_joints(opened.manifest))
     console.print(_graphs(opened))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-stderr = Console(stderr=True)
+from .console import SafeConsole
+
+stderr = SafeConsole(stderr=True)
 
 
 @contextmanager
@@ -18,10 +19,10 @@ def stage_progress(title: str, stages: Sequence[str]) -> Iterator[Callable[[str]
     Any other text is shown as a detail of the stage that runs.
     """
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[stage]}"),
+        TextColumn("{task.fields[stage]}", markup=False),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=stderr) as progress:

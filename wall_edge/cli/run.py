@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from wall_edge.config import RobotConfig, load_robot
-from wall_edge.errors import ConfigError
+from wall_edge.errors import ConfigError, printable
 from wall_edge.record import chunk_intervals_ms, percentiles
 from wall_edge.runtime.recorder import RecordingOptions
 from wall_edge.runtime.supervisor import Daemon
@@ -86,7 +86,7 @@ def status_line(daemon: Daemon) -> Text:
     """What the arm is doing, in one line."""
     record = daemon.record
     latency = percentiles([chunk.latency_ms for chunk in record.chunks[-20:]], 50)["p50"]
-    subgoal = record.subgoals[-1].text if record.subgoals else "-"
+    subgoal = printable(record.subgoals[-1].text) if record.subgoals else "-"
     trouble = ", recording stopped" if daemon.recording_trouble else ""
     return Text(
         f"{daemon.state.name.lower()}: {subgoal}  {len(record.chunks)} chunks, {latency:.0f} ms{trouble}"

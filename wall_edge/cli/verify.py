@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from wall_edge.bundle import Bundle, Manifest
 from wall_edge.verify import StageCheck, graphs_of
 from wall_edge.verify import verify as replay_goldens
 
+from .console import SafeConsole
 from .output import stage_progress
 
 
@@ -39,13 +39,14 @@ def verify(
         print(json.dumps({"ok": good, "recipe": opened.manifest.recipe, "stages": stages}))
     else:
         _print(opened.manifest, checks)
-        print(f"{bundle}: {'every stage within tolerance' if good else 'FAILED'}")
+        verdict = "every stage within tolerance" if good else "FAILED"
+        SafeConsole(soft_wrap=True).print(f"{bundle}: {verdict}")
     if not good:
         raise typer.Exit(1)
 
 
 def _print(manifest: Manifest, checks: Sequence[StageCheck]) -> None:
-    console = Console()
+    console = SafeConsole()
     console.print(_stages(manifest, checks))
     if manifest.losses:
         console.print(_losses(manifest))
