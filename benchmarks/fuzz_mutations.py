@@ -21,10 +21,12 @@ __all__ = ["mutate", "replace_file"]
 NASTY: tuple[Any, ...] = (
     0, -1, 1, 2, 3, 7, 127, 255, 256, 4096, 16384, 65536, 2**31, 2**32, 2**53, 2**63, 2**64, 10**18, 10**30,
     -(2**31), -(10**18), 10**350, 0.5, -0.5, -0.0, 1e-9, 1e-300, 1e6, 1e23, 1e300, 1e308, -1e308,
-    float("nan"), float("inf"), float("-inf"), True, False, None, "", " ", "a", "rad", "deg", "0", "1e5", "nan",
-    "null", "a" * 65, "a" * 5000, "../../evil", "/etc/passwd", ".", "..", "a/b", "a\0b", "\ud800", "\x1b[31mred",
+    float("nan"), float("inf"), float("-inf"), True, False, None, "", " ", "a", "rad", "deg", "0", "1e5",
+    "nan", "null", "a" * 65, "a" * 5000, "../../evil", "/etc/passwd", ".", "..", "a/b", "a\0b", "\ud800",
+    "\x1b[31mred",
     "[/bold]", "[red]", "<|action|>", "<|image_pad|>", "<|im_end|>", "{0.__class__}", "%s%n", "2020-13-45",
-    "(a+)+$", "(?:(?:a*)*)*b", "é" * 40, "\u202eabc", "int8", "float16", "F4", "F8_E4M3", "I32", "BF16", "absolute",
+    "(a+)+$", "(?:(?:a*)*)*b", "é" * 40, "\u202eabc", "int8", "float16", "F4", "F8_E4M3", "I32", "BF16",
+    "absolute",
     [], {}, [[]], [None], [0], [1, 2], [-1, -1], ["a"], ["a", "a"], [float("nan")], {"a": 1}, {"": None},
     [0] * 3000, [[0] * 50] * 50, ["x" * 100] * 200, {str(i): i for i in range(500)},
 )  # fmt: skip
@@ -41,11 +43,24 @@ BYTES = (
     b"PK\3\4",
     b"9" * 5000,
 )
+DTYPES = (
+    "float16",
+    "float32",
+    "float64",
+    "int8",
+    "int64",
+    "uint8",
+    "complex64",
+    "U5",
+    "bool",
+    ">f8",
+    "object",
+)
 Json = Any
 
 
 def mutate(rng: random.Random, kind: str, content: bytes) -> bytes:
-    """``content`` of a file of a kind (``json``, ``jsonl``, ``yaml``, ``npz``, ``npy``, ``safetensors``, …)."""
+    """``content`` of a file of one of the kinds of ``_STRUCTURE``, or of any other, changed."""
     changed = content
     structure = _STRUCTURE.get(kind)
     if structure is not None and rng.random() < 0.75:
@@ -214,10 +229,11 @@ def _yaml_text(rng: random.Random, content: bytes) -> bytes:
     for name in b"bcdefghi":
         bomb = b"[&" + bytes([name]) + b" " + bomb + (b", *" + bytes([name])) * 9 + b"]"
     lines[at] = rng.choice((
-        key + bomb, key + b"&x [*x]", key + b"1" + b":59" * 50, key + b"!!binary eA==", key + b"!!timestamp 2020-99-99",
-        key + b"0x" + b"f" * 900, key + b"2020-13-45", key + b"!!set {a, b}", key + b"!!omap [a: 1]", key + b"{<<: {a: 1}}",
-        key + b"!!python/name:os.system", b"? [1, 2]\n: 3", key + b"|\n  " + b"x" * 3000, b"--- a\n--- b", b"%YAML 9.9",
-        key + b"!!float ''", key + b"!!int x", key + b"!!bool maybe", key + b"[" * 70 + b"]" * 70, b"\t" + lines[at],
+        key + bomb, key + b"&x [*x]", key + b"1" + b":59" * 50, key + b"!!binary eA==",
+        key + b"!!timestamp 2020-99-99", key + b"0x" + b"f" * 900, key + b"2020-13-45", key + b"!!set {a, b}",
+        key + b"!!omap [a: 1]", key + b"{<<: {a: 1}}", key + b"!!python/name:os.system", b"? [1, 2]\n: 3",
+        key + b"|\n  " + b"x" * 3000, b"--- a\n--- b", b"%YAML 9.9", key + b"!!float ''", key + b"!!int x",
+        key + b"!!bool maybe", key + b"[" * 70 + b"]" * 70, b"\t" + lines[at],
     ))  # fmt: skip
     return b"\n".join(lines)
 
@@ -264,7 +280,9 @@ def _members(rng: random.Random, content: bytes) -> bytes:
 def _array(rng: random.Random, array: Any) -> Any:
     how = rng.randrange(9)
     if how == 0:
-        return array.astype(rng.choice(("float16", "float32", "float64", "int8", "int64", "uint8", "complex64", "U5", "S5", "bool", ">f8", "object")), casting="unsafe") if array.dtype.kind != "U" or rng.random() < 0.5 else np.array(b"bytes")  # fmt: skip
+        if array.dtype.kind == "U":
+            return np.array(b"bytes")
+        return array.astype(rng.choice(DTYPES), casting="unsafe")
     if how == 1:
         return array[..., :-1] if array.ndim else array[None]
     if how == 2:
@@ -305,7 +323,9 @@ def _npy(rng: random.Random, content: bytes) -> bytes:
 def _safetensors(rng: random.Random, content: bytes) -> bytes:
     length = int.from_bytes(content[:8], "little")
     if length > len(content) or rng.random() < 0.15:
-        wrong = rng.choice((0, 1, max(length, 1) - 1, length + 1, 10**9, 2**63, 2**64 - 1, rng.getrandbits(64)))
+        wrong = rng.choice(
+            (0, 1, max(length, 1) - 1, length + 1, 10**9, 2**63, 2**64 - 1, rng.getrandbits(64))
+        )
         return wrong.to_bytes(8, "little") + content[8:]
     header = _json(rng, content[8 : 8 + length])
     return len(header).to_bytes(8, "little") + header + content[8 + length :]

@@ -107,8 +107,9 @@ def _small(path: Path) -> bool:
 
 
 def _read_bundle(folder: Path) -> None:
-    from wall_edge.bundle import Bundle
     from importlib import import_module
+
+    from wall_edge.bundle import Bundle
 
     inspect = import_module("wall_edge.cli.inspect")
     from wall_edge.policy import Prompts

@@ -1,4 +1,4 @@
-"""Fuzz every reader of files from elsewhere: ``python benchmarks/reader_fuzz.py --reader all --cases 100000``.
+"""Fuzz every reader of files from elsewhere: ``reader_fuzz.py --reader all --cases 100000``.
 
 Small valid files are changed in their bytes and in their structure (``fuzz_mutations.py``) and read in worker
 processes (``fuzz_readers.py``). A reader may succeed, or raise one line of a WallEdgeError; a traceback, a

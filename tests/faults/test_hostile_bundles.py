@@ -1,4 +1,4 @@
-"""Bundles that somebody re-signed: right digests, wrong meaning. Refused in one line, before anything runs."""
+"""Bundles that somebody re-signed, with right digests and wrong meaning, are refused before anything runs."""
 
 from __future__ import annotations
 

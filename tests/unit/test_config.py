@@ -144,6 +144,63 @@ def test_a_mistake_is_named(tmp_path: Path, changes: dict[str, object], words: l
         assert word in text
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"name": "a\0b"}, [r"name is 'a\x00b'", "a name of at most 64"]),
+        ({"name": "x" * 5000}, ["name is 'x", "a name of at most 64"]),
+        ({"name": "[/bold]"}, ["name is '[/bold]'"]),
+        ({"bundle": "a\0b"}, [r"bundle is 'a\x00b'", "printable"]),
+        ({"bundle": "b" * 5000}, ["bundle is 'b", "at most 1024 characters"]),
+        ({"instruction": "i" * 10**5}, ["instruction is 'i", "at most 4096"]),
+        ({"drive__baudrate": 10**18}, ["drive.baudrate is 1000000000000000000", "1200 to 4e+06 bit/s"]),
+        ({"drive__baudrate": 1}, ["drive.baudrate is 1"]),
+        ({"drive__port": "/dev/\x1b[1m"}, ["drive.port"]),
+        ({"drive__timeout_ms": 1e300}, ["drive.timeout_ms", "at most 1000 ms"]),
+        ({"drive__joints": [ROBOT["drive"]["joints"][0]] * 1000}, ["drive.joints", "at most 64"]),
+        ({"drive__joints__0__name": "<|action|>"}, ["joints[0].name is '<|action|>'"]),
+        ({"drive__joints__0__name": "../evil"}, ["joints[0].name"]),
+        ({"drive__joints__0__upper": 1e300}, ["joints[0].upper", "-100 to 100 rad"]),
+        ({"drive__joints__0__max_velocity": 1e300}, ["max_velocity", "at most 1000 rad/s"]),
+        ({"drive__joints__0__max_jerk": 1e300}, ["max_jerk", "at most 1e+08"]),
+        ({"cameras": {"<|action|>": CAMERA}}, ["cameras.<|action|> is", "a name of at most 64"]),
+        ({"cameras": {"../../evil": CAMERA}}, ["cameras.../../evil"]),
+        ({"cameras": {f"view{n}": CAMERA for n in range(2000)}}, ["cameras is", "0 to 16 entries"]),
+        ({"cameras__face_view__width": 16384}, ["cameras.face_view.width is 16384"]),
+        ({"cameras__face_view": {**CAMERA, "width": 8192, "height": 8192}}, ["pixels in a frame"]),
+        ({"cameras__face_view__rate_hz": 0}, ["cameras.face_view.rate_hz is 0"]),
+        ({"cameras__face_view__timeout_ms": 1e300}, ["timeout_ms", "at most"]),
+        ({"control__feedback_timeout_ms": 1e300}, ["control.feedback_timeout_ms", "60000"]),
+        ({"control__starved_fault_ms": 1e300}, ["control.starved_fault_ms", "at most"]),
+        ({"control__rest_velocity": 1e300}, ["control.rest_velocity", "at most"]),
+        ({"policy__chunk_period_ms": 1e300}, ["policy.chunk_period_ms", "at most"]),
+        ({"policy__rtc_max_guidance": 1e300}, ["policy.rtc_max_guidance", "at most"]),
+        ({"model": {"time_grid": [0.0] * 5000}}, ["model.time_grid", "2 to 1001 entries"]),
+        ({"simulation__seed": 10**18}, ["simulation.seed"]),
+        ({"x" * 5000: 1}, ["is not a known key"]),
+    ],
+)
+def test_h16_values_that_nothing_real_has(
+    tmp_path: Path, changes: dict[str, object], words: list[str]
+) -> None:
+    """H5, H10, H16: bounds, plain names, short messages."""
+    text = message(write(tmp_path, **changes))
+    assert len(text) < 1500
+    assert text.isprintable()
+    for word in words:
+        assert word in text
+
+
+def test_a_name_with_a_slash_is_a_name(tmp_path: Path) -> None:
+    assert load_robot(write(tmp_path, name="left/arm")).name == "left/arm"
+
+
+@pytest.mark.parametrize("value", [10**400, "x" * 10**6, list(range(10**6)), {"a" * 10**5: 1}])
+def test_h4_values_are_shown_shortened(value: object) -> None:
+    """H4: before they are spelt, which alone took seconds."""
+    assert len(str(Invalid("key", value, expected="less"))) < 300
+
+
 def test_limits_that_contradict_each_other_name_the_file_too(tmp_path: Path) -> None:
     """They said the joint and the arithmetic, but not which of two ROBOT.yaml they were in."""
     path = write(tmp_path, drive__joints__0__max_jerk=1)

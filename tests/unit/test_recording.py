@@ -151,6 +151,48 @@ def test_a_moment_that_does_not_fit_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"robot": "a\0b"}, "robot is 'a"),
+        ({"dof_names": ["pan", "<|action|>"]}, "dof_names.1. is"),
+        ({"dof_names": ["pan"] * 1000}, "dof_names is"),
+        ({"cameras": {"../../evil": {"width": 4, "height": 3}}}, "cameras..*evil"),
+        ({"cameras": {"face_view": {"width": 10**9, "height": 3}}}, "width is 1000000000"),
+        ({"cameras": {}}, "cameras is"),
+        ({"horizon": 10**12}, "horizon is 1000000000000"),
+        ({"action_rate_hz": 1e300}, "action_rate_hz is 1e.300"),
+        ({"bundle_sha256": "no"}, "bundle_sha256 is 'no'"),
+        ({"format_version": [1] * 10_000}, "format version .1, 1"),
+    ],
+)
+def test_h10_a_header_that_cannot_be_meant(tmp_path: Path, change: dict[str, object], named: str) -> None:
+    """H3, H10, H16: names, sizes and rates of a session that came from elsewhere."""
+    add(SessionWriter(tmp_path, HEADER), moment())
+    path = tmp_path / "session.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | change))
+    with pytest.raises(ConfigError, match=named) as refused:
+        read_session(tmp_path)
+    assert len(str(refused.value)) < 1000
+
+
+def test_h9_a_joint_far_beyond_what_a_joint_does(tmp_path: Path) -> None:
+    """H9: 4.6e18 rad passed where a mean over the joints was looked at."""
+    good = moment()
+    good.observation.state[1] = 4.6e18
+    with pytest.raises(ConfigError, match=r"state holds 4\.6e.18 rad; expected at most 1000 rad"):
+        add(SessionWriter(tmp_path, HEADER), good)
+
+
+def test_h13_a_moment_that_is_no_plain_file(tmp_path: Path) -> None:
+    path = add(SessionWriter(tmp_path, HEADER), moment())
+    session = read_session(tmp_path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ConfigError, match="a pipe or a device"):
+        session.moment(path)
+
+
 class Bench:
     """A recorder whose disk can be held up, and that is offered moments at given times [s]."""
 
