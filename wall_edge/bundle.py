@@ -405,8 +405,8 @@ def file_digest(*paths: Path) -> str:
     """SHA-256 over the files' bytes, one after the other."""
     digest = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
+        with open_regular(path, BundleError, _DATA_BYTES) as file:
+            for block in _blocks(file, path):
                 digest.update(block)
     return digest.hexdigest()
 

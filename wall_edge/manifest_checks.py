@@ -71,6 +71,7 @@ def check_manifest(manifest: Manifest) -> None:
     _check_slots(manifest)
     _check_prompt(manifest)
     for name, tolerance in manifest.tolerances.items():
+        require_name(f"tolerances.{name}", name)
         between(f"tolerances.{name}.limit", tolerance.limit, 0, _TOLERANCE)
 
 

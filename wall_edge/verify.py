@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,8 @@ import numpy.typing as npt
 from wall_edge_engines.base import Engine
 from wall_edge_engines.session import ModelSession
 
-from .bundle import GOLDENS, Bundle, Embodiment, Manifest, Tolerance
-from .errors import BundleError
-from .files import shown
+from .bundle import Bundle, Embodiment, Manifest, Tolerance
+from .goldens import require_goldens, unchecked
 from .policy import (
     FlowPolicy,
     Observation,
@@ -154,10 +152,10 @@ def record(manifest: Manifest, prompts: Prompts, engine: Engine, inputs: Arrays)
 def verify(bundle: Bundle, engine: Engine) -> list[StageCheck]:
     """Compare every stage with the bundle's goldens; each must be there, and of the stage's shape."""
     manifest, goldens = bundle.manifest, bundle.goldens
-    _require_goldens(manifest, goldens, bundle.folder)
+    require_goldens(manifest, goldens, bundle.folder)
     for kind in _kinds(manifest):
         if kind not in manifest.tolerances:
-            raise _unchecked(bundle.folder, f"no tolerance of {kind}", "one for every stage")
+            raise unchecked(bundle.folder, f"no tolerance of {kind}", "one for every stage")
     stages = _Stages(manifest, Prompts.of(bundle), engine, goldens)
     return list(_checks(stages, goldens, manifest.tolerances))
 
@@ -168,62 +166,6 @@ def _kinds(manifest: Manifest) -> list[str]:
     other = ("chunk", "joint_positions", "velocity") if manifest.fast is not None else ("action_logits",)
     found = tolerances(families, manifest.embodiment)
     return [kind for kind in found if not kind.startswith(other)]
-
-
-def _require_goldens(manifest: Manifest, goldens: Arrays, folder: Path) -> None:
-    """A stage whose golden is missing or of another shape would be a stage that nobody checked."""
-    for name, (kinds, shape) in _golden_shapes(manifest).items():
-        golden = goldens.get(name)
-        if golden is None:
-            raise _unchecked(folder, f"golden {name} is missing", name)
-        fits = len(golden.shape) == len(shape) and all(
-            size == wanted or (wanted == -1 and size > 0)
-            for size, wanted in zip(golden.shape, shape, strict=True)
-        )
-        if golden.dtype.kind not in kinds or not fits:
-            what = f"golden {name} is {golden.dtype} {list(golden.shape)}"
-            raise _unchecked(folder, what, f"{list(shape)}, -1 being any size")
-        if golden.dtype.kind == "f" and not np.all(np.isfinite(golden)):
-            raise _unchecked(folder, f"golden {name} holds values that are not finite", "finite values")
-
-
-def _unchecked(folder: Path, what: str, expected: str) -> BundleError:
-    return BundleError(
-        f"{shown(folder / GOLDENS)}: {what}: not every stage can be checked",
-        expected=expected,
-        fix="export the bundle again",
-    )
-
-
-def _golden_shapes(manifest: Manifest) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Kinds and shapes of inputs and outputs, with -1 for the length of a prompt or of words."""
-    graphs, flow = manifest.graphs, manifest.fast is None
-    action = (manifest.horizon, manifest.action_slots)
-    steps = (len(manifest.time_grid) - 1, *action)
-    tail = [int(axis) for axis in graphs["prefix"].inputs["past_kv"].shape[1:]]
-    rows = [int(axis) for axis in graphs["lm_head"].outputs["logits"].shape]
-    images = [int(axis) for axis in graphs["vision"].outputs["image_embeds"].shape]
-    made: dict[str, tuple[str, tuple[int, ...]]] = {
-        f"frames.{name}": ("u", (camera.height, camera.width, 3)) for name, camera in manifest.cameras.items()
-    }
-    made |= {
-        "state": ("f", (manifest.dof,)),
-        "noise": ("f", action),
-        "instruction": ("U", ()),
-        "action_prompt_ids": ("i", (-1,)),
-        "image_embeds": ("f", tuple(images)),
-        "keys_values": ("f", (-1, *tail)),
-        "text_logits": ("f", tuple(rows)),
-        "subgoal_ids": ("i", (-1,)),
-    }
-    if flow:
-        made |= dict.fromkeys(("noisy_actions", "velocities"), ("f", steps))
-        made |= {"chunk": ("f", action), "joint_positions": ("f", (manifest.horizon, manifest.dof))}
-    else:
-        made["action_logits"] = ("f", tuple(rows))
-    if "guided" in graphs:
-        made |= dict.fromkeys(("guidance_target", "guidance_weights", "guidance"), ("f", action))
-    return made
 
 
 def _checks(stages: _Stages, goldens: Arrays, limits: Mapping[str, Tolerance]) -> Iterator[StageCheck]:

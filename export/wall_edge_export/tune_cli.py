@@ -12,11 +12,11 @@ from typing import Annotated
 
 import typer
 import wall_edge_engines
-from rich.console import Console
 from rich.table import Table
 from wall_edge_engines.base import Engine
 
 from wall_edge.bundle import Bundle
+from wall_edge.cli.console import SafeConsole
 from wall_edge.cli.output import stage_progress
 from wall_edge.errors import ConfigError
 from wall_edge.policy import Prompts
@@ -96,7 +96,7 @@ def _report(tried: list[Tried], found: int | None, limit: float, own: int, *, as
         error = entry.error
         numbers = (f"{error.relative_l2:.4f}", f"{error.upper_relative_l2:.4f}", f"{error.cosine:.6f}")
         table.add_row(str(entry.steps), *numbers, "within" if entry.within else "")
-    Console().print(table)
+    SafeConsole().print(table)
     if found is None:
         print(f"no fewer steps than {own} stay within {limit:g}")
     else:
