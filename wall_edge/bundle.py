@@ -34,6 +34,7 @@ from .checks import (
     require_names,
     require_sha256,
     require_text,
+    require_title,
     require_unique,
 )
 from .errors import BundleError
@@ -162,7 +163,7 @@ class Embodiment:
     """What the joint angles in the data set of the policy's training are in."""
 
     def __post_init__(self) -> None:
-        require_name("name", self.name, also="/")
+        require_title("name", self.name)
         one_of("unit", self.unit, ("rad",))
         one_of("action_reference", self.action_reference, ("absolute", "state"))
         counted("dof_names", self.dof_names, 1, MAX_DOF)

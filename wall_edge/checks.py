@@ -22,6 +22,7 @@ __all__ = [
     "require_names",
     "require_sha256",
     "require_text",
+    "require_title",
     "require_unique",
 ]
 
@@ -65,6 +66,12 @@ def require_name(key: str, name: str, also: str = "") -> None:
     if not is_plain_name(name, also):
         marks = "_-. and space" if not also else f"_-.{also} and space"
         raise Invalid(key, name, expected=f"a name of at most 64 letters, digits, {marks}")
+
+
+def require_title(key: str, title: str) -> None:
+    """A robot's name: printable, short, without space at either end; no file and no prompt is named by it."""
+    if not title.isprintable() or not 1 <= len(title) <= 64 or title != title.strip():
+        raise Invalid(key, title, expected="1 to 64 printable characters, no space at either end")
 
 
 def require_names(key: str, names: Iterable[str], also: str = "") -> None:

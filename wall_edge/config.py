@@ -17,6 +17,7 @@ from wall_edge.checks import (
     positive,
     require_name,
     require_text,
+    require_title,
     require_unique,
 )
 from wall_edge.files import shown
@@ -337,7 +338,7 @@ class RobotConfig:
         return tuple(value(joint) for joint in self.drive.joints)
 
     def __post_init__(self) -> None:
-        require_name("name", self.name, also="/")
+        require_title("name", self.name)
         require_text("bundle", str(self.bundle), _MAX_PATH)
         require_text("instruction", self.instruction)
         counted("cameras", self.cameras, 0, MAX_CAMERAS)

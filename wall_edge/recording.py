@@ -37,6 +37,7 @@ from .checks import (
     require_name,
     require_names,
     require_sha256,
+    require_title,
 )
 from .errors import ConfigError
 from .files import read_arrays, shown
@@ -90,7 +91,7 @@ class SessionHeader:
     def __post_init__(self) -> None:
         if self.unit != "rad":
             raise Invalid("unit", self.unit, expected="rad")
-        require_name("robot", self.robot, also="/")
+        require_title("robot", self.robot)
         counted("dof_names", self.dof_names, 1, MAX_DOF)
         require_names("dof_names", self.dof_names)
         counted("cameras", self.cameras, 1, MAX_CAMERAS)
