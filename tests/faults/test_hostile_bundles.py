@@ -269,6 +269,11 @@ def test_h13_a_file_replaced_after_its_check(copy_bundle: CopyBundle, name: str)
         wall_edge_engines.load(opened)
 
 
+@pytest.mark.parametrize("name", ["a\0b", "x" * 5000, "a\ud800b"])
+def test_h16_folders_that_no_disk_can_have(tmp_path: Path, name: str) -> None:
+    assert "no manifest.yaml; expected a bundle folder" in refusal(tmp_path / name)
+
+
 def change_goldens(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     with np.load(folder / "goldens.npz") as file:
         goldens = {name: file[name] for name in file.files}
