@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import fuzz_readers
 import reader_fuzz
 
-QUICK = ("robot", "session", "tokenizer", "fast", "recipe")
+QUICK = ("robot", "session", "tokenizer", "fast", "recipe", "events", "latch")
 
 
 @pytest.mark.parametrize("name", QUICK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import queue
@@ -15,6 +16,7 @@ from types import TracebackType
 import numpy as np
 
 from wall_edge.errors import ConfigError
+from wall_edge.files import open_regular, parse_json
 
 __all__ = ["EventLog", "event_files", "read_events"]
 
@@ -124,15 +126,16 @@ def event_files(path: str | Path) -> list[Path]:
 def read_events(path: str | Path) -> list[dict[str, object]]:
     """All events of a log, in order, those in rotated files (``path.1`` …) first.
 
-    A line that a dying process left unfinished becomes ``{"kind": "damaged", "line": number, "text": …}``.
+    Raises ConfigError for what is no file of at most 512 MB. A line that a dying process left unfinished becomes
+    ``{"kind": "damaged", "line": number, "text": …}``.
     """
     events: list[dict[str, object]] = []
     for part in event_files(path):
-        with part.open(encoding="utf-8", errors="replace") as file:
-            for number, line in enumerate(file, 1):
+        with open_regular(part, ConfigError) as file:
+            for number, line in enumerate(io.TextIOWrapper(file, "utf-8", "replace"), 1):
                 try:
-                    event = json.loads(line)
-                except (ValueError, RecursionError):
+                    event = parse_json(line, str(part), ConfigError)
+                except ConfigError:
                     event = None
                 damaged = {"kind": "damaged", "line": number, "text": line.rstrip("\n")}
                 events.append(event if isinstance(event, dict) else damaged)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from wall_edge.config import RobotConfig
 from wall_edge.errors import RuntimeFault
+from wall_edge.files import read_json
 
 __all__ = ["clear_latch", "latch_path", "require_latch", "require_unlatched", "set_latch"]
 
@@ -109,18 +110,27 @@ def require_unlatched(config: RobotConfig) -> None:
 
 
 def clear_latch(config: RobotConfig) -> str | None:
-    """Forget the fault, which is returned; None when there was none. Raises OSError."""
+    """Forget the fault, which is returned; None when there was none. Raises RuntimeFault."""
     path = _kept(config)
     if path is None:
         return None
     told = _told(path)
-    path.unlink()
+    try:
+        path.unlink()
+    except OSError as error:
+        raise RuntimeFault(
+            f"the fault of {config.name} stays: {path}: {error.strerror}",
+            expected="a file that can be deleted",
+            fix="delete it by hand",
+        ) from None
     return told
 
 
 def _told(path: Path) -> str:
     try:
-        kept = json.loads(path.read_text())
+        kept = read_json(path, RuntimeFault)
         return f"{kept['reason']} ({kept['time']})"
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except RuntimeFault as error:
         return f"{path} cannot be read ({error})"
+    except (KeyError, TypeError):
+        return f"{path} cannot be read (no reason and time in it)"
