@@ -126,8 +126,8 @@ def event_files(path: str | Path) -> list[Path]:
 def read_events(path: str | Path) -> list[dict[str, object]]:
     """All events of a log, in order, those in rotated files (``path.1`` …) first.
 
-    Raises ConfigError for what is no file of at most 512 MB. A line that a dying process left unfinished becomes
-    ``{"kind": "damaged", "line": number, "text": …}``.
+    Raises ConfigError for what is no file of at most 512 MB. A line that a dying process left unfinished
+    becomes ``{"kind": "damaged", "line": number, "text": …}``.
     """
     events: list[dict[str, object]] = []
     for part in event_files(path):
