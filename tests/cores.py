@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -56,6 +57,8 @@ BUSY = 0.4
 # torch's threads wait for one another in busy loops: on cores that others use, a calibration on two threads
 # took ten times as long as on one. Set before torch is imported; the commands that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A shell starts what runs in its background with Ctrl-C ignored, and the commands that tests start inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
