@@ -57,7 +57,7 @@ BUSY = 0.4
 # torch's threads wait for one another in busy loops: on cores that others use, a calibration on two threads
 # took ten times as long as on one. Set before torch is imported; the commands that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# A shell starts what runs in its background with Ctrl-C ignored, and the commands that tests start inherit that.
+# A shell starts its background with Ctrl-C ignored, and the commands that tests start inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
