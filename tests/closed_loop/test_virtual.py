@@ -153,7 +153,9 @@ def test_what_eval_refuses(robot_file: Path, options: list[str], told: str) -> N
 
 
 def test_a_real_robot_is_not_evaluated(drifting: RobotConfig) -> None:
-    cameras = {name: replace(c, kind="opencv", device=0) for name, c in drifting.cameras.items()}
+    cameras = {
+        name: replace(c, kind="opencv", device=i) for i, (name, c) in enumerate(drifting.cameras.items())
+    }
     drive = replace(drifting.drive, port="/dev/ttyUSB0")
     real = replace(drifting, drive=drive, cameras=cameras, simulation=None)
     with pytest.raises(ConfigError, match="not simulated"):

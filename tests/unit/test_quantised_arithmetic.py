@@ -41,7 +41,8 @@ def test_a_whole_graph(bench: Workbench, name: str, graph: str) -> None:
     assert lost <= max(_LOSS[precision] for precision in used)
     assert (lost > 1e-5) == (used != {"fp32"})
     if "int8" in used:  # a last bit may tip a value over to the next code, which shows in all that follows
-        assert off < 0.3 * lost
+        # (by CPU and version of ONNX Runtime: 0.33 was seen on a Xeon with VNNI)
+        assert off < 0.5 * lost
     else:  # on a CPU, ONNX Runtime rounds only what goes into a half-precision product, not what comes out
         assert off < (1e-3 if "fp16" in used else 5e-6)
 

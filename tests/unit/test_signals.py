@@ -26,6 +26,11 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))  # scripts' si
 from supervisor_memory import feed
 
 
+def to_this_thread(number: int) -> None:
+    """Not to the process: threads of other tests' libraries do not block it, and it would end them all."""
+    signal.pthread_kill(threading.get_ident(), number)
+
+
 def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -138,8 +143,8 @@ def test_a_signal_that_waited_is_received() -> None:
     """A13: what came during the imports is not lost and raises nothing."""
     with blocked():
         hold()
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGUSR1)
+        to_this_thread(signal.SIGINT)
+        to_this_thread(signal.SIGUSR1)
         with received() as signals:
             unhold()
             signals.read()
@@ -162,7 +167,7 @@ def test_a_command_that_holds_signals_holds_them_again_afterwards() -> None:
         hold()
         with received():
             pass
-        os.kill(os.getpid(), signal.SIGTERM)
+        to_this_thread(signal.SIGTERM)
         assert signal.SIGTERM in signal.sigpending()
         with received() as signals:  # so that it does not end the test
             unhold()
