@@ -81,11 +81,12 @@ class TestCommand:
         assert powered.torque() == [0] * 6
         lines = done.output.splitlines()
         assert [line.split()[0] for line in lines] == list(arm.JOINTS)
-        assert all(line.endswith("torque on -> off") for line in lines)
-        assert all(
-            line.endswith("torque off -> off")
-            for line in command(tmp_path / "robot.yaml").output.split("\n")[:6]
-        )
+        assert all("torque on -> off" in line for line in lines)
+        ticks = [servo.get("present_position") for servo in powered.bus.servos.values()]
+        assert [int(line.split()[5]) for line in lines] == ticks  # for zero_ticks
+        assert [float(line.split()[7]) for line in lines] == pytest.approx(arm.REST, abs=0.002)
+        again = command(tmp_path / "robot.yaml").output.splitlines()
+        assert all("torque off -> off" in line for line in again)
 
     def test_a_joint_that_does_not_confirm(
         self, powered: Arm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

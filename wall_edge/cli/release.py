@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from wall_edge_bridge.protocols.feetech_registers import TICKS_PER_TURN
 
-from wall_edge.config import load_robot
+from wall_edge.config import JointConfig, load_robot
 from wall_edge.errors import ConfigError, DriveError
-from wall_edge.runtime.release import release_arm, torque_found
+from wall_edge.runtime.release import angles_found, release_arm, torque_found
 
 _PATIENCE_S = 2.0
 _WORDS = {True: "on", False: "off", None: "no answer"}
@@ -28,9 +30,12 @@ def release(robot: Annotated[Path, typer.Argument(help="ROBOT.yaml")]) -> None:
     before = torque_found(config, config.drive.port)
     trouble = release_arm(config, config.drive.port, _PATIENCE_S)
     after = torque_found(config, config.drive.port)
+    angles = angles_found(config, config.drive.port)
     width = max(len(name) for name in after)
-    for name, on in after.items():
-        print(f"{name:{width}}  torque {_WORDS[before[name]]} -> {_WORDS[on]}")
+    for joint in config.drive.joints:
+        name = joint.name
+        torque = f"torque {_WORDS[before[name]]} -> {_WORDS[after[name]]}"
+        print(f"{name:{width}}  {torque}{_place(joint, angles[name])}")
     if left := [name for name, on in after.items() if on is not False]:
         why = trouble or "it did not confirm"
         raise DriveError(
@@ -38,3 +43,11 @@ def release(robot: Annotated[Path, typer.Argument(help="ROBOT.yaml")]) -> None:
             expected="every joint off",
             fix="cut the arm's power",
         )
+
+
+def _place(joint: JointConfig, angle: float) -> str:
+    """Ticks too: what ``zero_ticks`` is to be, of a joint that was put to where its angle is 0."""
+    if math.isnan(angle):
+        return ""
+    ticks = round(joint.zero_ticks + joint.direction * angle * TICKS_PER_TURN / math.tau)
+    return f"  {ticks} ticks  {angle:+.3f} rad"

@@ -20,13 +20,14 @@ _SLOWEST = 0.48
 
 
 def check_bus(config: RobotConfig, port: str) -> tuple[str, ...]:
-    """Every motor answers; torque stays as it is. The joints that are powered already.
+    """Every motor answers, and is set as ROBOT.yaml says; torque stays as it is.
 
-    Raises BusError, DriveError.
+    The joints that are powered already. Raises BusError, DriveError.
     """
     drive = open_drive(config, port)
     try:
         drive.connect()
+        drive.check()
         return tuple(j.name for j, on in zip(drive.joints, drive.torque(), strict=True) if on)
     finally:
         drive.close()

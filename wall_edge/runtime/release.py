@@ -5,15 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import numpy as np
+
 from wall_edge.config import RobotConfig
-from wall_edge.errors import WallEdgeError
+from wall_edge.errors import BusError, WallEdgeError
 from wall_edge.runtime.servo import open_drive
 
-__all__ = ["RELEASE_S", "release_arm", "torque_found"]
+__all__ = ["RELEASE_S", "angles_found", "release_arm", "torque_found"]
 
 RELEASE_S = 5.0
 """How long torque-off is tried: a USB adapter that lost its port gets it back within seconds."""
 _RETRY_S = 0.1
+_READ_NS = 200_000_000
 
 
 def release_arm(config: RobotConfig, port: str, patience_s: float = RELEASE_S) -> str:
@@ -46,6 +49,18 @@ def _attempt(action: Callable[[], None]) -> str:
     except Exception as bug:  # noqa: BLE001 - see release_arm
         return f"bug: {bug!r}"
     return ""
+
+
+def angles_found(config: RobotConfig, port: str) -> dict[str, float]:
+    """Where each joint stands [rad], by name; NaN for one that does not answer."""
+    drive = open_drive(config, port)
+    try:
+        position = drive.read(time.monotonic_ns() + _READ_NS).position
+    except BusError:
+        position = np.full(drive.dof, np.nan)
+    finally:
+        drive.close()
+    return {joint.name: float(angle) for joint, angle in zip(drive.joints, position, strict=True)}
 
 
 def torque_found(config: RobotConfig, port: str) -> dict[str, bool | None]:
