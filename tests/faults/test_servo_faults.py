@@ -181,7 +181,10 @@ def test_every_way_to_stop_ends_at_rest_without_torque(
 def test_an_unplugged_bus_is_a_fault(robot: Robot) -> None:
     robot.follow()
     robot.port.close()
+    taken = os.openpty()  # the name is free again: not for another test's arm, which would answer
     result = robot.result()
+    for descriptor in taken:
+        os.close(descriptor)
     assert result["state"] == "FAULT"
     assert "feedback" in result["fault"] or "no setpoint" in result["fault"]
     assert "torque may still be on" in result["fault"]
