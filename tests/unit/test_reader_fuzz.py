@@ -55,3 +55,9 @@ def test_the_fuzz_finds_tracebacks_and_memory(tmp_path: Path) -> None:
     found = reader_fuzz.run(fuzz_readers.Reader("greedy", read=greedy, **made), 0, 0, 3, tmp_path)
     assert sum(map(len, found.findings.values())) >= 2
     assert all(what.startswith("over memory") for what in found.findings)
+
+
+def test_h16_damaged_statistics_of_a_parquet_file_end_no_process(tmp_path: Path) -> None:
+    """H16: asked for such a column's metadata, pyarrow aborted."""
+    reader = next(reader for reader in fuzz_readers.READERS if reader.name == "dataset-v3.0")
+    assert not reader_fuzz.run(reader, 21, 2362, 1, tmp_path).findings

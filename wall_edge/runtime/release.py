@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -16,7 +17,7 @@ __all__ = ["RELEASE_S", "angles_found", "release_arm", "torque_found"]
 RELEASE_S = 5.0
 """How long torque-off is tried: a USB adapter that lost its port gets it back within seconds."""
 _RETRY_S = 0.1
-_READ_NS = 200_000_000
+_READ_NS, _READS = 200_000_000, 10
 
 
 def release_arm(config: RobotConfig, port: str, patience_s: float = RELEASE_S) -> str:
@@ -54,10 +55,13 @@ def _attempt(action: Callable[[], None]) -> str:
 def angles_found(config: RobotConfig, port: str) -> dict[str, float]:
     """Where each joint stands [rad], by name; NaN for one that does not answer."""
     drive = open_drive(config, port)
+    position = np.full(drive.dof, np.nan)
     try:
-        position = drive.read(time.monotonic_ns() + _READ_NS).position
-    except BusError:
-        position = np.full(drive.dof, np.nan)
+        for _ in range(_READS):
+            with contextlib.suppress(BusError):
+                position = drive.read(time.monotonic_ns() + _READ_NS).position
+            if not np.isnan(position).any():
+                break
     finally:
         drive.close()
     return {joint.name: float(angle) for joint, angle in zip(drive.joints, position, strict=True)}
