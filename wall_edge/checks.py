@@ -12,6 +12,7 @@ from wall_edge.loader import Invalid
 __all__ = [
     "MAX_CAMERAS",
     "MAX_DOF",
+    "MAX_FRAME_PIXELS",
     "MAX_SIDE",
     "between",
     "check_frame",

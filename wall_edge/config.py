@@ -285,7 +285,7 @@ class ModelConfig:
         between("horizon", self.horizon, 1, 1024, "steps")
         between("action_rate_hz", self.action_rate_hz, 0.1, 1000, "Hz")
         between("integration_steps", self.integration_steps, 1, 1000)
-        between("resolution", self.resolution, 28, 8192, "pixels")
+        between("resolution", self.resolution, 28, MAX_SIDE, "pixels")
         if self.robot is not None:
             require_text("robot", self.robot, 255)
         if self.time_grid is not None:

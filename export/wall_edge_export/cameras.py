@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from wall_edge.checks import MAX_CAMERAS, MAX_FRAME_PIXELS, MAX_SIDE
 from wall_edge.config import RobotConfig
 from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge.files import is_plain_name, shown
@@ -15,7 +16,6 @@ from .checkpoint import Checkpoint
 from .image_processor import PixelBounds, pixel_bounds
 from .training_yaml import TrainingImages, training_images
 
-MAX_CAMERAS, MAX_SIDE, MAX_FRAME_PIXELS = 16, 8192, 1 << 25
 MAX_IMAGE_TOKENS, MAX_TOKENS = 4096, 16384
 """Of one image and of all: attention over more takes tens of GB. WALL-OSS gives a camera 63."""
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wall_edge.bundle import RADIANS, Embodiment, Normalization
+from wall_edge.checks import MAX_DOF
 from wall_edge.config import RobotConfig
 from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge.files import is_plain_name, shown
@@ -24,7 +25,7 @@ from .lerobot_policy import ACTION, STATE, LeRobotPolicy, Range
 Unit = Literal["rad", "deg"]
 Statistics = Mapping[str, npt.NDArray[np.float64]]
 _GRIPPERS = ("gripper", "jaw", "claw", "finger", "hand")
-_MOST_JOINTS, _MOST_VALUE = 64, 1e4
+_MOST_VALUE = 1e4
 _ASK = "set model.robot in ROBOT.yaml and pass --robot"
 
 
@@ -95,8 +96,8 @@ def _refuse_percent(where: object, joints: tuple[str, ...], ranges: Sequence[Ran
 
 def _check_sizes(joints: tuple[str, ...], scales: Sequence[Normalization]) -> None:
     """What a bundle may hold, asked before one is made."""
-    if len(joints) > _MOST_JOINTS:
-        raise ConfigError(f"{len(joints)} joints", expected=f"at most {_MOST_JOINTS}")
+    if len(joints) > MAX_DOF:
+        raise ConfigError(f"{len(joints)} joints", expected=f"at most {MAX_DOF}")
     for index, joint in enumerate(joints):
         for given in scales:
             offset, scale = given.offset[index], given.scale[index]

@@ -12,12 +12,12 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
+from wall_edge.checks import MAX_FRAME_PIXELS
 from wall_edge.errors import ConfigError
 from wall_edge.policy import Observation
 from wall_edge.vision import Frame
 
 from .calibration_data import require_camera, require_names
-from .cameras import MAX_FRAME_PIXELS
 from .lerobot_layout import (
     IMAGES,
     INFO,

@@ -11,14 +11,14 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.text import Text
 
 from wall_edge.errors import printable
 
-__all__ = ["SafeConsole", "safe_output"]
+__all__ = ["SafeConsole", "discard", "safe_output"]
 
 
 class SafeConsole(Console):
@@ -54,19 +54,19 @@ def safe_output() -> Iterator[None]:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        _discard()
+        discard(sys.stdout)
         sys.exit(1)
     except OSError as problem:
         where = printable(str(problem.filename)) if problem.filename else "output"
-        _discard()
+        discard(sys.stdout)
         with contextlib.suppress(OSError):
             print(f"error: {where}: {problem.strerror or problem}", file=sys.stderr)
         sys.exit(1)
 
 
-def _discard() -> None:
-    """What stdout still holds goes nowhere, so that Python's end does not try it again."""
+def discard(stream: TextIO) -> None:
+    """What a stream still holds goes nowhere, so that Python's end does not try it again."""
     with contextlib.suppress(OSError, ValueError):
         nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, sys.stdout.fileno())
+        os.dup2(nothing, stream.fileno())
         os.close(nothing)

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from .console import SafeConsole
+from .console import SafeConsole, discard
 
 stderr = SafeConsole(stderr=True)
 
@@ -79,10 +79,7 @@ def _say(results: Sequence[str], errors: Sequence[str]) -> None:
                 print(line, file=stream)
             stream.flush()
         except (OSError, ValueError):  # gone; Python's end must not try again
-            with contextlib.suppress(OSError, ValueError):
-                nothing = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nothing, stream.fileno())
-                os.close(nothing)
+            discard(stream)
 
 
 @contextmanager
