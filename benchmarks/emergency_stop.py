@@ -31,11 +31,11 @@ import yaml
 from wall_edge_bridge.sim import PtyPort, SimulatedServoBus, serving
 
 from wall_edge.config import load_robot
-from wall_edge.machine import facts
-from wall_edge.runtime.events import read_events
-from wall_edge.runtime.joints import joint_specs
-from wall_edge.sim import arm
-from wall_edge.sim.world import TabletopWorld
+from wall_edge.provenance import provenance
+from wall_edge.runtime.servo.joints import joint_specs
+from wall_edge.runtime.telemetry.event_log import read_events
+from wall_edge.sim.tabletop import arm
+from wall_edge.sim.tabletop.referee import TabletopWorld
 
 ROBOT = Path(__file__).parents[1] / "examples" / "tabletop" / "robot.yaml"
 _ALLOWED_MS = 20.0
@@ -198,7 +198,7 @@ def main() -> None:
         "latched": sum(one.latched for one in tries),
         "exit_code_1": sum(one.exit_code == 1 for one in tries),
         "in_motion": sum(one.speed > 0.05 for one in tries),
-        **facts("onnxruntime"),
+        **provenance("onnxruntime"),
     }
     if given.json:
         print(json.dumps({**result, "each": [asdict(one) for one in tries]}))

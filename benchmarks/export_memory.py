@@ -17,10 +17,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from random_bundles import CALIBRATION_SAMPLES, calibration_session, random_checkpoint
-from wall_edge_export.workspace import partial_folder
+from wall_edge_export.bundle.workspace import partial_folder
 
-from wall_edge.machine import facts
+from benchmarks.random_bundles import CALIBRATION_SAMPLES, calibration_session, random_checkpoint
+from wall_edge.provenance import provenance
 
 ASKED_BYTES, ASKED_SECONDS = 6e9, 30 * 60
 
@@ -63,7 +63,7 @@ def main() -> None:
         **found,
         "within_6_gb": found["kernel_peak_bytes"] <= ASKED_BYTES,
         "within_30_min": found["wall_s"] <= ASKED_SECONDS,
-        **facts("torch", "onnx", "onnxruntime"),
+        **provenance("torch", "onnx", "onnxruntime"),
     }
     if given.json:
         print(json.dumps(result))

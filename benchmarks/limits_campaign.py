@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge.braking import Bounds, stopping_distance
-from wall_edge.machine import facts
-from wall_edge.runtime.limits import Limiter
-from wall_edge.runtime.schedule import ON_ARRIVAL, Chunk, ChunkTrack
+from wall_edge.config import Bounds, stopping_distance
+from wall_edge.provenance import provenance
+from wall_edge.runtime.motion.chunk_track import ON_ARRIVAL, Chunk, ChunkTrack
+from wall_edge.runtime.motion.limits import Limiter
 
 Floats = npt.NDArray[np.float64]
 
@@ -219,7 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
         "examples": sorted(tally.violations)[:10],
         "counts": dict(sorted(tally.counts.items())),
         "seconds": round(time.perf_counter() - begun, 1),
-        **facts("ruckig"),
+        **provenance("ruckig"),
     }
     if given.json:
         print(json.dumps(report, indent=2))

@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from wall_edge.machine import facts
+from wall_edge.provenance import provenance
 
 ROOT = Path(__file__).parents[1]
 MODULES = tuple(
@@ -134,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "least": LEAST,
         "by_module": _by_module(found),
         "wall_s": round(time.monotonic() - begun),
-        **facts("mutmut", "pytest", "hypothesis"),
+        **provenance("mutmut", "pytest", "hypothesis"),
     }
     if given.json:
         print(json.dumps({**result, "survivors": survivors}))

@@ -24,15 +24,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import wall_edge_engines
-from peers.lerobot_process import Peer, peer_inputs, peer_python, start_noise
-from random_bundles import WORDS, exported, random_checkpoint, synthetic_observation
 from wall_edge_engines.session import ModelSession
 
+from benchmarks.peers.lerobot_process import Peer, peer_inputs, peer_python, start_noise
+from benchmarks.random_bundles import WORDS, exported, random_checkpoint, synthetic_observation
 from wall_edge.bundle import Bundle
 from wall_edge.cli.output import stderr
 from wall_edge.errors import EngineError, WallEdgeError
-from wall_edge.machine import facts
-from wall_edge.policy import FlowPolicy, Observation, Prompts, session_capacity
+from wall_edge.policies.encoder import session_capacity
+from wall_edge.policies.flow_policy import FlowPolicy
+from wall_edge.policies.observation import Observation
+from wall_edge.policies.prompts import Prompts
+from wall_edge.provenance import provenance
 
 CACHE = Path.home() / ".cache" / "wall-edge"
 BUSY_CORES = 0.2
@@ -235,7 +238,7 @@ def _positive(text: str) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     given = _arguments(arguments)
     try:
-        measured = [{**row, **facts("onnxruntime")} for row in rows(given)]
+        measured = [{**row, **provenance("onnxruntime")} for row in rows(given)]
     except WallEdgeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -21,20 +21,21 @@ from typing import Any
 
 import wall_edge_engines
 from rich.progress import track
-from tabletop_success import Player
-from wall_edge_export.action_error import Floats, action_error, chunks
-from wall_edge_export.calibration_data import load_samples
-from wall_edge_export.precision import load_recipe
-from wall_edge_export.samples import Sample
+from wall_edge_export.data.samples import Sample
+from wall_edge_export.data.sessions import load_samples
+from wall_edge_export.quantize.action_error import Floats, action_error, chunks
+from wall_edge_export.quantize.precision import load_recipe
 
+from benchmarks.tabletop_success import Player
 from wall_edge.bundle import Bundle
 from wall_edge.cli.output import stderr
-from wall_edge.machine import facts
-from wall_edge.policy import FlowPolicy, Prompts, new_session
+from wall_edge.policies.encoder import new_session
+from wall_edge.policies.flow_policy import FlowPolicy
+from wall_edge.policies.prompts import Prompts
+from wall_edge.provenance import provenance
 from wall_edge.verify import verify
 
 TABLETOP = Path(__file__).resolve().parents[1] / "examples" / "tabletop"
-sys.path.insert(0, str(TABLETOP))
 
 RECIPES = ("fp32", "fp16", "int8", "int8-weights", "int4-weights", "int8-int8", "int8-int4", "auto")
 _CALIBRATION_SEED, _JUDGING_SEED = 11, 12
@@ -42,7 +43,7 @@ _CALIBRATION_SEED, _JUDGING_SEED = 11, 12
 
 def sessions(work: Path, moments: int) -> tuple[Path, Path]:
     """Recorded sessions to calibrate on and to judge by, of different seeds."""
-    from record_session import record
+    from examples.tabletop.record_session import record
 
     folders = tuple(work / f"session-{seed}-{moments}" for seed in (_CALIBRATION_SEED, _JUDGING_SEED))
     for folder, seed in zip(folders, (_CALIBRATION_SEED, _JUDGING_SEED), strict=True):
@@ -138,7 +139,7 @@ def main() -> None:
         if recipe == "auto":
             row["promised"], row["kept"] = given.max_action_error, error.relative_l2 <= given.max_action_error
         rows.append(row)
-    about = facts("torch", "onnxruntime")
+    about = provenance("torch", "onnxruntime")
     _print(rows, about, as_json=given.json)
     if not all(row.get("kept", True) for row in rows):
         sys.exit("auto did not keep its promise on data that it had not seen")

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from wall_edge_export.checkpoint import Checkpoint
-from wall_edge_export.intake import settings
-from wall_edge_export.precision import load_recipe
+from wall_edge_export.checkpoint.files import Checkpoint
+from wall_edge_export.inputs.settings import resolve_settings
+from wall_edge_export.quantize.precision import load_recipe
 
 from wall_edge.bundle import Bundle, Manifest, file_digest
 from wall_edge.cli.output import stderr
 from wall_edge.errors import BundleError, EngineError
-from wall_edge.policy import Observation
-from wall_edge.recording import FrameSize, SessionHeader, SessionWriter
+from wall_edge.policies.observation import Observation
+from wall_edge.session_format import FrameSize, SessionHeader, SessionWriter
 
 WORDS = "pick up the red block and put it into the box."
 CALIBRATION_MOMENTS, CALIBRATION_SAMPLES = 12, 8
@@ -46,7 +46,7 @@ def calibration_session(checkpoint: Path, folder: Path) -> Path:
     """
     if folder.exists():
         return folder
-    chosen = settings(Checkpoint(checkpoint), None)
+    chosen = resolve_settings(Checkpoint(checkpoint), None)
     names, cameras = chosen.embodiment.dof_names, chosen.cameras
     sizes = {name: FrameSize(camera.width, camera.height) for name, camera in cameras.items()}
     header = SessionHeader(chosen.embodiment.name, names, sizes, chosen.horizon, chosen.action_rate_hz)

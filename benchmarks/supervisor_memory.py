@@ -20,16 +20,15 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from emergency_stop import ROBOT, require_bundle
-
+from benchmarks.emergency_stop import ROBOT, require_bundle
 from wall_edge.cli.run import KEPT, status_line
 from wall_edge.config import load_robot
-from wall_edge.machine import facts
-from wall_edge.record import ChunkRecord, SubgoalRecord
-from wall_edge.runtime.children import reporting
-from wall_edge.runtime.events import event_files
-from wall_edge.runtime.messages import Refused, Stop
-from wall_edge.runtime.supervisor import Daemon
+from wall_edge.provenance import provenance
+from wall_edge.runtime.daemon.children import reporting
+from wall_edge.runtime.daemon.supervisor import Daemon
+from wall_edge.runtime.ipc.messages import Refusal, Stop
+from wall_edge.runtime.telemetry.event_log import event_files
+from wall_edge.runtime.telemetry.run_log import ChunkRecord, SubgoalRecord
 
 _ALLOWED_BYTES = 1_000_000
 _CHUNK_NS = 100_000_000
@@ -43,7 +42,7 @@ def feed(conn: Connection, chunks: int) -> None:
             if index % 10 == 0:
                 conn.send(SubgoalRecord(index // 10, 1, now, now, words, True, index))
             if index % 100 == 0:
-                conn.send(Refused("subgoal", f"the subgoal {words!r} did not end"))
+                conn.send(Refusal("subgoal", f"the subgoal {words!r} did not end"))
             conn.send(ChunkRecord(index, 1, now, now + 1, index // 10, words, index, "async"))
         while not isinstance(conn.recv(), Stop):
             pass
@@ -100,7 +99,7 @@ def main() -> None:
         "flat_within_1_mb": max(last[k] - first[k] for k in ("resident", "allocated")) <= _ALLOWED_BYTES,
         **log,
         "seconds": round(seconds),
-        **facts(),
+        **provenance(),
     }
     if given.json:
         print(json.dumps(result))

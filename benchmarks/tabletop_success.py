@@ -21,11 +21,15 @@ from rich.progress import track
 from wall_edge.bundle import Bundle
 from wall_edge.cli.output import stderr
 from wall_edge.errors import PolicyError
-from wall_edge.machine import facts
-from wall_edge.policy import FlowPolicy, Observation, Prompts, SubgoalPlanner, new_session
-from wall_edge.sim import arm, expert
-from wall_edge.sim.scene import STEP_HZ
-from wall_edge.sim.world import TabletopWorld
+from wall_edge.policies.encoder import new_session
+from wall_edge.policies.flow_policy import FlowPolicy
+from wall_edge.policies.observation import Observation
+from wall_edge.policies.prompts import Prompts
+from wall_edge.policies.subgoals import SubgoalPlanner
+from wall_edge.provenance import provenance
+from wall_edge.sim.tabletop import arm, expert
+from wall_edge.sim.tabletop.referee import TabletopWorld
+from wall_edge.sim.tabletop.scene import STEP_HZ
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ def main() -> None:
         "subgoals_right_rate": sum(outcome.right for outcome in outcomes) / asked,
         "wall_s": round(time.monotonic() - begun, 1),
         "delay_ms": 1000 * given.delay / STEP_HZ,
-        **facts("onnxruntime"),
+        **provenance("onnxruntime"),
     }
     if given.json:
         print(json.dumps(result))

@@ -14,10 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from peers.environment import environment
-
+from benchmarks.peers.environment import environment
 from wall_edge.bundle import Bundle
-from wall_edge.machine import facts
+from wall_edge.provenance import provenance
 
 TENSORRT = "tensorrt-rtx==1.7.1.116"
 _VENV = Path.home() / ".cache" / "wall-edge" / "peers" / TENSORRT.replace("==", "-")
@@ -44,7 +43,7 @@ def main() -> None:
     given = parser.parse_args()
     python = environment(given.venv, TENSORRT, ((TENSORRT,),))
     rows = [row for folder in given.bundles for row in parsed(python, Bundle(folder))]
-    about = {"tensorrt": TENSORRT, **facts("onnx")}
+    about = {"tensorrt": TENSORRT, **provenance("onnx")}
     if given.json:
         print(json.dumps({"rows": rows, **about}))
     else:

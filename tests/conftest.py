@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cores import (  # noqa: F401 - pytest finds hooks and fixtures here
+
+from tests.cores import (  # noqa: F401 - pytest finds hooks and fixtures here
     on_a_quiet_machine,
     once,
     pytest_collection_modifyitems,
@@ -19,14 +19,12 @@ from cores import (  # noqa: F401 - pytest finds hooks and fixtures here
     pytest_xdist_make_scheduler,
     threads_as_shipped,
 )
-
 from wall_edge.bundle import Bundle
 from wall_edge.config import RobotConfig, load_robot
 
 ROOT = Path(__file__).parents[1]
 CASES = Path(__file__).parent / "golden" / "cases"
 TABLETOP = ROOT / "examples" / "tabletop"
-sys.path.insert(0, str(TABLETOP))  # the example's modules are scripts' siblings, not a package
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +48,7 @@ def robot() -> RobotConfig:
 @pytest.fixture(scope="session")
 def session_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recorded session of the tabletop to calibrate on; read-only."""
-    from record_session import record
+    from examples.tabletop.record_session import record
 
     return record(tmp_path_factory.mktemp("session") / "session", 40, seed=11)
 
@@ -61,7 +59,7 @@ def traced_once() -> Callable[[], AbstractContextManager[None]]:
 
     Tracing is most of a small export's time.
     """
-    from wall_edge_export import graph_writer
+    from wall_edge_export.onnx import graph_writer
 
     stages, trace, kept = graph_writer.stages, graph_writer.trace, {}
 
@@ -93,7 +91,7 @@ def export_once_traced(
     robot: RobotConfig, traced_once: Callable[[], AbstractContextManager[None]]
 ) -> Callable[..., Any]:
     """``export_bundle`` for the tabletop robot that traces a model's graphs once, not once an export."""
-    from wall_edge_export.pipeline import export_bundle
+    from wall_edge_export.bundle.pipeline import export_bundle
 
     def export(checkpoint: Any, out: Path, *arguments: Any, **options: Any) -> Any:
         with traced_once():
@@ -106,13 +104,13 @@ def export_once_traced(
 def export_tabletop(
     tmp_path_factory: pytest.TempPathFactory, export_once_traced: Callable[..., Any]
 ) -> Callable[..., Path]:
-    """Exports the shipped policy; ``options`` are those of :class:`wall_edge_export.pipeline.Request`."""
-    from wall_edge_export.checkpoint import Checkpoint
-    from wall_edge_export.pipeline import Request
+    """Exports the shipped policy; ``options`` are those of :class:`ExportOptions`."""
+    from wall_edge_export.bundle.options import ExportOptions
+    from wall_edge_export.checkpoint.files import Checkpoint
 
     def export(**options: Any) -> Path:
         out = tmp_path_factory.mktemp("bundle") / "tabletop"
-        export_once_traced(Checkpoint(TABLETOP / "checkpoint"), out, Request(**options))
+        export_once_traced(Checkpoint(TABLETOP / "checkpoint"), out, ExportOptions(**options))
         return out
 
     return export
@@ -165,7 +163,7 @@ def bench(
     traced_once: Callable[[], AbstractContextManager[None]],
 ) -> Any:
     """The smaller golden case's graphs in any recipe: a :class:`golden_graphs.Workbench`."""
-    from golden_graphs import Workbench
+    from tests.golden_graphs import Workbench
 
     made = Workbench(golden_case, tmp_path_factory.mktemp("graphs"))
     with traced_once():

@@ -24,7 +24,7 @@ GROUPS = {
         "faults/test_export",
         "golden/test_g",
         "unit/test_quantised",
-        "unit/test_rewrite",
+        "unit/quantize/test_rewrite",
     ),
     "tabletop": ("faults/test_bundle", "golden/test_bundle", "golden/test_verify"),
 }
@@ -38,17 +38,17 @@ WAITING = (
     "closed_loop/test_daemon",
     "closed_loop/test_live",
     "contract/test_drive",
-    "faults/test_calibration_faults.py::test_a_run_is_recorded",
-    "faults/test_calibration_faults.py::test_a_recording_that_fails",
+    "faults/robot/test_calibration_faults.py::test_a_run_is_recorded",
+    "faults/robot/test_calibration_faults.py::test_a_recording_that_fails",
     "faults/test_daemon",
     "faults/test_feetech",
     "faults/test_servo",
     "unit/test_bench",
-    "unit/test_command_line",
-    "unit/test_installation",
-    "unit/test_policy_process",
-    "unit/test_shared",
-    "unit/test_timing",
+    "unit/contracts/test_command_line",
+    "unit/contracts/test_installation",
+    "unit/policy/test_policy_process",
+    "unit/daemon/test_mailbox",
+    "unit/servo/test_timing",
 )
 """What waits most of its time, for processes that it started or for a clock. Any worker may run each."""
 BUSY = 0.4

@@ -12,16 +12,23 @@ import onnx
 import torch
 from torch import Tensor, nn
 from wall_edge_engines.base import Engine
-from wall_edge_export.calibrate import Calibrator, Continuation, ModelInput
-from wall_edge_export.calibrated import Calibrated
-from wall_edge_export.golden import GoldenCase
-from wall_edge_export.graph_writer import GraphWriter
-from wall_edge_export.graphs import GRAPHS, graphs_of, stages
-from wall_edge_export.lazy import LazyModel, weight_reader
 from wall_edge_export.model import WallModel
-from wall_edge_export.precision import CALIBRATED, Recipe, family, input_group, int4_block, load_recipe
+from wall_edge_export.onnx.graph_writer import GraphWriter
+from wall_edge_export.onnx.graphs import GRAPHS, graphs_of, stages
+from wall_edge_export.quantize.calibrate import Calibrator, Continuation, ModelInput
+from wall_edge_export.quantize.calibrated import Calibrated
 from wall_edge_export.quantize.int4 import dequantize_blocks
 from wall_edge_export.quantize.int8 import fake_quantize, quantize_per_channel
+from wall_edge_export.quantize.precision import (
+    CALIBRATED,
+    Recipe,
+    family,
+    input_group,
+    int4_block,
+    load_recipe,
+)
+from wall_edge_export.reference.goldens import GoldenCase
+from wall_edge_export.reference.streaming_model import StreamingModel, weight_reader
 
 from wall_edge.bundle import GraphSpec
 
@@ -75,7 +82,7 @@ class Workbench:
         self.writer = GraphWriter(self.model.shape, self.case.given, weight_reader(self.case.checkpoint))
         wanted = {graph: dict.fromkeys(layers, CALIBRATED) for graph, layers in QUANTISED.items()}
         wanted["expert"]["mlp"] = ("int8",)
-        calibrator = Calibrator(LazyModel(self.case.checkpoint), self.case.given, wanted)
+        calibrator = Calibrator(StreamingModel(self.case.checkpoint), self.case.given, wanted)
         self.calibrated = calibrator.run([self._sample(seed) for seed in range(4)], lambda _: None)
         self.inputs = self._inputs()
         self._folder = folder

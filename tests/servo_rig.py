@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from wall_edge_bridge.drives import Drive, Feedback, JointSpec
 
-from wall_edge.config import RobotConfig, from_mapping
-from wall_edge.runtime.records import Wanted, chunk_dtype, command_dtype, feedback_dtype
-from wall_edge.runtime.schedule import Chunk
-from wall_edge.runtime.servo_loop import ServoLoop
-from wall_edge.runtime.shared import SharedRecord
-from wall_edge.runtime.states import State
+from wall_edge.config import RobotConfig
+from wall_edge.config_loader import from_mapping
+from wall_edge.runtime.ipc.mailbox import Mailbox
+from wall_edge.runtime.ipc.mailbox_types import ServoCommand, chunk_dtype, command_dtype, feedback_dtype
+from wall_edge.runtime.motion.chunk_track import Chunk
+from wall_edge.runtime.servo.loop import ServoLoop
+from wall_edge.runtime.servo.states import ServoState
 
 MS = 1_000_000
 DT = 0.01
@@ -130,14 +131,14 @@ class Rig:
 
     def __init__(self, config: RobotConfig = CONFIG) -> None:
         self.now = 1_000_000 * MS
-        self.chunks = SharedRecord(chunk_dtype(8, 2))
-        self.command = SharedRecord(command_dtype())
-        self.feedback = SharedRecord(feedback_dtype(2))
+        self.chunks = Mailbox(chunk_dtype(8, 2))
+        self.command = Mailbox(command_dtype())
+        self.feedback = Mailbox(feedback_dtype(2))
         self.drive = FakeDrive(lambda: self.now)
         self.script: dict[int, Callable[[], object]] = {}
-        self.wanted, self.epoch, self.heart_beats = Wanted.HOLD, 1, True
+        self.wanted, self.epoch, self.heart_beats = ServoCommand.HOLD, 1, True
         self.signalled = False
-        self.states: list[State] = []
+        self.states: list[ServoState] = []
         """At the begin of each tick."""
         self.tell()
         self.loop = ServoLoop(
@@ -165,7 +166,7 @@ class Rig:
         if self.heart_beats:
             self.tell()
 
-    def tell(self, wanted: Wanted | None = None, epoch: int | None = None) -> None:
+    def tell(self, wanted: ServoCommand | None = None, epoch: int | None = None) -> None:
         self.wanted = self.wanted if wanted is None else wanted
         self.epoch = self.epoch if epoch is None else epoch
         record = np.zeros(1, command_dtype())[0]
@@ -185,11 +186,11 @@ class Rig:
 
     def run(self, **script: Callable[[], object]) -> ServoLoop:
         """``t5=…`` is called just before tick 5; the supervisor stops the arm at tick 100 by default."""
-        self.script = {100: lambda: self.tell(Wanted.STOP)} | {int(k[1:]): v for k, v in script.items()}
+        self.script = {100: lambda: self.tell(ServoCommand.STOP)} | {int(k[1:]): v for k, v in script.items()}
         self.loop.run()
         return self.loop
 
-    def order(self) -> list[State]:
+    def order(self) -> list[ServoState]:
         """The states that the loop came to, one after the other."""
         return [change.after for change in self.loop.machine.transitions]
 

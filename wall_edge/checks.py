@@ -6,27 +6,8 @@ import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import PurePath
 
+from wall_edge.config_loader import Invalid
 from wall_edge.files import is_plain_name
-from wall_edge.loader import Invalid
-
-__all__ = [
-    "MAX_CAMERAS",
-    "MAX_DOF",
-    "MAX_FRAME_PIXELS",
-    "MAX_SIDE",
-    "between",
-    "check_frame",
-    "counted",
-    "one_of",
-    "positive",
-    "require_file_name",
-    "require_name",
-    "require_names",
-    "require_sha256",
-    "require_text",
-    "require_title",
-    "require_unique",
-]
 
 MAX_DOF = 64
 """Degrees of freedom; a humanoid with hands has about 50."""

@@ -23,19 +23,6 @@ import yaml
 
 from wall_edge.errors import WallEdgeError, printable, shortened
 
-__all__ = [
-    "is_plain_name",
-    "open_regular",
-    "parse_json",
-    "parse_yaml",
-    "read_array",
-    "read_arrays",
-    "read_bytes",
-    "read_json",
-    "read_text",
-    "shown",
-]
-
 TEXT_BYTES = 4 << 20
 """More than any configuration, word list or line file needs."""
 JSON_BYTES = 24 << 20

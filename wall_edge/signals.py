@@ -13,21 +13,6 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-__all__ = [
-    "ALL_SIGNALS",
-    "EMERGENCY_SIGNAL",
-    "ENDING_SIGNALS",
-    "STOP_SIGNALS",
-    "Received",
-    "blocked",
-    "hold",
-    "ignored",
-    "interruptible",
-    "received",
-    "stop_flag",
-    "unhold",
-]
-
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """Ctrl-C, a service manager, a terminal that went away, Ctrl-backslash."""
 EMERGENCY_SIGNAL = signal.SIGUSR1
@@ -86,7 +71,7 @@ def received() -> Iterator[Received]:
     """For whoever drives an arm: signals are only noted, and a terminal suspends nobody.
 
     Nothing is ever broken off by an exception out of nowhere. Here the signals wait; the thread that unblocks
-    them and reads ``fd`` (:mod:`wall_edge.runtime.heart`) gets them, however busy the machine keeps this one.
+    them and reads ``fd`` (``daemon.heart``) gets them, however busy the machine keeps this one.
     Main thread only.
     """
     made = Received()

@@ -19,18 +19,14 @@ import numpy.typing as npt
 from wall_edge_engines.base import Engine
 from wall_edge_engines.session import ModelSession
 
-from .bundle import Bundle, Embodiment, Manifest, Tolerance
-from .goldens import require_goldens, unchecked
-from .policy import (
-    FlowPolicy,
-    Observation,
-    Prompts,
-    SubgoalPlanner,
-    new_session,
-    observed_frames,
-    physical,
-    prefill_action,
-)
+from wall_edge.bundle import Bundle, Embodiment, Manifest, Tolerance
+from wall_edge.bundle.goldens import require_goldens, unchecked
+from wall_edge.policies.encoder import new_session, observed_frames, prefill_action
+from wall_edge.policies.flow_policy import FlowPolicy
+from wall_edge.policies.observation import Observation
+from wall_edge.policies.prompts import Prompts
+from wall_edge.policies.subgoals import SubgoalPlanner
+from wall_edge.policies.transforms import physical
 
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]

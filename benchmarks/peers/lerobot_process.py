@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from peers.environment import environment
 
+from benchmarks.peers.environment import environment
 from wall_edge.bundle import Bundle
 from wall_edge.errors import EngineError
-from wall_edge.policy import Observation, Prompts, model_state
-from wall_edge.vision import patches
+from wall_edge.policies.observation import Observation
+from wall_edge.policies.prompts import Prompts
+from wall_edge.policies.transforms import model_state
+from wall_edge.policies.vision import patches
 
 LEROBOT = "lerobot==0.4.4"
 SCRIPT = Path(__file__).parent / "lerobot_wall_x.py"

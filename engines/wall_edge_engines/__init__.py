@@ -2,10 +2,9 @@
 
 from wall_edge.bundle import Bundle
 from wall_edge.errors import EngineError
-
-from .base import Engine
-from .onnxruntime import OnnxRuntimeEngine
-from .session import ModelSession
+from wall_edge_engines.base import Engine
+from wall_edge_engines.onnxruntime import OnnxRuntimeEngine
+from wall_edge_engines.session import ModelSession
 
 __all__ = ["Engine", "ModelSession", "OnnxRuntimeEngine", "load"]
 

@@ -18,8 +18,7 @@ import numpy.typing as npt
 from wall_edge.bundle import GraphSpec
 from wall_edge.errors import EngineError
 from wall_edge.files import shown
-
-from .base import Binding, DeviceTensor, Engine, HostTensor
+from wall_edge_engines.base import Binding, DeviceTensor, Engine, HostTensor
 
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 _ELEMENT = {"float32": 1, "uint8": 2, "int64": 7}  # onnx.TensorProto.DataType

@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wall_edge.errors import EngineError
-
-from .base import Array, Binding, DeviceTensor, Engine
+from wall_edge_engines.base import Array, Binding, DeviceTensor, Engine
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]

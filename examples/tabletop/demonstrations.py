@@ -1,8 +1,8 @@
 """Training samples for the tabletop policy, made on the fly: scenes, pictures and the demonstrator's answers.
 
-Random streams: the trainer draws from ``np.random.default_rng([TRAIN_STREAM, seed])``; evaluation episodes
-(`wall_edge.sim.world.TabletopWorld`) from ``[EPISODE_STREAM, seed, index]``. The first word differs, so an
-evaluation episode is never one that was trained on.
+Random streams: the trainer draws from ``np.random.default_rng([TRAIN_STREAM, seed])``; evaluation
+episodes (`wall_edge.sim.tabletop.referee`) from ``[EPISODE_STREAM, seed, index]``. The first word differs, so
+an evaluation episode is never one that was trained on.
 
 States are drawn off the demonstrator's path on purpose: a learned policy leaves it too, and the label there
 shows the way back.
@@ -15,21 +15,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge.sim import arm, expert
-from wall_edge.sim.render import CAMERAS, render
-from wall_edge.sim.scene import (
+from wall_edge.sim.tabletop import arm, expert
+from wall_edge.sim.tabletop.render import CAMERAS, render
+from wall_edge.sim.tabletop.scene import (
     BLOCKS,
     COLOURS,
     HALF_ANGLE,
     TOUCH_HEIGHT,
-    TRAIN_STREAM,
     Scene,
     Task,
     sample_scene,
     sample_task,
 )
-
-__all__ = ["TRAIN_STREAM", "Batch", "action_spread", "normalise_xy", "sample_batch"]
 
 Array = npt.NDArray[np.float64]
 

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from policy_files import GEOMETRY, HORIZON, image_tokens
 from torch import Tensor
 
-from wall_edge.prompt import (
+from examples.tabletop.policy_files import GEOMETRY, HORIZON, image_tokens
+from wall_edge.policies.prompt_text import (
     TURN_END,
     Ids,
     PromptTokenizer,

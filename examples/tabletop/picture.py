@@ -10,10 +10,14 @@ import wall_edge_engines
 from PIL import Image
 
 from wall_edge.bundle import Bundle
-from wall_edge.policy import FlowPolicy, Observation, Prompts, SubgoalPlanner, new_session
-from wall_edge.sim import arm, expert
-from wall_edge.sim.render import CAMERAS
-from wall_edge.sim.world import TabletopWorld
+from wall_edge.policies.encoder import new_session
+from wall_edge.policies.flow_policy import FlowPolicy
+from wall_edge.policies.observation import Observation
+from wall_edge.policies.prompts import Prompts
+from wall_edge.policies.subgoals import SubgoalPlanner
+from wall_edge.sim.tabletop import arm, expert
+from wall_edge.sim.tabletop.referee import TabletopWorld
+from wall_edge.sim.tabletop.render import CAMERAS
 
 COLUMNS, SCALE, RE_PLAN = 6, 3, 3
 

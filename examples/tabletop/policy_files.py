@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from wall_edge.geometry import ImageGeometry
-from wall_edge.prompt import SPECIAL_TOKENS, action_text, observation_text, subgoal_text
-from wall_edge.sim.arm import JOINTS, LOWER, UPPER
-from wall_edge.sim.render import CAMERAS
-from wall_edge.sim.scene import COLOURS, STEP_HZ
+from wall_edge.bundle.image_geometry import ImageGeometry
+from wall_edge.policies.prompt_text import SPECIAL_TOKENS, action_text, observation_text, subgoal_text
+from wall_edge.sim.tabletop.arm import JOINTS, LOWER, UPPER
+from wall_edge.sim.tabletop.render import CAMERAS
+from wall_edge.sim.tabletop.scene import COLOURS, STEP_HZ
 
 ROBOT = "tabletop"
 HORIZON = 24

@@ -17,9 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from demonstrations import TRAIN_STREAM, Batch, action_spread, sample_batch
-from packing import NOISES, Layout
-from policy_files import (
+from torch import Tensor, nn
+from wall_edge_export.model import WallModel, model_shape
+
+from examples.tabletop.demonstrations import Batch, action_spread, sample_batch
+from examples.tabletop.packing import NOISES, Layout
+from examples.tabletop.policy_files import (
     GEOMETRY,
     HORIZON,
     build_tokenizer,
@@ -28,14 +31,11 @@ from policy_files import (
     normalizers,
     save_checkpoint,
 )
-from torch import Tensor, nn
-from wall_edge_export.model import WallModel, model_shape
-
-from wall_edge.prompt import PromptTokenizer
-from wall_edge.sim.arm import JOINTS, LOWER, UPPER
-from wall_edge.sim.render import CAMERAS
-from wall_edge.sim.scene import COLOURS
-from wall_edge.vision import cut
+from wall_edge.policies.prompt_text import PromptTokenizer
+from wall_edge.policies.vision import cut
+from wall_edge.sim.tabletop.arm import JOINTS, LOWER, UPPER
+from wall_edge.sim.tabletop.render import CAMERAS
+from wall_edge.sim.tabletop.scene import COLOURS, TRAIN_STREAM
 
 SPARSE_STEPS = (3, 9, 15, 23)
 # Loss weights beside the flow loss. Only one token of an answer is in doubt, its colour, so text weighs more.

@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from patience import patient, patient_file
 
+from tests.patience import patient, patient_file
 from wall_edge.config import RobotConfig
-from wall_edge.record import chunk_intervals_ms
-from wall_edge.runtime.events import read_events
-from wall_edge.runtime.supervisor import Daemon
-from wall_edge.summary import summarise
+from wall_edge.runtime.daemon.supervisor import Daemon
+from wall_edge.runtime.telemetry.event_log import read_events
+from wall_edge.runtime.telemetry.run_log import chunk_intervals_ms
+from wall_edge.runtime.telemetry.run_summary import summarise
 
 ROOT = Path(__file__).parents[2]
 ROBOT = ROOT / "examples" / "tabletop" / "robot.yaml"

@@ -20,13 +20,13 @@ import pytest
 from wall_edge_bridge.sim import SimulatedDrive
 
 from wall_edge.config import RobotConfig, load_robot
-from wall_edge.runtime.joints import joint_specs
-from wall_edge.runtime.records import Wanted, chunk_dtype, command_dtype, feedback_dtype
-from wall_edge.runtime.schedule import ON_ARRIVAL, Chunk, Refusal
-from wall_edge.runtime.servo_loop import ServoLoop
-from wall_edge.runtime.shared import SharedRecord
-from wall_edge.runtime.states import State
-from wall_edge.sim import arm
+from wall_edge.runtime.ipc.mailbox import Mailbox
+from wall_edge.runtime.ipc.mailbox_types import ServoCommand, chunk_dtype, command_dtype, feedback_dtype
+from wall_edge.runtime.motion.chunk_track import ON_ARRIVAL, Chunk, Refusal
+from wall_edge.runtime.servo.joints import joint_specs
+from wall_edge.runtime.servo.loop import ServoLoop
+from wall_edge.runtime.servo.states import ServoState
+from wall_edge.sim.tabletop import arm
 
 MS = 1_000_000
 HORIZON, DT_NS = 24, round(1e9 / 30)
@@ -49,15 +49,15 @@ class Rig:
 
     def __post_init__(self) -> None:
         dof = self.config.dof
-        self.chunks = SharedRecord(chunk_dtype(HORIZON, dof))
-        self.command, self.feedback = SharedRecord(command_dtype()), SharedRecord(feedback_dtype(dof))
+        self.chunks = Mailbox(chunk_dtype(HORIZON, dof))
+        self.command, self.feedback = Mailbox(command_dtype()), Mailbox(feedback_dtype(dof))
         self.drive = SimulatedDrive(joint_specs(self.config), arm.REST, self.clock)
         timing = {"sleep": self.sleep} if self.sleep is not None else {}
         given = (self.config, lambda: self.drive, self.chunks, self.command, self.feedback)
         self.loop = ServoLoop(*given, clock=self.clock, **timing)  # type: ignore[arg-type]
-        self.order(Wanted.FOLLOW)
+        self.order(ServoCommand.FOLLOW)
 
-    def order(self, wanted: Wanted) -> None:
+    def order(self, wanted: ServoCommand) -> None:
         record = np.zeros(1, command_dtype())[0]
         record["wanted"], record["epoch"], record["heartbeat_ns"] = wanted, 1, self.clock()
         self.command.write(record)
@@ -79,7 +79,7 @@ def chunk(rng: np.random.Generator, index: int, now: int, plan_ns: int) -> Chunk
 def test_the_same_arrivals_give_the_same_setpoints(config: RobotConfig) -> None:
     live = Rig(config, time.monotonic_ns)
     arrived: dict[int, Chunk] = {}
-    wanted: list[Wanted] = []
+    wanted: list[ServoCommand] = []
     """At each tick, as the loop had read it."""
     take, write = live.loop.track.offer, live.drive.write
 
@@ -88,7 +88,7 @@ def test_the_same_arrivals_give_the_same_setpoints(config: RobotConfig) -> None:
         return take(given, now_ns)
 
     def noted(setpoints: npt.ArrayLike, deadline_ns: int) -> None:
-        wanted.append(Wanted(live.loop._wanted))
+        wanted.append(ServoCommand(live.loop._wanted))
         write(setpoints, deadline_ns)
 
     live.loop.track.offer = offer  # type: ignore[method-assign]
@@ -100,28 +100,30 @@ def test_the_same_arrivals_give_the_same_setpoints(config: RobotConfig) -> None:
         time.sleep(float(rng.uniform(0.03, 0.25)))
         live.publish(chunk(rng, index, time.monotonic_ns(), live.loop.track.plan_ns))
         if index == 9:
-            live.order(Wanted.HOLD)
+            live.order(ServoCommand.HOLD)
         if index == 10:
-            live.order(Wanted.FOLLOW)
+            live.order(ServoCommand.FOLLOW)
     time.sleep(0.05)
-    live.order(Wanted.STOP)
+    live.order(ServoCommand.STOP)
     thread.join(30)
-    assert live.loop.state is State.RELEASED
+    assert live.loop.state is ServoState.RELEASED
     assert len(arrived) >= 10
     assert live.loop.starved_ticks > 0  # it ran out, slowed down and went on
-    assert {Wanted.HOLD, Wanted.FOLLOW, Wanted.STOP} == set(wanted)
+    assert {ServoCommand.HOLD, ServoCommand.FOLLOW, ServoCommand.STOP} == set(wanted)
 
     now = [10**12]
     virtual = Rig(config, lambda: now[0], lambda until: now.__setitem__(0, max(now[0], until)))
     virtual.loop.start()
-    for tick, (order, before) in enumerate(zip(wanted, [Wanted.FOLLOW, *wanted], strict=False), start=1):
+    for tick, (order, before) in enumerate(
+        zip(wanted, [ServoCommand.FOLLOW, *wanted], strict=False), start=1
+    ):
         if tick in arrived:
             virtual.publish(replace(arrived[tick], observation_time_ns=now[0]))
         if order is not before:
             virtual.order(order)
         if not virtual.loop.advance():
             break
-    assert virtual.loop.state is State.STOPPING
+    assert virtual.loop.state is ServoState.STOPPING
     # How long the motors trail behind the last setpoint is time, not ticks: the end may come sooner or later.
     rest = live.drive.written[-1]
     both = zip_longest(live.drive.written, virtual.drive.written, fillvalue=rest)

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from wall_edge.cli import app
 from wall_edge.config import RobotConfig, load_robot
 from wall_edge.errors import ConfigError
-from wall_edge.runtime.action_loop import ActionLoop
-from wall_edge.runtime.states import State
+from wall_edge.runtime.policy.action_loop import ActionLoop
+from wall_edge.runtime.servo.states import ServoState
 from wall_edge.sim import evaluate as evaluation
 from wall_edge.sim.evaluate import Cell, evaluate, violations
 from wall_edge.sim.virtual import Delays, VirtualRobot
@@ -103,7 +103,7 @@ def test_the_whole_daemons_decisions_are_in_the_log(drifting: RobotConfig) -> No
     assert violations(robot)[1] == 0
     robot.stop()
     robot.run(lambda: robot.over)
-    assert robot.loop.state is State.RELEASED
+    assert robot.loop.state is ServoState.RELEASED
     np.testing.assert_allclose(robot.drive.positions(), drifting.control.rest, atol=0.05)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from wall_edge_engines.base import Engine
 from wall_edge_engines.session import ModelSession
-from wall_edge_export.golden import GoldenCase, engine_for
+from wall_edge_export.reference.goldens import GoldenCase, engine_for
 
 from wall_edge.errors import EngineError
 

@@ -9,18 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wall_edge_engines
-from record_session import record
-from wall_edge_export.action_error import ActionError, Floats, action_error, chunks
-from wall_edge_export.calibration_data import load_samples
-from wall_edge_export.checkpoint import Checkpoint
-from wall_edge_export.precision import load_recipe
-from wall_edge_export.samples import Sample
-from wall_edge_export.source import Source
+from wall_edge_export.checkpoint.files import Checkpoint
+from wall_edge_export.data.samples import Sample
+from wall_edge_export.data.sessions import load_samples
+from wall_edge_export.inputs.inputs import ExportInputs
+from wall_edge_export.quantize.action_error import ActionError, Floats, action_error, chunks
+from wall_edge_export.quantize.precision import load_recipe
 
+from examples.tabletop.record_session import record
 from wall_edge.bundle import Bundle
 from wall_edge.config import RobotConfig
-from wall_edge.policy import Prompts, SubgoalPlanner, new_session
-from wall_edge.sim.scene import COLOURS
+from wall_edge.policies.encoder import new_session
+from wall_edge.policies.prompts import Prompts
+from wall_edge.policies.subgoals import SubgoalPlanner
+from wall_edge.sim.tabletop.scene import COLOURS
 from wall_edge.verify import verify
 
 pytestmark = pytest.mark.timeout(1200)  # the first test exports four bundles
@@ -119,7 +121,7 @@ def test_the_room_that_is_asked_for_is_what_is_taken(
     bundles: dict[str, Bundle], robot: RobotConfig, name: str
 ) -> None:
     """Not less, and not much more: the graphs' constants and scales are small beside the weights."""
-    sizes = Source.open(Checkpoint(CHECKPOINT), robot).graph_bytes(load_recipe(name))
+    sizes = ExportInputs.open(Checkpoint(CHECKPOINT), robot).graph_bytes(load_recipe(name))
     for graph, spec in bundles[name].manifest.graphs.items():
         found = bundles[name].path(spec.data).stat().st_size
         assert found == pytest.approx(sizes[graph], rel=0.06)

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import wall_edge_engines
-from wall_edge_export.checkpoint import Checkpoint
-from wall_edge_export.pipeline import Request, export_bundle
-from wall_edge_export.random_checkpoint import write_random_checkpoint
+from wall_edge_export.bundle.options import ExportOptions
+from wall_edge_export.bundle.pipeline import export_bundle
+from wall_edge_export.checkpoint.files import Checkpoint
+from wall_edge_export.reference.random_checkpoint import write_random_checkpoint
 
+from tests.unit.policies.test_fast import tiny_tokenizer
 from wall_edge.bundle import Bundle
+from wall_edge.bundle.fast_settings import FastSettings
 from wall_edge.errors import ConfigError, PolicyError
-from wall_edge.fast import FastSettings
-from wall_edge.fast_policy import FastPolicy, action_policy, fast_codec
-from wall_edge.policy import Prompts, new_session
+from wall_edge.policies.encoder import new_session
+from wall_edge.policies.fast_policy import FastPolicy, action_policy, fast_codec
+from wall_edge.policies.prompts import Prompts
 from wall_edge.verify import synthetic_observation, verify
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-from test_fast import tiny_tokenizer
 
 SETTINGS = FastSettings(scale=10.0, vocab_size=2048, min_token=-354)
 
@@ -46,7 +45,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def bundle(checkpoint: Path, fast_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     out = tmp_path_factory.mktemp("bundle") / "fast"
-    export_bundle(Checkpoint(checkpoint), out, request=Request(fast=fast_folder))
+    export_bundle(Checkpoint(checkpoint), out, request=ExportOptions(fast=fast_folder))
     return Bundle(out)
 
 
@@ -84,7 +83,7 @@ def test_a_chunk_in_the_model_s_own_words_comes_back(bundle: Bundle, monkeypatch
     def speak(*_: object) -> Iterator[int]:
         yield from said
 
-    monkeypatch.setattr("wall_edge.fast_policy.greedy_tokens", speak)
+    monkeypatch.setattr("wall_edge.policies.fast_policy.greedy_tokens", speak)
     observation = synthetic_observation(manifest)
     joints = policy.chunk(observation, "hold still.")
     slots = np.argsort(np.argsort(manifest.embodiment.action_slots))
@@ -96,11 +95,11 @@ def test_a_chunk_in_the_model_s_own_words_comes_back(bundle: Bundle, monkeypatch
 
 
 def test_auto_is_refused_for_fast_actions(checkpoint: Path, fast_folder: Path, tmp_path: Path) -> None:
-    request = Request(precision="auto", max_action_error=0.1, fast=fast_folder)
+    request = ExportOptions(precision="auto", max_action_error=0.1, fast=fast_folder)
     with pytest.raises(ConfigError, match="auto measures flow chunks"):
         export_bundle(Checkpoint(checkpoint), tmp_path / "bundle", request=request)
 
 
 def test_a_folder_without_a_fast_tokenizer_is_named(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"processor_config\.json"):
-        export_bundle(Checkpoint(checkpoint), tmp_path / "bundle", request=Request(fast=tmp_path))
+        export_bundle(Checkpoint(checkpoint), tmp_path / "bundle", request=ExportOptions(fast=tmp_path))

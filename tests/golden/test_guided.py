@@ -13,21 +13,21 @@ import onnx
 import pytest
 import torch
 import wall_edge_engines
-from golden_graphs import Workbench, relative, run_all
 from torch import Tensor
 from wall_edge_engines.base import Engine
 from wall_edge_engines.onnxruntime import OnnxRuntimeEngine
 from wall_edge_engines.session import ModelSession
-from wall_edge_export.checkpoint import Checkpoint
-from wall_edge_export.graph_writer import GraphWriter
-from wall_edge_export.graphs import GRAPHS, GUIDED
-from wall_edge_export.lazy import weight_reader
+from wall_edge_export.bundle.options import ExportOptions
+from wall_edge_export.checkpoint.files import Checkpoint
+from wall_edge_export.inputs.inputs import ExportInputs
 from wall_edge_export.model import WallModel
-from wall_edge_export.pipeline import Request
-from wall_edge_export.precision import load_recipe, recipe_names
-from wall_edge_export.reference import ReferenceEngine
-from wall_edge_export.source import Source
+from wall_edge_export.onnx.graph_writer import GraphWriter
+from wall_edge_export.onnx.graphs import GRAPHS, GUIDED
+from wall_edge_export.quantize.precision import load_recipe, recipe_names
+from wall_edge_export.reference.engine import ReferenceEngine
+from wall_edge_export.reference.streaming_model import weight_reader
 
+from tests.golden_graphs import Workbench, relative, run_all
 from wall_edge.bundle import Bundle
 from wall_edge.cli import main
 from wall_edge.config import RobotConfig
@@ -131,7 +131,7 @@ def bundle(
 ) -> Bundle:
     """A small policy in half precision with the graph beside."""
     out = tmp_path_factory.mktemp("bundle") / "bundle"
-    export_once_traced(Checkpoint(slim_checkpoint), out, Request("fp16", guidance=True))
+    export_once_traced(Checkpoint(slim_checkpoint), out, ExportOptions("fp16", guidance=True))
     return Bundle(out)
 
 
@@ -140,7 +140,9 @@ def test_the_manifest_lists_the_graph(bundle: Bundle, slim_checkpoint: Path, rob
     assert tuple(manifest.graphs) == (*GRAPHS, GUIDED)
     assert (manifest.graphs["expert"].precision, manifest.graphs[GUIDED].precision) == ("fp16", "fp32")
     assert {"guided.onnx", "guided.data"} <= set(manifest.files)
-    sizes = Source.open(Checkpoint(slim_checkpoint), robot, guidance=True).graph_bytes(load_recipe("fp16"))
+    sizes = ExportInputs.open(Checkpoint(slim_checkpoint), robot, guidance=True).graph_bytes(
+        load_recipe("fp16")
+    )
     found = bundle.path("guided.data").stat().st_size
     assert found == pytest.approx(sizes[GUIDED], rel=0.06)
 
@@ -169,16 +171,16 @@ def test_a_bundle_without_the_graph_says_what_to_do(bundle: Bundle) -> None:
 def test_the_option_of_the_command(
     given: bool, slim_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[Request] = []
+    asked: list[ExportOptions] = []
 
-    def export_bundle(_: object, __: object, ___: object, request: Request, ____: object) -> NoReturn:
+    def export_bundle(_: object, __: object, ___: object, request: ExportOptions, ____: object) -> NoReturn:
         asked.append(request)
         raise ConfigError("enough")
 
-    monkeypatch.setattr("wall_edge_export.pipeline.export_bundle", export_bundle)
+    monkeypatch.setattr("wall_edge_export.bundle.pipeline.export_bundle", export_bundle)
     options = ["--guidance"] if given else []
     command = ["wall-edge", "export", str(slim_checkpoint), "--out", str(tmp_path / "bundle"), *options]
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit):
         main()
-    assert asked == [Request(guidance=given)]
+    assert asked == [ExportOptions(guidance=given)]

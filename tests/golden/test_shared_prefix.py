@@ -10,9 +10,13 @@ import pytest
 import wall_edge_engines
 
 from wall_edge.bundle import Bundle
-from wall_edge.policy import FlowPolicy, Guidance, Observation, Prompts, SubgoalPlanner, new_session, observe
-from wall_edge.sim import arm
-from wall_edge.sim.world import TabletopWorld
+from wall_edge.policies.encoder import new_session, observe
+from wall_edge.policies.flow_policy import FlowPolicy
+from wall_edge.policies.observation import Guidance, Observation
+from wall_edge.policies.prompts import Prompts
+from wall_edge.policies.subgoals import SubgoalPlanner
+from wall_edge.sim.tabletop import arm
+from wall_edge.sim.tabletop.referee import TabletopWorld
 
 WORDS = ("touch the red block.", "touch the blue block, then the green block.", "rest.")
 

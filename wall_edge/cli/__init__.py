@@ -20,7 +20,7 @@ def __getattr__(name: str) -> object:
     """``app``, the :class:`typer.Typer` with all commands, which takes time to import."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .commands import app
+    from wall_edge.cli.commands import app
 
     return app
 
@@ -33,8 +33,8 @@ def main() -> None:
     try:
         if sys.argv[1:2] not in HOLDING:
             unhold()
-        from .commands import app
-        from .console import safe_output
+        from wall_edge.cli.commands import app
+        from wall_edge.cli.console import safe_output
 
         with safe_output():
             try:

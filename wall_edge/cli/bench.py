@@ -9,15 +9,12 @@ from typing import Annotated, Any, cast, get_args
 import typer
 from rich.table import Table
 
+from wall_edge.bench.loop import measure
+from wall_edge.bench.processes import Load
+from wall_edge.cli.console import SafeConsole
+from wall_edge.cli.output import stage_progress, stderr
 from wall_edge.errors import ConfigError
-from wall_edge.runtime.loop_bench import measure
-from wall_edge.runtime.loop_bench_processes import Load
 from wall_edge.signals import interruptible
-
-from .console import SafeConsole
-from .output import stage_progress, stderr
-
-__all__ = ["app"]
 
 app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
 

@@ -19,12 +19,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
+from wall_edge.cli import INTERRUPTED
 from wall_edge.errors import ConfigError
 from wall_edge.signals import blocked
-
-from . import INTERRUPTED
-
-__all__ = ["COMMANDS", "app", "described", "plugins"]
 
 COMMANDS = {
     "run": "wall_edge.cli.run:run",

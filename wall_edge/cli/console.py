@@ -18,8 +18,6 @@ from rich.text import Text
 
 from wall_edge.errors import printable
 
-__all__ = ["SafeConsole", "discard", "safe_output"]
-
 
 class SafeConsole(Console):
     """A console that takes text for text: no markup, no emoji names, no control codes.

@@ -17,17 +17,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from wall_edge_engines.onnxruntime import installed, require_onnxruntime
 
+from wall_edge.cli.console import SafeConsole
+from wall_edge.cli.output import stderr
+from wall_edge.cli.run import refused_settings
 from wall_edge.config import RobotConfig, SimulationConfig, load_robot
 from wall_edge.errors import ConfigError, RuntimeFault, printable
-from wall_edge.machine import facts
-from wall_edge.runtime.events import event_files
-from wall_edge.runtime.supervisor import Daemon
+from wall_edge.provenance import provenance
+from wall_edge.runtime.daemon.supervisor import Daemon
+from wall_edge.runtime.telemetry.event_log import event_files
+from wall_edge.runtime.telemetry.run_summary import Summary, summarise
 from wall_edge.signals import received
-from wall_edge.summary import Summary, summarise
-
-from .console import SafeConsole
-from .output import stderr
-from .run import refused_settings
 
 _EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "tabletop"
 _FRAME_EVERY_S = 0.5
@@ -62,7 +61,7 @@ def demo(
     report = out / "report.html"
     summary = summarise(daemon.record, report)
     with stderr.status("drawing the report"):
-        write_report(daemon.record, dict(summary), report, facts("onnxruntime", "torch"))
+        write_report(daemon.record, dict(summary), report, provenance("onnxruntime", "torch"))
     print(json.dumps(summary)) if as_json else SafeConsole().print(_table(summary))
     for line in refused_settings(daemon.record.servo):
         stderr.print(line)

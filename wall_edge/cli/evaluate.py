@@ -15,16 +15,13 @@ from rich.progress import track
 from rich.table import Table
 
 from wall_edge.bundle import Bundle
+from wall_edge.cli.console import SafeConsole
+from wall_edge.cli.output import stderr
 from wall_edge.config import RobotConfig, SchedulerName, load_robot
 from wall_edge.errors import ConfigError
 from wall_edge.sim.evaluate import Cell, Row, check, evaluate
 from wall_edge.sim.faults import FAULTS
 from wall_edge.sim.virtual import Delays
-
-from .console import SafeConsole
-from .output import stderr
-
-__all__ = ["evaluation"]
 
 RTC_FORMS = ("elementwise", "jacobian")
 

@@ -11,9 +11,8 @@ import typer
 from rich.table import Table
 
 from wall_edge.bundle import Bundle, GraphSpec, Manifest, TensorSpec
-from wall_edge.second_opinion import told
-
-from .console import SafeConsole
+from wall_edge.bundle.second_opinion import told
+from wall_edge.cli.console import SafeConsole
 
 
 def inspect(

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from .console import SafeConsole, discard
+from wall_edge.cli.console import SafeConsole, discard
 
 stderr = SafeConsole(stderr=True)
 

@@ -11,7 +11,7 @@ from wall_edge_bridge.protocols.feetech_registers import TICKS_PER_TURN
 
 from wall_edge.config import JointConfig, load_robot
 from wall_edge.errors import ConfigError, DriveError
-from wall_edge.runtime.release import angles_found, release_arm, torque_found
+from wall_edge.runtime.daemon.release import angles_found, release_arm, torque_found
 
 _PATIENCE_S = 2.0
 _WORDS = {True: "on", False: "off", None: "no answer"}

@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from wall_edge.cli.output import Display, last_words
 from wall_edge.config import load_robot
 from wall_edge.errors import ConfigError, WallEdgeError, printable
-from wall_edge.record import chunk_intervals_ms, percentiles
+from wall_edge.runtime.telemetry.run_log import chunk_intervals_ms, percentiles
 from wall_edge.signals import received
-
-from .output import Display, last_words
 
 KEPT = 1000
 """Chunks, subgoals and episodes that the supervisor remembers: the last minutes."""
 
 if TYPE_CHECKING:
-    from wall_edge.runtime.recorder import RecordingOptions
-    from wall_edge.runtime.supervisor import Daemon
+    from wall_edge.runtime.daemon.supervisor import Daemon
+    from wall_edge.runtime.telemetry.session_recorder import RecordingOptions
 
 
 def run(
@@ -44,8 +43,8 @@ def run(
     moment and goes limp, and does not start again before 'wall-edge clear'.
     """
     with received() as signals:  # imports here: without them --help is a third faster
-        from wall_edge.runtime.recorder import RecordingOptions
-        from wall_edge.runtime.supervisor import Daemon
+        from wall_edge.runtime.daemon.supervisor import Daemon
+        from wall_edge.runtime.telemetry.session_recorder import RecordingOptions
 
         config = load_robot(robot)
         words = config.instruction if instruction is None else instruction

@@ -12,12 +12,11 @@ import typer
 from rich.table import Table
 
 from wall_edge.bundle import Bundle, Manifest
-from wall_edge.second_opinion import told
+from wall_edge.bundle.second_opinion import told
+from wall_edge.cli.console import SafeConsole
+from wall_edge.cli.output import stage_progress
 from wall_edge.verify import StageCheck, graphs_of
 from wall_edge.verify import verify as replay_goldens
-
-from .console import SafeConsole
-from .output import stage_progress
 
 
 def verify(

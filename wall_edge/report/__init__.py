@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from wall_edge.errors import ConfigError
-from wall_edge.record import RunRecord
 from wall_edge.report.page import render
+from wall_edge.runtime.telemetry.run_log import RunLog
 
 __all__ = ["write_report"]
 
 
-def write_report(record: RunRecord, summary: dict[str, Any], path: Path, facts: dict[str, str]) -> None:
+def write_report(record: RunLog, summary: dict[str, Any], path: Path, facts: dict[str, str]) -> None:
     """Writes ``path`` at once or not at all: one self-contained HTML file.
 
     ``summary`` is the demo's JSON object, ``facts`` (name → text) are the machine, the versions, the date.

@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge.record import EpisodeRecord, FrameRecord, RunRecord, SubgoalRecord
 from wall_edge.report import plots
 from wall_edge.report.markup import Html, el, number, section, swatch, table
-
-__all__ = ["drawn_episodes", "episode_table", "episodes_section"]
+from wall_edge.runtime.telemetry.run_log import EpisodeRecord, FrameRecord, RunLog, SubgoalRecord
 
 _FIRST, _MOST_DRAWN, _MOST_TIMES = 3, 6, 6
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -21,20 +19,20 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 Trace = dict[str, npt.NDArray[Any]]
 
 
-def episode_table(record: RunRecord) -> Html:
+def episode_table(record: RunLog) -> Html:
     """One row an episode."""
     truths = dict(record.judged_subgoals())
     head = ("", "instruction", "status", "time", "subgoals", "chunks")
     return table(head, [_row(record, episode, truths) for episode in record.episodes], "episodes")
 
 
-def drawn_episodes(record: RunRecord) -> list[EpisodeRecord]:
+def drawn_episodes(record: RunLog) -> list[EpisodeRecord]:
     """The first three and those that failed, six at most."""
     picked = [e for n, e in enumerate(record.episodes) if n < _FIRST or e.status != "success"]
     return picked[:_MOST_DRAWN]
 
 
-def episodes_section(record: RunRecord) -> Html:
+def episodes_section(record: RunLog) -> Html:
     """Joints and camera frames of :func:`drawn_episodes`."""
     drawn = drawn_episodes(record)
     failed = [e for e in record.episodes if e.status != "success" and e not in drawn]
@@ -52,7 +50,7 @@ def _status(status: str) -> Html:
     return el("span", ("✓ " if good else "✗ ") + status.replace("_", " "), class_="good" if good else "bad")
 
 
-def _row(record: RunRecord, episode: EpisodeRecord, truths: dict[SubgoalRecord, str]) -> Sequence[object]:
+def _row(record: RunLog, episode: EpisodeRecord, truths: dict[SubgoalRecord, str]) -> Sequence[object]:
     subgoals = [s for s in record.subgoals if s.epoch == episode.epoch]
     runs = [_run(text, list(run), truths) for text, run in groupby(subgoals, lambda s: s.text)]
     seconds = number((episode.end_ns - episode.start_ns) / 1e9, "s")
@@ -74,19 +72,19 @@ def _run(text: str, run: Sequence[SubgoalRecord], truths: dict[SubgoalRecord, st
     return el("li", verdict, f" {text} ×{len(run)}, {right} of {len(judged)} right (expected: {wrong})")
 
 
-def _subgoal_key(record: RunRecord) -> dict[str, tuple[str, str]]:
+def _subgoal_key(record: RunLog) -> dict[str, tuple[str, str]]:
     """Letter and colour of every subgoal that chunks were made for, in order of appearance."""
     texts = dict.fromkeys(chunk.subgoal for chunk in record.chunks if chunk.subgoal)
     colours = plots.SUBGOAL_COLOURS
     return {text: (_LETTERS[n % 26], colours[n % len(colours)]) for n, text in enumerate(texts)}
 
 
-def _drawing(record: RunRecord, episode: EpisodeRecord, key: dict[str, tuple[str, str]]) -> list[Html]:
+def _drawing(record: RunLog, episode: EpisodeRecord, key: dict[str, tuple[str, str]]) -> list[Html]:
     title = el("h3", f"Episode {episode.number}: {episode.instruction} ", _status(episode.status))
     return [title, *_joints(record, episode, key), *_frames(record, episode)]
 
 
-def _joints(record: RunRecord, episode: EpisodeRecord, key: dict[str, tuple[str, str]]) -> list[Html]:
+def _joints(record: RunLog, episode: EpisodeRecord, key: dict[str, tuple[str, str]]) -> list[Html]:
     trace: Trace = record.servo.get("trace", {})
     times = trace.get("time_ns", np.zeros(0, np.int64))
     here = (times >= episode.start_ns) & (times <= episode.end_ns)
@@ -132,7 +130,7 @@ def _legend(texts: Sequence[str], key: dict[str, tuple[str, str]]) -> Html:
     return el("p", *lines, *subgoals, class_="legend note")
 
 
-def _frames(record: RunRecord, episode: EpisodeRecord) -> list[Html]:
+def _frames(record: RunLog, episode: EpisodeRecord) -> list[Html]:
     cameras: dict[str, list[FrameRecord]] = {}
     for frame in record.frames:
         if frame.epoch == episode.epoch and episode.start_ns <= frame.time_ns <= episode.end_ns:

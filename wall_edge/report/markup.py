@@ -6,8 +6,6 @@ import html
 import math
 from collections.abc import Iterable, Sequence
 
-__all__ = ["NOTHING", "Html", "el", "number", "page", "section", "swatch", "table"]
-
 
 class Html(str):
     """Finished markup."""

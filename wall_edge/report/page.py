@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from wall_edge.record import RunRecord, chunk_intervals_ms
 from wall_edge.report import plots
 from wall_edge.report.episodes import episode_table, episodes_section
 from wall_edge.report.markup import NOTHING, Html, el, number, page, section, swatch, table
-
-__all__ = ["render"]
+from wall_edge.runtime.telemetry.run_log import RunLog, chunk_intervals_ms
 
 _KEY_FIGURES = (
     ("servo rate", "Hz", "servo.rate_hz"),
@@ -30,7 +28,7 @@ _KEY_FIGURES = (
 """Name, unit, and the place in the summary: the last words of a dotted path are names side by side."""
 
 
-def render(record: RunRecord, summary: Mapping[str, Any], facts: Mapping[str, str]) -> str:
+def render(record: RunLog, summary: Mapping[str, Any], facts: Mapping[str, str]) -> str:
     """The page's HTML; arguments as of :func:`wall_edge.report.write_report`."""
     title = _title(record)
     return page(
@@ -47,24 +45,24 @@ def render(record: RunRecord, summary: Mapping[str, Any], facts: Mapping[str, st
     )
 
 
-def _title(record: RunRecord) -> str:
+def _title(record: RunLog) -> str:
     if not record.episodes:
         return "wall-edge demo: nothing recorded"
     good = sum(episode.status == "success" for episode in record.episodes)
     return f"wall-edge demo: {good} of {len(record.episodes)} episodes succeeded"
 
 
-def _accuracy(record: RunRecord) -> str:
+def _accuracy(record: RunLog) -> str:
     right, judged = record.subgoal_score()
     return f"{right} of {judged} ({100 * right / judged:.1f} %)" if judged else "–"
 
 
-def _subgoal_verdict(record: RunRecord) -> Html:
+def _subgoal_verdict(record: RunLog) -> Html:
     text = "Subgoals in the right words: " + _accuracy(record)
     return el("p", text if record.judged_subgoals() else "No subgoals to judge", class_="verdict")
 
 
-def _key_figures(record: RunRecord, summary: Mapping[str, Any]) -> Html:
+def _key_figures(record: RunLog, summary: Mapping[str, Any]) -> Html:
     rate = summary.get("success_rate")
     share = f" ({100 * rate:.0f} %)" if isinstance(rate, int | float) else ""
     episodes = f"{number(summary.get('successes'))} of {number(summary.get('episodes'))}{share}"
@@ -83,7 +81,7 @@ def _side_by_side(summary: Mapping[str, Any], where: str, unit: str) -> str:
     return " / ".join(values) + (f" {unit}" if unit and known else "")
 
 
-def _histograms(record: RunRecord) -> list[Html]:
+def _histograms(record: RunLog) -> list[Html]:
     return [
         _histogram("Chunk latency, observation to mailbox", [c.latency_ms for c in record.chunks]),
         _histogram("Chunk interval", chunk_intervals_ms(record.chunks)),
@@ -130,7 +128,7 @@ def _realtime(report: Mapping[str, Mapping[str, object]]) -> Html:
     return table(("asked for", "", "in force, or why not"), rows)
 
 
-def _counters(record: RunRecord) -> Iterator[tuple[str, str]]:
+def _counters(record: RunLog) -> Iterator[tuple[str, str]]:
     servo = record.servo
     names = ("state", "fault", "ticks", "seconds", "waiting_ticks", "starved_ticks", "overruns", "skipped")
     for name in names:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from wall_edge.errors import ConfigError
-from wall_edge.vision import Frame
+from wall_edge.policies.vision import Frame
 
 try:
     import matplotlib
@@ -30,8 +30,6 @@ except ModuleNotFoundError as missing:
         expected="it for the HTML report",
         fix="pip install 'wall-edge[report]'",
     ) from missing
-
-__all__ = ["INK", "MARKS", "MEASURED", "SUBGOAL_COLOURS", "Span", "frame_png", "histogram", "joint_panel"]
 
 Floats = npt.NDArray[np.float64]
 

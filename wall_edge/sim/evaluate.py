@@ -18,12 +18,10 @@ from wall_edge_engines.base import Engine
 from wall_edge.bundle import Bundle
 from wall_edge.config import RobotConfig, SchedulerName
 from wall_edge.errors import ConfigError
-from wall_edge.runtime.action_loop import ActionLoop, require_graphs, require_horizon
-from wall_edge.runtime.states import State
+from wall_edge.runtime.policy.action_loop import ActionLoop, require_graphs, require_horizon
+from wall_edge.runtime.servo.states import ServoState
 from wall_edge.sim.faults import FAULTS
 from wall_edge.sim.virtual import Delays, VirtualRobot
-
-__all__ = ["Cell", "Outcome", "Row", "check", "evaluate", "violations"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -161,9 +159,9 @@ def _with_fault(robot: VirtualRobot, name: str) -> Outcome:
     fault.inject(robot)
     noticed = _run_for(robot, _PATIENCE_S, lambda: fault.noticed(robot))
     reaction_ms = (robot.now - begun) / 1e6 if noticed else None
-    if fault.expected is State.FOLLOWING:
+    if fault.expected is ServoState.FOLLOWING:
         _run_for(robot, 0.5, lambda: False)
-        _run_for(robot, _RECOVER_S, lambda: robot.loop.state is State.FOLLOWING)
+        _run_for(robot, _RECOVER_S, lambda: robot.loop.state is ServoState.FOLLOWING)
     else:
         _run_for(robot, _PATIENCE_S, lambda: robot.over)
     return _outcome(robot, robot.loop.state.name, reaction_ms)

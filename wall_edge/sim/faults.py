@@ -11,12 +11,10 @@ from wall_edge_bridge.protocols.feetech import build_write
 from wall_edge_bridge.protocols.feetech_registers import RADIANS_PER_TICK, STS3215
 from wall_edge_bridge.sim import SimulatedServo
 
-from wall_edge.runtime.records import Wanted
-from wall_edge.runtime.schedule import Chunk
-from wall_edge.runtime.states import State
+from wall_edge.runtime.ipc.mailbox_types import ServoCommand
+from wall_edge.runtime.motion.chunk_track import Chunk
+from wall_edge.runtime.servo.states import ServoState
 from wall_edge.sim.virtual import VirtualRobot
-
-__all__ = ["FAULTS", "Fault"]
 
 _BAD_FOR_NS = 300_000_000
 """How long chunks are bad; after that the policy is well again."""
@@ -35,11 +33,11 @@ class Fault:
     what: str
     inject: Callable[[VirtualRobot], None]
     noticed: Callable[[VirtualRobot], bool]
-    expected: State
+    expected: ServoState
 
 
 def _left_following(robot: VirtualRobot) -> bool:
-    return robot.loop.state is not State.FOLLOWING
+    return robot.loop.state is not ServoState.FOLLOWING
 
 
 def _refused(robot: VirtualRobot) -> bool:
@@ -175,7 +173,7 @@ def _kill_supervisor(robot: VirtualRobot) -> None:
 
 
 def _emergency_stop(robot: VirtualRobot) -> None:
-    robot.wanted = Wanted.EMERGENCY_STOP
+    robot.wanted = ServoCommand.EMERGENCY_STOP
     robot.beat()
 
 
@@ -184,45 +182,57 @@ def _any(_: VirtualRobot) -> bool:
 
 
 FAULTS: dict[str, Fault] = {
-    "policy-killed": Fault("the policy process dies", _kill_policy, _left_following, State.RELEASED),
-    "policy-hung": Fault("it answers no more", _hang_policy, _left_following, State.FAULT),
+    "policy-killed": Fault("the policy process dies", _kill_policy, _left_following, ServoState.RELEASED),
+    "policy-hung": Fault("it answers no more", _hang_policy, _left_following, ServoState.FAULT),
     "policy-slow": Fault(
         "its answers take longer than a chunk lasts, for 1.2 s",
         _slow_policy,
         _left_following,
-        State.FOLLOWING,
+        ServoState.FOLLOWING,
     ),
-    "chunk-nan": Fault("a chunk with a NaN", _chunks(_with_nan), _refused, State.FOLLOWING),
-    "chunk-units": Fault("a chunk in degrees", _chunks(_in_degrees), _refused, State.FOLLOWING),
-    "chunk-length": Fault("a chunk without steps", _chunks(_empty), _refused, State.FOLLOWING),
-    "chunk-old": Fault("a chunk past max_chunk_age_ms", _chunks(_old), _refused, State.FOLLOWING),
-    "chunk-epoch": Fault("a chunk of another instruction", _chunks(_other_epoch), _refused, State.FOLLOWING),
-    "camera-frozen": Fault("a camera repeats its picture", _freeze_camera, _left_following, State.RELEASED),
-    "feedback-stale": Fault("the motors fall silent", _silence_motors, _left_following, State.FAULT),
+    "chunk-nan": Fault("a chunk with a NaN", _chunks(_with_nan), _refused, ServoState.FOLLOWING),
+    "chunk-units": Fault("a chunk in degrees", _chunks(_in_degrees), _refused, ServoState.FOLLOWING),
+    "chunk-length": Fault("a chunk without steps", _chunks(_empty), _refused, ServoState.FOLLOWING),
+    "chunk-old": Fault("a chunk past max_chunk_age_ms", _chunks(_old), _refused, ServoState.FOLLOWING),
+    "chunk-epoch": Fault(
+        "a chunk of another instruction", _chunks(_other_epoch), _refused, ServoState.FOLLOWING
+    ),
+    "camera-frozen": Fault(
+        "a camera repeats its picture", _freeze_camera, _left_following, ServoState.RELEASED
+    ),
+    "feedback-stale": Fault("the motors fall silent", _silence_motors, _left_following, ServoState.FAULT),
     "feedback-impossible": Fault(
-        "a joint is reported 2 rad away", _lose_offset(2.0), _left_following, State.FAULT
+        "a joint is reported 2 rad away", _lose_offset(2.0), _left_following, ServoState.FAULT
     ),
-    "feedback-late": Fault("every reply comes 8 ticks late", _delay_replies, _left_following, State.FAULT),
-    "joint-silent": Fault("the cable of one servo is loose", _loosen_cable, _left_following, State.FAULT),
+    "feedback-late": Fault(
+        "every reply comes 8 ticks late", _delay_replies, _left_following, ServoState.FAULT
+    ),
+    "joint-silent": Fault(
+        "the cable of one servo is loose", _loosen_cable, _left_following, ServoState.FAULT
+    ),
     "joint-jumped": Fault(
-        "a servo loses its offset: 0.2 rad", _lose_offset(0.2), _left_following, State.FAULT
+        "a servo loses its offset: 0.2 rad", _lose_offset(0.2), _left_following, ServoState.FAULT
     ),
-    "force-lost": Fault("the servos follow no more", _lose_force, _left_following, State.FAULT),
-    "torque-lost": Fault("a servo lets go", _lose_torque, _left_following, State.FAULT),
+    "force-lost": Fault("the servos follow no more", _lose_force, _left_following, ServoState.FAULT),
+    "torque-lost": Fault("a servo lets go", _lose_torque, _left_following, ServoState.FAULT),
     "servo-rebooted": Fault(
-        "a servo is silent for 150 ms, then without torque", _reboot_servo, _left_following, State.FAULT
+        "a servo is silent for 150 ms, then without torque", _reboot_servo, _left_following, ServoState.FAULT
     ),
     "servo-limits": Fault(
-        "the servos' own limits are narrower", _narrow_limits, _left_following, State.FAULT
+        "the servos' own limits are narrower", _narrow_limits, _left_following, ServoState.FAULT
     ),
     "second-program": Fault(
-        "another program takes the torque off", _another_program, _left_following, State.FAULT
+        "another program takes the torque off", _another_program, _left_following, ServoState.FAULT
     ),
     "tick-overrun": Fault(
-        "a tick takes 50 ms", _stall, lambda robot: robot.loop.ticker.skipped > 0, State.FOLLOWING
+        "a tick takes 50 ms", _stall, lambda robot: robot.loop.ticker.skipped > 0, ServoState.FOLLOWING
     ),
-    "memory-corrupted": Fault("the chunk mailbox is overwritten", _corrupt_memory, _any, State.FOLLOWING),
-    "supervisor-killed": Fault("no heartbeat any more", _kill_supervisor, _left_following, State.RELEASED),
-    "emergency-stop": Fault("a person stops the arm", _emergency_stop, _left_following, State.FAULT),
+    "memory-corrupted": Fault(
+        "the chunk mailbox is overwritten", _corrupt_memory, _any, ServoState.FOLLOWING
+    ),
+    "supervisor-killed": Fault(
+        "no heartbeat any more", _kill_supervisor, _left_following, ServoState.RELEASED
+    ),
+    "emergency-stop": Fault("a person stops the arm", _emergency_stop, _left_following, ServoState.FAULT),
 }
 """Name → fault, as ``wall-edge eval --fault`` takes it."""

@@ -13,24 +13,22 @@ from multiprocessing.connection import Connection
 import numpy as np
 from wall_edge_bridge.sim import PtyPort, SimulatedServoBus, answer
 
-from wall_edge.runtime.shared import SharedReader, SharedRecord
+from wall_edge.runtime.ipc.mailbox import Mailbox, MailboxReader
 from wall_edge.signals import STOP_SIGNALS
-
-__all__ = ["motors"]
 
 _IDLE_NS = 2_000_000
 """Where the joints are is told at least this often."""
 
 
 @contextlib.contextmanager
-def motors(bus: SimulatedServoBus, port: PtyPort, *others: Connection) -> Iterator[SharedReader]:
+def motors(bus: SimulatedServoBus, port: PtyPort, *others: Connection) -> Iterator[MailboxReader]:
     """Servos that answer on ``port`` until the context ends or this process dies.
 
     Gives a reader of where the joints are: records of ``time_ns`` and ``position`` [dof] rad. ``others`` are
     connections of this process that the new one must not hold open.
     """
     dof = len(bus.servos)
-    shared = SharedRecord(np.dtype([("time_ns", np.int64), ("position", np.float64, (dof,))]))
+    shared = Mailbox(np.dtype([("time_ns", np.int64), ("position", np.float64, (dof,))]))
     _tell(bus, shared, time.monotonic_ns())
     ours, theirs = multiprocessing.Pipe()
     # Forked: this process has no other thread yet, and a new interpreter would take half a second to start.
@@ -50,7 +48,7 @@ def motors(bus: SimulatedServoBus, port: PtyPort, *others: Connection) -> Iterat
 def _serve(
     bus: SimulatedServoBus,
     port: PtyPort,
-    shared: SharedRecord,
+    shared: Mailbox,
     parent: Connection,
     others: tuple[Connection, ...],
 ) -> None:
@@ -74,7 +72,7 @@ def _serve(
                 port.forget_the_dead()
 
 
-def _tell(bus: SimulatedServoBus, shared: SharedRecord, now: int) -> None:
+def _tell(bus: SimulatedServoBus, shared: Mailbox, now: int) -> None:
     record = np.zeros(1, shared.dtype)[0]
     record["time_ns"], record["position"] = now, bus.positions(now)
     shared.write(record)

@@ -19,19 +19,23 @@ from wall_edge_bridge.sim import TwinDrive
 
 from wall_edge.config import RobotConfig
 from wall_edge.errors import CameraError, PolicyError
-from wall_edge.record import ChunkRecord, SubgoalRecord
-from wall_edge.runtime.action_loop import ActionLoop, Thought
-from wall_edge.runtime.joints import joint_specs
-from wall_edge.runtime.observer import Observer
-from wall_edge.runtime.records import Wanted, chunk_dtype, command_dtype, feedback_dtype, frame_dtype
-from wall_edge.runtime.schedule import Chunk
-from wall_edge.runtime.servo_loop import ServoLoop
-from wall_edge.runtime.shared import SharedRecord
-from wall_edge.sim import arm
-from wall_edge.sim.scene import STEP_HZ
-from wall_edge.sim.world import TabletopWorld
-
-__all__ = ["Delays", "VirtualRobot"]
+from wall_edge.runtime.ipc.mailbox import Mailbox
+from wall_edge.runtime.ipc.mailbox_types import (
+    ServoCommand,
+    chunk_dtype,
+    command_dtype,
+    feedback_dtype,
+    frame_dtype,
+)
+from wall_edge.runtime.motion.chunk_track import Chunk
+from wall_edge.runtime.policy.action_loop import ActionLoop, PendingChunk
+from wall_edge.runtime.policy.observer import Observer
+from wall_edge.runtime.servo.joints import joint_specs
+from wall_edge.runtime.servo.loop import ServoLoop
+from wall_edge.runtime.telemetry.run_log import ChunkRecord, SubgoalRecord
+from wall_edge.sim.tabletop import arm
+from wall_edge.sim.tabletop.referee import TabletopWorld
+from wall_edge.sim.tabletop.scene import STEP_HZ
 
 Floats = npt.NDArray[np.float64]
 
@@ -68,11 +72,10 @@ class VirtualRobot:
         self.world = TabletopWorld(simulation.seed, simulation.time_limit_s, simulation.drift_mm_s / 1000)
         self.drive = TwinDrive(joint_specs(config), arm.REST, self.clock)
         manifest = actions.manifest
-        self.chunks = SharedRecord(chunk_dtype(manifest.horizon, config.dof))
-        self.feedback, self.command = SharedRecord(feedback_dtype(config.dof)), SharedRecord(command_dtype())
+        self.chunks = Mailbox(chunk_dtype(manifest.horizon, config.dof))
+        self.feedback, self.command = Mailbox(feedback_dtype(config.dof)), Mailbox(command_dtype())
         self.frames = {
-            name: SharedRecord(frame_dtype(camera.height, camera.width))
-            for name, camera in config.cameras.items()
+            name: Mailbox(frame_dtype(camera.height, camera.width)) for name, camera in config.cameras.items()
         }
         self.loop = ServoLoop(
             config,
@@ -87,7 +90,7 @@ class VirtualRobot:
         self._observer = Observer(
             config.cameras, self.frames, self.feedback, self.clock, first_index=number * 100_000 + 1
         )
-        self.wanted, self.epoch, self.heart_beats = Wanted.HOLD, 0, True
+        self.wanted, self.epoch, self.heart_beats = ServoCommand.HOLD, 0, True
         self.policy_alive, self.policy_hangs = True, False
         self.tamper: Callable[[Chunk], Chunk] = lambda chunk: chunk
         self.look: Callable[[dict[str, npt.NDArray[np.uint8]]], dict[str, npt.NDArray[np.uint8]]]
@@ -120,7 +123,7 @@ class VirtualRobot:
         self.at(self.now, self._tick)
         self.at(self.now, self._step)
         episode = self.world.new_episode(self._number)
-        self.epoch, self.wanted = self._number + 1, Wanted.FOLLOW
+        self.epoch, self.wanted = self._number + 1, ServoCommand.FOLLOW
         self.actions.mission.instruct(self.epoch, self.now, episode.task.instruction)
         self.at(self.now, self._heart)
 
@@ -133,7 +136,7 @@ class VirtualRobot:
 
     def stop(self) -> None:
         """Bring the arm to rest, as the end of the daemon does."""
-        self.wanted = Wanted.STOP
+        self.wanted = ServoCommand.STOP
         self.beat()
 
     def leave(self) -> None:
@@ -156,7 +159,7 @@ class VirtualRobot:
         if not self.heart_beats:
             return
         if not self.policy_alive:
-            self.wanted = Wanted.STOP
+            self.wanted = ServoCommand.STOP
         self.beat()
         self.at(self.now + _HEARTBEAT_NS, self._heart)
 
@@ -206,7 +209,7 @@ class VirtualRobot:
         jitter = self._rng.uniform(-1.0, 1.0) * self.delays.jitter_ms
         return round(1e6 * max(0.0, self.delays.chunk_ms + jitter + self.extra_delay_ms))
 
-    def _publish(self, thought: Thought) -> None:
+    def _publish(self, thought: PendingChunk) -> None:
         if not self.policy_alive or self.policy_hangs:
             return
         self._busy = False

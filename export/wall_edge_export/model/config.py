@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from wall_edge.config_loader import from_mapping
 from wall_edge.errors import CheckpointError
 from wall_edge.files import shown
-from wall_edge.loader import from_mapping
 
 TEXT_EXPERT, ACTION_EXPERT = 0, 1
 _FIX = "take the config.json that was saved with these weights"

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .config import ACTION_EXPERT, TEXT_EXPERT, ModelShape
-from .layers import RMSNorm, SwiGLU, attend, rotate
+from wall_edge_export.model.config import ACTION_EXPERT, TEXT_EXPERT, ModelShape
+from wall_edge_export.model.layers import RMSNorm, SwiGLU, attend, rotate
 
 
 class Rotary(NamedTuple):

@@ -1,4 +1,4 @@
-"""Camera frames → patches inside the vision graph, value for value as Pillow and :mod:`wall_edge.vision`.
+"""Camera frames → patches inside the vision graph, value for value as Pillow and ``policies.vision``.
 
 A resize is two matrix products, one for each axis. Facts (python-pillow ``src/libImaging/Resample.c``):
 bicubic with a = -0.5, widened by the scale when shrinking; coefficients rounded to 22 fractional bits; each
@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from wall_edge.geometry import ImageGeometry
-from wall_edge.vision import CLIP_MEAN, CLIP_STD
+from wall_edge.bundle.image_geometry import ImageGeometry
+from wall_edge.policies.vision import CLIP_MEAN, CLIP_STD
 
 _COEFFICIENT = 2.0**22
 """Pillow's fixed-point coefficients are multiples of 1 / this."""
@@ -80,8 +80,8 @@ class _Resize:
 class FrameFrontEnd(nn.Module):
     """A camera's frame ``[height, width, 3]`` uint8 → ``[patches, 3·frames·patch²]`` float32.
 
-    Resizes, normalises and cuts as ``wall_edge.vision.patches`` does. Everything is a constant: the module
-    has no parameters, no buffers and nothing in its state.
+    Resizes, normalises and cuts as ``policies.vision.patches`` does. Everything is a
+    constant: the module has no parameters, no buffers and nothing in its state.
     """
 
     def __init__(self, geometry: ImageGeometry) -> None:

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .action_head import ActionHead
-from .config import ModelShape
-from .decoder import Decoder, causal_bias
-from .vision import Grid, VisionTower
+from wall_edge_export.model.action_head import ActionHead
+from wall_edge_export.model.config import ModelShape
+from wall_edge_export.model.decoder import Decoder, causal_bias
+from wall_edge_export.model.vision import Grid, VisionTower
 
 
 class WallModel(nn.Module):
     """Vision tower, decoder with hard-routed experts, language head and action head.
 
-    The methods below are the stages that :mod:`wall_edge_export.graphs` turns into graphs; keys/values
+    The methods below are the stages that :mod:`wall_edge_export.onnx.graphs` turns into graphs; keys/values
     have the shape ``[tokens, layers, 2, kv heads, head dim]``.
     """
 

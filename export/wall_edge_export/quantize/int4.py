@@ -16,8 +16,6 @@ import torch
 
 from wall_edge.errors import CheckpointError, ConfigError
 
-__all__ = ["Bits", "dequantize_blocks", "gptq_blocks", "pack_int4", "quantize_blocks"]
-
 Bits = Literal[4, 8]
 Codes = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]

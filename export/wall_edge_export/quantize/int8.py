@@ -10,10 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wall_edge.errors import CheckpointError
-
-from .statistics import LinearStatistics
-
-__all__ = ["activation_scale", "fake_quantize", "linear_error", "quantize_per_channel"]
+from wall_edge_export.quantize.statistics import LinearStatistics
 
 Codes = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .int8 import activation_scale, fake_quantize, linear_error, quantize_per_channel
-from .statistics import LinearStatistics
-
-__all__ = ["best_smoothing", "smoothing"]
+from wall_edge_export.quantize.int8 import activation_scale, fake_quantize, linear_error, quantize_per_channel
+from wall_edge_export.quantize.statistics import LinearStatistics
 
 Floats = npt.NDArray[np.float32]
 

@@ -10,8 +10,6 @@ import numpy.typing as npt
 from wall_edge.errors import CheckpointError
 from wall_edge.files import read_arrays
 
-__all__ = ["LinearStatistics"]
-
 Floats = npt.NDArray[np.float32]
 
 _MOMENT_ROWS = 1024

@@ -11,8 +11,6 @@ from wall_edge_bridge.drives.base import Drive, Feedback, JointSpec
 from wall_edge_bridge.protocols.feetech_registers import RADIANS_PER_TICK
 from wall_edge_bridge.sim.shaft import MAX_SPEED, follow_goal
 
-__all__ = ["SimulatedDrive"]
-
 Floats = npt.NDArray[np.float64]
 
 

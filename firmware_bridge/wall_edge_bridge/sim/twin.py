@@ -11,8 +11,6 @@ from wall_edge_bridge.drives.base import JointSpec
 from wall_edge_bridge.drives.feetech import FeetechDrive
 from wall_edge_bridge.sim.feetech import SimulatedServoBus
 
-__all__ = ["TwinDrive", "Wire"]
-
 Floats = npt.NDArray[np.float64]
 
 

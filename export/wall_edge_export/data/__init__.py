@@ -1,0 +1,1 @@
+"""Samples of the robot at work, for calibration."""

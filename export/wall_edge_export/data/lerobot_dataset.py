@@ -1,0 +1,196 @@
+"""Moments of a LeRobot dataset: parquet rows, and frames from mp4 or from the rows."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from PIL import Image
+
+from wall_edge.checks import MAX_FRAME_PIXELS
+from wall_edge.errors import ConfigError
+from wall_edge.policies.observation import Observation
+from wall_edge.policies.vision import Frame
+from wall_edge_export.data.lerobot_layout import (
+    IMAGES,
+    INFO,
+    Dataset,
+    Episode,
+    Floats,
+    numbers,
+    open_dataset,
+    seconds,
+    whole_numbers,
+)
+from wall_edge_export.data.lerobot_video import frame_at
+from wall_edge_export.data.samples import Sample
+from wall_edge_export.data.sessions import require_camera, require_names
+
+STATE, ACTION = "observation.state", "action"
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """One parquet file of n rows: ``time [n]`` s from the episode's start, ``state``, ``action [n, dof]``.
+
+    ``images``: encoded pictures by camera, of those that are stored in the rows.
+    """
+
+    path: Path
+    episode: Floats
+    time: Floats
+    task: Floats
+    state: Floats
+    action: Floats
+    images: Mapping[str, pa.ChunkedArray]
+
+
+class LeRobotMoments:
+    """Every row of the dataset is a moment; its actions are those of the rows that follow.
+
+    ``sizes``: width and height by camera; camera NAME is the feature ``observation.images.NAME``; ``to_rad``:
+    what the dataset's angles are multiplied by. Raises
+    :class:`ConfigError` naming the file that is missing, damaged or of another embodiment.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        dof_names: Sequence[str],
+        sizes: Mapping[str, tuple[int, int]],
+        horizon: int,
+        action_rate_hz: float,
+        to_rad: float = 1.0,
+    ) -> None:
+        self._to_rad = to_rad
+        self._dof, self._sizes = len(dof_names), sizes
+        self._after: Floats = np.arange(horizon) / action_rate_hz
+        self._dataset = open_dataset(root, tuple(sizes))
+        _check_features(root / INFO, self._dataset, dof_names, sizes)
+        self._ends = np.cumsum([episode.length for episode in self._dataset.episodes], dtype=np.int64)
+        self._held: _Rows | None = None
+
+    @property
+    def total(self) -> int:
+        """Rows of all episodes."""
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    @property
+    def files(self) -> set[Path]:
+        """Those read so far."""
+        return self._dataset.folder.files
+
+    def sample(self, index: int) -> Sample:
+        """The moment of row ``index``.
+
+        Action k is that of the row nearest to k action periods later; after the episode's end it is that of
+        its last row, as LeRobot pads.
+        """
+        number = int(np.searchsorted(self._ends, index, side="right"))
+        episode = self._dataset.episodes[number]
+        rows = self._rows(episode.rows)
+        own = _own_rows(rows, episode)
+        row = own[index - (int(self._ends[number]) - episode.length)]
+        time_s = float(rows.time[row])
+        following = np.abs(rows.time[own] - (time_s + self._after)[:, None]).argmin(axis=1)
+        time_ns = round(1e9 * time_s)
+        frames = {name: self._frame(name, rows, row, episode) for name in self._sizes}
+        state, actions = rows.state[row] * self._to_rad, rows.action[own[following]] * self._to_rad
+        observation = Observation(time_ns, frames, state, frames_ns=time_ns)
+        return Sample(observation, self._words(rows, row), actions)
+
+    def _rows(self, path: Path) -> _Rows:
+        """Moments are read in the order of time, so one file at a time is enough."""
+        if self._held is None or self._held.path != path:
+            self._held = self._read_rows(path)
+        return self._held
+
+    def _read_rows(self, path: Path) -> _Rows:
+        stored = [name for name in self._sizes if self._dataset.features[f"{IMAGES}{name}"].dtype == "image"]
+        columns = ["episode_index", "timestamp", "task_index", STATE, ACTION]
+        table = self._dataset.folder.table(path, columns + [f"{IMAGES}{name}" for name in stored])
+        episode, task = (whole_numbers(path, table, column)[:, 0] for column in (columns[0], columns[2]))
+        time = seconds(path, table, columns[1])[:, 0]
+        state, action = (numbers(path, table, column, self._dof) for column in columns[3:])
+        images = {name: table[f"{IMAGES}{name}"] for name in stored}
+        return _Rows(path, episode, time, task, state, action, images)
+
+    def _words(self, rows: _Rows, row: int) -> str:
+        task = int(rows.task[row])
+        if not (words := self._dataset.tasks.get(task)):
+            raise ConfigError(
+                f"{rows.path}: task_index {task}",
+                expected=f"one of the {len(self._dataset.tasks)} tasks in meta/tasks, in words",
+            )
+        return words
+
+    def _frame(self, name: str, rows: _Rows, row: int, episode: Episode) -> Frame:
+        if name in rows.images:
+            where = rows.path
+            frame = _picture(where, name, rows.images[name][row].as_py())
+        else:
+            path, begin_s = episode.videos[name]
+            where = self._dataset.folder.read(path)
+            frame = frame_at(where, begin_s + float(rows.time[row]), 0.5 / self._dataset.fps)
+        require_camera(where, name, (frame.shape[1], frame.shape[0]), self._sizes[name])
+        return frame
+
+
+def joint_names(names: object) -> tuple[str, ...]:
+    """``features[…]["names"]`` without ``.pos``: a list, ``[[…]]``, ``{"motors": […]}`` or name → position.
+
+    Empty when there are none.
+    """
+    if isinstance(names, dict):
+        positions = all(type(value) is int for value in names.values())
+        names = sorted(names, key=names.__getitem__) if positions else next(iter(names.values()))
+    if isinstance(names, list) and len(names) == 1 and isinstance(names[0], list):
+        names = names[0]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return ()
+    return tuple(name.removesuffix(".pos") for name in names)
+
+
+def _check_features(
+    where: Path, dataset: Dataset, dof_names: Sequence[str], sizes: Mapping[str, tuple[int, int]]
+) -> None:
+    wanted = [name.removesuffix(".pos") for name in dof_names]
+    for key in (STATE, ACTION):
+        names = joint_names(dataset.features[key].names) if key in dataset.features else ()
+        require_names(where, names or (f"{key} without joint names",), wanted)
+    for name, size in sizes.items():
+        feature = dataset.features.get(f"{IMAGES}{name}")
+        if feature is None or feature.dtype not in ("video", "image"):
+            require_camera(where, name, None, size)
+
+
+def _own_rows(rows: _Rows, episode: Episode) -> npt.NDArray[np.intp]:
+    own = np.flatnonzero(rows.episode == episode.index)
+    if len(own) != episode.length or np.any(np.diff(rows.time[own]) <= 0):
+        raise ConfigError(
+            f"{rows.path}: {len(own)} rows of episode {episode.index}",
+            expected=f"{episode.length}, with rising timestamps",
+            fix="copy the dataset again",
+        )
+    return own
+
+
+def _picture(path: Path, camera: str, stored: object) -> Frame:
+    """Of a struct ``{bytes, path}``, as Hugging Face's datasets keep an image."""
+    content = stored.get("bytes") if isinstance(stored, dict) else None
+    try:
+        with Image.open(io.BytesIO(content or b"")) as image:
+            if image.width * image.height > MAX_FRAME_PIXELS:
+                raise ValueError(f"{image.width}x{image.height} pixels")
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ConfigError(
+            f"{path}: {camera} holds no picture ({error})",
+            expected="PNG or JPEG bytes in the rows",
+            fix="copy the dataset again",
+        ) from error

@@ -1,0 +1,180 @@
+"""Everything that an export reads before it computes: checkpoint, settings, tokenizer, graph inputs."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from wall_edge.bundle import file_digest
+from wall_edge.bundle.fast_settings import FastSettings
+from wall_edge.config import RobotConfig
+from wall_edge.errors import CheckpointError, ConfigError
+from wall_edge.files import read_text
+from wall_edge.policies.fast_codec import FastCodec
+from wall_edge.policies.fast_policy import first_action_token
+from wall_edge.policies.prompt_text import TURN_END, Ids, PromptTokenizer
+from wall_edge.policies.prompts import Prompts
+from wall_edge_export.checkpoint.files import Checkpoint
+from wall_edge_export.inputs.settings import ExportSettings, resolve_settings
+from wall_edge_export.model import WallModel
+from wall_edge_export.onnx.graphs import GUIDED, GraphInputs, graphs_of
+from wall_edge_export.quantize.precision import BITS, INT4_BLOCKS, INT4_WEIGHTS, Recipe, family
+
+INSTRUCTION_TOKENS = 256
+"""Room for what a user may ask, beside the images."""
+_LINE = 1000
+
+
+@dataclass(frozen=True)
+class ExportInputs:
+    """A checkpoint that is fit to be exported for a robot."""
+
+    checkpoint: Checkpoint
+    settings: ExportSettings
+    tokenizer: PromptTokenizer
+    head_tokens: Ids | None
+    fast: FastCodec | None = None
+    """Set for FAST actions."""
+    guidance: bool = False
+    """Whether the graph ``guided`` is asked for."""
+
+    @classmethod
+    def open(
+        cls,
+        checkpoint: Checkpoint,
+        robot: RobotConfig | None,
+        vocabulary: Path | None = None,
+        fast: Path | None = None,
+        guidance: bool = False,
+    ) -> ExportInputs:
+        """Read and check; raises :class:`CheckpointError`, :class:`ConfigError` or :class:`BundleError`."""
+        chosen = resolve_settings(checkpoint, robot)
+        tokenizer = PromptTokenizer(checkpoint.tokenizer)
+        _check_tokenizer(checkpoint, tokenizer)
+        checkpoint.check()
+        codec = None if fast is None else _fast_codec(fast, checkpoint, chosen)
+        head = None if vocabulary is None else subgoal_tokens(vocabulary, tokenizer)
+        if codec is not None:
+            count = codec.settings.vocab_size
+            first = first_action_token(tokenizer, count)
+            if head is not None:
+                head = np.union1d(head, np.arange(first, first + count))
+        return cls(checkpoint, chosen, tokenizer, head, codec, guidance)
+
+    @cached_property
+    def prompts(self) -> Prompts:
+        return Prompts(self.settings.cameras, self.tokenizer, self.head_tokens, self.settings.wording)
+
+    @cached_property
+    def given(self) -> GraphInputs:
+        cameras = self.settings.cameras
+        return GraphInputs(
+            grids=tuple(camera.grid for camera in cameras.values()),
+            image_token_id=self.tokenizer.ids.image,
+            state_token_id=self.tokenizer.ids.state,
+            horizon=self.settings.horizon,
+            cameras=cameras,
+            actions="flow" if self.fast is None else "fast",
+            head_rows=None if self.head_tokens is None else len(self.head_tokens),
+            guidance=self.guidance,
+        )
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of the configuration and the weights."""
+        return file_digest(self.checkpoint.folder / "config.json", *self.checkpoint.weight_files())
+
+    @property
+    def max_prompt_tokens(self) -> int:
+        return self.prompts.observation_tokens + INSTRUCTION_TOKENS
+
+    def fingerprint(self) -> str:
+        """Digest of all that decides the graphs but the recipe."""
+        head = b"" if self.head_tokens is None else self.head_tokens.tobytes()
+        tokenizer = file_digest(self.checkpoint.tokenizer)
+        fast = "" if self.fast is None else file_digest(self.fast.path) + repr(self.fast.settings)
+        parts = (self.sha256, tokenizer, repr(self.settings), repr(self.given), head.hex(), fast)
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def int4_scratch_bytes(self, recipe: Recipe) -> int:
+        """About what calibration keeps of ready 4-bit weights: a byte each, and their scales."""
+        with torch.device("meta"):
+            weights = WallModel(self.checkpoint.shape).state_dict()
+        total = 0
+        for name, weight in weights.items():
+            for graph in set(graphs_of(name)) & set(self.given.graphs):
+                layer = family(graph, name)
+                if layer is not None and recipe.families(graph)[layer] == INT4_WEIGHTS:
+                    total += int(weight.numel() * (1 + 4 / INT4_BLOCKS[-1]))
+        return total
+
+    def graph_bytes(self, recipe: Recipe) -> dict[str, int]:
+        """About how many bytes each graph's weights will take: what the disk must have room for."""
+        with torch.device("meta"):
+            weights = WallModel(self.checkpoint.shape).state_dict()
+        sizes = dict.fromkeys(self.given.graphs, 0)
+        for name, weight in weights.items():
+            for graph in set(graphs_of(name)) & set(sizes):
+                layer = family(graph, name)
+                bits = BITS["fp32" if layer is None else recipe.families(graph)[layer]]
+                scales = 32 / INT4_BLOCKS[0] if bits == 4 else 0
+                count = weight.numel()
+                if graph == "lm_head" and self.head_tokens is not None:
+                    count = len(self.head_tokens) * weight.shape[1]
+                sizes[graph] += int(count * (bits + scales) / 8)
+        if GUIDED in sizes:
+            sizes[GUIDED] = 4 * sum(w.numel() for name, w in weights.items() if "expert" in graphs_of(name))
+        return sizes
+
+
+def subgoal_tokens(path: Path, tokenizer: PromptTokenizer) -> Ids:
+    """Ids of the tokens that the subgoals in a text file (one a line) need, in rising order."""
+    try:
+        text = read_text(path, ConfigError)
+    except ConfigError as error:
+        raise ConfigError(
+            str(error).partition(";")[0], expected="a text file with one subgoal a line"
+        ) from None
+    lines = [line.strip() for line in text.splitlines()]
+    sentences = [line for line in lines if line]
+    if longest := max((len(line) for line in sentences if len(line) > _LINE), default=0):
+        raise ConfigError(f"{path}: a line of {longest} characters", expected=f"subgoals of at most {_LINE}")
+    if not sentences:
+        raise ConfigError(f"{path}: no subgoals", expected="a text file with one subgoal a line")
+    return np.unique(np.concatenate([tokenizer.encode(f"{line}{TURN_END}") for line in sentences]))
+
+
+def _fast_codec(folder: Path, checkpoint: Checkpoint, chosen: ExportSettings) -> FastCodec:
+    """The FAST tokenizer in ``folder``, for this robot's chunks."""
+    trained = checkpoint.action_layout.names
+    if trained and set(trained) != set(chosen.embodiment.dof_names):
+        raise ConfigError(
+            f"FAST actions for {', '.join(chosen.embodiment.dof_names)}",
+            expected=f"all degrees of freedom that the model was trained with: {', '.join(trained)}",
+            fix="a FAST chunk spells them all: name them all in ROBOT.yaml",
+        )
+    fast = FastSettings.read(folder / "processor_config.json", CheckpointError)
+    dof = len(chosen.embodiment.dof_names)
+    return FastCodec(folder / "tokenizer.json", fast, chosen.horizon, dof, CheckpointError)
+
+
+def _check_tokenizer(checkpoint: Checkpoint, tokenizer: PromptTokenizer) -> None:
+    rows = checkpoint.shape.vocab_size
+    if tokenizer.largest_id >= rows:
+        raise CheckpointError(
+            f"{checkpoint.tokenizer}: token id {tokenizer.largest_id}",
+            expected=f"ids below vocab_size {rows}",
+            fix="use the tokenizer that was saved with these weights",
+        )
+    named = checkpoint.config.get("image_token_id", tokenizer.ids.image)
+    if named != tokenizer.ids.image:
+        raise CheckpointError(
+            f"{checkpoint.folder}: image_token_id {named!r} in config.json",
+            expected=f"the tokenizer's {tokenizer.ids.image}",
+            fix="use the tokenizer that was saved with these weights",
+        )

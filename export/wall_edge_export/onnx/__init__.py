@@ -1,0 +1,1 @@
+"""Stages of the model as ONNX graphs."""

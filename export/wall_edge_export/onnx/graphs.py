@@ -1,0 +1,185 @@
+"""The graphs of a bundle: which inputs and outputs each has, and the stage of the model behind it.
+
+``vision``: camera frames → image tokens. ``prefix``: prompt tokens after a past → their keys/values and the
+last one's hidden state. ``lm_head``: that hidden state → logits. ``expert``: one integration step → velocity.
+``guided``, on request: the same, and the guidance of real-time chunking; it holds the expert's weights again.
+The prefix never sees the action tokens and the expert reads the prefix's keys/values, so no graph runs the
+whole sequence, and no weight of the prefix is in two graphs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from wall_edge.bundle import GraphSpec, TensorSpec
+from wall_edge.bundle.image_geometry import ImageGeometry
+from wall_edge_export.model import ModelShape, WallModel
+from wall_edge_export.model.frames import FrameFrontEnd
+from wall_edge_export.model.vision import Grid
+
+TOKENS, PAST = "tokens", "past"
+GRAPHS = ("vision", "prefix", "lm_head", "expert")
+GUIDED = "guided"
+
+
+@dataclass(frozen=True)
+class GraphInputs:
+    """What the graphs are specialised for: images, special token ids, chunk horizon.
+
+    The vision graph takes one uint8 frame a camera of ``cameras``; without cameras it takes patches of
+    images with ``grids`` (height and width in patches), which is how golden cases hold their images.
+    """
+
+    grids: tuple[Grid, ...]
+    image_token_id: int
+    state_token_id: int
+    horizon: int
+    cameras: Mapping[str, ImageGeometry] | None = None
+    actions: Literal["flow", "fast"] = "flow"
+    """FAST actions are words of the vocabulary head: they need no expert graph."""
+    head_rows: int | None = None
+    """Rows of a trimmed vocabulary head; None for all."""
+    guidance: bool = False
+    """Whether flow actions get the graph ``guided`` too."""
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """The graphs that the actions need, in order."""
+        if self.actions == "fast":
+            return GRAPHS[:-1]
+        return (*GRAPHS, GUIDED) if self.guidance else GRAPHS
+
+
+class _Stage(nn.Module):
+    """One stage of the model as a module of its own, which is what torch.onnx exports."""
+
+    def __init__(self, model: WallModel, stage: Callable[..., Tensor | tuple[Tensor, ...]]) -> None:
+        super().__init__()
+        self.model = model
+        self._stage = stage
+
+    def forward(self, *tensors: Tensor) -> Tensor | tuple[Tensor, ...]:
+        return self._stage(*tensors)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A graph before export: the module to trace and the tensors it takes and gives."""
+
+    module: nn.Module
+    spec: GraphSpec
+    differentiates: bool = False
+    """Whether the module uses ``torch.func``, which torch.onnx cannot export as it is."""
+
+
+def stages(model: WallModel, given: GraphInputs) -> dict[str, Stage]:
+    """The model's stages by graph name, specialised for ``given``."""
+    specs = graph_specs(model.shape, given)
+
+    def prefix(*tensors: Tensor) -> tuple[Tensor, ...]:
+        return model.prefix(
+            *tensors, image_token_id=given.image_token_id, state_token_id=given.state_token_id
+        )
+
+    calls: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
+        "vision": _vision(model, given),
+        "prefix": prefix,
+        "lm_head": model.logits,
+        "expert": model.velocity,
+        GUIDED: model.guided_velocity,
+    }
+    return {name: Stage(_Stage(model, calls[name]), specs[name], name == GUIDED) for name in given.graphs}
+
+
+def _vision(model: WallModel, given: GraphInputs) -> Callable[..., Tensor]:
+    front_ends = [FrameFrontEnd(geometry) for geometry in (given.cameras or {}).values()]
+
+    def vision(*images: Tensor) -> Tensor:
+        cut = [front_end(frame) for front_end, frame in zip(front_ends, images, strict=True)]
+        return model.image_embeds(torch.cat(cut), given.grids)
+
+    def from_patches(patches: Tensor) -> Tensor:
+        return model.image_embeds(patches, given.grids)
+
+    return vision if front_ends else from_patches
+
+
+def graph_specs(shape: ModelShape, given: GraphInputs) -> dict[str, GraphSpec]:
+    """Names, shapes and types of every graph's tensors, in the order of the stage's arguments."""
+    patches = sum(height * width for height, width in given.grids)
+    image_tokens = patches // shape.vision.spatial_merge_size**2
+    hidden, dof, horizon = shape.hidden_size, shape.action_dof, given.horizon
+
+    def kv(axis: int | str) -> TensorSpec:
+        return TensorSpec((axis, *shape.kv_shape(0)[1:]), "float32")
+
+    def f32(*axes: int | str) -> TensorSpec:
+        return TensorSpec(axes, "float32")
+
+    def i64(*axes: int | str) -> TensorSpec:
+        return TensorSpec(axes, "int64")
+
+    images = {
+        name: TensorSpec((camera.height, camera.width, 3), "uint8")
+        for name, camera in (given.cameras or {}).items()
+    }
+    tensors: dict[str, tuple[dict[str, TensorSpec], dict[str, TensorSpec]]] = {
+        "vision": (
+            images or {"patches": f32(patches, shape.vision.patch_dim)},
+            {"image_embeds": f32(image_tokens, hidden)},
+        ),
+        "prefix": (
+            {
+                "input_ids": i64(TOKENS),
+                "image_embeds": f32(image_tokens, hidden),
+                "state": f32(shape.state_dof),
+                "state_mask": f32(shape.state_dof),
+                "positions": i64(3, TOKENS),
+                "past_kv": kv(PAST),
+            },
+            {"kv": kv(TOKENS), "hidden": f32(1, hidden)},
+        ),
+        "lm_head": ({"hidden": f32(1, hidden)}, {"logits": f32(given.head_rows or shape.vocab_size)}),
+        "expert": (
+            {
+                "noisy_action": f32(horizon, dof),
+                "dof_mask": f32(horizon, dof),
+                "time": f32(),
+                "positions": i64(3, horizon),
+                "past_kv": kv(PAST),
+            },
+            {"velocity": f32(horizon, dof)},
+        ),
+    }
+    action = {name: f32(horizon, dof) for name in ("target", "weights", "velocity", "guidance")}
+    tensors[GUIDED] = (
+        {**tensors["expert"][0], "target": action["target"], "weights": action["weights"]},
+        {"velocity": action["velocity"], "guidance": action["guidance"]},
+    )
+    return {
+        name: GraphSpec(f"{name}.onnx", f"{name}.data", "fp32", {}, inputs, outputs)
+        for name, (inputs, outputs) in tensors.items()
+    }
+
+
+def image_cells(grids: Sequence[Grid], merge: int) -> list[tuple[int, int]]:
+    """Grids in merged cells, as prompt positions want them."""
+    return [(height // merge, width // merge) for height, width in grids]
+
+
+def graphs_of(name: str) -> tuple[str, ...]:
+    """The graphs that a checkpoint's tensor goes into; ``guided`` takes what ``expert`` takes."""
+    if name.startswith("visual."):
+        return ("vision",)
+    if name.startswith("lm_head."):
+        return ("lm_head",)
+    if name.startswith("action_preprocessor."):
+        return ("prefix",) if "propri_proj" in name else ("expert",)
+    if "embed_tokens" in name or ".experts.0." in name:
+        return ("prefix",)
+    return ("expert",) if ".experts.1." in name else ("prefix", "expert")

@@ -1,0 +1,80 @@
+"""A recorded sample → what the model takes."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wall_edge.bundle import Manifest
+from wall_edge.policies.encoder import observed_frames
+from wall_edge.policies.fast_codec import FastCodec
+from wall_edge.policies.fast_policy import first_action_token
+from wall_edge.policies.prompt_text import TURN_END, Ids, PromptTokenizer, next_position, subgoal_text
+from wall_edge.policies.transforms import model_state
+from wall_edge.policies.vision import patches
+from wall_edge_export.data.samples import Sample
+from wall_edge_export.inputs.inputs import ExportInputs
+from wall_edge_export.quantize.calibrate import Continuation, ModelInput
+
+
+def model_input(sample: Sample, manifest: Manifest, source: ExportInputs) -> ModelInput:
+    """Tokenise, normalise and place one sample.
+
+    Its words serve as the action prompt's instruction, and as both question and answer of the subgoal prompt.
+    For FAST actions, the actions' tokens follow the action prompt.
+    """
+    frames = observed_frames(manifest, sample.observation.frames)
+    prompt = source.prompts.action(sample.words)
+    shared = source.prompts.observation_tokens
+    asked = subgoal_text(sample.words, manifest.prompt_wording) + sample.words + TURN_END
+    answer = source.tokenizer.encode(asked)
+    start = next_position(prompt.positions[:, :shared])
+    actions, mask = _actions(sample, manifest)
+    continuations = [_continuation(answer, start, shared)]
+    if source.fast is not None:
+        tokens = fast_tokens(source.tokenizer, source.fast, actions, manifest)
+        continuations.append(_continuation(tokens, prompt.following, len(prompt.ids)))
+    state, state_mask = model_state(manifest, sample.observation.state)
+    chunk = prompt.following + np.arange(manifest.horizon)
+    return ModelInput(
+        patches=torch.from_numpy(
+            np.concatenate([patches(frames[n], g) for n, g in manifest.cameras.items()])
+        ),
+        ids=torch.from_numpy(prompt.ids),
+        positions=torch.from_numpy(prompt.positions),
+        continuations=tuple(continuations),
+        state=torch.from_numpy(state),
+        state_mask=torch.from_numpy(state_mask),
+        actions=torch.from_numpy(actions),
+        mask=torch.from_numpy(mask),
+        chunk_positions=_line(chunk),
+    )
+
+
+def _actions(sample: Sample, manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
+    """Normalised actions and their mask ``[horizon, slots]``, as training sees them."""
+    embodiment = manifest.embodiment
+    relative = embodiment.action_reference == "state"
+    offsets = sample.actions - sample.observation.state if relative else sample.actions
+    actions, mask = np.zeros((2, manifest.horizon, manifest.action_slots), dtype=np.float32)
+    slots = list(embodiment.action_slots)
+    actions[:, slots] = embodiment.action.normalize(offsets)
+    mask[:, slots] = 1.0
+    return actions, mask
+
+
+def _continuation(ids: Ids, start: int, shared: int) -> Continuation:
+    return Continuation(torch.from_numpy(ids), _line(start + np.arange(len(ids))), shared)
+
+
+def fast_tokens(tokenizer: PromptTokenizer, codec: FastCodec, actions: np.ndarray, manifest: Manifest) -> Ids:
+    """Token ids that spell normalised actions ``[horizon, slots]``, and the turn's end."""
+    live = actions[:, sorted(manifest.embodiment.action_slots)]
+    first = first_action_token(tokenizer, codec.settings.vocab_size)
+    spelled = first + np.array(codec.encode(live), dtype=np.int64)
+    return np.concatenate([spelled, tokenizer.encode(TURN_END)])
+
+
+def _line(steps: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.broadcast_to(steps, (3, len(steps))).copy())

@@ -1,0 +1,201 @@
+"""Precision as data: which layer family of which graph is stored and computed how.
+
+A recipe (``export/recipes/*.yaml``, or a file of one's own) names a precision for every family:
+
+================  ==========================================================================================
+``fp32``          float32
+``fp16``          weights and products in half precision
+``int8``          8-bit weights (symmetric, per output channel) and 8-bit activations (symmetric, calibrated,
+                  smoothed as in SmoothQuant, arXiv 2211.10438); needs calibration data
+``int8-weights``  8-bit weights (symmetric, per output channel), float products
+``int4-weights``  4-bit weights in blocks along the input (GPTQ, arXiv 2210.17323), float products; needs
+                  calibration data
+================  ==========================================================================================
+
+Norms, biases, softmax, rotary angles, keys/values and residuals are float32 in every recipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from wall_edge.bundle import INT8
+from wall_edge.config_loader import from_mapping, read_yaml
+from wall_edge.errors import ConfigError
+from wall_edge_export.onnx.graphs import GRAPHS, GUIDED
+
+Float = Literal["fp32", "fp16"]
+Weights = Literal["fp32", "fp16", "int8-weights"]
+Precision = Literal["fp32", "fp16", "int8", "int8-weights", "int4-weights"]
+
+FP32, FP16, INT8_WEIGHTS, INT4_WEIGHTS = "fp32", "fp16", "int8-weights", "int4-weights"
+BITS = {FP32: 32, FP16: 16, INT8: 8, INT8_WEIGHTS: 8, INT4_WEIGHTS: 4}
+CALIBRATED = (INT8, INT4_WEIGHTS)
+INT4_BLOCKS = (64, 32, 16)
+"""Weights along the input that share a scale. TensorRT has 4-bit kernels for blocks of 64 and 128 (NVIDIA,
+"Quantization Schemes"); where 64 does not divide the inputs, the smaller blocks run in ONNX Runtime only."""
+
+
+@dataclass(frozen=True)
+class VisionFamilies:
+    patch_embed: Float
+    attention: Precision
+    mlp: Precision
+    merger: Precision
+
+
+@dataclass(frozen=True)
+class PrefixFamilies:
+    embedding: Float
+    qkv: Precision
+    o: Precision
+    mlp: Precision
+    action_head: Literal["fp32"] = "fp32"
+
+
+@dataclass(frozen=True)
+class HeadFamilies:
+    lm_head: Weights
+
+
+@dataclass(frozen=True)
+class ExpertFamilies:
+    qkv: Precision
+    o: Precision
+    mlp: Precision
+    action_head: Literal["fp32"] = "fp32"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One precision a layer family, graph by graph."""
+
+    name: str
+    vision: VisionFamilies
+    prefix: PrefixFamilies
+    lm_head: HeadFamilies
+    expert: ExpertFamilies
+
+    def families(self, graph: str) -> dict[str, str]:
+        """Family → precision of one graph; ``guided`` is the expert in float32: rounding has no gradient."""
+        if graph == GUIDED:
+            return dict.fromkeys(asdict(self.expert), FP32)
+        return asdict(getattr(self, graph))
+
+    def as_dict(self) -> dict[str, object]:
+        """As plain data, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, object]) -> Recipe:
+        """What :meth:`as_dict` gave, or a recipe file's content and its name."""
+        return from_mapping(cls, data, "recipe", ConfigError)
+
+    def calibrated(self, graphs: Sequence[str] = ("vision", "prefix", "lm_head", "expert")) -> bool:
+        """Whether some family of these graphs cannot be quantised without calibration data."""
+        return any(precision in CALIBRATED for graph in graphs for precision in self.families(graph).values())
+
+    def with_family(self, graph: str, family: str, precision: str) -> Recipe:
+        """A copy with one family changed."""
+        return Recipe.from_dict({**asdict(self), graph: {**self.families(graph), family: precision}})
+
+
+_SUFFIXES: dict[str, tuple[tuple[str, str], ...]] = {
+    "vision": (
+        ("patch_embed.proj.weight", "patch_embed"),
+        (".attn.qkv.weight", "attention"),
+        (".attn.proj.weight", "attention"),
+        ("_proj.weight", "mlp"),
+        ("merger.mlp.0.weight", "merger"),
+        ("merger.mlp.2.weight", "merger"),
+    ),
+    "prefix": (
+        ("propri_proj.weight", "action_head"),
+        ("embed_tokens.weight", "embedding"),
+        (".o_proj.weight", "o"),
+        (".gate_proj.weight", "mlp"),
+        (".up_proj.weight", "mlp"),
+        (".down_proj.weight", "mlp"),
+        ("_proj.weight", "qkv"),
+    ),
+    "lm_head": (("lm_head.weight", "lm_head"),),
+}
+_SUFFIXES["expert"] = (
+    *((f"{name}.weight", "action_head") for name in ("w1", "w2", "w3", "action_proj_back")),
+    *_SUFFIXES["prefix"],
+)
+_SUFFIXES[GUIDED] = _SUFFIXES["expert"]
+
+
+def family(graph: str, weight: str) -> str | None:
+    """The layer family of a checkpoint's tensor in a graph; None for norms and biases."""
+    return next((name for suffix, name in _SUFFIXES[graph] if weight.endswith(suffix)), None)
+
+
+_SHARED_INPUTS = {
+    **dict.fromkeys(("q_proj", "k_proj", "v_proj"), "qkv_input"),
+    **dict.fromkeys(("gate_proj", "up_proj"), "mlp_input"),
+}
+
+
+def input_group(weight: str) -> str:
+    """The name of a linear layer's input: layers that read the same input share one name."""
+    for name, group in _SHARED_INPUTS.items():
+        if weight.endswith(f".{name}.weight"):
+            return weight.removesuffix(f"{name}.weight") + group
+    return weight.removesuffix("weight") + "input"
+
+
+def int4_block(weight: str, columns: int) -> int:
+    """The block size of a 4-bit weight with ``columns`` inputs; raises :class:`ConfigError`.
+
+    Blocks must divide the inputs: TensorRT infers the size from the number of scales.
+    """
+    for block in INT4_BLOCKS:
+        if columns % block == 0:
+            return block
+    raise ConfigError(
+        f"tensor {weight} with {columns} inputs in {INT4_WEIGHTS}",
+        expected=f"a multiple of {INT4_BLOCKS[-1]} inputs",
+        fix=f"put this layer family in {INT8_WEIGHTS}",
+    )
+
+
+def summary(families: Mapping[str, str]) -> str:
+    """A graph's precision in a word: its families' precisions, lowest first, without the action head's."""
+    used = {precision for name, precision in families.items() if name != "action_head"}
+    return "+".join(sorted(used, key=lambda precision: (BITS[precision], precision)))
+
+
+def recipe_folder() -> Path:
+    """Where the recipes are: beside the package in a checkout, inside it in a wheel."""
+    here = Path(__file__).parents[1]
+    return here / "recipes" if (here / "recipes").is_dir() else here.parent / "recipes"
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with wall-edge."""
+    return sorted(path.stem for path in recipe_folder().glob("*.yaml"))
+
+
+def load_recipe(name: str) -> Recipe:
+    """A recipe by name, or from a YAML file; raises :class:`ConfigError`."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else recipe_folder() / f"{name}.yaml"
+    if not path.is_file():
+        raise ConfigError(
+            f"precision {name!r}",
+            expected=f"auto, one of {', '.join(recipe_names())}, or a recipe's YAML file",
+        )
+    return from_mapping(Recipe, {"name": path.stem, **_mapping(path)}, str(path), ConfigError)
+
+
+def _mapping(path: Path) -> dict[str, object]:
+    loaded = read_yaml(path, ConfigError)
+    if not isinstance(loaded, dict) or "name" in loaded:
+        raise ConfigError(
+            f"{path}: no recipe", expected=f"the graphs {', '.join(GRAPHS)} with their families"
+        )
+    return loaded

@@ -1,0 +1,1 @@
+"""The reference engine, goldens and random checkpoints."""

@@ -1,0 +1,84 @@
+"""The model in float32 with its weights on disk: each layer's are read when it runs and dropped after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from wall_edge_export.checkpoint.files import Checkpoint
+from wall_edge_export.memory import give_back
+from wall_edge_export.model.layers import RMSNorm
+from wall_edge_export.model.vision import PatchEmbed
+from wall_edge_export.model.wall import WallModel
+from wall_edge_export.onnx.trace import hollow_model
+
+_LEAVES = (nn.Linear, nn.Embedding, RMSNorm, PatchEmbed)
+_LARGE = 1 << 26  # weights: the embedding and the vocabulary head
+
+
+def weight_reader(checkpoint: Checkpoint, head_rows: Sequence[int] | None = None) -> Callable[[str], Tensor]:
+    """Tensors by name, as stored; the vocabulary head only has the rows ``head_rows``, when given."""
+
+    def read(name: str) -> Tensor:
+        if name != "lm_head.weight":
+            return checkpoint.tensor(name)
+        tied = checkpoint.shape.tied_embeddings and not checkpoint.has(name)
+        head = checkpoint.tensor("model.embed_tokens.weight" if tied else name)
+        return head if head_rows is None else head[list(head_rows)]
+
+    return read
+
+
+class StreamingModel:
+    """A :class:`WallModel` that never holds more than one layer's weights, unless told to."""
+
+    def __init__(self, checkpoint: Checkpoint, head_rows: Sequence[int] | None = None) -> None:
+        self.tensor = weight_reader(checkpoint, head_rows)
+        rows = None if head_rows is None else len(head_rows)
+        self.model: WallModel = hollow_model(checkpoint.shape, rows)
+        self._holding = False
+        self._loaded: dict[str, nn.Module] = {}
+        for name, module in self.model.named_modules():
+            if isinstance(module, _LEAVES):
+                module.register_forward_pre_hook(self._loader(name))
+                module.register_forward_hook(self._dropper(name))
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep what is read until the block ends: for many samples through one layer."""
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+            for name in list(self._loaded):
+                self._drop(name)
+            give_back()
+
+    def _loader(self, name: str) -> Callable[..., None]:
+        def load(module: nn.Module, _: Any) -> None:
+            if name not in self._loaded:
+                names = list(module.state_dict())
+                state = {own: self.tensor(f"{name}.{own}").float() for own in names}
+                module.load_state_dict(state, assign=True)
+                self._loaded[name] = module
+
+        return load
+
+    def _dropper(self, name: str) -> Callable[..., None]:
+        def drop(module: nn.Module, _: Any, __: Tensor) -> None:
+            if not self._holding:
+                large = any(weight.numel() > _LARGE for weight in module.parameters())
+                self._drop(name)
+                if large:
+                    give_back()
+
+        return drop
+
+    def _drop(self, name: str) -> None:
+        module = self._loaded.pop(name)
+        hollow = {own: t.new_zeros(()).expand(t.shape) for own, t in module.state_dict().items()}
+        module.load_state_dict(hollow, assign=True)

@@ -1,0 +1,305 @@
+"""The servo process as it runs on a robot: spawned, on a port, with simulated motors at the other end."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from wall_edge_bridge.drives import JointSpec
+from wall_edge_bridge.protocols.feetech import build_write
+from wall_edge_bridge.sim.feetech import SimulatedServoBus
+from wall_edge_bridge.sim.pty import PtyPort, serving
+
+from wall_edge.config import RobotConfig
+from wall_edge.config_loader import from_mapping
+from wall_edge.errors import RuntimeFault
+from wall_edge.runtime.daemon.latch import require_unlatched
+from wall_edge.runtime.ipc.mailbox import Mailbox
+from wall_edge.runtime.ipc.mailbox_types import ServoCommand, chunk_dtype, command_dtype, feedback_dtype
+from wall_edge.runtime.motion.chunk_track import Chunk
+from wall_edge.runtime.servo.process import run_servo
+from wall_edge.runtime.servo.states import ServoState
+from wall_edge.runtime.telemetry.event_log import read_events
+
+JOINTS: list[Any] = [
+    {"name": f"joint{n}", "id": n, "lower": -1.5, "upper": 1.5, "max_velocity": 4.0} for n in range(1, 7)
+]
+START = [0.3] * 6
+# The timeouts are wide: this must pass on a busy two-core machine, where a tick may come 30 ms late.
+CONFIG = from_mapping(
+    RobotConfig,
+    {
+        "name": "test",
+        "bundle": "none",
+        "control": {
+            "rate_hz": 50,
+            "fifo_priority": None,
+            "lock_memory": False,
+            "rest": [0.0] * 6,
+            "rest_velocity": 2.0,
+            "feedback_timeout_ms": 400,
+        },
+        "drive": {"port": "/dev/null", "timeout_ms": 100, "joints": JOINTS},
+        "cameras": {},
+    },
+    "test",
+)
+
+
+class Robot:
+    """A servo process, its motors, and the supervisor's heartbeat in a thread."""
+
+    def __init__(self, bus: SimulatedServoBus, port: PtyPort, events: Path) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.bus, self.port, self.events = bus, port, events
+        self.chunks = Mailbox(chunk_dtype(8, 6))
+        self.command = Mailbox(command_dtype())
+        self.feedback = Mailbox(feedback_dtype(6))
+        self.wanted, self.alive = ServoCommand.FOLLOW, True
+        self.results, child_end = context.Pipe(duplex=False)
+        arguments = (child_end, CONFIG, port.path, self.chunks, self.command, self.feedback, str(events))
+        self.process = context.Process(target=run_servo, args=arguments, daemon=True)
+        self._heart = threading.Thread(target=self._beat, daemon=True)
+        self._heart.start()
+        self.process.start()
+        child_end.close()
+
+    def _beat(self) -> None:
+        record = np.zeros(1, command_dtype())[0]
+        while self.alive:
+            record["wanted"], record["epoch"], record["heartbeat_ns"] = self.wanted, 1, time.monotonic_ns()
+            self.command.write(record)
+            time.sleep(0.02)
+
+    def state(self) -> ServoState:
+        record = self.feedback.read()
+        return ServoState.STARTING if record is None else ServoState(int(record["state"]))
+
+    def until(self, *states: ServoState) -> None:
+        """Waits for one of the states; fails when the process ends before."""
+        deadline = time.monotonic() + 30
+        while self.state() not in states:
+            assert time.monotonic() < deadline
+            assert self.process.is_alive(), self.results.recv() if self.results.poll() else "no result"
+            time.sleep(0.01)
+
+    def follow(self, length: int = 8) -> None:
+        """A chunk of seconds, so that following does not depend on how busy the machine is.
+
+        It is sent to a loop that is ready: a start on a busy machine may take longer than a chunk may be old.
+        """
+        self.until(ServoState.HOLDING)
+        record = np.zeros(1, chunk_dtype(8, 6))[0]
+        Chunk(1, time.monotonic_ns(), 2_000_000_000, 1, np.full((length, 6), 0.4), 0).fill(record)
+        self.chunks.write(record)
+        self.until(ServoState.FOLLOWING)
+
+    def result(self) -> dict[str, Any]:
+        assert self.results.poll(30)
+        received: dict[str, Any] = self.results.recv()
+        self.process.join(30)
+        assert self.process.exitcode == 0
+        return received
+
+    def torque(self) -> list[bool]:
+        return [bool(servo.get("torque_enable")) for servo in self.bus.servos.values()]
+
+    def end(self) -> None:
+        self.alive = False
+        self._heart.join()
+        if self.process.is_alive():
+            self.process.kill()
+        self.process.join()
+
+
+@pytest.fixture(autouse=True)
+def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the servo process, which inherits the environment, latches its faults."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+def latched() -> str:
+    """The fault that waits for a person; empty for none."""
+    try:
+        require_unlatched(CONFIG)
+    except RuntimeFault as fault:
+        return str(fault)
+    return ""
+
+
+@pytest.fixture
+def robot(tmp_path: Path, state_home: Path) -> Iterator[Robot]:  # noqa: ARG001
+    bus = SimulatedServoBus([JointSpec(**joint) for joint in JOINTS], START)
+    with serving(bus) as port:
+        made = Robot(bus, port, tmp_path / "events.jsonl")
+        try:
+            yield made
+        finally:
+            made.end()
+
+
+def rest_error(robot: Robot) -> float:
+    return float(np.abs(robot.bus.positions(time.monotonic_ns())).max())
+
+
+@pytest.mark.parametrize(
+    ("stop", "reason"),
+    [
+        (lambda robot: setattr(robot, "wanted", ServoCommand.STOP), "command"),
+        (lambda robot: os.kill(robot.process.pid, signal.SIGTERM), "signal"),
+        (lambda robot: setattr(robot, "alive", False), "supervisor silent"),
+    ],
+)
+def test_every_way_to_stop_ends_at_rest_without_torque(
+    robot: Robot, stop: Callable[[Robot], object], reason: str
+) -> None:
+    robot.follow()
+    os.kill(robot.process.pid or 0, signal.SIGINT)  # a Ctrl-C is for the supervisor
+    assert robot.torque() == [True] * 6
+    stop(robot)
+    result = robot.result()
+    assert (result["state"], result["fault"]) == ("RELEASED", None)
+    assert latched() == ""
+    assert robot.torque() == [False] * 6
+    assert rest_error(robot) < 0.1
+    events = read_events(robot.events)
+    stops = [event["reason"] for event in events if event.get("after") == "STOPPING"]
+    assert stops == [reason]
+    assert events[-1]["kind"] == "servo_result"
+    assert result["ticks"] > 10
+    assert len(result["trace"]["time_ns"]) > 10
+
+
+def test_an_unplugged_bus_is_a_fault(robot: Robot) -> None:
+    robot.follow()
+    robot.port.close()
+    taken = os.openpty()  # the name is free again: not for another test's arm, which would answer
+    result = robot.result()
+    for descriptor in taken:
+        os.close(descriptor)
+    assert result["state"] == "FAULT"
+    assert "feedback" in result["fault"] or "no setpoint" in result["fault"]
+    assert "torque may still be on" in result["fault"]
+    assert ServoState(robot.state()) is ServoState.FAULT
+
+
+def test_a_silent_motor_is_a_fault_and_the_others_let_go(robot: Robot) -> None:
+    robot.follow()
+    robot.bus.silence(3)
+    result = robot.result()
+    assert "feedback of joint joint3 is" in result["fault"]  # A8: the one that fell silent
+    assert "400 ms" in result["fault"]
+    robot.bus.silence(3, silent=False)
+    assert robot.torque() == [False, False, True, False, False, False]
+
+
+def disable_by_another_program(bus: SimulatedServoBus) -> None:
+    bus.intrude(build_write(3, 40, b"\0"), time.monotonic_ns())
+
+
+@pytest.mark.parametrize(
+    ("happens", "words"),
+    [
+        (lambda bus: bus.servos[3].set("torque_enable", 0), "joint joint3 lost its torque"),
+        (lambda bus: bus.servos[3].reboot(time.monotonic_ns()), "joint joint3 lost its torque"),
+        (disable_by_another_program, "joint joint3 lost its torque"),
+        (lambda bus: bus.servos[3].set("homing_offset", -652), "since then joint3 said"),
+    ],
+)
+def test_a3_a4_a_servo_that_fails_is_named_and_the_arm_let_go(
+    robot: Robot, happens: Callable[[SimulatedServoBus], object], words: str
+) -> None:
+    """A reboot of 150 ms is shorter than the feedback timeout here: it is the torque that tells."""
+    robot.follow()
+    happens(robot.bus)
+    result = robot.result()
+    assert result["state"] == "FAULT"
+    assert words in result["fault"]
+    assert words in latched()
+    assert robot.torque() == [False] * 6
+
+
+def test_a3_limits_of_a_servo_that_are_narrower_forbid_power(tmp_path: Path) -> None:
+    bus = SimulatedServoBus([JointSpec(**joint) for joint in JOINTS], START)
+    bus.servos[2].set("max_angle", 2500)
+    with serving(bus) as port:
+        made = Robot(bus, port, tmp_path / "events.jsonl")
+        try:
+            result = made.result()
+        finally:
+            made.end()
+    assert (
+        "joint joint2 (id 2): max_angle (register 11) is 2500 tick; expected at least 3026" in result["fault"]
+    )
+    assert result["ticks"] == 0
+    assert latched() == ""
+
+
+def test_a_motor_that_reports_a_fault(robot: Robot) -> None:
+    robot.follow()
+    robot.bus.set_error(2, 0x20)
+    result = robot.result()
+    assert result["state"] == "FAULT"
+    assert "joint2 reports" in result["fault"]
+    assert "joint2 reports" in latched()
+
+
+def test_an_emergency_stop_holds_lets_go_and_latches(robot: Robot) -> None:
+    robot.follow()
+    robot.wanted = ServoCommand.EMERGENCY_STOP
+    robot.until(ServoState.FAULT)
+    assert robot.torque() == [True] * 6  # it is held for control.fault_hold_ms
+    result = robot.result()
+    assert (result["state"], result["fault"]) == ("FAULT", "emergency stop")
+    assert robot.torque() == [False] * 6
+    assert "emergency stop" in latched()
+
+
+def test_lost_and_damaged_answers_are_survived(robot: Robot) -> None:
+    robot.follow()
+    for nth in range(5, 60, 11):
+        robot.bus.drop_reply(nth)
+        robot.bus.corrupt_reply(nth + 3)
+    time.sleep(1.0)
+    assert robot.state() is ServoState.FOLLOWING
+    robot.wanted = ServoCommand.STOP
+    result = robot.result()
+    assert result["fault"] is None
+    assert result["bus"]["errors"] > 0
+
+
+def test_a_killed_servo_process_leaves_the_mailboxes_whole(robot: Robot) -> None:
+    robot.follow()
+    robot.process.kill()
+    robot.process.join()
+    with pytest.raises(EOFError):
+        robot.results.recv()
+    record = robot.feedback.read()
+    assert record is not None
+    assert ServoState(int(record["state"])) is ServoState.FOLLOWING
+    assert np.isfinite(record["position"]).all()
+
+
+def test_a_missing_port_is_one_line(tmp_path: Path) -> None:
+    bus = SimulatedServoBus([JointSpec(**joint) for joint in JOINTS], START)
+    with PtyPort() as port:
+        port.path = str(tmp_path / "no_such_port")
+        made = Robot(bus, port, tmp_path / "events.jsonl")
+    try:
+        result = made.result()
+    finally:
+        made.end()
+    assert result["state"] == "FAULT"
+    assert "\n" not in result["fault"]
+    assert "no_such_port" in result["fault"]
+    assert result["ticks"] == 0
+    assert latched() == ""  # torque was never on

@@ -1,0 +1,60 @@
+"""A short run of ``benchmarks/fuzz/reader_fuzz.py``, and that it can find something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import benchmarks.fuzz.fuzz_readers as fuzz_readers
+import benchmarks.fuzz.reader_fuzz as reader_fuzz
+from wall_edge.errors import ConfigError
+
+QUICK = ("robot", "session", "tokenizer", "fast", "recipe", "events", "latch")
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_h16_a_reader_succeeds_or_says_one_line(name: str, tmp_path: Path) -> None:
+    """H4, H13, H16: no traceback, no hang, no gigabyte."""
+    reader = next(reader for reader in fuzz_readers.READERS if reader.name == name)
+    report = reader_fuzz.run(reader, 7, 0, 60, tmp_path)
+    assert report.cases == 60
+    assert not report.findings
+
+
+def write(folder: Path) -> None:
+    (folder / "a.json").write_text('{"size": 3}')
+
+
+def careless(folder: Path) -> None:
+    """Raises whatever comes, but for one good line."""
+    text = (folder / "a.json").read_text()
+    if text == '{"size": 3}':
+        return
+    if '"size"' in text:
+        raise ConfigError("size")
+    bytearray(int(text[-40:], 16))
+
+
+def greedy(folder: Path) -> None:
+    if (folder / "a.json").read_bytes() != b'{"size": 3}':
+        held = bytearray(1 << 30)
+        held[:: 1 << 12] = b"x" * len(held[:: 1 << 12])
+
+
+def test_the_fuzz_finds_tracebacks_and_memory(tmp_path: Path) -> None:
+    """A finding has its exception, its place and its cases; a worker that grew is replaced."""
+    made = {"make": write, "files": {"a.json": "json"}}
+    found = reader_fuzz.run(fuzz_readers.Reader("careless", read=careless, **made), 0, 0, 60, tmp_path)
+    assert found.cases == 60
+    assert found.refusals
+    assert any("ValueError at test_reader_fuzz.py" in what for what in found.findings)
+    found = reader_fuzz.run(fuzz_readers.Reader("greedy", read=greedy, **made), 0, 0, 3, tmp_path)
+    assert sum(map(len, found.findings.values())) >= 2
+    assert all(what.startswith("over memory") for what in found.findings)
+
+
+def test_h16_damaged_statistics_of_a_parquet_file_end_no_process(tmp_path: Path) -> None:
+    """H16: asked for such a column's metadata, pyarrow aborted."""
+    reader = next(reader for reader in fuzz_readers.READERS if reader.name == "dataset-v3.0")
+    assert not reader_fuzz.run(reader, 21, 2362, 1, tmp_path).findings

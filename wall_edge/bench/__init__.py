@@ -1,0 +1,1 @@
+"""The servo loop, measured on this machine."""

@@ -1,0 +1,53 @@
+"""The bundle: what export leaves and engines load."""
+
+from wall_edge.bundle.manifest import (
+    DIGEST,
+    FORMAT_VERSION,
+    GOLDENS,
+    HEAD_TOKENS,
+    INT8,
+    MANIFEST,
+    PRECISIONS,
+    RADIANS,
+    TOKENIZER,
+    CalibrationRecord,
+    Embodiment,
+    FamilyLoss,
+    GraphSpec,
+    Manifest,
+    Normalization,
+    Sensitivity,
+    Source,
+    TensorSpec,
+    Tolerance,
+)
+from wall_edge.bundle.placement import put_in_place, replaced_name, require_replaceable, write_manifest
+from wall_edge.bundle.reader import Bundle, file_digest
+
+__all__ = [
+    "DIGEST",
+    "FORMAT_VERSION",
+    "GOLDENS",
+    "HEAD_TOKENS",
+    "INT8",
+    "MANIFEST",
+    "PRECISIONS",
+    "RADIANS",
+    "TOKENIZER",
+    "Bundle",
+    "CalibrationRecord",
+    "Embodiment",
+    "FamilyLoss",
+    "GraphSpec",
+    "Manifest",
+    "Normalization",
+    "Sensitivity",
+    "Source",
+    "TensorSpec",
+    "Tolerance",
+    "file_digest",
+    "put_in_place",
+    "replaced_name",
+    "require_replaceable",
+    "write_manifest",
+]

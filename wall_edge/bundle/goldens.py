@@ -1,0 +1,70 @@
+"""Whether a bundle's goldens are all there: inputs and outputs of every stage, in the manifest's shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wall_edge.bundle.manifest import GOLDENS, Manifest
+from wall_edge.errors import BundleError
+from wall_edge.files import shown
+
+
+def require_goldens(manifest: Manifest, goldens: Mapping[str, npt.NDArray[Any]], folder: Path) -> None:
+    """A stage whose golden is missing or of another shape would be a stage that nobody checked."""
+    for name, (kinds, shape) in _golden_shapes(manifest).items():
+        golden = goldens.get(name)
+        if golden is None:
+            raise unchecked(folder, f"golden {name} is missing", name)
+        fits = len(golden.shape) == len(shape) and all(
+            size == wanted or (wanted == -1 and size > 0)
+            for size, wanted in zip(golden.shape, shape, strict=True)
+        )
+        if golden.dtype.kind not in kinds or not fits:
+            what = f"golden {name} is {golden.dtype} {list(golden.shape)}"
+            raise unchecked(folder, what, f"{list(shape)}, -1 being any size")
+        if golden.dtype.kind == "f" and not np.all(np.isfinite(golden)):
+            raise unchecked(folder, f"golden {name} holds values that are not finite", "finite values")
+
+
+def unchecked(folder: Path, what: str, expected: str) -> BundleError:
+    return BundleError(
+        f"{shown(folder / GOLDENS)}: {what}: not every stage can be checked",
+        expected=expected,
+        fix="export the bundle again",
+    )
+
+
+def _golden_shapes(manifest: Manifest) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Kinds and shapes of inputs and outputs, with -1 for the length of a prompt or of words."""
+    graphs, flow = manifest.graphs, manifest.fast is None
+    action = (manifest.horizon, manifest.action_slots)
+    steps = (len(manifest.time_grid) - 1, *action)
+    tail = [int(axis) for axis in graphs["prefix"].inputs["past_kv"].shape[1:]]
+    rows = [int(axis) for axis in graphs["lm_head"].outputs["logits"].shape]
+    images = [int(axis) for axis in graphs["vision"].outputs["image_embeds"].shape]
+    made: dict[str, tuple[str, tuple[int, ...]]] = {
+        f"frames.{name}": ("u", (camera.height, camera.width, 3)) for name, camera in manifest.cameras.items()
+    }
+    made |= {
+        "state": ("f", (manifest.dof,)),
+        "noise": ("f", action),
+        "instruction": ("U", ()),
+        "action_prompt_ids": ("i", (-1,)),
+        "image_embeds": ("f", tuple(images)),
+        "keys_values": ("f", (-1, *tail)),
+        "text_logits": ("f", tuple(rows)),
+        "subgoal_ids": ("i", (-1,)),
+    }
+    if flow:
+        made |= dict.fromkeys(("noisy_actions", "velocities"), ("f", steps))
+        made |= {"chunk": ("f", action), "joint_positions": ("f", (manifest.horizon, manifest.dof))}
+    else:
+        made["action_logits"] = ("f", tuple(rows))
+    if "guided" in graphs:
+        made |= dict.fromkeys(("guidance_target", "guidance_weights", "guidance"), ("f", action))
+    return made

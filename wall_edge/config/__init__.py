@@ -1,0 +1,25 @@
+"""ROBOT.yaml: everything that differs from one robot to the next."""
+
+from wall_edge.config.bounds import Bounds, stopping_distance
+from wall_edge.config.camera import CameraConfig
+from wall_edge.config.control import ControlConfig
+from wall_edge.config.drive import DriveConfig, JointConfig
+from wall_edge.config.model import ModelConfig
+from wall_edge.config.policy import PolicyConfig, SchedulerName
+from wall_edge.config.robot import RobotConfig, load_robot
+from wall_edge.config.simulation import SimulationConfig
+
+__all__ = [
+    "Bounds",
+    "CameraConfig",
+    "ControlConfig",
+    "DriveConfig",
+    "JointConfig",
+    "ModelConfig",
+    "PolicyConfig",
+    "RobotConfig",
+    "SchedulerName",
+    "SimulationConfig",
+    "load_robot",
+    "stopping_distance",
+]

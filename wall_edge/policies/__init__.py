@@ -1,0 +1,1 @@
+"""What the model is asked and what its answers mean: prompts, state, flow, FAST."""

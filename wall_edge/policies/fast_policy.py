@@ -1,0 +1,123 @@
+"""A ``wall-oss-fast`` policy on an engine: observation → FAST tokens → action chunk."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import numpy.typing as npt
+from wall_edge_engines.session import ModelSession
+
+from wall_edge.bundle import Bundle, Manifest
+from wall_edge.bundle.fast_settings import FAST_TOKENIZER
+from wall_edge.errors import BundleError, PolicyError
+from wall_edge.policies.encoder import encode_observation, observe, prefill_action
+from wall_edge.policies.fast_codec import MAX_FAST_TOKENS, FastCodec
+from wall_edge.policies.flow_policy import FlowPolicy
+from wall_edge.policies.observation import Guidance, Observation
+from wall_edge.policies.prompt_text import PromptTokenizer
+from wall_edge.policies.prompts import Prompts
+from wall_edge.policies.subgoals import greedy_tokens
+from wall_edge.policies.transforms import physical
+
+
+class FastPolicy:
+    """Action chunks in words of the FAST vocabulary. One thread at a time.
+
+    Unlike the references, which drop what is no action token and return zeros for what cannot be decoded,
+    it raises :class:`PolicyError`: the arm then holds.
+    """
+
+    def __init__(self, manifest: Manifest, prompts: Prompts, session: ModelSession, codec: FastCodec) -> None:
+        self._manifest, self._prompts, self._session, self._codec = manifest, prompts, session, codec
+        self._first = first_action_token(prompts.tokenizer, codec.settings.vocab_size)
+        # The tokens hold the live slots in the model's order, which need not be the robot's.
+        self._columns = np.argsort(np.argsort(manifest.embodiment.action_slots))
+
+    def chunk(self, observation: Observation, words: str) -> npt.NDArray[np.float64]:
+        """Joint positions ``[horizon, dof]`` in rad, step k due k action periods after the observation.
+
+        ``words`` is the subgoal (or the instruction). Raises :class:`PolicyError` when the tokens are not a
+        whole action chunk.
+        """
+        self.observe(observation)
+        return self.act(observation, words)
+
+    def observe(self, observation: Observation) -> None:
+        """As :meth:`wall_edge.policies.flow_policy.FlowPolicy.observe`."""
+        observe(self._manifest, self._prompts, self._session, observation)
+
+    def act(
+        self, observation: Observation, words: str, guidance: Guidance | None = None
+    ) -> npt.NDArray[np.float64]:
+        """As :meth:`chunk`, of an observation that :meth:`observe` has seen. Words cannot be guided."""
+        if guidance is not None:
+            raise PolicyError("guidance for FAST actions", expected="a flow policy, or another scheduler")
+        actions = self._codec.decode(self._decoded(observation, words, self._prompts.observation_tokens))
+        return physical(self._manifest, actions[:, self._columns], observation.state)
+
+    def tokens(self, observation: Observation, words: str) -> list[int]:
+        """FAST ids of the next chunk, decoded greedily up to ``<|im_end|>``; see :class:`FastCodec`."""
+        encode_observation(self._manifest, self._session, observation)
+        return self._decoded(observation, words, 0)
+
+    def _decoded(self, observation: Observation, words: str, keep: int) -> list[int]:
+        given = (self._manifest, self._prompts, self._session, observation, words)
+        prompt = prefill_action(*given, keep=keep)
+        ids: list[int] = []
+        for token in itertools.islice(greedy_tokens(self._prompts, self._session, prompt), MAX_FAST_TOKENS):
+            if token == self._prompts.tokenizer.ids.turn_end:
+                return ids
+            ids.append(self._fast_id(token))
+        raise PolicyError(
+            "the action chunk did not end", expected=f"<|im_end|> within {MAX_FAST_TOKENS} tokens"
+        )
+
+    def _fast_id(self, token: int) -> int:
+        count = self._codec.settings.vocab_size
+        if not 0 <= token - self._first < count:
+            raise PolicyError(
+                f"token {token} ({self._prompts.tokenizer.decode([token])!r}) in an action chunk",
+                expected=f"<|action_token_0|> to <|action_token_{count - 1}|>, or <|im_end|>",
+            )
+        return token - self._first
+
+
+def first_action_token(tokenizer: PromptTokenizer, count: int) -> int:
+    """The id of ``<|action_token_0|>``.
+
+    Raises :class:`BundleError` unless each of ``count`` action tokens is one id, one after the other.
+    """
+    ids = tokenizer.encode("".join(f"<|action_token_{i}|>" for i in range(count)))
+    if len(ids) != count or np.any(np.diff(ids) != 1):
+        raise BundleError(
+            "the prompt's tokenizer has no row of action tokens",
+            expected=f"<|action_token_0|> to <|action_token_{count - 1}|> with ids one after the other",
+            fix="take tokenizer.json from the wall-oss-fast checkpoint and the FAST folder it was made with",
+        )
+    return int(ids[0])
+
+
+def fast_codec(bundle: Bundle) -> FastCodec:
+    """The codec of a bundle; raises :class:`BundleError` when it has no FAST actions."""
+    manifest = bundle.manifest
+    if manifest.fast is None:
+        raise BundleError(f"{bundle.folder}: no FAST actions", expected="a bundle of wall-oss-fast")
+    codec = FastCodec(bundle.path(FAST_TOKENIZER), manifest.fast, manifest.horizon, manifest.dof)
+    bundle.require_unchanged(FAST_TOKENIZER)
+    return codec
+
+
+def action_policy(
+    bundle: Bundle,
+    prompts: Prompts,
+    session: ModelSession,
+    *,
+    integration_steps: int | None = None,
+    seed: int = 0,
+) -> FlowPolicy | FastPolicy:
+    """The policy that a bundle's actions need: flow matching (with noise from ``seed``) or FAST."""
+    manifest = bundle.manifest
+    if manifest.fast is None:
+        return FlowPolicy(manifest, prompts, session, integration_steps=integration_steps, seed=seed)
+    return FastPolicy(manifest, prompts, session, fast_codec(bundle))

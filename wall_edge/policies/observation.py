@@ -1,0 +1,40 @@
+"""What a policy looks at, and what may pull its chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Frame = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the robot saw: frames ``[h, w, 3]`` uint8 by camera and joints ``[dof]`` in rad.
+
+    ``time_ns`` is when the joints were measured, ``frames_ns`` when the oldest frame was taken
+    (CLOCK_MONOTONIC), ``plan_ns`` the plan clock at ``time_ns``; ``index`` counts observations.
+    """
+
+    time_ns: int
+    frames: Mapping[str, Frame]
+    state: npt.NDArray[np.float64]
+    frames_ns: int = 0
+    plan_ns: int = 0
+    index: int = 0
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Where a chunk should go: ``target`` [horizon, dof] in rad, ``weights`` [horizon] from 0 to 1.
+
+    ``max_weight`` bounds the guidance at every flow step; ``jacobian``: through the expert's Jacobian.
+    """
+
+    target: npt.NDArray[np.float64]
+    weights: npt.NDArray[np.float64]
+    max_weight: float
+    jacobian: bool

@@ -1,0 +1,181 @@
+"""Prompts of WALL-OSS: text, token ids and multimodal positions.
+
+Texts follow github.com/X-Square-Robot/wall-x (September 2025, ``wall_x/data/utils.py``) and LeRobot 0.4.4's
+``policies/wall_x`` (``utils.py``, ``processor_wall_x.py``). They differ in a few words, :data:`Wording`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from wall_edge.bundle.tokenizer import load_tokenizer
+from wall_edge.errors import BundleError, ConfigError
+
+IMAGE_PAD, STATE, ACTION = "<|image_pad|>", "<|propri|>", "<|action|>"
+TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
+VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
+SPECIAL_TOKENS = (TURN_START, TURN_END, VISION_START, VISION_END, IMAGE_PAD, STATE, ACTION)
+
+_SPECIAL = re.compile(r"<\|.*?\|>")
+
+VIEWS = {
+    "face_view": "front view",
+    "left_wrist_view": "left wrist view",
+    "right_wrist_view": "right wrist view",
+    "move1_view": "move view",
+    "move2_view": "move view",
+    "wall_view": "wall view",
+    "top_view": "top view",
+}
+
+Ids = npt.NDArray[np.int64]
+
+Wording = Literal["lerobot", "upstream", "wall-edge"]
+"""Whose words a policy was trained on.
+
+=========  ==============================================  ================================
+..         a camera that is not in the table of views      an instruction
+=========  ==============================================  ================================
+lerobot    spaces for ``_`` only where it holds "view",    as given, ended with a full stop
+           else " view" behind it as it is
+upstream   as it is                                        as given
+wall-edge  spaces for ``_`` always, " view" where missing  stripped, ended with a full stop
+=========  ==============================================  ================================
+
+``wall-edge`` is what this project took for LeRobot's rule at first: bundles from then go on as they were.
+"""
+
+
+def view_name(camera: str, wording: Wording = "lerobot") -> str:
+    """The words that name a camera in a prompt: ``face_view`` → ``front view``."""
+    if camera in VIEWS:
+        return VIEWS[camera]
+    if wording == "upstream":
+        return camera
+    spaced = camera.replace("_", " ")
+    if "view" in camera:
+        return spaced
+    return f"{spaced if wording == 'wall-edge' else camera} view"
+
+
+def observation_text(image_tokens: Mapping[str, int], wording: Wording = "lerobot") -> str:
+    """The part that both prompts share: system turn and one run of image pads a camera, in order.
+
+    It ends with a special token, so it may be tokenised apart from what follows.
+    """
+    views = "".join(
+        f" {view_name(camera, wording)}: {VISION_START}{IMAGE_PAD * count}{VISION_END}"
+        for camera, count in image_tokens.items()
+    )
+    return (
+        f"{TURN_START}system\nYou are a helpful assistant.{TURN_END}\n{TURN_START}user\nObservation:{views}"
+    )
+
+
+def subgoal_text(instruction: str, wording: Wording = "lerobot") -> str:
+    """What follows the observation when the next sub-task is asked for in words."""
+    return (
+        f"\nInstruction: {_sentence(instruction, wording)}\nPredict the next action in language.\n"
+        f"{TURN_END}\n{TURN_START}assistant\n"
+    )
+
+
+def action_text(instruction: str, wording: Wording = "lerobot") -> str:
+    """What follows the observation when an action chunk is asked for; the action tokens come after it."""
+    return (
+        f"\nInstruction: {_sentence(instruction, wording)}\nPredict the next action in robot action.\n"
+        f"Proprioception: {STATE}\n{TURN_END}\n{TURN_START}assistant\n"
+    )
+
+
+def _sentence(instruction: str, wording: Wording) -> str:
+    """An instruction in a flavour's words. Special tokens in user text are refused."""
+    if not instruction.strip():
+        raise ConfigError("the instruction is empty", expected="words such as 'touch the red block.'")
+    if (token := _SPECIAL.search(instruction)) is not None:
+        raise ConfigError(f"the instruction holds the special token {token[0]}", expected="plain words")
+    words = instruction.strip() if wording == "wall-edge" else instruction
+    return words if wording == "upstream" or words.endswith(".") else f"{words}."
+
+
+@dataclass(frozen=True)
+class TokenIds:
+    """Ids of the tokens that the graphs treat apart."""
+
+    image: int
+    state: int
+    action: int
+    turn_end: int
+
+
+class PromptTokenizer:
+    """The checkpoint's own ``tokenizer.json``, with the special tokens looked up once."""
+
+    def __init__(self, path: Path) -> None:
+        self._tokenizer = load_tokenizer(path, BundleError)
+        self.ids = TokenIds(
+            image=self._special(path, IMAGE_PAD),
+            state=self._special(path, STATE),
+            action=self._special(path, ACTION),
+            turn_end=self._special(path, TURN_END),
+        )
+        self.largest_id: int = max(self._tokenizer.get_vocab(with_added_tokens=True).values())
+
+    def _special(self, path: Path, token: str) -> int:
+        found = self._tokenizer.token_to_id(token)
+        # A token that is in the vocabulary but not marked as special would be cut into pieces.
+        if found is None or self.encode(f"a{token}b").tolist().count(found) != 1:
+            raise BundleError(f"{path}: special token {token} is missing", expected="a WALL-OSS tokenizer")
+        return int(found)
+
+    def encode(self, text: str) -> Ids:
+        """Token ids ``[T]``; nothing is added in front or behind."""
+        return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int64)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Words of generated ids, without special tokens."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        return text.strip()
+
+
+def positions(ids: Ids, grids: Sequence[tuple[int, int]], image_token: int, start: int = 0) -> Ids:
+    """Multimodal rotary positions ``[3, T]`` (time, height, width) of token ids ``[T]``.
+
+    ``grids`` are the images' heights and widths in merged cells, in order. Text runs on all axes alike
+    from ``start``; an image starts at the next position and advances by ``max(height, width)``; the text
+    after it resumes there (Qwen2-VL, arXiv 2409.12191).
+    """
+    result = np.empty((3, len(ids)), dtype=np.int64)
+    following, index, images = start, 0, iter(grids)
+    while index < len(ids):
+        if ids[index] != image_token:
+            result[:, index] = following
+            following, index = following + 1, index + 1
+            continue
+        height, width = next(images, (0, 0))
+        count = height * width
+        if count == 0 or not np.all(ids[index : index + count] == image_token) or index + count > len(ids):
+            raise ConfigError(
+                f"the prompt's image pads at token {index} do not match the images",
+                expected=f"one run of {count} pads for an image of {height}x{width} cells",
+            )
+        cell = np.arange(count)
+        result[:, index : index + count] = following + np.stack((0 * cell, cell // width, cell % width))
+        following, index = following + max(height, width), index + count
+    if (left := next(images, None)) is not None:
+        raise ConfigError(
+            f"no image pads for an image of {left[0]}x{left[1]} cells", expected="one run an image"
+        )
+    return result
+
+
+def next_position(placed: Ids) -> int:
+    """The position that the token after ``placed [3, T]`` takes."""
+    return int(placed.max()) + 1 if placed.size else 0

@@ -1,0 +1,132 @@
+"""The processes of the daemon: started, listened to, ended."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+from wall_edge.errors import RuntimeFault, WallEdgeError
+from wall_edge.runtime.ipc.messages import Failure, Stop
+from wall_edge.signals import blocked, ignored
+
+_EXIT_S = 5.0
+
+
+@dataclass
+class _Child:
+    process: SpawnProcess
+    conn: Connection
+
+    def heard_out(self) -> bool:
+        """Whether the process has ended and nothing it said is left to read."""
+        return not self.process.is_alive() and (self.conn.closed or not self.conn.poll())
+
+
+class Children:
+    """Named processes with a pipe each; a process's body takes its end of the pipe first."""
+
+    def __init__(self) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        self._children: dict[str, _Child] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """In order of starting."""
+        return tuple(self._children)
+
+    def spawn(self, name: str, body: Callable[..., None], *arguments: Any) -> int:
+        """Start ``body(conn, *arguments)``; its pid. Signals wait until the process is known here, and in it
+        until it has set its own handlers.
+        """
+        with blocked():  # apart, as Python unblocks SIGINT and SIGTERM once it has started its own helper
+            resource_tracker.ensure_running()
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=body, args=(theirs, *arguments), name=f"wall-edge-{name}")
+        with blocked():
+            process.start()
+            self._children[name] = _Child(process, ours)
+        theirs.close()
+        return process.pid or 0
+
+    def alive(self, name: str) -> bool:
+        """Whether the process was started and runs."""
+        return name in self._children and self._children[name].process.is_alive()
+
+    def send(self, name: str, message: object) -> None:
+        """Raises :class:`RuntimeFault` when the process is gone."""
+        try:
+            self._children[name].conn.send(message)
+        except OSError as error:
+            raise RuntimeFault(f"the {name} process is gone", fix="see the messages above") from error
+
+    def receive(self, timeout_s: float) -> Iterator[tuple[str, Any]]:
+        """What the processes have said, waiting up to ``timeout_s`` for the first of it."""
+        conns = {child.conn: name for name, child in self._children.items() if not child.conn.closed}
+        for conn in wait(list(conns), timeout=timeout_s):
+            assert isinstance(conn, Connection)
+            yield from ((conns[conn], message) for message in _drain(conn))
+
+    def dead(self) -> str | None:
+        """One line about a process that ended without being told to; None while all run."""
+        for name, child in self._children.items():
+            if child.heard_out():
+                return f"the {name} process ended unexpectedly (exit code {child.process.exitcode})"
+        return None
+
+    def end(self, name: str) -> None:
+        """Tell a process to end, and kill it when it does not."""
+        child = self._children[name]
+        with contextlib.suppress(OSError):  # it may have ended by itself
+            child.conn.send(Stop())
+        child.process.join(_EXIT_S)
+        self.kill(name)
+
+    def kill(self, name: str) -> None:
+        """End a process at once; one that the kernel does not let go of is left after some seconds."""
+        process = self._children[name].process
+        if process.is_alive():
+            process.kill()
+        process.join(_EXIT_S)
+
+
+def _drain(conn: Connection) -> Iterator[Any]:
+    while True:
+        try:
+            if not conn.poll():
+                return
+            message = conn.recv()
+        except (EOFError, OSError):
+            conn.close()
+            return
+        yield message
+
+
+@contextlib.contextmanager
+def reporting(conn: Connection) -> Iterator[None]:
+    """Around the body of a process that ends on Stop, or when the supervisor is gone.
+
+    Signals, the emergency stop among them, may reach the whole process group or unit: it is for the
+    supervisor and the servo process to say what they mean. A :class:`WallEdgeError` is sent as Failure in one
+    line; so is a bug, which also raises.
+    """
+    ignored()
+    try:
+        yield
+    except (EOFError, ConnectionError):
+        pass  # the supervisor is gone; the servo process sees its silence and goes to rest
+    except WallEdgeError as error:
+        _tell(conn, str(error))
+    except Exception as bug:
+        _tell(conn, f"bug: {bug!r}")
+        raise
+
+
+def _tell(conn: Connection, reason: str) -> None:
+    with contextlib.suppress(OSError):
+        conn.send(Failure(reason))

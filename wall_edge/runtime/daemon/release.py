@@ -1,0 +1,74 @@
+"""Torque off by whoever is left, and what torque was found: outside of the servo loop."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from wall_edge.config import RobotConfig
+from wall_edge.errors import BusError, WallEdgeError
+from wall_edge.runtime.servo.process import open_drive
+
+RELEASE_S = 5.0
+"""How long torque-off is tried: a USB adapter that lost its port gets it back within seconds."""
+_RETRY_S = 0.1
+_READ_NS, _READS = 200_000_000, 10
+
+
+def release_arm(config: RobotConfig, port: str, patience_s: float = RELEASE_S) -> str:
+    """Torque off, for when the servo process could not; tried again until ``patience_s`` have passed.
+
+    The port is opened anew at every try. What the last one met, in one line, or an empty string when every
+    joint confirmed: never an exception, as nothing may keep its caller from what follows.
+    """
+    deadline = time.monotonic() + patience_s
+    while trouble := _attempt(lambda: _disable(config, port)):
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(_RETRY_S)
+    return trouble
+
+
+def _disable(config: RobotConfig, port: str) -> None:
+    drive = open_drive(config, port)
+    try:
+        drive.disable()
+    finally:
+        drive.close()
+
+
+def _attempt(action: Callable[[], None]) -> str:
+    try:
+        action()
+    except (WallEdgeError, OSError) as error:
+        return str(error) or repr(error)
+    except Exception as bug:  # noqa: BLE001 - see release_arm
+        return f"bug: {bug!r}"
+    return ""
+
+
+def angles_found(config: RobotConfig, port: str) -> dict[str, float]:
+    """Where each joint stands [rad], by name; NaN for one that does not answer."""
+    drive = open_drive(config, port)
+    position = np.full(drive.dof, np.nan)
+    try:
+        for _ in range(_READS):
+            with contextlib.suppress(BusError):
+                position = drive.read(time.monotonic_ns() + _READ_NS).position
+            if not np.isnan(position).any():
+                break
+    finally:
+        drive.close()
+    return {joint.name: float(angle) for joint, angle in zip(drive.joints, position, strict=True)}
+
+
+def torque_found(config: RobotConfig, port: str) -> dict[str, bool | None]:
+    """Whether each joint is powered, by name; None for one that does not answer. Raises BusError."""
+    drive = open_drive(config, port)
+    try:
+        return dict(zip((joint.name for joint in drive.joints), drive.torque(), strict=True))
+    finally:
+        drive.close()

@@ -1,0 +1,1 @@
+"""What the processes share: mailboxes, their types, messages."""

@@ -1,0 +1,177 @@
+"""The policy process: action chunks in one loop, subgoals in words beside it.
+
+The planner is a thread of its own, at a lower priority, with its own buffers on the same engine; inference
+leaves Python's lock, so decoding a subgoal costs the action loop processor time but never makes it wait.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+
+import numpy as np
+import wall_edge_engines
+
+from wall_edge.bundle import Bundle
+from wall_edge.config import RobotConfig
+from wall_edge.errors import PolicyError
+from wall_edge.runtime.daemon.children import reporting
+from wall_edge.runtime.ipc.mailbox import Mailbox
+from wall_edge.runtime.ipc.messages import Instruct, Ready, Refusal, Stop
+from wall_edge.runtime.policy.action_loop import ActionLoop, PendingChunk, require_horizon
+from wall_edge.runtime.policy.observer import Observer
+from wall_edge.runtime.telemetry.session_recorder import RecordingOptions, SessionRecorder
+from wall_edge.session_format import Sample, SessionHeader, SessionWriter
+
+_PLANNER_NICE = 5
+_IDLE_S = 0.005
+_SWITCH_S = 0.0005
+"""How long the planner may keep Python's lock from the action loop: 5 ms by default, more than a tick."""
+
+
+def run_policy(
+    conn: Connection,
+    config: RobotConfig,
+    frames: Mapping[str, Mailbox],
+    feedback: Mailbox,
+    chunks: Mailbox,
+    recording: RecordingOptions | None = None,
+) -> None:
+    """The body of the policy process; ends on Stop or when the supervisor is gone."""
+    sys.setswitchinterval(_SWITCH_S)
+    with reporting(conn):
+        outbox = _Outbox(conn)
+        process = PolicyProcess(config, frames, feedback, chunks, outbox, recording)
+        outbox.send(Ready())
+        process.run(conn)
+
+
+class _Outbox:
+    """A connection that two threads may write to."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn, self._lock = conn, threading.Lock()
+
+    def send(self, message: object) -> None:
+        with self._lock:
+            self._conn.send(message)
+
+
+class PolicyProcess:
+    """Loads the bundle, then answers observations until told to stop."""
+
+    def __init__(
+        self,
+        config: RobotConfig,
+        frames: Mapping[str, Mailbox],
+        feedback: Mailbox,
+        chunks: Mailbox,
+        outbox: _Outbox,
+        recording: RecordingOptions | None = None,
+    ) -> None:
+        self._config, self._chunks, self._outbox = config, chunks, outbox
+        bundle = Bundle(config.bundle)
+        self._stopping, self._forked = threading.Event(), threading.Event()
+        self._trouble: Exception | None = None
+        engine = wall_edge_engines.load(bundle, threads=config.policy.threads)
+        self._loop = ActionLoop(bundle, engine, config.policy)
+        self._observer = Observer(config.cameras, frames, feedback)
+        self._feedback = feedback.reader()
+        self._record = np.zeros(1, chunks.dtype)[0]
+        self._recorder: SessionRecorder | None = None
+        if recording is not None:
+            writer = SessionWriter(recording.folder, SessionHeader.of(bundle))
+            self._recorder = SessionRecorder(writer, recording, self._recording_stopped)
+        self._loop.warm_up()
+        begun = time.monotonic_ns()
+        self._loop.warm_up()
+        took_ns = time.monotonic_ns() - begun
+        require_horizon(bundle.manifest, config.policy, took_ns, "an inference time")
+
+    def run(self, conn: Connection) -> None:
+        """Alternate between messages and chunks; the first failure of either thread ends both."""
+        thread = threading.Thread(target=self._plan, name="planner", daemon=True)
+        if self._config.policy.subgoals:
+            thread.start()
+        try:
+            while not self._stopping.is_set():
+                ready = self._loop.ready(time.monotonic_ns(), self._feedback.latest())
+                if conn.poll(0 if ready else _IDLE_S):
+                    self._take(conn.recv())
+                elif ready:
+                    self._act()
+            if self._trouble is not None:
+                raise self._trouble
+        finally:
+            self._stopping.set()
+            self._forked.set()
+            if thread.is_alive():
+                thread.join(timeout=2.0)
+            if self._recorder is not None:
+                self._recorder.close()
+
+    def _take(self, message: object) -> None:
+        if isinstance(message, Stop):
+            self._stopping.set()
+        elif isinstance(message, Instruct):
+            self._loop.mission.instruct(message.epoch, message.time_ns, message.instruction)
+
+    def _act(self) -> None:
+        """One chunk, or one prefix for the planner, from a fresh observation."""
+        orders = self._loop.mission.orders
+        assert orders is not None
+        observation = self._observer.next(orders.since_ns)
+        handed = self._loop.prefetch.handed
+        try:
+            thought = self._loop.begin(observation, time.monotonic_ns())
+        except PolicyError as error:
+            self._outbox.send(Refusal("chunk", str(error)))
+            thought = None
+        if self._loop.prefetch.handed != handed:
+            self._forked.set()
+        if thought is not None:
+            self._publish(thought)
+
+    def _recording_stopped(self, reason: str) -> None:
+        self._outbox.send(Refusal("recording", reason))
+
+    def _publish(self, thought: PendingChunk) -> None:
+        published = self._loop.finish(thought, time.monotonic_ns())
+        if published is None:
+            return
+        chunk, record = published
+        chunk.fill(self._record)
+        self._record["published_time_ns"] = time.monotonic_ns()
+        self._chunks.write(self._record)
+        self._outbox.send(record)
+        if self._recorder is not None:
+            words, positions = record.subgoal, thought.positions
+            self._recorder.offer(Sample(thought.observation, words, positions, chunk.epoch))
+
+    def _plan(self) -> None:
+        """The planner thread: words for each prefix that the action loop hands over."""
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PLANNER_NICE)
+        try:
+            while not self._stopping.is_set():
+                self._forked.wait()
+                self._forked.clear()
+                if not self._stopping.is_set():
+                    self._plan_once()
+        except Exception as error:  # noqa: BLE001 - raised again by the process's main thread
+            self._trouble = error
+        finally:
+            self._stopping.set()
+
+    def _plan_once(self) -> None:
+        words: str | None = None
+        try:
+            words = self._loop.prefetch.decode()
+        except PolicyError as error:
+            self._outbox.send(Refusal("subgoal", str(error)))
+        record = self._loop.prefetch.done(words, time.monotonic_ns())
+        if record is not None:
+            self._outbox.send(record)

@@ -1,0 +1,1 @@
+"""The servo process: setpoints on absolute deadlines."""

@@ -1,0 +1,1 @@
+"""What the robot tells: events, run log, recorded sessions."""

@@ -1,0 +1,274 @@
+"""Recorded sessions: moments of the robot at work, for calibration and error measurements on a workstation.
+
+A folder::
+
+    session.yaml    format version, robot, cameras, horizon, action rate, the bundle that acted
+    000001.npz      one moment; uncompressed, no pickles
+    000002.npz      …
+
+An npz holds ``frames.CAMERA`` [h, w, 3] uint8, ``state`` [dof] rad, ``words``, ``actions`` [horizon, dof] rad
+(the chunk that was published), ``time_ns`` and ``frames_ns`` (CLOCK_MONOTONIC), and ``epoch``. A moment
+appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from wall_edge.bundle import MANIFEST, Bundle, file_digest
+from wall_edge.bundle.manifest_checks import MAX_HORIZON
+from wall_edge.checks import (
+    MAX_CAMERAS,
+    MAX_DOF,
+    between,
+    check_frame,
+    counted,
+    require_name,
+    require_names,
+    require_sha256,
+    require_title,
+)
+from wall_edge.config_loader import Invalid, from_mapping, read_yaml
+from wall_edge.errors import ConfigError
+from wall_edge.files import read_arrays, shown
+from wall_edge.policies.observation import Observation
+
+FORMAT_VERSION = 1
+HEADER = "session.yaml"
+_LARGEST_RAD = 1000.0
+_MAX_WORDS = 4096
+_MOMENT_BYTES = 256 << 20
+_COPY_AGAIN = "copy it again, or delete it: the other moments stand alone"
+
+
+@dataclass(frozen=True)
+class FrameSize:
+    """In pixels."""
+
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        check_frame(self.width, self.height)
+
+
+@dataclass(frozen=True)
+class SessionHeader:
+    """``session.yaml``: what every moment of the session has in common."""
+
+    robot: str
+    dof_names: tuple[str, ...]
+    cameras: dict[str, FrameSize]
+    horizon: int
+    action_rate_hz: float
+    bundle_sha256: str | None = None
+    """Of the manifest of the bundle that acted; null when none did."""
+    unit: str = "rad"
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        if self.unit != "rad":
+            raise Invalid("unit", self.unit, expected="rad")
+        require_title("robot", self.robot)
+        counted("dof_names", self.dof_names, 1, MAX_DOF)
+        require_names("dof_names", self.dof_names)
+        counted("cameras", self.cameras, 1, MAX_CAMERAS)
+        for name in self.cameras:
+            require_name(f"cameras.{name}", name)
+        between("horizon", self.horizon, 1, MAX_HORIZON, "steps")
+        between("action_rate_hz", self.action_rate_hz, 0.1, 1000, "Hz")
+        require_sha256("bundle_sha256", self.bundle_sha256)
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> SessionHeader:
+        """What a session of this bundle's robot begins with."""
+        manifest = bundle.manifest
+        return cls(
+            robot=manifest.embodiment.name,
+            dof_names=manifest.embodiment.dof_names,
+            cameras={name: FrameSize(g.width, g.height) for name, g in manifest.cameras.items()},
+            horizon=manifest.horizon,
+            action_rate_hz=manifest.action_rate_hz,
+            bundle_sha256=file_digest(bundle.folder / MANIFEST),
+            unit=manifest.embodiment.unit,
+        )
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What was seen, the words that were acted on, and the chunk ``actions [horizon, dof]`` in rad."""
+
+    observation: Observation
+    words: str
+    actions: npt.NDArray[np.float64]
+    epoch: int = 0
+
+
+class SessionWriter:
+    """Writes moments into a new folder; the header comes with the first, so no session is without any.
+
+    Raises :class:`ConfigError` for a folder that holds anything or cannot be made.
+    """
+
+    def __init__(self, folder: Path, header: SessionHeader) -> None:
+        require_unused(folder)
+        self.folder, self._header, self.count = folder, header, 0
+        with _written(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def add(
+        self, observation: Observation, words: str, actions: npt.NDArray[np.float64], *, epoch: int = 0
+    ) -> Path:
+        """Write one moment; its file. Raises :class:`ConfigError` when the disk refuses it."""
+        name = f"{self.count + 1:06d}.npz"
+        arrays = _arrays(Sample(observation, words, actions, epoch))
+        _check(arrays, self._header, self.folder / name)
+        if self.count == 0:
+            self._put(HEADER, _yaml(self._header))
+        path = self._put(name, _npz(arrays))
+        self.count += 1
+        return path
+
+    def _put(self, name: str, content: bytes) -> Path:
+        path, partial = self.folder / name, self.folder / f".{name}.partial"
+        with _written(path):
+            try:
+                with partial.open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())  # a robot may lose its power right after the rename
+                return partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror or error}",
+            expected="a folder that can be written",
+            fix="check the path, its permissions and the room on its disk",
+        ) from error
+
+
+def require_unused(folder: Path) -> None:
+    """Raise :class:`ConfigError` unless ``folder`` is free or empty: no session is mixed with another."""
+    try:
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            return
+        held = "holds another session" if (folder / HEADER).exists() else "exists and is not an empty folder"
+    except OSError as error:
+        held = error.strerror or str(error)
+    raise ConfigError(f"{folder}: {held}", expected="a new folder", fix="choose another one")
+
+
+@dataclass(frozen=True)
+class Session:
+    """A recorded session on disk; moments are read one at a time, as they may not fit into memory."""
+
+    folder: Path
+    header: SessionHeader
+    files: tuple[Path, ...]
+
+    def moment(self, path: Path) -> Sample:
+        """Read one of ``files``. Raises :class:`ConfigError` naming the file and the field."""
+        arrays = read_arrays(path, ConfigError, _MOMENT_BYTES, _COPY_AGAIN)
+        _check(arrays, self.header, path)
+        observation = Observation(
+            time_ns=int(arrays["time_ns"]),
+            frames={name: arrays[f"frames.{name}"] for name in self.header.cameras},
+            state=arrays["state"],
+            frames_ns=int(arrays["frames_ns"]),
+        )
+        return Sample(observation, str(arrays["words"]), arrays["actions"], int(arrays["epoch"]))
+
+
+def read_session(folder: Path) -> Session:
+    """Open a session: its header is checked now, its moments when they are read."""
+    path = folder / HEADER
+    data = read_yaml(path)
+    version = data.get("format_version") if isinstance(data, dict) else None
+    if version != FORMAT_VERSION:
+        raise ConfigError(
+            f"{shown(path)}: format version {shown(version, 60)}",
+            expected=str(FORMAT_VERSION),
+            fix="record it again with 'wall-edge run ROBOT.yaml --record DIR'",
+        )
+    header = from_mapping(SessionHeader, data, shown(path))
+    files = sorted(path for path in folder.iterdir() if re.fullmatch(r"\d{6,}\.npz", path.name))
+    return Session(folder, header, tuple(files))
+
+
+def _arrays(moment: Sample) -> dict[str, npt.NDArray[Any]]:
+    seen = moment.observation
+    return {
+        **{f"frames.{name}": frame for name, frame in seen.frames.items()},
+        "state": np.asarray(seen.state, dtype=np.float64),
+        "words": np.array(moment.words),
+        "actions": np.asarray(moment.actions, dtype=np.float64),
+        "time_ns": np.array(seen.time_ns, dtype=np.int64),
+        "frames_ns": np.array(seen.frames_ns, dtype=np.int64),
+        "epoch": np.array(moment.epoch, dtype=np.int64),
+    }
+
+
+def _check(arrays: Mapping[str, npt.NDArray[Any]], header: SessionHeader, path: Path) -> None:
+    """Names, types, shapes and finiteness, of what is written as of what is read."""
+    dof = len(header.dof_names)
+    wanted: dict[str, tuple[str, tuple[int, ...]]] = {
+        f"frames.{name}": ("uint8", (size.height, size.width, 3)) for name, size in header.cameras.items()
+    }
+    wanted |= {
+        "state": ("float64", (dof,)),
+        "actions": ("float64", (header.horizon, dof)),
+        "words": ("str", ()),
+    }
+    wanted |= dict.fromkeys(("time_ns", "frames_ns", "epoch"), ("int64", ()))
+    if set(arrays) != set(wanted):
+        found = shown(", ".join(sorted(arrays)))
+        raise ConfigError(f"{path}: {found}", expected=", ".join(sorted(wanted)))
+    for name, (kind, shape) in wanted.items():
+        array = arrays[name]
+        found = "str" if array.dtype.kind == "U" else str(array.dtype)
+        if (found, array.shape) != (kind, shape):
+            raise ConfigError(
+                f"{path}: {name} is {found} {list(array.shape)}", expected=f"{kind} {list(shape)}"
+            )
+        if kind == "float64" and not np.all(np.isfinite(array)):
+            raise ConfigError(f"{path}: {name} holds NaN or infinite values", expected="finite values in rad")
+        if kind == "float64" and np.abs(array).max(initial=0.0) > _LARGEST_RAD:
+            what = f"{path}: {name} holds {np.abs(array).max():g} rad"
+            raise ConfigError(what, expected=f"at most {_LARGEST_RAD:g} rad")
+        if kind == "str" and len(str(array)) > _MAX_WORDS:
+            what = f"{path}: {name} has {len(str(array))} characters"
+            raise ConfigError(what, expected=f"at most {_MAX_WORDS}")
+
+
+def _yaml(header: SessionHeader) -> bytes:
+    plain = {"format_version": FORMAT_VERSION, **asdict(header), "dof_names": list(header.dof_names)}
+    return yaml.safe_dump(plain, sort_keys=False).encode()
+
+
+def _npz(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """As ``np.savez`` writes it, but with the same bytes whatever the clock says."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+    return content.getvalue()

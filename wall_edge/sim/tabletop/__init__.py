@@ -1,0 +1,1 @@
+"""The simulated tabletop: arm, cameras, blocks and their referee."""
