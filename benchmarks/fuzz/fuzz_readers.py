@@ -172,7 +172,7 @@ def _real_robot() -> Any:
 
 
 def _latch(folder: Path) -> None:
-    from wall_edge.runtime.daemon.latch import latch_path, set_latch
+    from wall_edge.runtime.latch import latch_path, set_latch
 
     os.environ["XDG_STATE_HOME"] = str(folder)
     set_latch(_real_robot(), "joint elbow_flex: a test")
@@ -182,7 +182,7 @@ def _latch(folder: Path) -> None:
 
 
 def _read_latch(folder: Path) -> None:
-    from wall_edge.runtime.daemon.latch import clear_latch, require_unlatched
+    from wall_edge.runtime.latch import clear_latch, require_unlatched
 
     os.environ["XDG_STATE_HOME"] = str(folder)
     try:

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from wall_edge.cli import app
 from wall_edge.config import RobotConfig, load_robot
 from wall_edge.errors import ConfigError
+from wall_edge.runtime.ipc.mailbox_types import ServoState
 from wall_edge.runtime.policy.action_loop import ActionLoop
-from wall_edge.runtime.servo.states import ServoState
 from wall_edge.sim import evaluate as evaluation
 from wall_edge.sim.evaluate import Cell, evaluate, violations
 from wall_edge.sim.virtual import Delays, VirtualRobot

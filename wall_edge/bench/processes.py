@@ -16,14 +16,15 @@ from wall_edge_bridge.sim import SimulatedDrive
 
 from wall_edge.config import RobotConfig
 from wall_edge.errors import RuntimeFault
-from wall_edge.runtime.daemon.children import reporting
 from wall_edge.runtime.ipc.mailbox import Mailbox
+from wall_edge.runtime.ipc.mailbox_types import ServoState
 from wall_edge.runtime.ipc.messages import Ready
+from wall_edge.runtime.ipc.reporting import reporting
 from wall_edge.runtime.servo import realtime
 from wall_edge.runtime.servo.joints import joint_specs
 from wall_edge.runtime.servo.loop import ServoLoop
-from wall_edge.runtime.servo.states import ServoState
-from wall_edge.runtime.servo.timing import LatencyRecorder, sleep_until
+from wall_edge.runtime.servo.timing import sleep_until
+from wall_edge.runtime.telemetry.latency import LatencyRecorder
 
 Load = Literal["none", "inference", "python"]
 Window = ctypes.Array[ctypes.c_int64]

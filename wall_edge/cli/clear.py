@@ -9,7 +9,7 @@ import typer
 
 from wall_edge.config import load_robot
 from wall_edge.errors import printable
-from wall_edge.runtime.daemon.latch import clear_latch
+from wall_edge.runtime.latch import clear_latch
 
 
 def clear(robot: Annotated[Path, typer.Argument(help="ROBOT.yaml")]) -> None:

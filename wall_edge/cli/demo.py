@@ -23,10 +23,12 @@ from wall_edge.cli.run import refused_settings
 from wall_edge.config import RobotConfig, SimulationConfig, load_robot
 from wall_edge.errors import ConfigError, RuntimeFault, printable
 from wall_edge.provenance import provenance
-from wall_edge.runtime.daemon.supervisor import Daemon
+from wall_edge.runtime.daemon.daemon import Daemon
 from wall_edge.runtime.telemetry.event_log import event_files
 from wall_edge.runtime.telemetry.run_summary import Summary, summarise
 from wall_edge.signals import received
+from wall_edge.sim.tabletop.world import Tabletop
+from wall_edge.sim.worlds import open_world
 
 _EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "tabletop"
 _FRAME_EVERY_S = 0.5
@@ -56,8 +58,10 @@ def demo(
         path.unlink(missing_ok=True)
     with received() as signals, ExitStack() as running:
         with stderr.status("starting the robot"):
-            daemon = running.enter_context(Daemon(config, events=events, signals=signals))
-        _play(daemon, episodes)
+            world = open_world(config)
+            assert world is not None  # as _simulation has required
+            daemon = running.enter_context(Daemon(config, world=world, events=events, signals=signals))
+        _play(daemon, world, episodes)
     report = out / "report.html"
     summary = summarise(daemon.record, report)
     with stderr.status("drawing the report"):
@@ -98,7 +102,7 @@ def _wall_edge(*arguments: str) -> None:
         raise RuntimeFault(f"'wall-edge {arguments[0]}' failed with exit code {done.returncode}")
 
 
-def _play(daemon: Daemon, episodes: int) -> None:
+def _play(daemon: Daemon, world: Tabletop, episodes: int) -> None:
     columns = (
         TextColumn("episode"),
         MofNCompleteColumn(),
@@ -109,19 +113,19 @@ def _play(daemon: Daemon, episodes: int) -> None:
     with Progress(*columns, console=stderr) as progress:
         task = progress.add_task("", total=episodes, success=0, subgoal="")
         for number in range(episodes):
-            daemon.start_episode(number)
-            _play_one(daemon, number, progress, task)
+            world.start_episode(number)
+            _play_one(daemon, world, number, progress, task)
             if not progress.console.is_terminal:
                 done = daemon.record.episodes[-1]
                 seconds = (done.end_ns - done.start_ns) / 1e9
                 stderr.print(f"episode {number + 1}: {done.instruction} {done.status} in {seconds:.1f} s")
 
 
-def _play_one(daemon: Daemon, number: int, progress: Progress, task: TaskID) -> None:
+def _play_one(daemon: Daemon, world: Tabletop, number: int, progress: Progress, task: TaskID) -> None:
     deadline, next_frame = time.monotonic() + _DEADLINE_S, time.monotonic()
     while len(daemon.record.episodes) <= number:
         daemon.poll()
-        if time.monotonic() >= next_frame and daemon.running_episode is not None:
+        if time.monotonic() >= next_frame and world.episode is not None:
             daemon.keep_frames()
             next_frame += _FRAME_EVERY_S
         subgoals = daemon.record.subgoals

@@ -20,7 +20,7 @@ KEPT = 1000
 """Chunks, subgoals and episodes that the supervisor remembers: the last minutes."""
 
 if TYPE_CHECKING:
-    from wall_edge.runtime.daemon.supervisor import Daemon
+    from wall_edge.runtime.daemon.daemon import Daemon
     from wall_edge.runtime.telemetry.session_recorder import RecordingOptions
 
 
@@ -43,22 +43,30 @@ def run(
     moment and goes limp, and does not start again before 'wall-edge clear'.
     """
     with received() as signals:  # imports here: without them --help is a third faster
-        from wall_edge.runtime.daemon.supervisor import Daemon
+        from wall_edge.runtime.daemon.daemon import Daemon
         from wall_edge.runtime.telemetry.session_recorder import RecordingOptions
+        from wall_edge.sim.worlds import open_world
 
         config = load_robot(robot)
         words = config.instruction if instruction is None else instruction
         if words is None and not config.simulated:
             raise ConfigError("no instruction", expected="--instruction TEXT, or 'instruction' in ROBOT.yaml")
         recording = RecordingOptions(record, record_period, record_moments) if record is not None else None
+        world = open_world(config)
         daemon = Daemon(
-            config, events=events, recording=recording, signals=signals, instruction=instruction, kept=KEPT
+            config,
+            world=world,
+            events=events,
+            recording=recording,
+            signals=signals,
+            instruction=instruction,
+            kept=KEPT,
         )
         errors: list[str] = []
         display = Display("starting the robot")
         try:
             with display, daemon:
-                _follow(daemon, words, seconds, display)
+                _follow(daemon, world, words, seconds, display)
         except KeyboardInterrupt:
             pass
         except WallEdgeError as error:
@@ -66,20 +74,22 @@ def run(
         last_words(int(bool(errors)), _goodbye(daemon, recording), errors, stuck=display.stuck)
 
 
-def _follow(daemon: Daemon, words: str | None, seconds: float | None, display: Display) -> None:
+def _follow(
+    daemon: Daemon, world: Tabletop | None, words: str | None, seconds: float | None, display: Display
+) -> None:
     """Carry out ``words``, or the simulated world's tasks one after the other."""
     end = time.monotonic() + seconds if seconds is not None else float("inf")
     number = 0
-    if daemon.config.simulated:
-        daemon.start_episode(number, follow=words is None)
+    if world is not None:
+        world.start_episode(number, follow=words is None)
     if words is not None:
         daemon.instruct(words)
     while time.monotonic() < end:
         daemon.poll()
         display.line = status_line(daemon)
-        if daemon.config.simulated and words is None and daemon.record.counts["episodes"] > number:
+        if world is not None and words is None and daemon.record.counts["episodes"] > number:
             number += 1
-            daemon.start_episode(number)
+            world.start_episode(number)
 
 
 def status_line(daemon: Daemon) -> Text:
@@ -87,8 +97,8 @@ def status_line(daemon: Daemon) -> Text:
     record = daemon.record
     latency = percentiles([chunk.latency_ms for chunk in record.chunks[-20:]], 50)["p50"]
     subgoal = printable(record.subgoals[-1].text) if record.subgoals else "-"
-    trouble = ", recording stopped" if daemon.recording_trouble else ""
-    trouble += f", refused: {daemon.refusal}" if daemon.refusal else ""
+    trouble = ", recording stopped" if daemon.inbox.recording_trouble else ""
+    trouble += f", refused: {daemon.inbox.refusal}" if daemon.inbox.refusal else ""
     chunks = record.counts["chunks"]
     return Text(f"{daemon.state.name.lower()}: {subgoal}  {chunks} chunks, {latency:.0f} ms{trouble}")
 
@@ -102,16 +112,16 @@ def _goodbye(daemon: Daemon, recording: RecordingOptions | None) -> list[str]:
         f"{servo.get('starved_ticks', 0)} starved ticks, "
         f"{servo.get('overruns', 0)} overruns, {servo.get('bus', {}).get('errors', 0)} bus errors"
     ]
-    if daemon.refusal:
+    if daemon.inbox.refusal:
         refused = record.refused["chunk"] + record.refused["subgoal"]
-        lines.append(f"note: the policy refused {refused} times, last: {daemon.refusal}")
+        lines.append(f"note: the policy refused {refused} times, last: {daemon.inbox.refusal}")
     lines += [f"note: {daemon.torque_note}"] if daemon.torque_note else []
     lines += refused_settings(servo)
     if recording is not None:
         moments = len(list(recording.folder.glob("[0-9]*.npz")))
         lines.append(f"recorded {moments} moments in {recording.folder}")
-    if daemon.recording_trouble:
-        lines.append(f"note: {daemon.recording_trouble}")
+    if daemon.inbox.recording_trouble:
+        lines.append(f"note: {daemon.inbox.recording_trouble}")
     return lines
 
 

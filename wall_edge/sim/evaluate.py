@@ -18,8 +18,8 @@ from wall_edge_engines.base import Engine
 from wall_edge.bundle import Bundle
 from wall_edge.config import RobotConfig, SchedulerName
 from wall_edge.errors import ConfigError
+from wall_edge.runtime.ipc.mailbox_types import ServoState
 from wall_edge.runtime.policy.action_loop import ActionLoop, require_graphs, require_horizon
-from wall_edge.runtime.servo.states import ServoState
 from wall_edge.sim.faults import FAULTS
 from wall_edge.sim.virtual import Delays, VirtualRobot
 

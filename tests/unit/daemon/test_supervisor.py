@@ -18,10 +18,10 @@ from wall_edge.runtime.daemon import supervisor
 from wall_edge.runtime.daemon.readiness import CameraRates
 from wall_edge.runtime.daemon.supervisor import Daemon
 from wall_edge.runtime.ipc.mailbox import Mailbox
-from wall_edge.runtime.ipc.mailbox_types import frame_dtype
+from wall_edge.runtime.ipc.mailbox_types import ServoState, frame_dtype
 from wall_edge.runtime.ipc.messages import Refusal
 from wall_edge.runtime.servo.process import _reason
-from wall_edge.runtime.servo.states import Event, ServoState, StateMachine
+from wall_edge.runtime.servo.states import Event, StateMachine
 from wall_edge.runtime.telemetry.run_log import ChunkRecord
 from wall_edge.signals import Received
 

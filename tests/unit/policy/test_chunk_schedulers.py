@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 
 from wall_edge.config import PolicyConfig
 from wall_edge.policies.observation import Observation
-from wall_edge.runtime.ipc.mailbox_types import feedback_dtype
+from wall_edge.runtime.ipc.mailbox_types import ServoState, feedback_dtype
 from wall_edge.runtime.motion.chunk_track import ON_ARRIVAL
 from wall_edge.runtime.policy.chunk_schedulers import ChunkRequest, Plan, Scheduler, new_scheduler, soft_mask
-from wall_edge.runtime.servo.states import ServoState
 
 MS = 1_000_000
 DT = 100 * MS

@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from wall_edge.runtime.servo.trace import Trace
 
 from tests.servo_rig import CONFIG, REHEARSALS, Rig, require_within_limits, speeds
 from wall_edge.errors import BusError, BusTimeout, DriveError
-from wall_edge.runtime.ipc.mailbox_types import ServoCommand
+from wall_edge.runtime.ipc.mailbox_types import ServoCommand, ServoState
 from wall_edge.runtime.servo.process import summary
 from wall_edge.runtime.servo.realtime import RealtimeReport
-from wall_edge.runtime.servo.states import ServoState
-from wall_edge.runtime.servo.trace import Trace
 
 # rad, a third of an encoder's count. Ruckig's switches fall between ticks, where the limiter's loop rounds
 # the corner: equality is not to be had.

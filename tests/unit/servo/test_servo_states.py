@@ -12,8 +12,8 @@ import pytest
 from tests.servo_rig import CONFIG, DT, MS, REHEARSALS, Rig, controlled, require_within_limits, speeds
 from wall_edge.config import RobotConfig
 from wall_edge.errors import DriveError, RuntimeFault
-from wall_edge.runtime.ipc.mailbox_types import ServoCommand
-from wall_edge.runtime.servo.states import TRANSITIONS, Event, ServoState, StateMachine, next_state
+from wall_edge.runtime.ipc.mailbox_types import ServoCommand, ServoState
+from wall_edge.runtime.servo.states import TRANSITIONS, Event, StateMachine, next_state
 
 # Written out again: a table that is compared with itself proves nothing.
 ROWS = [

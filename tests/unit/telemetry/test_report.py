@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from wall_edge.runtime.servo.trace import Trace
 
 from wall_edge.errors import ConfigError
-from wall_edge.runtime.servo.timing import LatencyRecorder
-from wall_edge.runtime.servo.trace import Trace
+from wall_edge.runtime.telemetry.latency import LatencyRecorder
 from wall_edge.runtime.telemetry.run_log import ChunkRecord, EpisodeRecord, FrameRecord, RunLog, SubgoalRecord
 
 pytest.importorskip("matplotlib")

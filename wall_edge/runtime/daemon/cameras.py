@@ -12,9 +12,9 @@ import numpy as np
 
 from wall_edge.config import CameraConfig
 from wall_edge.errors import CameraError, ConfigError
-from wall_edge.runtime.daemon.children import reporting
 from wall_edge.runtime.ipc.mailbox import Mailbox
 from wall_edge.runtime.ipc.messages import Ready, Stop
+from wall_edge.runtime.ipc.reporting import reporting
 
 
 def run_camera(conn: Connection, name: str, camera: CameraConfig, frames: Mailbox) -> None:

@@ -11,9 +11,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from wall_edge.errors import RuntimeFault, WallEdgeError
-from wall_edge.runtime.ipc.messages import Failure, Stop
-from wall_edge.signals import blocked, ignored
+from wall_edge.errors import RuntimeFault
+from wall_edge.runtime.ipc.messages import Stop
+from wall_edge.signals import blocked
 
 _EXIT_S = 5.0
 
@@ -34,11 +34,6 @@ class Children:
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("spawn")
         self._children: dict[str, _Child] = {}
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """In order of starting."""
-        return tuple(self._children)
 
     def spawn(self, name: str, body: Callable[..., None], *arguments: Any) -> int:
         """Start ``body(conn, *arguments)``; its pid. Signals wait until the process is known here, and in it
@@ -72,12 +67,10 @@ class Children:
             assert isinstance(conn, Connection)
             yield from ((conns[conn], message) for message in _drain(conn))
 
-    def dead(self) -> str | None:
-        """One line about a process that ended without being told to; None while all run."""
-        for name, child in self._children.items():
-            if child.heard_out():
-                return f"the {name} process ended unexpectedly (exit code {child.process.exitcode})"
-        return None
+    def exit_code(self, name: str) -> int | None:
+        """Of a process that has ended, once nothing that it said is left to read; else None."""
+        child = self._children[name]
+        return child.process.exitcode if child.heard_out() else None
 
     def end(self, name: str) -> None:
         """Tell a process to end, and kill it when it does not."""
@@ -105,28 +98,3 @@ def _drain(conn: Connection) -> Iterator[Any]:
             conn.close()
             return
         yield message
-
-
-@contextlib.contextmanager
-def reporting(conn: Connection) -> Iterator[None]:
-    """Around the body of a process that ends on Stop, or when the supervisor is gone.
-
-    Signals, the emergency stop among them, may reach the whole process group or unit: it is for the
-    supervisor and the servo process to say what they mean. A :class:`WallEdgeError` is sent as Failure in one
-    line; so is a bug, which also raises.
-    """
-    ignored()
-    try:
-        yield
-    except (EOFError, ConnectionError):
-        pass  # the supervisor is gone; the servo process sees its silence and goes to rest
-    except WallEdgeError as error:
-        _tell(conn, str(error))
-    except Exception as bug:
-        _tell(conn, f"bug: {bug!r}")
-        raise
-
-
-def _tell(conn: Connection, reason: str) -> None:
-    with contextlib.suppress(OSError):
-        conn.send(Failure(reason))

@@ -20,6 +20,19 @@ class ServoCommand(IntEnum):
     EMERGENCY_STOP = 3
 
 
+class ServoState(IntEnum):
+    """What the servo process does (``state`` of a feedback record); the way from one to the next is a table in
+    :mod:`wall_edge.runtime.servo.states`."""
+
+    STARTING = 0
+    HOLDING = 1
+    FOLLOWING = 2
+    STOPPING = 3
+    RELEASED = 4
+    FAULT = 5
+    SLOWING = 6
+
+
 def chunk_dtype(horizon: int, dof: int) -> np.dtype[Any]:
     """An action chunk: step k of ``positions`` [rad] is due at plan time ``plan_start_ns + k · dt_ns``.
 

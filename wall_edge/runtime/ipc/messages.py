@@ -1,4 +1,7 @@
-"""What the supervisor and the processes of the daemon say to each other over their pipes."""
+"""What the supervisor and the processes of the daemon say to each other over their pipes.
+
+What a simulated world and the daemon say beyond that is the world's (:mod:`wall_edge.sim.tabletop.messages`).
+"""
 
 from __future__ import annotations
 
@@ -44,38 +47,3 @@ class Port:
     """From the world: the pseudo-terminal of the simulated servos."""
 
     path: str
-
-
-@dataclass(frozen=True)
-class StartEpisode:
-    """To the world: lay the blocks of episode ``number``."""
-
-    number: int
-
-
-@dataclass(frozen=True)
-class EpisodeStart:
-    """From the world: an episode begins; ``subgoal`` is the right one."""
-
-    number: int
-    time_ns: int
-    instruction: str
-    subgoal: str
-
-
-@dataclass(frozen=True)
-class BlockTouch:
-    """From the world: a block was touched; ``subgoal`` is the right one from now on."""
-
-    number: int
-    time_ns: int
-    subgoal: str
-
-
-@dataclass(frozen=True)
-class EpisodeEnd:
-    """From the world: success, wrong_block or timeout."""
-
-    number: int
-    time_ns: int
-    status: str

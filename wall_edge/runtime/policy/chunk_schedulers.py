@@ -28,8 +28,8 @@ import numpy.typing as npt
 
 from wall_edge.config import PolicyConfig
 from wall_edge.policies.observation import Guidance, Observation
+from wall_edge.runtime.ipc.mailbox_types import ServoState
 from wall_edge.runtime.motion.chunk_track import ON_ARRIVAL
-from wall_edge.runtime.servo.states import ServoState
 
 Floats = npt.NDArray[np.float64]
 

@@ -19,9 +19,9 @@ import wall_edge_engines
 from wall_edge.bundle import Bundle
 from wall_edge.config import RobotConfig
 from wall_edge.errors import PolicyError
-from wall_edge.runtime.daemon.children import reporting
 from wall_edge.runtime.ipc.mailbox import Mailbox
 from wall_edge.runtime.ipc.messages import Instruct, Ready, Refusal, Stop
+from wall_edge.runtime.ipc.reporting import reporting
 from wall_edge.runtime.policy.action_loop import ActionLoop, PendingChunk, require_horizon
 from wall_edge.runtime.policy.observer import Observer
 from wall_edge.runtime.telemetry.session_recorder import RecordingOptions, SessionRecorder

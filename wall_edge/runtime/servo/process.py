@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
-from collections.abc import Sequence
-from dataclasses import asdict
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from wall_edge_bridge.drives import Drive, FeetechDrive
 from wall_edge_bridge.transport import SerialTransport
 
 from wall_edge.config import RobotConfig
-from wall_edge.errors import ConfigError
-from wall_edge.runtime.daemon.latch import set_latch
 from wall_edge.runtime.ipc.mailbox import Mailbox
+from wall_edge.runtime.ipc.mailbox_types import ServoState
+from wall_edge.runtime.latch import set_latch
 from wall_edge.runtime.servo import realtime
 from wall_edge.runtime.servo.joints import joint_specs
 from wall_edge.runtime.servo.loop import ServoLoop
-from wall_edge.runtime.servo.realtime import RealtimeReport
-from wall_edge.runtime.servo.states import Event, ServoState, Transition
-from wall_edge.runtime.telemetry.event_log import EventLog
+from wall_edge.runtime.servo.states import Event
 from wall_edge.signals import ALL_SIGNALS, EMERGENCY_SIGNAL, ENDING_SIGNALS
 
 
@@ -32,23 +26,23 @@ def open_drive(config: RobotConfig, port: str) -> Drive:
 
 
 def run_servo(
-    result_conn: Connection,
+    conn: Connection,
     config: RobotConfig,
     port: str,
     chunks: Mailbox,
     command: Mailbox,
     feedback: Mailbox,
-    events: str | Path | None,
+    rings: ServoRings,
 ) -> None:
     """The body of the servo process; returns when torque is off, or was tried to be.
 
     SIGUSR1 is the emergency stop here too, whoever sends it. SIGTERM, SIGHUP of a terminal that went away and
     whatever else would end a process send the arm to rest. SIGINT is ignored: a Ctrl-C reaches the whole
     process group, and it is for the supervisor to say what it means; SIGTSTP is ignored, as a suspended servo
-    loop holds a powered arm without watching it. At the end one :func:`summary` goes out on ``result_conn``;
-    a parent has to receive it before it joins, as it is larger than a pipe's buffer. A bug raises, after its
-    summary.
+    loop holds a powered arm without watching it. What it does is told through ``rings``, nothing through
+    ``conn``. A bug raises, after its last word.
     """
+    conn.close()
     stop, emergency = _Flag(), _Flag()
     for number in ALL_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
@@ -57,13 +51,17 @@ def run_servo(
     signal.signal(EMERGENCY_SIGNAL, emergency.set)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ALL_SIGNALS)
     control = config.control
+    telemetry = ServoTelemetry(rings, round(1e9 / control.rate_hz))
     report = realtime.apply(control.fifo_priority, control.cpu, control.lock_memory, control.wake_latency_us)
+    for setting in report.settings:
+        telemetry.event(EventKind.REALTIME, name=setting.name, values=(setting.granted,), text=setting.detail)
     loop = ServoLoop(
         config,
         lambda: open_drive(config, port),
         chunks,
         command,
         feedback,
+        telemetry=telemetry,
         stop_requested=stop.is_set,
         emergency_requested=emergency.is_set,
     )
@@ -71,7 +69,7 @@ def run_servo(
         loop.run()
     finally:  # the loop has taken the torque off, or tried to: all that follows is bookkeeping
         _latch(config, loop)
-        _tell(loop, report, result_conn, events)
+        telemetry.end()
 
 
 class _Flag:
@@ -86,43 +84,6 @@ class _Flag:
         return self._value
 
 
-def summary(loop: ServoLoop, report: RealtimeReport) -> dict[str, object]:
-    """What the loop did: plain data, but for ``trace`` (name → array, see Trace.columns)."""
-    seconds = (loop.last_tick_ns - loop.first_tick_ns) / 1e9
-    drive = loop.joints.drive
-    return {
-        "state": loop.state.name,
-        "fault": loop.machine.fault,
-        "reason": _reason(loop.machine.transitions),
-        "touched": loop.touched,
-        "ticks": loop.served_ticks,
-        "seconds": seconds,
-        "rate_hz": (loop.served_ticks - 1) / seconds if seconds > 0 else 0.0,
-        "lateness_us": loop.ticker.lateness.summary_us(),
-        "starved_ticks": loop.starved_ticks,
-        "waiting_ticks": loop.waiting_ticks,
-        "pickup_us": loop.pickup.summary_us(),
-        "first_setpoint_us": loop.first_setpoint.summary_us(),
-        "overruns": loop.ticker.overruns,
-        "skipped": loop.ticker.skipped,
-        "chunks": {"taken": loop.track.taken, "refused": dict(loop.track.refused)},
-        "bus": {
-            "cycles_hz": (loop.joints.cycles - 1) / seconds if seconds > 0 else 0.0,
-            "errors": drive.counters.errors if drive is not None else 0,
-            "detail": asdict(drive.counters) if drive is not None else {},
-        },
-        "limiter": loop.limiter.counts(),
-        "realtime": report.as_dict(),
-        "trace": loop.trace.columns(),
-    }
-
-
-def _reason(transitions: Sequence[Transition]) -> str:
-    """Why the arm stopped: what sent it to rest, not that it came there."""
-    stops = [change.reason for change in transitions if change.after is ServoState.STOPPING]
-    return (stops or [change.reason for change in transitions] or [""])[-1]
-
-
 def _latch(config: RobotConfig, loop: ServoLoop) -> None:
     """A fault of an arm that was powered waits for a person, and so does an emergency stop of any."""
     # Not the way into HOLDING: only the last transitions are kept, and it may be long ago.
@@ -133,23 +94,5 @@ def _latch(config: RobotConfig, loop: ServoLoop) -> None:
         return
     try:
         set_latch(config, loop.machine.fault)
-    except Exception as error:  # noqa: BLE001 - the summary, with which the supervisor knows that torque is off
+    except Exception as error:  # noqa: BLE001 - the last word, by which the supervisor knows that torque is off
         loop.machine.fail(f"the fault could not be kept ({error}): do not restart the arm unseen")
-
-
-def _tell(
-    loop: ServoLoop, report: RealtimeReport, result_conn: Connection, events: str | Path | None
-) -> None:
-    result = summary(loop, report)
-    with contextlib.suppress(
-        OSError
-    ):  # the supervisor may be gone; the arm is at rest and the log has the rest
-        result_conn.send(result)
-    result_conn.close()
-    if events is None:
-        return
-    with contextlib.suppress(ConfigError), EventLog(events, rotate=False) as log:
-        for change in loop.machine.transitions:
-            names = {"before": change.before.name, "after": change.after.name, "reason": change.reason}
-            log.write("servo_state", time_ns=change.time_ns, **names)
-        log.write("servo_result", result={k: value for k, value in result.items() if k != "trace"})

@@ -18,21 +18,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum, IntEnum
+from enum import Enum
 
 from wall_edge.errors import RuntimeFault
-
-
-class ServoState(IntEnum):
-    """The ``state`` of a feedback record."""
-
-    STARTING = 0
-    HOLDING = 1
-    FOLLOWING = 2
-    STOPPING = 3
-    RELEASED = 4
-    FAULT = 5
-    SLOWING = 6
+from wall_edge.runtime.ipc.mailbox_types import ServoState
 
 
 class Event(Enum):
@@ -99,17 +88,23 @@ class StateMachine:
         self.state = ServoState.STARTING
         self.fault: str | None = None
         """What went wrong, in one line."""
+        self.on_transition: Callable[[Transition], None] = lambda _: None
+        self.on_fault: Callable[[str], None] = lambda _: None
+        """Told as it happens: the change of state, and each reason of a fault."""
         self.transitions: deque[Transition] = deque(maxlen=1000)
         """The last 1000: a chunk that runs out again and again must not fill the memory."""
 
     def go(self, event: Event, reason: str = "") -> None:
         """Moves along the table. Raises RuntimeFault where it has no such way."""
         after = next_state(self.state, event)
-        self.transitions.append(Transition(self._clock(), self.state, after, reason or event.value))
+        change = Transition(self._clock(), self.state, after, reason or event.value)
+        self.transitions.append(change)
         self.state = after
+        self.on_transition(change)
 
     def fail(self, reason: str, event: Event = Event.FAULT) -> None:
         """Latches FAULT; a further reason is added to the first."""
         if self.state is not ServoState.FAULT:
             self.go(event, reason)
         self.fault = reason if self.fault is None else f"{self.fault}; then: {reason}"
+        self.on_fault(reason)

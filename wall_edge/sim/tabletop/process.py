@@ -15,14 +15,15 @@ from wall_edge_bridge.sim import PtyPort, SimulatedServoBus
 
 from wall_edge.config import RobotConfig
 from wall_edge.errors import ConfigError
-from wall_edge.runtime.daemon.children import reporting
 from wall_edge.runtime.ipc.mailbox import Mailbox, MailboxReader
-from wall_edge.runtime.ipc.messages import BlockTouch, EpisodeEnd, EpisodeStart, Port, StartEpisode, Stop
+from wall_edge.runtime.ipc.messages import Port, Stop
+from wall_edge.runtime.ipc.reporting import reporting
 from wall_edge.runtime.servo import realtime
 from wall_edge.runtime.servo.joints import joint_specs
 from wall_edge.sim.motors import motors
 from wall_edge.sim.tabletop import arm
 from wall_edge.sim.tabletop.camera import SIZE
+from wall_edge.sim.tabletop.messages import BlockTouch, EpisodeEnd, EpisodeStart, StartEpisode
 from wall_edge.sim.tabletop.referee import TabletopWorld
 from wall_edge.sim.tabletop.render import CAMERAS
 from wall_edge.sim.tabletop.scene import STEP_HZ

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from wall_edge.config import Bounds
 from wall_edge.errors import RuntimeFault
 from wall_edge.runtime.motion.braking import safe
+from wall_edge.runtime.motion.homing import Homing
 from wall_edge.runtime.motion.limits import Limiter
-from wall_edge.runtime.servo.homing import Homing
 
 BOUNDS = [Bounds(-2.0, 2.0, 2.0, 20.0, 400.0, "a"), Bounds(-1.0, 3.0, 1.0, 8.0, 900.0, "b")]
 REST = np.zeros((3, 2))

@@ -14,15 +14,10 @@ import pytest
 from tests.servo_rig import CONFIG, MS
 from wall_edge.config import RobotConfig
 from wall_edge.errors import RuntimeFault
-from wall_edge.runtime.daemon.latch import (
-    clear_latch,
-    latch_path,
-    require_latch,
-    require_unlatched,
-    set_latch,
-)
+from wall_edge.runtime.ipc.mailbox_types import ServoState
+from wall_edge.runtime.latch import clear_latch, latch_path, require_latch, require_unlatched, set_latch
 from wall_edge.runtime.servo import process as servo
-from wall_edge.runtime.servo.states import Event, ServoState, StateMachine
+from wall_edge.runtime.servo.states import Event, StateMachine
 
 
 @pytest.fixture(autouse=True)

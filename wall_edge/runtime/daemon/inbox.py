@@ -1,0 +1,67 @@
+"""What the processes have said: kept in the run log, and what of it the daemon must act on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from wall_edge.runtime.daemon.process_table import Plant
+from wall_edge.runtime.ipc.messages import Failure, Port, Ready, Refusal
+from wall_edge.runtime.telemetry.run_log import ChunkRecord, RunLog, SubgoalRecord
+
+
+class Inbox:
+    """Takes one message after the other. ``log`` is told of each: kind, then fields."""
+
+    def __init__(self, record: RunLog, plant: Plant, log: Callable[..., None]) -> None:
+        self._record, self._plant, self._log = record, plant, log
+        self.ready: set[str] = set()
+        """Processes that have said so."""
+        self.failure = ""
+        """Why the first of them to fail did."""
+        self.refusal = ""
+        """Why the policy refused what it computed last; empty once a chunk comes."""
+        self.refusals = 0
+        """How many since the last chunk."""
+        self.recording_trouble = ""
+        self.closed = False
+        """Whether the daemon stops: a task that comes in now must not start the arm again."""
+
+    def take(self, name: str, message: object) -> None:
+        """A message of the process ``name``."""
+        self._log(type(message).__name__.lower(), process=name, **vars(message))
+        if self.closed:
+            return
+        if isinstance(message, Ready):
+            self.ready.add(name)
+        elif isinstance(message, Port):
+            self._plant.port = message.path
+        elif isinstance(message, Failure):
+            self.failure = self.failure or message.reason
+        elif isinstance(message, Refusal):
+            self._refuse(message)
+        elif isinstance(message, ChunkRecord):
+            self._record.add(message)
+            self.forgive()
+        elif isinstance(message, SubgoalRecord):
+            self._record.add(message)
+        elif self._plant.world is not None:
+            self._plant.world.on_message(message)
+
+    def forgive(self) -> None:
+        """A chunk, or a new instruction, makes good for what was refused."""
+        self.refusal, self.refusals = "", 0
+
+    def with_refusal(self, failure: str) -> str:
+        """With what the policy said last, when nothing but refusals came of it."""
+        if not self.refusal or self.refusal in failure:
+            return failure
+        return (
+            f"{failure}; the policy refused {self.refusals} times since its last chunk, last: {self.refusal}"
+        )
+
+    def _refuse(self, message: Refusal) -> None:
+        self._record.refused.update([message.what])
+        if message.what == "recording":
+            self.recording_trouble = message.reason
+        else:
+            self.refusal, self.refusals = message.reason, self.refusals + 1

@@ -1,0 +1,136 @@
+"""The processes of the daemon as data: what each runs, when, and what its end means for the arm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from wall_edge.config import RobotConfig
+from wall_edge.runtime.daemon.cameras import run_camera
+from wall_edge.runtime.daemon.shared_memory import SharedMemory
+from wall_edge.runtime.daemon.world import World
+from wall_edge.runtime.policy.process import run_policy
+from wall_edge.runtime.servo.process import run_servo
+from wall_edge.runtime.telemetry.session_recorder import RecordingOptions
+
+
+class Started(Enum):
+    """How it shows that a process has started."""
+
+    READY = "it says so"
+    PORT = "its motors answer on a port"
+    HOLDING = "the arm holds"
+
+
+class Death(Enum):
+    """What the end of a process that nobody told to end means."""
+
+    REST = "the arm moves to rest and is released"
+    TORQUE_OFF = "the supervisor takes the torque off where the arm stands"
+    RESTART = "another takes over; the arm goes on"
+
+
+@dataclass
+class Plant:
+    """What the processes of one daemon are started with."""
+
+    config: RobotConfig
+    memory: SharedMemory
+    port: str
+    """Of the motors; that of a simulated arm is known once its world has started."""
+    world: World | None = None
+    recording: RecordingOptions | None = None
+    events: Path | None = None
+
+
+@dataclass(frozen=True)
+class ProcessRow:
+    """One row of the table. ``instances``: the names of those that a plant needs, none or several."""
+
+    name: str
+    task: str
+    body: Callable[[Plant], Callable[..., None]]
+    arguments: Callable[[Plant, str], tuple[object, ...]]
+    instances: Callable[[Plant], Sequence[str]]
+    when: str
+    started: Started
+    start_s: float
+    """How long starting may take [s]."""
+    death: Death
+    restarts: int = 0
+    """How often another is started in its place."""
+
+
+def _real_cameras(plant: Plant) -> list[str]:
+    return [f"camera {name}" for name, camera in plant.config.cameras.items() if camera.kind == "opencv"]
+
+
+def _world_body(plant: Plant) -> Callable[..., None]:
+    assert plant.world is not None
+    return plant.world.body
+
+
+def _camera(plant: Plant, instance: str) -> tuple[object, ...]:
+    name = instance.removeprefix("camera ")
+    return name, plant.config.cameras[name], plant.memory.frames[name]
+
+
+def _policy(plant: Plant, _: str) -> tuple[object, ...]:
+    memory = plant.memory
+    return plant.config, memory.frames, memory.feedback, memory.chunks, plant.recording
+
+
+def _servo(plant: Plant, _: str) -> tuple[object, ...]:
+    memory = plant.memory
+    return plant.config, plant.port, memory.chunks, memory.command, memory.feedback, plant.events
+
+
+TABLE = (
+    ProcessRow(
+        name="world",
+        task="simulated servos, cameras and referee",
+        body=_world_body,
+        arguments=lambda plant, _: (plant.config, plant.memory.frames),
+        instances=lambda plant: () if plant.world is None else ("world",),
+        when="in simulation",
+        started=Started.PORT,
+        start_s=60.0,
+        death=Death.REST,
+    ),
+    ProcessRow(
+        name="camera",
+        task="frames of a real camera",
+        body=lambda _: run_camera,
+        arguments=_camera,
+        instances=_real_cameras,
+        when="one for each real camera",
+        started=Started.READY,
+        start_s=60.0,
+        death=Death.REST,
+    ),
+    ProcessRow(
+        name="policy",
+        task="action chunks, and subgoals beside them",
+        body=lambda _: run_policy,
+        arguments=_policy,
+        instances=lambda _: ("policy",),
+        when="always",
+        started=Started.READY,
+        start_s=600.0,  # a full-size bundle takes minutes to load on an embedded board
+        death=Death.REST,
+    ),
+    ProcessRow(
+        name="servo",
+        task="joint setpoints on absolute deadlines; talks to the bus",
+        body=lambda _: run_servo,
+        arguments=_servo,
+        instances=lambda _: ("servo",),
+        when="always",
+        started=Started.HOLDING,
+        start_s=60.0,
+        death=Death.TORQUE_OFF,
+    ),
+)
+"""In order of starting: the arm is powered last, and released first."""

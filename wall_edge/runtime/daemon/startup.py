@@ -1,0 +1,72 @@
+"""From nothing to an arm that holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from wall_edge.errors import RuntimeFault
+from wall_edge.runtime.daemon.inbox import Inbox
+from wall_edge.runtime.daemon.process_table import TABLE, Plant, ProcessRow, Started
+from wall_edge.runtime.daemon.readiness import CameraRates, check_bus
+from wall_edge.runtime.daemon.supervisor import Supervisor
+
+
+class Startup:
+    """The rows of the process table in order: what must be good before each, and each started before the next.
+
+    ``poll`` passes a little time and raises what goes wrong meanwhile; ``holding``: whether the arm holds.
+    """
+
+    def __init__(
+        self,
+        plant: Plant,
+        supervisor: Supervisor,
+        inbox: Inbox,
+        poll: Callable[[], None],
+        holding: Callable[[], bool],
+    ) -> None:
+        self._plant, self._supervisor, self._inbox = plant, supervisor, inbox
+        self._poll, self._holding = poll, holding
+        self.powered: tuple[str, ...] = ()
+        """Joints of a real arm that were powered before anybody of us came."""
+        self._checks: dict[str, Callable[[], None]] = {
+            "camera": self._check_bus,
+            "policy": self._await_frames,
+            "servo": self._require_rates,
+        }
+
+    def run(self) -> None:
+        """Raises WallEdgeError, and whatever ``poll`` raises."""
+        for row in TABLE:
+            self._checks.get(row.name, lambda: None)()
+            for name in row.instances(self._plant):
+                self._supervisor.start(row, name)
+                self._await(row, name)
+
+    def _check_bus(self) -> None:
+        """A missing port or a silent motor is said before anything is loaded."""
+        if self._plant.world is None:
+            self.powered = check_bus(self._plant.config, self._plant.port)
+
+    def _await_frames(self) -> None:
+        CameraRates(self._plant.config.cameras, self._plant.memory.frames, self._poll).await_frames()
+
+    def _require_rates(self) -> None:
+        """With all processes running, as later."""
+        real = {n: camera for n, camera in self._plant.config.cameras.items() if camera.kind == "opencv"}
+        CameraRates(real, self._plant.memory.frames, self._poll).require()
+
+    def _await(self, row: ProcessRow, name: str) -> None:
+        started, sight = {
+            Started.READY: (lambda: name in self._inbox.ready, f"the {name} process"),
+            Started.PORT: (lambda: self._plant.port != "sim", "the simulated arm's port"),
+            Started.HOLDING: (self._holding, "the arm to hold"),
+        }[row.started]
+        deadline = time.monotonic() + row.start_s
+        while not started():
+            self._poll()
+            if time.monotonic() > deadline:
+                raise RuntimeFault(
+                    f"waited {row.start_s:.0f} s for {sight}", expected="a start within that time"
+                )

@@ -1,0 +1,46 @@
+"""How a simulated world plugs into the daemon, which knows none."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Protocol
+
+from wall_edge.runtime.telemetry.run_log import RunLog
+
+
+class WorldLink(Protocol):
+    """What the daemon lends a world."""
+
+    record: RunLog
+
+    @property
+    def epoch(self) -> int:
+        """Of the instruction in force."""
+
+    def instruct(self, instruction: str) -> int:
+        """Have the arm follow an instruction; its epoch."""
+
+    def send_to_world(self, message: object) -> None:
+        """To the world's process."""
+
+
+class World(ABC):
+    """What stands in for arm and cameras: a process, and what its messages mean.
+
+    The process (:meth:`body`, with its end of a pipe, the RobotConfig and the cameras' mailboxes) says
+    :class:`~wall_edge.runtime.ipc.messages.Port` once its motors answer there. What else it says comes to
+    :meth:`on_message`.
+    """
+
+    link: WorldLink
+    """Set by the daemon before anything starts."""
+
+    @property
+    @abstractmethod
+    def body(self) -> Callable[..., None]:
+        """The body of the process: a function of a module, as it is started by name."""
+
+    @abstractmethod
+    def on_message(self, message: object) -> None:
+        """A message of the world's own."""

@@ -1,0 +1,141 @@
+"""What leaves the servo loop while it runs: the feedback record at every tick, telemetry where it is asked for.
+
+Nothing here waits for a reader.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wall_edge.config import RobotConfig
+from wall_edge.runtime.ipc.mailbox import Mailbox
+from wall_edge.runtime.ipc.mailbox_types import ServoState, feedback_dtype
+from wall_edge.runtime.motion.chunk_track import Chunk
+from wall_edge.runtime.servo.joints import Joints
+from wall_edge.runtime.servo.pilot import Pilot
+from wall_edge.runtime.servo.states import StateMachine, Transition
+from wall_edge.runtime.servo.timing import Ticker
+from wall_edge.runtime.telemetry.servo_telemetry import ServoTelemetry
+from wall_edge.runtime.telemetry.servo_types import EventKind
+
+
+class Publication:
+    """Sees the parts of one loop; ``telemetry`` None tells nobody but those who read the feedback record."""
+
+    def __init__(
+        self,
+        config: RobotConfig,
+        feedback: Mailbox,
+        telemetry: ServoTelemetry | None,
+        machine: StateMachine,
+        joints: Joints,
+        ticker: Ticker,
+        pilot: Pilot,
+    ) -> None:
+        self._feedback, self._telemetry = feedback, telemetry
+        self._machine, self._joints, self._ticker, self._pilot = machine, joints, ticker, pilot
+        self._record: np.void = np.zeros(1, feedback_dtype(config.dof))[0]
+        self._first_tick_ns = self._last_tick_ns = 0
+        self._bus_errors = self._overruns = 0
+        if telemetry is not None:
+            machine.on_transition, machine.on_fault = self._transition, self._fault
+            pilot.on_epoch, pilot.on_chunk = self._epoch, self._chunk
+
+    def moment(self, now: int, *, touched: bool, served_ticks: int) -> None:
+        """Before the first tick, after the last, or between them: ``now`` [ns] is no tick's begin."""
+        self._publish(now, touched, served_ticks, first_setpoint_ns=-1, ticked=False)
+
+    def tick(self, now: int, *, touched: bool, served_ticks: int, first_setpoint_ns: int = -1) -> None:
+        """A tick that began at ``now`` [ns]; ``first_setpoint_ns``: from the publication of the chunk that it
+        took until its setpoint had gone out."""
+        self._publish(now, touched, served_ticks, first_setpoint_ns, ticked=True)
+
+    def served(self, now: int) -> None:
+        """A tick that reads and writes begins."""
+        self._first_tick_ns, self._last_tick_ns = self._first_tick_ns or now, now
+
+    def torque_on(self) -> None:
+        """Asked for: from now on it may be on."""
+        self._tell(EventKind.TORQUE_ON)
+
+    def torque_off(self, attempt: int, trouble: str) -> None:
+        """Tried."""
+        self._tell(EventKind.TORQUE_OFF, values=(attempt,), text=trouble)
+
+    def _publish(
+        self, now: int, touched: bool, served_ticks: int, first_setpoint_ns: int, *, ticked: bool
+    ) -> None:
+        chunk = self._pilot.track.chunk if self._machine.state is ServoState.FOLLOWING else None
+        self._feed_back(now, chunk)
+        if self._telemetry is None:
+            return
+        ticker, pilot, drive = self._ticker, self._pilot, self._joints.drive
+        if drive is not None and drive.counters.errors != self._bus_errors:
+            self._bus_errors = drive.counters.errors
+            self._tell(EventKind.BUS_ERROR, values=(self._bus_errors,))
+        if ticker.overruns != self._overruns:
+            self._overruns = ticker.overruns
+            self._tell(EventKind.OVERRUN, values=(ticker.overrun_ns, ticker.missed))
+        self._telemetry.status(
+            time_ns=now,
+            tick=ticker.ticks,
+            state=self._machine.state,
+            epoch=pilot.track.epoch,
+            setpoint=pilot.limiter.position,
+            position=self._joints.position,
+            deadline_ns=ticker.deadline_ns if ticked else -1,
+            lateness_ns=max(0, now - ticker.deadline_ns) if ticked else -1,
+            overrun_ns=ticker.overrun_ns if ticked else -1,
+            chunk_index=-1 if chunk is None else chunk.index,
+            chunk_observation_ns=0 if chunk is None else chunk.observation_time_ns,
+            served_ticks=served_ticks,
+            first_tick_ns=self._first_tick_ns,
+            last_tick_ns=self._last_tick_ns,
+            touched=touched,
+            starved_ticks=pilot.starved_ticks,
+            waiting_ticks=pilot.waiting_ticks,
+            overruns=ticker.overruns,
+            skipped=ticker.skipped,
+            bus_cycles=self._joints.cycles,
+            bus_errors=self._bus_errors,
+            pickup_ns=pilot.pickup_ns if ticked else -1,
+            first_setpoint_ns=first_setpoint_ns,
+            chunks_taken=pilot.track.taken,
+            limiter_refused=pilot.limiter.refused,
+            refused=tuple(pilot.track.refused.values()),
+            bus=None if drive is None else tuple(vars(drive.counters).values()),
+            limits=pilot.limiter.hits,
+        )
+
+    def _feed_back(self, now: int, chunk: Chunk | None) -> None:
+        record, joints, track = self._record, self._joints, self._pilot.track
+        record["time_ns"], record["measured_ns"] = now, joints.measured_ns
+        record["tick"], record["state"], record["epoch"] = (
+            self._ticker.ticks,
+            self._machine.state,
+            track.epoch,
+        )
+        record["chunk_index"] = -1 if chunk is None else chunk.index
+        record["last_index"], record["plan_ns"] = track.last_index, track.plan_ns
+        record["position"], record["setpoint"] = joints.position, self._pilot.limiter.position
+        self._feedback.write(record)
+
+    def _transition(self, change: Transition) -> None:
+        before, after = change.before, change.after
+        self._tell(EventKind.STATE, time_ns=change.time_ns, before=before, after=after, text=change.reason)
+
+    def _fault(self, reason: str) -> None:
+        self._tell(EventKind.FAULT, text=reason)
+
+    def _epoch(self, epoch: int) -> None:
+        self._tell(EventKind.EPOCH, epoch=epoch)
+
+    def _chunk(self, index: int, refusal: str | None) -> None:
+        if refusal is None:
+            self._tell(EventKind.CHUNK_TAKEN, chunk_index=index, values=(self._pilot.pickup_ns,))
+        else:
+            self._tell(EventKind.CHUNK_REFUSED, chunk_index=index, name=refusal)
+
+    def _tell(self, kind: EventKind, **fields: object) -> None:
+        if self._telemetry is not None:
+            self._telemetry.event(kind, **fields)  # type: ignore[arg-type]

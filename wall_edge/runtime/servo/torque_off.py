@@ -1,0 +1,69 @@
+"""Torque off at the end of the servo loop, on a bus that may be away for a moment."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+from wall_edge_bridge.drives import Drive
+
+from wall_edge.errors import WallEdgeError
+from wall_edge.runtime.servo.joints import Joints
+
+_PATIENCE_NS, _RETRY_NS = 5_000_000_000, 100_000_000
+"""How long torque-off is tried, and how often: a USB adapter may be away for a moment."""
+
+
+class TorqueOff:
+    """Tries until every joint has confirmed, on a port that came back too. Times are CLOCK_MONOTONIC ns."""
+
+    def __init__(
+        self,
+        joints: Joints,
+        open_drive: Callable[[], Drive],
+        clock: Callable[[], int],
+        sleep: Callable[[int], None],
+    ) -> None:
+        self._joints, self._open_drive, self._clock, self._sleep = joints, open_drive, clock, sleep
+        self._port_closed = False
+        self.tries, self.late_ns = 1, 0
+
+    def run(self, told: Callable[[int, str], None], between: Callable[[], None]) -> str:
+        """What the last try met, or an empty string.
+
+        ``told`` is called after each try with its number and what went wrong, ``between`` before another.
+        """
+        begun = self._clock()
+        while trouble := self._attempt(told):
+            if self._clock() - begun > _PATIENCE_NS:
+                break
+            self._sleep(self._clock() + _RETRY_NS)
+            between()
+            self.tries += 1
+        self.late_ns = self._clock() - begun
+        return trouble
+
+    def _attempt(self, told: Callable[[int, str], None]) -> str:
+        trouble = self._disable()
+        told(self.tries, trouble)
+        return trouble
+
+    def _disable(self) -> str:
+        """What went wrong; the port is closed then, to be opened anew by its name."""
+        try:
+            if self._port_closed:
+                self._reopen()
+            self._joints.disable()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the arm must be let go
+            with contextlib.suppress(Exception):
+                self._joints.close()
+            self._port_closed = True
+            return str(error) if isinstance(error, WallEdgeError | OSError) else f"bug: {error!r}"
+        return ""
+
+    def _reopen(self) -> None:
+        before = self._joints.drive
+        drive = self._open_drive()
+        if before is not None:
+            vars(drive.counters).update(vars(before.counters))
+        self._joints.drive, self._port_closed = drive, False
