@@ -36,11 +36,12 @@ RESERVED = ("time_ns", "stamped_ns", "kind", "source", "seq")
 
 @dataclass(frozen=True)
 class TextEvent:
-    """``fields`` is a JSON object; ``sequence`` that of the record's last part."""
+    """``fields`` is a JSON object; ``first`` and ``sequence`` number the record's first and last part."""
 
     time_ns: int
     kind: str
     fields: str
+    first: int
     sequence: int
 
 
@@ -107,6 +108,11 @@ class EventReader:
         return self._reader.sequence
 
     @property
+    def settled(self) -> int:
+        """Of the last part of the last event, taken or lost: a successor reads after it."""
+        return self._reader.sequence - len(self._parts)
+
+    @property
     def lost(self) -> int:
         """Parts that did not come to a whole event."""
         return self._reader.lost + self._torn
@@ -133,7 +139,7 @@ class EventReader:
             return None
         text = b"".join(self._parts).decode()
         self._parts = []
-        return TextEvent(int(row["time_ns"]), decoded(row["kind"]), text, sequence)
+        return TextEvent(int(row["time_ns"]), decoded(row["kind"]), text, sequence - part, sequence)
 
     def _drop(self) -> None:
         self._torn += len(self._parts)
