@@ -12,7 +12,7 @@ from wall_edge.runtime.ipc.mailbox import Mailbox
 from wall_edge.runtime.ipc.mailbox_types import ServoState, feedback_dtype
 from wall_edge.runtime.motion.chunk_track import Chunk
 from wall_edge.runtime.servo.joints import Joints
-from wall_edge.runtime.servo.pilot import Pilot
+from wall_edge.runtime.servo.process.pilot import Pilot
 from wall_edge.runtime.servo.states import StateMachine, Transition
 from wall_edge.runtime.servo.timing import Ticker
 from wall_edge.runtime.telemetry.servo_telemetry import ServoTelemetry

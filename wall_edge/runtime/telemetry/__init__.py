@@ -1,1 +1,1 @@
-"""What the robot tells: events, run log, recorded sessions."""
+"""What the robot tells while it lives: rings in shared memory, their readers, the log, recorded sessions."""

@@ -1,0 +1,95 @@
+"""The memory of a ring: numbered slots, each with a checksum."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wall_edge.errors import RuntimeFault
+
+_HEADER = struct.Struct("=QQ")
+_SEQUENCE = struct.Struct("=Q")
+_ALIGNMENT = 64  # a cache line: two slots never share one
+
+Memory = ctypes.Array[ctypes.c_uint8]
+Bytes = npt.NDArray[np.uint8]
+
+
+class RingSlots:
+    """``capacity`` slots of ``dtype`` behind one line of ``label`` bytes, in anonymous shared memory.
+
+    Record ``n``, counted from 1, lies in slot ``n % capacity``. Raises RuntimeFault for fewer than two slots
+    and for types that are not plain data.
+    """
+
+    def __init__(self, dtype: npt.DTypeLike, capacity: int) -> None:
+        dtype = np.dtype(dtype)
+        if capacity < 2 or dtype.itemsize == 0 or dtype.hasobject:
+            raise RuntimeFault(
+                f"a ring of {capacity} slots of {dtype}", expected="2 or more slots of plain data"
+            )
+        stride = -(-(_HEADER.size + dtype.itemsize) // _ALIGNMENT) * _ALIGNMENT
+        context = multiprocessing.get_context("spawn")
+        self._attach(dtype, capacity, context.RawArray(ctypes.c_uint8, _ALIGNMENT + stride * capacity))
+
+    def _attach(self, dtype: np.dtype[Any], capacity: int, memory: Memory) -> None:
+        self.dtype, self.capacity, self._memory = dtype, capacity, memory
+        every = np.frombuffer(memoryview(memory), np.uint8)
+        self.label: Bytes = every[:_ALIGNMENT]
+        """[64] for the ring's own use."""
+        self.bytes: Bytes = every[_ALIGNMENT:].reshape(capacity, -1)
+        """[capacity, stride] sequence number (8), CRC (8), payload."""
+        self.sequences: npt.NDArray[np.uint64] = self.bytes[:, :8].view(np.uint64)[:, 0]
+        """[capacity] number of the record in each slot; 0 for none, or one being written."""
+        self._view, self._stride, self._size = every.data, self.bytes.shape[1], dtype.itemsize
+
+    def __getstate__(self) -> tuple[np.dtype[Any], int, Memory]:
+        return self.dtype, self.capacity, self._memory
+
+    def __setstate__(self, state: tuple[np.dtype[Any], int, Memory]) -> None:
+        self._attach(*state)
+
+    def put(self, sequence: int, payload: bytes | bytearray | memoryview) -> None:
+        """Writes record ``sequence`` over what lay in its slot; ``payload`` has the type's size."""
+        view, slot = self._view, _ALIGNMENT + sequence % self.capacity * self._stride
+        start = slot + _HEADER.size
+        _SEQUENCE.pack_into(view, slot, 0)  # a reader need not even try this slot
+        view[start : start + self._size] = payload
+        _HEADER.pack_into(view, slot, sequence, _crc(payload, sequence))
+
+    def copy(self, first: int, count: int) -> tuple[npt.NDArray[Any], int]:
+        """[count] copies of the payloads from record ``first`` on, and how many at the front are whole."""
+        start = first % self.capacity
+        raw = self.bytes[start : start + count].copy()
+        if start + count > self.capacity:
+            raw = np.concatenate([raw, self.bytes[: start + count - self.capacity]])
+        payloads = np.ascontiguousarray(raw[:, _HEADER.size : _HEADER.size + self._size])
+        headers = raw[:, : _HEADER.size].copy().view(np.uint64).tolist()
+        whole = self._whole(payloads.reshape(-1).data, headers, first)
+        return payloads.reshape(-1).view(self.dtype), whole
+
+    def _whole(self, payloads: memoryview, headers: list[list[int]], first: int) -> int:
+        size = self._size
+        for place, (sequence, crc) in enumerate(headers):
+            payload = payloads[place * size : (place + 1) * size]
+            if sequence != first + place or crc != _crc(payload, sequence):
+                return place
+        return len(headers)
+
+    def newest(self) -> int:
+        """Number of the newest whole record; 0 for none."""
+        for sequence in np.sort(self.sequences)[::-1].tolist():
+            if sequence == 0 or self.copy(sequence, 1)[1]:
+                return int(sequence)
+        return 0
+
+
+def _crc(payload: bytes | bytearray | memoryview, sequence: int) -> int:
+    # The sequence is part of the sum: an old payload under a new number does not add up.
+    return zlib.crc32(payload, zlib.crc32(_SEQUENCE.pack(sequence)))

@@ -1,0 +1,67 @@
+"""The two rings of the servo process, and the reader of both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import get_args
+
+from wall_edge_bridge.drives import BusCounters
+
+from wall_edge.runtime.motion.chunk_track import Refusal
+from wall_edge.runtime.telemetry.ring import Ring
+from wall_edge.runtime.telemetry.servo_types import ServoEvent, ServoStatus, event_dtype, events, status_dtype, statuses
+
+REFUSALS: tuple[str, ...] = get_args(Refusal)
+BUS_COUNTERS = tuple(field.name for field in fields(BusCounters))
+LIMITS = ("position", "velocity", "acceleration", "jerk", "brake")
+"""As :attr:`wall_edge.runtime.motion.limits.Limiter.hits` names them."""
+
+_SECONDS, _EVENTS = 8.0, 2048
+
+
+@dataclass(frozen=True)
+class ServoRings:
+    """Give it to a spawned Process as an argument: to the servo process, and to every reader."""
+
+    status: Ring
+    """Rows of :func:`~wall_edge.runtime.telemetry.servo_types.status_dtype`, one a tick."""
+    events: Ring
+    """Rows of :func:`~wall_edge.runtime.telemetry.servo_types.event_dtype`."""
+
+    @classmethod
+    def of(cls, dof: int, rate_hz: float, seconds: float = _SECONDS) -> ServoRings:
+        """Rings that hold the last ``seconds`` of a servo loop: so long may a reader stay away."""
+        dtype = status_dtype(dof, REFUSALS, BUS_COUNTERS, LIMITS)
+        return cls(Ring(dtype, max(64, math.ceil(rate_hz * seconds))), Ring(event_dtype(), _EVENTS))
+
+    def reader(self) -> ServoReader:
+        """Reads from the oldest on."""
+        return ServoReader(self)
+
+    def newcomer(self) -> ServoReader:
+        """Reads what comes from now on: for a reader that starts late and has no use for the past."""
+        return ServoReader(self, self.status.newest(), self.events.newest())
+
+
+class ServoReader:
+    """A cursor in each ring of the servo process."""
+
+    def __init__(self, rings: ServoRings, after_status: int = 0, after_event: int = 0) -> None:
+        self.status, self.event = rings.status.reader(after_status), rings.events.reader(after_event)
+
+    def statuses(self) -> Iterator[ServoStatus]:
+        """Those not returned yet, oldest first. For arithmetic on many take the rows: ``status.take()``."""
+        while len(rows := self.status.take()):
+            yield from statuses(rows)
+
+    def events(self) -> Iterator[ServoEvent]:
+        """Those not returned yet, oldest first."""
+        while len(rows := self.event.take()):
+            yield from events(rows)
+
+    @property
+    def lost(self) -> int:
+        """Statuses and events overwritten before they were read here."""
+        return self.status.lost + self.event.lost

@@ -1,0 +1,143 @@
+"""Lines of the servo process: its events, a status a second, and a summary when it has ended or died."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wall_edge.runtime.telemetry.ring_reader import RingReader
+from wall_edge.runtime.telemetry.servo_rings import ServoRings
+from wall_edge.runtime.telemetry.servo_summary import ServoSummary
+from wall_edge.runtime.telemetry.servo_types import EventKind, ServoEvent
+from wall_edge.runtime.telemetry.writer.line import Line, line_of, lost_line
+from wall_edge.runtime.telemetry.writer.progress import Progress, WriterMemory
+from wall_edge.runtime.telemetry.writer.servo_lines import event_fields, event_name, status_fields
+
+Rows = npt.NDArray[Any]
+
+EVENTS, STATUS, RESULT = range(3)
+"""Streams, as :data:`~wall_edge.runtime.telemetry.writer.progress.SERVO_STREAMS` names them."""
+_STATUS_NS = 1_000_000_000
+
+
+class ServoStream:
+    """Reads both rings once, for the log and for the summary.
+
+    What a predecessor had written is not said again, and what it had added up is not added again: the log and
+    the summary each know how far they are.
+    """
+
+    def __init__(self, rings: ServoRings, progress: Progress, memory: WriterMemory) -> None:
+        self.summary = ServoSummary(rings.status.dtype)
+        record = memory.summary.read()
+        if record is not None:
+            self.summary.restore(record)
+        self._rings, self._memory = rings, memory
+        self._kept = (0, 0, 0)
+        self._logged_event, self._logged_status, self._told_life = progress.sequence[: RESULT + 1]
+        self._status_ns = progress.time_ns[STATUS]
+        self._events = rings.events.reader(min(self._logged_event, self.summary.event_sequence))
+        self._statuses = rings.status.reader(min(self._logged_status, self.summary.status_sequence))
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing can follow."""
+        return self._rings.status.over
+
+    def lines(self) -> Iterator[Line]:
+        """Those that are new."""
+        over = self.over  # before reading: what is there then is all there will be
+        yield from self._status_lines()  # first: an event is never newer than a status of its tick
+        yield from self._event_lines()
+        if over:
+            yield from self.last_words()
+        self._keep()
+
+    def _keep(self) -> None:
+        now = (self.summary.life, self.summary.status_sequence, self.summary.event_sequence)
+        if now != self._kept:
+            self._memory.summary.write(self.summary.checkpoint())
+            self._kept = now
+
+    def last_words(self) -> Iterator[Line]:
+        """The last status and the summary of a process that ended, died, or is left to itself."""
+        summary = self.summary
+        if not summary.life or summary.life <= self._told_life:
+            return
+        if summary.status_sequence > self._logged_status and summary.last["life"]:
+            yield self._status_line(summary.last, summary.status_sequence)
+        self._told_life = summary.life
+        result = {"result": summary.as_dict(trace=False), "ended": summary.ended, "lost": summary.lost}
+        yield line_of(RESULT, summary.life, time.monotonic_ns(), "servo_result", **result)
+
+    # --- statuses ---------------------------------------------------------------------------------------
+
+    def _status_lines(self) -> Iterator[Line]:
+        for rows, last in _batches(self._statuses):
+            before = max(self._logged_status, self.summary.status_sequence)
+            yield from _gap(STATUS, before, rows, last)
+            for part, sequence in _lives(rows, last):
+                yield from self._turn(int(part["life"][0]))
+                self.summary.add_statuses(part, sequence)
+                yield from self._each_second(part, sequence)
+
+    def _each_second(self, rows: Rows, last: int) -> Iterator[Line]:
+        first, place = last - len(rows) + 1, 0
+        place = max(0, self._logged_status - first + 1)
+        while True:
+            place += int(np.searchsorted(rows["time_ns"][place:], self._status_ns + _STATUS_NS))
+            if place >= len(rows):
+                return
+            yield self._status_line(rows[place], first + place)
+            place += 1
+
+    def _status_line(self, row: np.void, sequence: int) -> Line:
+        self._logged_status, self._status_ns = sequence, int(row["time_ns"])
+        return line_of(STATUS, sequence, self._status_ns, "servo_status", **status_fields(row))
+
+    # --- events -----------------------------------------------------------------------------------------
+
+    def _event_lines(self) -> Iterator[Line]:
+        for rows, last in _batches(self._events):
+            yield from _gap(EVENTS, self._logged_event, rows, last)
+            for part, sequence in _lives(rows, last):
+                yield from self._turn(int(part["life"][0]))
+                self.summary.add_events(part, sequence)
+                first = sequence - len(part) + 1
+                for place, row in enumerate(part):
+                    if first + place > self._logged_event:
+                        yield from self._event_line(ServoEvent.of(row), first + place)
+
+    def _event_line(self, event: ServoEvent, sequence: int) -> Iterator[Line]:
+        self._logged_event = sequence
+        yield line_of(EVENTS, sequence, event.time_ns, event_name(event), **event_fields(event))
+        if event.kind is EventKind.ENDED:
+            yield from self.last_words()
+
+    def _turn(self, life: int) -> Iterator[Line]:
+        """Another process writes from here on."""
+        if self.summary.life and life > self.summary.life:
+            yield from self.last_words()
+            self.summary = self.summary.successor(life)
+
+
+def _batches(reader: RingReader) -> Iterator[tuple[Rows, int]]:
+    while len(rows := reader.take()):
+        yield rows, reader.sequence
+
+
+def _lives(rows: Rows, last: int) -> Iterator[tuple[Rows, int]]:
+    """Parts that one process wrote each, with the number of their last row."""
+    ends = [*(np.flatnonzero(np.diff(rows["life"])) + 1).tolist(), len(rows)]
+    for start, end in zip([0, *ends[:-1]], ends, strict=True):
+        yield rows[start:end], last - len(rows) + end
+
+
+def _gap(stream: int, before: int, rows: Rows, last: int) -> Iterator[Line]:
+    first = last - len(rows) + 1
+    if first > before + 1:
+        yield lost_line(stream, first - 1, int(rows["time_ns"][0]), first - 1 - before)
