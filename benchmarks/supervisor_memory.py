@@ -24,7 +24,7 @@ from benchmarks.emergency_stop import ROBOT, require_bundle
 from wall_edge.cli.run import KEPT, status_line
 from wall_edge.config import load_robot
 from wall_edge.provenance import provenance
-from wall_edge.runtime.daemon.supervisor import Daemon
+from wall_edge.runtime.daemon.daemon import Daemon
 from wall_edge.runtime.ipc.messages import Refusal, Stop
 from wall_edge.runtime.ipc.reporting import reporting
 from wall_edge.runtime.telemetry.event_log import event_files

@@ -185,7 +185,7 @@ class Rig:
         record = np.zeros(1, chunk_dtype(8, 2))[0]
         steps = np.array(positions, np.float64)
         made = self.epoch if epoch is None else epoch
-        due = self.loop.track.plan_ns
+        due = self.loop.pilot.track.plan_ns
         Chunk(index, self.now, dt_ms * MS, made, steps, due, published_time_ns=self.now).fill(record)
         self.chunks.write(record)
 

@@ -20,7 +20,7 @@ import yaml
 
 from tests.patience import patient, patient_file
 from wall_edge.config import RobotConfig
-from wall_edge.runtime.daemon.supervisor import Daemon
+from wall_edge.runtime.daemon.daemon import Daemon
 from wall_edge.runtime.telemetry.event_log import read_events
 from wall_edge.runtime.telemetry.run_log import chunk_intervals_ms
 from wall_edge.runtime.telemetry.run_summary import summarise

@@ -86,24 +86,24 @@ def test_the_same_arrivals_give_the_same_setpoints(config: RobotConfig) -> None:
     arrived: dict[int, Chunk] = {}
     wanted: list[ServoCommand] = []
     """At each tick, as the loop had read it."""
-    take, write = live.loop.track.offer, live.drive.write
+    take, write = live.loop.pilot.track.offer, live.drive.write
 
     def offer(given: Chunk, now_ns: int) -> Refusal | None:
         arrived[live.loop.served_ticks] = replace(given, positions=given.positions.copy())
         return take(given, now_ns)
 
     def noted(setpoints: npt.ArrayLike, deadline_ns: int) -> None:
-        wanted.append(ServoCommand(live.loop._wanted))
+        wanted.append(ServoCommand(live.loop.command.code))
         write(setpoints, deadline_ns)
 
-    live.loop.track.offer = offer  # type: ignore[method-assign]
+    live.loop.pilot.track.offer = offer  # type: ignore[method-assign]
     live.drive.write = noted  # type: ignore[method-assign]
     thread = threading.Thread(target=live.loop.run)
     thread.start()
     rng = np.random.default_rng(8)
     for index in range(14):
         time.sleep(float(rng.uniform(0.03, 0.25)))
-        live.publish(chunk(rng, index, time.monotonic_ns(), live.loop.track.plan_ns))
+        live.publish(chunk(rng, index, time.monotonic_ns(), live.loop.pilot.track.plan_ns))
         if index == 9:
             live.order(ServoCommand.HOLD)
         if index == 10:
@@ -113,7 +113,7 @@ def test_the_same_arrivals_give_the_same_setpoints(config: RobotConfig) -> None:
     thread.join(30)
     assert live.loop.state is ServoState.RELEASED
     assert len(arrived) >= 10
-    assert live.loop.starved_ticks > 0  # it ran out, slowed down and went on
+    assert live.loop.pilot.starved_ticks > 0  # it ran out, slowed down and went on
     assert {ServoCommand.HOLD, ServoCommand.FOLLOW, ServoCommand.STOP} == set(wanted)
 
     now = [10**12]

@@ -99,7 +99,7 @@ def test_the_whole_daemons_decisions_are_in_the_log(drifting: RobotConfig) -> No
     words = {(s.epoch, s.subgoal_id): s.text for s, _ in robot.subgoals}
     assert all(words[c.epoch, c.subgoal_id] == c.subgoal for c in robot.published)
     assert all(c.observation > 0 for c in robot.published)
-    assert robot.loop.track.taken == len(robot.published)
+    assert robot.loop.pilot.track.taken == len(robot.published)
     assert violations(robot)[1] == 0
     robot.stop()
     robot.run(lambda: robot.over)

@@ -55,7 +55,7 @@ def measure(
         ours, printed = _run("servo", servo_loop, config, (), seconds, _cyclictest(config))
         stage("relative sleep")
         relative, _ = _run("relative", relative_loop, config, (kind != "none",), seconds, None)
-        if dead := burning.dead():
+        if dead := burning.failure():
             raise RuntimeFault(dead)
     return report(rate_hz, seconds, kind, ours, relative, printed)
 
@@ -111,7 +111,7 @@ def _listen(
                 heard[name] = message
         if time.monotonic() > deadline_s:
             raise RuntimeFault(f"{', '.join(sorted(names - heard.keys()))} said nothing in time")
-        if (dead := children.dead()) and not names <= heard.keys():
+        if (dead := children.failure()) and not names <= heard.keys():
             raise RuntimeFault(dead)
     return heard
 

@@ -24,7 +24,7 @@ from wall_edge.runtime.servo import realtime
 from wall_edge.runtime.servo.joints import joint_specs
 from wall_edge.runtime.servo.loop import ServoLoop
 from wall_edge.runtime.servo.timing import sleep_until
-from wall_edge.runtime.telemetry.latency import LatencyRecorder
+from wall_edge.runtime.telemetry.servo.latency import LatencyRecorder
 
 Load = Literal["none", "inference", "python"]
 Window = ctypes.Array[ctypes.c_int64]

@@ -8,7 +8,7 @@ from wall_edge.bench.cyclictest import missed_wakeups_added, parse_histogram, pe
 from wall_edge.bench.processes import Load, LoopResult
 from wall_edge.errors import RuntimeFault
 from wall_edge.provenance import provenance
-from wall_edge.runtime.telemetry.latency import LatencyRecorder
+from wall_edge.runtime.telemetry.servo.latency import LatencyRecorder
 
 _RANKS = {"p50": 50.0, "p99": 99.0, "p999": 99.9}
 

@@ -22,6 +22,7 @@ KEPT = 1000
 if TYPE_CHECKING:
     from wall_edge.runtime.daemon.daemon import Daemon
     from wall_edge.runtime.telemetry.session_recorder import RecordingOptions
+    from wall_edge.sim.tabletop.world import Tabletop
 
 
 def run(
@@ -120,6 +121,7 @@ def _goodbye(daemon: Daemon, recording: RecordingOptions | None) -> list[str]:
     if recording is not None:
         moments = len(list(recording.folder.glob("[0-9]*.npz")))
         lines.append(f"recorded {moments} moments in {recording.folder}")
+    lines += [f"note: {daemon.inbox.log_trouble}"] if daemon.inbox.log_trouble else []
     if daemon.inbox.recording_trouble:
         lines.append(f"note: {daemon.inbox.recording_trouble}")
     return lines

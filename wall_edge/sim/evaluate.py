@@ -153,7 +153,7 @@ def _without(robot: VirtualRobot) -> Outcome:
 def _with_fault(robot: VirtualRobot, name: str) -> Outcome:
     fault = FAULTS[name]
     robot.start()
-    robot.run(lambda: robot.loop.track.taken > 0)
+    robot.run(lambda: robot.loop.pilot.track.taken > 0)
     _run_for(robot, _INJECT_S, lambda: False)
     begun = robot.now
     fault.inject(robot)
@@ -182,7 +182,7 @@ def _outcome(robot: VirtualRobot, final_state: str, reaction_ms: float | None) -
         robot.world.episode.seconds,
         float(np.abs(jerk).max(initial=0.0)),
         float(np.sqrt(np.mean(jerk**2))) if jerk.size else 0.0,
-        robot.loop.starved_ticks * period_s,
+        robot.loop.pilot.starved_ticks * period_s,
         count,
         final_state,
         len(robot.published),

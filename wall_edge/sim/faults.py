@@ -40,7 +40,7 @@ def _left_following(robot: VirtualRobot) -> bool:
 
 
 def _refused(robot: VirtualRobot) -> bool:
-    return sum(robot.loop.track.refused.values()) > 0
+    return sum(robot.loop.pilot.track.refused.values()) > 0
 
 
 def _chunks(change: Callable[[Chunk, VirtualRobot], Chunk]) -> Callable[[VirtualRobot], None]:

@@ -24,7 +24,7 @@ from wall_edge.bundle import Bundle, Embodiment, Normalization, file_digest
 from wall_edge.bundle.image_geometry import ImageGeometry
 from wall_edge.config import RobotConfig
 from wall_edge.errors import ConfigError
-from wall_edge.runtime.daemon.supervisor import Daemon
+from wall_edge.runtime.daemon.daemon import Daemon
 from wall_edge.runtime.telemetry.session_recorder import RecordingOptions
 from wall_edge.session_format import read_session
 from wall_edge.sim.tabletop import arm

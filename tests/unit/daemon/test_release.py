@@ -168,14 +168,14 @@ class TestServoLoop:
         """The port is gone, and comes back so much later under its name."""
         gone = BusError("vanished")
         rig.drive.broken = dict.fromkeys(("read", "write", "disable"), gone)
-        begun, sleep = rig.now, rig.loop._sleep
+        begun, sleep = rig.now, rig.loop._torque_off._sleep
 
         def passing(until_ns: int) -> None:
             sleep(until_ns)
             if rig.now - begun > seconds * 1e9:
                 rig.drive.broken = {}
 
-        rig.loop._sleep = passing
+        rig.loop._torque_off._sleep = passing
 
     def test_a_port_that_comes_back(self) -> None:
         """A6: closed, opened anew by its name, torque off; and the words in the end are true."""
@@ -203,7 +203,7 @@ class TestServoLoop:
 
     def test_an_emergency_stop_before_the_start_leaves_it_limp(self) -> None:
         rig = Rig()
-        rig.loop._emergency_requested = lambda: True
+        rig.loop.command._emergency_requested = lambda: True
         assert rig.run().state is ServoState.FAULT
         assert "enable" not in rig.drive.calls
         assert "disable" in rig.drive.calls
@@ -212,7 +212,7 @@ class TestServoLoop:
         """A2"""
         rig = Rig()
         pressed: list[bool] = []
-        rig.loop._emergency_requested = lambda: bool(pressed)
+        rig.loop.command._emergency_requested = lambda: bool(pressed)
         loop = rig.run(t20=lambda: pressed.append(True))
         assert loop.machine.fault == "emergency stop"
         assert ServoState.STOPPING not in rig.order()

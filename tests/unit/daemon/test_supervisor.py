@@ -15,8 +15,8 @@ import pytest
 from wall_edge.config import CameraConfig, RobotConfig
 from wall_edge.errors import CameraError, RuntimeFault
 from wall_edge.runtime.daemon import supervisor
+from wall_edge.runtime.daemon.daemon import Daemon
 from wall_edge.runtime.daemon.readiness import CameraRates
-from wall_edge.runtime.daemon.supervisor import Daemon
 from wall_edge.runtime.ipc.mailbox import Mailbox
 from wall_edge.runtime.ipc.mailbox_types import ServoState, frame_dtype
 from wall_edge.runtime.ipc.messages import Refusal

@@ -18,7 +18,7 @@ from wall_edge.errors import ConfigError, PolicyError, WallEdgeError
 from wall_edge.policies.instruction import require_fitting, require_words
 from wall_edge.policies.subgoals import SubgoalPlanner
 from wall_edge.runtime.daemon.children import Children
-from wall_edge.runtime.daemon.supervisor import Daemon
+from wall_edge.runtime.daemon.daemon import Daemon
 
 ROBOT = Path(__file__).parents[3] / "examples" / "tabletop" / "robot.yaml"
 REFUSED = [

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from wall_edge.runtime.servo.trace import Trace
 
+from tests.reference_trace import Trace
 from tests.servo_rig import CONFIG, REHEARSALS, Rig, require_within_limits, speeds
 from wall_edge.errors import BusError, BusTimeout, DriveError
 from wall_edge.runtime.ipc.mailbox_types import ServoCommand, ServoState
@@ -41,8 +41,8 @@ def test_holds_follows_starves_and_rests() -> None:
         ServoState.STOPPING,
         ServoState.RELEASED,
     ]
-    assert loop.waiting_ticks == 5
-    assert loop.starved_ticks == 100 - 10 - 28  # a chunk of 280 ms fills 28 ticks
+    assert loop.pilot.waiting_ticks == 5
+    assert loop.pilot.starved_ticks == 100 - 10 - 28  # a chunk of 280 ms fills 28 ticks
     np.testing.assert_allclose(rig.drive.written[37], [0.26, 0.2], atol=1e-9)
     np.testing.assert_allclose(rig.drive.written[38], rig.drive.written[37], atol=1e-9)
     np.testing.assert_array_equal(rig.drive.written[99], rig.drive.written[38])
@@ -57,11 +57,11 @@ def test_every_written_setpoint_is_within_limits_and_rest_speed() -> None:
     rig = Rig()
     rig.tell(ServoCommand.FOLLOW)
     loop = rig.run(t3=lambda: rig.send([[2.9, -2.9], [-2.9, 2.9]], dt_ms=200))
-    assert loop.track.taken == 1
+    assert loop.pilot.track.taken == 1
     require_within_limits(rig.drive.written, start=[0.2, 0.2])
     assert speeds(rig.drive.written)[99:].max() <= CONFIG.control.rest_velocity
-    assert loop.limiter.counts()["velocity"] != [0, 0]
-    assert loop.limiter.counts()["position"] != [0, 0]
+    assert loop.pilot.limiter.counts()["velocity"] != [0, 0]
+    assert loop.pilot.limiter.counts()["position"] != [0, 0]
 
 
 def test_setpoints_follow_the_chunk_by_time() -> None:
@@ -83,8 +83,8 @@ def test_a_newer_chunk_takes_over() -> None:
     rig.tell(ServoCommand.FOLLOW)
     script = {f"t{t}": (lambda i=t: rig.send([[0.2, 0.2]] * 4, index=i)) for t in range(2, 100, 5)}
     loop = rig.run(**script)
-    assert loop.starved_ticks == 0
-    assert loop.track.taken == len(script)
+    assert loop.pilot.starved_ticks == 0
+    assert loop.pilot.track.taken == len(script)
 
 
 def test_a_new_epoch_waits_and_is_not_starved() -> None:
@@ -96,17 +96,17 @@ def test_a_new_epoch_waits_and_is_not_starved() -> None:
         t25=lambda: rig.send([[0.3, 0.3]] * 8, index=9, epoch=1),
         t30=lambda: rig.send([[0.2, 0.2]] * 8, index=0, dt_ms=1000),
     )
-    assert loop.waiting_ticks == 10
-    assert loop.starved_ticks == 0
-    assert loop.track.refused["epoch"] >= 1
+    assert loop.pilot.waiting_ticks == 10
+    assert loop.pilot.starved_ticks == 0
+    assert loop.pilot.track.refused["epoch"] >= 1
 
 
 def test_a_chunk_that_comes_before_its_epoch_is_not_lost() -> None:
     rig = Rig()
     rig.tell(ServoCommand.FOLLOW)
     loop = rig.run(t10=lambda: rig.send([[0.2, 0.2]] * 8, epoch=2, dt_ms=1000), t12=lambda: rig.tell(epoch=2))
-    assert loop.waiting_ticks == 12
-    assert loop.track.taken == 1
+    assert loop.pilot.waiting_ticks == 12
+    assert loop.pilot.track.taken == 1
 
 
 def test_hold_stops_following() -> None:
@@ -114,7 +114,7 @@ def test_hold_stops_following() -> None:
     rig.tell(ServoCommand.FOLLOW)
     loop = rig.run(t0=lambda: rig.send([[0.2, 0.2]] * 8, dt_ms=1000), t20=lambda: rig.tell(ServoCommand.HOLD))
     assert rig.order()[1:4] == [ServoState.FOLLOWING, ServoState.SLOWING, ServoState.HOLDING]
-    assert loop.starved_ticks == 0
+    assert loop.pilot.starved_ticks == 0
 
 
 @pytest.mark.parametrize("way", ["signal", "silence"])
@@ -296,6 +296,6 @@ def test_starvation_is_judged_at_the_tick() -> None:
     rig = Rig()
     rig.tell(ServoCommand.FOLLOW)
     loop = rig.run(t50=lambda: rig.send([[0.2, 0.2]]))
-    assert loop.waiting_ticks == 50
-    assert loop.starved_ticks == 50
+    assert loop.pilot.waiting_ticks == 50
+    assert loop.pilot.starved_ticks == 50
     assert ServoState.FOLLOWING not in rig.order()

@@ -16,7 +16,7 @@ import pytest
 from wall_edge.runtime.servo import realtime
 from wall_edge.runtime.servo.timing import Ticker, sleep_until
 from wall_edge.runtime.telemetry.event_log import EventLog, read_events
-from wall_edge.runtime.telemetry.latency import LatencyRecorder
+from wall_edge.runtime.telemetry.servo.latency import LatencyRecorder
 
 P = 4_000_000
 

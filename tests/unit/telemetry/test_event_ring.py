@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wall_edge.runtime.telemetry.event_ring import EventReader, EventRing
+from wall_edge.runtime.telemetry.ring.events import EventReader, EventRing
 
 
 def loaded(reader: EventReader) -> list[dict[str, Any]]:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from wall_edge.errors import ConfigError
 from wall_edge.runtime.telemetry.event_log import event_files, read_events
-from wall_edge.runtime.telemetry.event_ring import EventRing
-from wall_edge.runtime.telemetry.servo_rings import ServoRings
+from wall_edge.runtime.telemetry.ring.events import EventRing
+from wall_edge.runtime.telemetry.servo.rings import ServoRings
 from wall_edge.runtime.telemetry.writer import LogWriter, WriterMemory, log_file, log_queue
 from wall_edge.runtime.telemetry.writer.line import Line, line_of
 from wall_edge.runtime.telemetry.writer.log_file import LogFile

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from wall_edge.runtime.servo.trace import Trace
 
+from tests.reference_trace import Trace
 from wall_edge.errors import ConfigError
-from wall_edge.runtime.telemetry.latency import LatencyRecorder
 from wall_edge.runtime.telemetry.run_log import ChunkRecord, EpisodeRecord, FrameRecord, RunLog, SubgoalRecord
+from wall_edge.runtime.telemetry.servo.latency import LatencyRecorder
 
 pytest.importorskip("matplotlib")
 from wall_edge.report import write_report

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wall_edge.errors import RuntimeFault
-from wall_edge.runtime.telemetry import ring_reader
-from wall_edge.runtime.telemetry.ring import Ring
-from wall_edge.runtime.telemetry.ring_reader import RingReader
+from wall_edge.runtime.telemetry.ring import reader as ring_reader
+from wall_edge.runtime.telemetry.ring.reader import RingReader
+from wall_edge.runtime.telemetry.ring.ring import Ring
 
 DTYPE = np.dtype([("number", np.int64), ("values", np.float64, (5,))])
 

@@ -12,16 +12,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.reference_trace import Trace
 from wall_edge.runtime.ipc.mailbox import Mailbox
 from wall_edge.runtime.ipc.mailbox_types import ServoState
-from wall_edge.runtime.telemetry.latency_batch import record_many
-from wall_edge.runtime.telemetry.servo_rings import LIMITS, REFUSALS, ServoRings
-from wall_edge.runtime.telemetry.servo_summary import ServoSummary, checkpoint_dtype
-from wall_edge.runtime.telemetry.servo_telemetry import ServoTelemetry
-from wall_edge.runtime.telemetry.servo_types import INTEGERS, TEXT_BYTES, EventKind, ServoStatus, decoded, encoded
-from wall_edge.runtime.telemetry.latency import LatencyRecorder
 from wall_edge.runtime.servo.timing import Ticker
-from wall_edge.runtime.servo.trace import Trace
+from wall_edge.runtime.telemetry.servo.latency import LatencyRecorder
+from wall_edge.runtime.telemetry.servo.latency_batch import record_many
+from wall_edge.runtime.telemetry.servo.rings import LIMITS, REFUSALS, ServoRings
+from wall_edge.runtime.telemetry.servo.summary import ServoSummary, checkpoint_dtype
+from wall_edge.runtime.telemetry.servo.telemetry import ServoTelemetry
+from wall_edge.runtime.telemetry.servo.types import (
+    INTEGERS,
+    TEXT_BYTES,
+    EventKind,
+    ServoStatus,
+    decoded,
+    encoded,
+)
 
 DOF, PERIOD_NS = 3, 4_000_000
 BUS = ("cycles", "timeouts", "checksum_errors", "resyncs", "skipped_bytes", "stale_bytes", "late", "foreign")

@@ -35,6 +35,11 @@ class Children:
         self._context = multiprocessing.get_context("spawn")
         self._children: dict[str, _Child] = {}
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """In order of starting."""
+        return tuple(self._children)
+
     def spawn(self, name: str, body: Callable[..., None], *arguments: Any) -> int:
         """Start ``body(conn, *arguments)``; its pid. Signals wait until the process is known here, and in it
         until it has set its own handlers.
@@ -66,6 +71,16 @@ class Children:
         for conn in wait(list(conns), timeout=timeout_s):
             assert isinstance(conn, Connection)
             yield from ((conns[conn], message) for message in _drain(conn))
+
+    def failure(self) -> str:
+        """One line about a process that ended without being told to; empty while all run."""
+        codes = {name: self.exit_code(name) for name in self._children}
+        lines = (
+            f"the {name} process ended unexpectedly (exit code {code})"
+            for name, code in codes.items()
+            if code is not None
+        )
+        return next(lines, "")
 
     def exit_code(self, name: str) -> int | None:
         """Of a process that has ended, once nothing that it said is left to read; else None."""

@@ -25,9 +25,10 @@ from wall_edge.runtime.daemon.world import World
 from wall_edge.runtime.ipc.mailbox_types import ServoCommand, ServoState
 from wall_edge.runtime.ipc.messages import Instruct
 from wall_edge.runtime.latch import require_latch, require_unlatched
-from wall_edge.runtime.telemetry.event_log import EventLog
 from wall_edge.runtime.telemetry.run_log import FrameRecord, RunLog
+from wall_edge.runtime.telemetry.servo.follower import ServoFollower
 from wall_edge.runtime.telemetry.session_recorder import RecordingOptions
+from wall_edge.runtime.telemetry.writer.log_file import LogFile
 from wall_edge.session_format import require_unused
 from wall_edge.signals import Received
 
@@ -67,9 +68,11 @@ class Daemon:
         self.epoch = 0
         self.torque_note = ""
         """After a start that came to nothing: how the torque was before, and is now."""
-        self._log = EventLog(events) if events is not None else None
-        memory = SharedMemory.of(config, self.manifest)
-        self._memory = memory
+        if events is not None:
+            LogFile(events).close()  # one that does not open is refused here
+        memory = self._memory = SharedMemory.of(config, self.manifest)
+        self._events = memory.events["supervisor"]
+        self._servo = ServoFollower(memory.rings)
         self._plant = Plant(config, memory, config.drive.port, world, recording, events)
         self.inbox = Inbox(self.record, self._plant, self._write)
         self._supervisor = Supervisor(self._plant, self._write)
@@ -118,10 +121,11 @@ class Daemon:
         try:
             return self._shutdown.run()
         finally:
+            if not self.record.servo and self._supervisor.runs("servo"):  # it died: what it told until then
+                self.record.servo = self._servo.summary.as_dict()
             self._supervisor.end()
             self._heart.close()
-            if self._log is not None:
-                self._log.close()
+            self._receive(0.0)  # the writer's last word
 
     def instruct(self, instruction: str) -> int:
         """Follow a new instruction from now on; returns its epoch. Chunks of earlier epochs are void.
@@ -172,12 +176,12 @@ class Daemon:
         if failure := self._failure():
             raise RuntimeFault(self.inbox.with_refusal(failure))
 
-    def _receive(self) -> None:
-        for name, message in self._supervisor.receive(_POLL_S):
-            if name == "servo":
-                self.record.servo = message
-            else:
-                self.inbox.take(name, message)
+    def _receive(self, timeout_s: float = _POLL_S) -> None:
+        for name, message in self._supervisor.receive(timeout_s):
+            self.inbox.take(name, message)
+        self._servo.read()
+        if self._servo.summary.ended and not self.record.servo:
+            self.record.servo = self._servo.summary.as_dict()
 
     def _refuse_interrupted(self) -> None:
         if self._heart.interrupted and not self._heart.emergency:
@@ -220,8 +224,7 @@ class Daemon:
         return self._supervisor.runs("servo") and bool(self.record.servo.get("touched", True))
 
     def _write(self, kind: str, **fields: Any) -> None:
-        if self._log is not None:
-            self._log.write(kind, **{"time_ns": time.monotonic_ns(), **fields})
+        self._events.write(kind, **fields)
 
 
 def _checked(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from wall_edge.runtime.daemon.process_table import Plant
 from wall_edge.runtime.ipc.messages import Failure, Port, Ready, Refusal
 from wall_edge.runtime.telemetry.run_log import ChunkRecord, RunLog, SubgoalRecord
+from wall_edge.runtime.telemetry.writer import LogEnd
 
 
 class Inbox:
@@ -23,12 +24,18 @@ class Inbox:
         self.refusals = 0
         """How many since the last chunk."""
         self.recording_trouble = ""
+        self.log_trouble = ""
+        """Why the event log is not whole."""
         self.closed = False
         """Whether the daemon stops: a task that comes in now must not start the arm again."""
 
     def take(self, name: str, message: object) -> None:
         """A message of the process ``name``."""
-        self._log(type(message).__name__.lower(), process=name, **vars(message))
+        if isinstance(message, LogEnd):
+            self._end_log(message)
+            return
+        if not isinstance(message, ChunkRecord | SubgoalRecord):  # the policy's own ring has them
+            self._log(type(message).__name__.lower(), process=name, **vars(message))
         if self.closed:
             return
         if isinstance(message, Ready):
@@ -36,7 +43,7 @@ class Inbox:
         elif isinstance(message, Port):
             self._plant.port = message.path
         elif isinstance(message, Failure):
-            self.failure = self.failure or message.reason
+            self._fail(name, message.reason)
         elif isinstance(message, Refusal):
             self._refuse(message)
         elif isinstance(message, ChunkRecord):
@@ -58,6 +65,17 @@ class Inbox:
         return (
             f"{failure}; the policy refused {self.refusals} times since its last chunk, last: {self.refusal}"
         )
+
+    def _fail(self, name: str, reason: str) -> None:
+        if name == "writer" and name in self.ready:  # a log that ends, not the robot
+            self.log_trouble = reason
+        else:
+            self.failure = self.failure or reason
+
+    def _end_log(self, message: LogEnd) -> None:
+        if message.lost:
+            why = f": {message.trouble}" if message.trouble else ""
+            self.log_trouble = f"{message.lost} events are missing from the log{why}"
 
     def _refuse(self, message: Refusal) -> None:
         self._record.refused.update([message.what])

@@ -14,6 +14,7 @@ from wall_edge.runtime.daemon.world import World
 from wall_edge.runtime.policy.process import run_policy
 from wall_edge.runtime.servo.process import run_servo
 from wall_edge.runtime.telemetry.session_recorder import RecordingOptions
+from wall_edge.runtime.telemetry.writer import run_writer
 
 
 class Started(Enum):
@@ -42,7 +43,8 @@ class Plant:
     """Of the motors; that of a simulated arm is known once its world has started."""
     world: World | None = None
     recording: RecordingOptions | None = None
-    events: Path | None = None
+    log: Path | None = None
+    """Where the event log goes; None for none."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class ProcessRow:
     """How long starting may take [s]."""
     death: Death
     restarts: int = 0
-    """How often another is started in its place."""
+    """How often another is started in its place; then the robot goes on without."""
 
 
 def _real_cameras(plant: Plant) -> list[str]:
@@ -79,15 +81,38 @@ def _camera(plant: Plant, instance: str) -> tuple[object, ...]:
 
 def _policy(plant: Plant, _: str) -> tuple[object, ...]:
     memory = plant.memory
-    return plant.config, memory.frames, memory.feedback, memory.chunks, plant.recording
+    return (
+        plant.config,
+        memory.frames,
+        memory.feedback,
+        memory.chunks,
+        memory.events["policy"],
+        plant.recording,
+    )
 
 
 def _servo(plant: Plant, _: str) -> tuple[object, ...]:
     memory = plant.memory
-    return plant.config, plant.port, memory.chunks, memory.command, memory.feedback, plant.events
+    return plant.config, plant.port, memory.chunks, memory.command, memory.feedback, memory.rings
+
+
+def _writer(plant: Plant, _: str) -> tuple[object, ...]:
+    return plant.memory.rings, plant.memory.events, plant.log, plant.memory.writer
 
 
 TABLE = (
+    ProcessRow(
+        name="writer",
+        task="the event log, from every process's ring",
+        body=lambda _: run_writer,
+        arguments=_writer,
+        instances=lambda plant: () if plant.log is None else ("writer",),
+        when="with an event log",
+        started=Started.READY,
+        start_s=60.0,
+        death=Death.RESTART,
+        restarts=100,
+    ),
     ProcessRow(
         name="world",
         task="simulated servos, cameras and referee",

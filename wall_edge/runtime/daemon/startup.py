@@ -13,7 +13,7 @@ from wall_edge.runtime.daemon.supervisor import Supervisor
 
 
 class Startup:
-    """The rows of the process table in order: what must be good before each, and each started before the next.
+    """The rows of the process table: what must be good before each, and each started before the next.
 
     ``poll`` passes a little time and raises what goes wrong meanwhile; ``holding``: whether the arm holds.
     """
@@ -58,15 +58,16 @@ class Startup:
         CameraRates(real, self._plant.memory.frames, self._poll).require()
 
     def _await(self, row: ProcessRow, name: str) -> None:
-        started, sight = {
-            Started.READY: (lambda: name in self._inbox.ready, f"the {name} process"),
-            Started.PORT: (lambda: self._plant.port != "sim", "the simulated arm's port"),
-            Started.HOLDING: (self._holding, "the arm to hold"),
-        }[row.started]
         deadline = time.monotonic() + row.start_s
-        while not started():
+        while not self._has_started(row, name):
             self._poll()
             if time.monotonic() > deadline:
                 raise RuntimeFault(
-                    f"waited {row.start_s:.0f} s for {sight}", expected="a start within that time"
+                    f"waited {row.start_s:.0f} s for the {name} process ({row.started.value})",
+                    expected="a start within that time",
                 )
+
+    def _has_started(self, row: ProcessRow, name: str) -> bool:
+        if row.started is Started.READY:
+            return name in self._inbox.ready
+        return self._holding() if row.started is Started.HOLDING else self._plant.port != "sim"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from wall_edge.runtime.daemon.children import Children
-from wall_edge.runtime.daemon.process_table import Plant, ProcessRow
+from wall_edge.runtime.daemon.process_table import Death, Plant, ProcessRow
 
 
 class Supervisor:
@@ -41,19 +41,19 @@ class Supervisor:
         return self._children.receive(timeout_s)
 
     def failure(self) -> str:
-        """One line about a process that ended without being told to; empty while all run.
+        """One line about a process that ended without being told to; empty while all run, or can be spared.
 
         One whose row allows it is started again instead.
         """
-        for name, row in self._rows.items():
+        for name, row in tuple(self._rows.items()):
             if (code := self._children.exit_code(name)) is None:
                 continue
+            if row.death is not Death.RESTART:
+                return f"the {name} process ended unexpectedly (exit code {code})"
             if self._restarts.get(name, 0) < row.restarts:
                 self._restarts[name] = self._restarts.get(name, 0) + 1
                 self._log("restart", process=name, exit_code=code)
                 self.start(row, name)
-                continue
-            return f"the {name} process ended unexpectedly (exit code {code})"
         return ""
 
     def kill(self, name: str) -> None:

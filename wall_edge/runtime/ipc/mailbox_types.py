@@ -21,8 +21,10 @@ class ServoCommand(IntEnum):
 
 
 class ServoState(IntEnum):
-    """What the servo process does (``state`` of a feedback record); the way from one to the next is a table in
-    :mod:`wall_edge.runtime.servo.states`."""
+    """What the servo process does (``state`` of a feedback record).
+
+    The way from one to the next is a table in :mod:`wall_edge.runtime.servo.states`.
+    """
 
     STARTING = 0
     HOLDING = 1

@@ -24,6 +24,8 @@ from wall_edge.runtime.ipc.messages import Instruct, Ready, Refusal, Stop
 from wall_edge.runtime.ipc.reporting import reporting
 from wall_edge.runtime.policy.action_loop import ActionLoop, PendingChunk, require_horizon
 from wall_edge.runtime.policy.observer import Observer
+from wall_edge.runtime.telemetry.ring.events import EventRing
+from wall_edge.runtime.telemetry.run_log import ChunkRecord, SubgoalRecord
 from wall_edge.runtime.telemetry.session_recorder import RecordingOptions, SessionRecorder
 from wall_edge.session_format import Sample, SessionHeader, SessionWriter
 
@@ -39,24 +41,27 @@ def run_policy(
     frames: Mapping[str, Mailbox],
     feedback: Mailbox,
     chunks: Mailbox,
+    events: EventRing,
     recording: RecordingOptions | None = None,
 ) -> None:
     """The body of the policy process; ends on Stop or when the supervisor is gone."""
     sys.setswitchinterval(_SWITCH_S)
     with reporting(conn):
-        outbox = _Outbox(conn)
+        outbox = _Outbox(conn, events)
         process = PolicyProcess(config, frames, feedback, chunks, outbox, recording)
         outbox.send(Ready())
         process.run(conn)
 
 
 class _Outbox:
-    """A connection that two threads may write to."""
+    """A connection that two threads may write to; chunks and subgoals go into the event log besides."""
 
-    def __init__(self, conn: Connection) -> None:
-        self._conn, self._lock = conn, threading.Lock()
+    def __init__(self, conn: Connection, events: EventRing) -> None:
+        self._conn, self._events, self._lock = conn, events, threading.Lock()
 
     def send(self, message: object) -> None:
+        if isinstance(message, ChunkRecord | SubgoalRecord):
+            self._events.write(type(message).__name__.lower(), **vars(message))
         with self._lock:
             self._conn.send(message)
 

@@ -23,7 +23,7 @@ from wall_edge.runtime.servo.publication import Publication
 from wall_edge.runtime.servo.states import Event, StateMachine
 from wall_edge.runtime.servo.timing import Ticker, sleep_until
 from wall_edge.runtime.servo.torque_off import TorqueOff
-from wall_edge.runtime.telemetry.servo_telemetry import ServoTelemetry
+from wall_edge.runtime.telemetry.servo.telemetry import ServoTelemetry
 
 Floats = npt.NDArray[np.float64]
 

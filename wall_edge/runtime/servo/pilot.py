@@ -14,7 +14,7 @@ from wall_edge.runtime.ipc.mailbox_types import ServoState
 from wall_edge.runtime.motion.chunk_track import Chunk, ChunkTrack, Refusal
 from wall_edge.runtime.motion.homing import Homing
 from wall_edge.runtime.motion.limits import Limiter
-from wall_edge.runtime.servo.process.command import Command
+from wall_edge.runtime.servo.command import Command
 from wall_edge.runtime.servo.joints import Joints
 from wall_edge.runtime.servo.states import Event, StateMachine
 

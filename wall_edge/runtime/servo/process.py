@@ -16,6 +16,9 @@ from wall_edge.runtime.servo import realtime
 from wall_edge.runtime.servo.joints import joint_specs
 from wall_edge.runtime.servo.loop import ServoLoop
 from wall_edge.runtime.servo.states import Event
+from wall_edge.runtime.telemetry.servo.rings import ServoRings
+from wall_edge.runtime.telemetry.servo.telemetry import ServoTelemetry
+from wall_edge.runtime.telemetry.servo.types import EventKind
 from wall_edge.signals import ALL_SIGNALS, EMERGENCY_SIGNAL, ENDING_SIGNALS
 
 

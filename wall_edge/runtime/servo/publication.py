@@ -1,4 +1,4 @@
-"""What leaves the servo loop while it runs: the feedback record at every tick, telemetry where it is asked for.
+"""What leaves the servo loop while it runs: the feedback record, and telemetry where it is asked for.
 
 Nothing here waits for a reader.
 """
@@ -12,11 +12,11 @@ from wall_edge.runtime.ipc.mailbox import Mailbox
 from wall_edge.runtime.ipc.mailbox_types import ServoState, feedback_dtype
 from wall_edge.runtime.motion.chunk_track import Chunk
 from wall_edge.runtime.servo.joints import Joints
-from wall_edge.runtime.servo.process.pilot import Pilot
+from wall_edge.runtime.servo.pilot import Pilot
 from wall_edge.runtime.servo.states import StateMachine, Transition
 from wall_edge.runtime.servo.timing import Ticker
-from wall_edge.runtime.telemetry.servo_telemetry import ServoTelemetry
-from wall_edge.runtime.telemetry.servo_types import EventKind
+from wall_edge.runtime.telemetry.servo.telemetry import ServoTelemetry
+from wall_edge.runtime.telemetry.servo.types import EventKind
 
 
 class Publication:

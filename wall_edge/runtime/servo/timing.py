@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable
 
-from wall_edge.runtime.telemetry.latency import LatencyRecorder
+from wall_edge.runtime.telemetry.servo.latency import LatencyRecorder
 
 _CLOCK_MONOTONIC, _TIMER_ABSTIME = 1, 1
 
@@ -59,8 +59,7 @@ class Ticker:
         self.skipped = 0
         """Ticks that never ran because of that."""
         self.overrun_ns, self.missed = -1, 0
-        """Of the work before the present tick: how far it ran past the next deadline, -1 for not, and how many
-        ticks that cost."""
+        """How far the work before this tick ran past the next deadline, -1 for not; what the last cost."""
         self.lateness = LatencyRecorder()
         """From when a tick was due until it began, or was given up."""
 

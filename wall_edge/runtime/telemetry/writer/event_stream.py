@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from wall_edge.runtime.telemetry.event_ring import EventRing
+from wall_edge.runtime.telemetry.ring.events import EventRing
 from wall_edge.runtime.telemetry.writer.line import Line, lost_line
+
 
 class EventStream:
     """What a process says in a kind and JSON fields, as stream number ``stream``, after number ``after``."""

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+
 @dataclass(frozen=True)
 class Line:
     """An event of stream number ``stream``; after a crash its ``sequence`` says what is written already."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from wall_edge.runtime.daemon.children import reporting
 from wall_edge.runtime.ipc.messages import Ready, Stop
-from wall_edge.runtime.telemetry.event_ring import EventRing
-from wall_edge.runtime.telemetry.servo_rings import ServoRings
+from wall_edge.runtime.ipc.reporting import reporting
+from wall_edge.runtime.telemetry.ring.events import EventRing
+from wall_edge.runtime.telemetry.servo.rings import ServoRings
 from wall_edge.runtime.telemetry.writer.event_stream import EventStream
 from wall_edge.runtime.telemetry.writer.log_file import FILES, MAX_BYTES, LogFile
 from wall_edge.runtime.telemetry.writer.log_queue import LogQueue

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from wall_edge.runtime.ipc.mailbox import Mailbox
-from wall_edge.runtime.telemetry.servo_rings import ServoRings
-from wall_edge.runtime.telemetry.servo_summary import checkpoint_dtype
+from wall_edge.runtime.telemetry.servo.rings import ServoRings
+from wall_edge.runtime.telemetry.servo.summary import checkpoint_dtype
 from wall_edge.runtime.telemetry.writer.log_file import LogFile, Position
 
 SERVO_STREAMS = ("servo", "servo/status", "servo/result")

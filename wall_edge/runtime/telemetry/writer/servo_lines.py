@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from wall_edge.runtime.servo.states import ServoState
-from wall_edge.runtime.telemetry.servo_types import EventKind, ServoEvent, ServoStatus
+from wall_edge.runtime.ipc.mailbox_types import ServoState
+from wall_edge.runtime.telemetry.servo.types import EventKind, ServoEvent, ServoStatus
 
 Fields = dict[str, Any]
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge.runtime.telemetry.ring_reader import RingReader
-from wall_edge.runtime.telemetry.servo_rings import ServoRings
-from wall_edge.runtime.telemetry.servo_summary import ServoSummary
-from wall_edge.runtime.telemetry.servo_types import EventKind, ServoEvent
+from wall_edge.runtime.telemetry.ring.reader import RingReader
+from wall_edge.runtime.telemetry.servo.rings import ServoRings
+from wall_edge.runtime.telemetry.servo.summary import ServoSummary
+from wall_edge.runtime.telemetry.servo.types import EventKind, ServoEvent
 from wall_edge.runtime.telemetry.writer.line import Line, line_of, lost_line
 from wall_edge.runtime.telemetry.writer.progress import Progress, WriterMemory
 from wall_edge.runtime.telemetry.writer.servo_lines import event_fields, event_name, status_fields

@@ -7,6 +7,7 @@ from operator import itemgetter
 
 from wall_edge.runtime.telemetry.writer.line import Line
 
+
 class TimeOrder:
     """Holds lines back until nothing earlier can come, or what does is late.
 

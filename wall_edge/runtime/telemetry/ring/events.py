@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wall_edge.runtime.telemetry.ring import Ring
-from wall_edge.runtime.telemetry.servo_types import decoded, encoded
+from wall_edge.runtime.telemetry.ring.ring import Ring
+from wall_edge.runtime.telemetry.servo.types import decoded, encoded
 
 _KIND_BYTES, _PART_BYTES = 40, 376
 _DTYPE = np.dtype(

@@ -10,8 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge.runtime.telemetry.servo_rings import ServoRings
-from wall_edge.runtime.telemetry.servo_types import EVENT_INTEGERS, NAME_BYTES, NEVER, TEXT_BYTES, VALUES, EventKind, encoded
+from wall_edge.runtime.telemetry.servo.rings import ServoRings
+from wall_edge.runtime.telemetry.servo.types import (
+    EVENT_INTEGERS,
+    NAME_BYTES,
+    NEVER,
+    TEXT_BYTES,
+    VALUES,
+    EventKind,
+    encoded,
+)
 
 _EVENT = struct.Struct(f"={len(EVENT_INTEGERS) + VALUES}q{NAME_BYTES}s{TEXT_BYTES}s")
 
@@ -72,7 +80,7 @@ class ServoTelemetry:
         bus: Sequence[int] | None,
         limits: Mapping[str, Sequence[int]],
     ) -> None:
-        """One tick, as a :class:`~wall_edge.runtime.telemetry.servo_types.ServoStatus` tells it.
+        """One tick, as a :class:`~wall_edge.runtime.telemetry.servo.types.ServoStatus` tells it.
 
         ``refused`` and ``bus`` in the order of the ring's type (``tuple(track.refused.values())``,
         ``tuple(vars(drive.counters).values())``; None for no drive); ``limits``: the limiter's ``hits``.

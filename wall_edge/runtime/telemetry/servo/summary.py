@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge.runtime.servo.states import ServoState
-from wall_edge.runtime.telemetry.latency_batch import record_many, ticker_lateness
-from wall_edge.runtime.telemetry.servo_trace import ServoTrace
-from wall_edge.runtime.telemetry.servo_types import EventKind, ServoEvent, counts
-from wall_edge.runtime.servo.timing import LatencyRecorder
+from wall_edge.runtime.ipc.mailbox_types import ServoState
+from wall_edge.runtime.telemetry.servo.latency import LatencyRecorder
+from wall_edge.runtime.telemetry.servo.latency_batch import record_many, ticker_lateness
+from wall_edge.runtime.telemetry.servo.trace import ServoTrace
+from wall_edge.runtime.telemetry.servo.types import EventKind, ServoEvent, counts
 
 Rows = npt.NDArray[Any]
 
@@ -55,7 +55,7 @@ class ServoSummary:
         return summary
 
     def add_statuses(self, rows: Rows, last_sequence: int) -> None:
-        """Rows [n] of :func:`~wall_edge.runtime.telemetry.servo_types.status_dtype`, in order."""
+        """Rows [n] of :func:`~wall_edge.runtime.telemetry.servo.types.status_dtype`, in order."""
         rows = self._new(rows, last_sequence, "status_sequence")
         if not len(rows):
             return
@@ -67,7 +67,7 @@ class ServoSummary:
         self.last = rows[-1:].copy()[0]
 
     def add_events(self, rows: Rows, last_sequence: int) -> None:
-        """Rows [n] of :func:`~wall_edge.runtime.telemetry.servo_types.event_dtype`, in order."""
+        """Rows [n] of :func:`~wall_edge.runtime.telemetry.servo.types.event_dtype`, in order."""
         for row in self._new(rows, last_sequence, "event_sequence"):
             self._add_event(ServoEvent.of(row))
 

@@ -1,4 +1,4 @@
-"""Many times at once into a :class:`~wall_edge.runtime.servo.timing.LatencyRecorder`, into the very same bins."""
+"""Many times at once into a :class:`LatencyRecorder`, into the very same bins."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge.runtime.servo.timing import LatencyRecorder
+from wall_edge.runtime.telemetry.servo.latency import LatencyRecorder
 
 MOST_MISSED = 1000
 """As the Ticker: so many ticks of one stall are counted as late."""
@@ -53,7 +53,7 @@ def ticker_lateness(
 ) -> npt.NDArray[np.int64]:
     """What the Ticker recorded for these ticks [n]: how late they began (-1: no tick), and those left out.
 
-    A tick that never ran was late all the same, as :meth:`~wall_edge.runtime.servo.timing.Ticker.wait` counts.
+    A tick that never ran was late all the same, as :meth:`Ticker.wait` counts.
     """
     missed = [
         over - np.arange(min(-(-over // period_ns), MOST_MISSED)) * period_ns

@@ -1,6 +1,6 @@
 """A stream of records between processes: one writer that never waits, readers with a cursor each.
 
-A ring is the mailbox's elder sibling (:mod:`wall_edge.runtime.ipc.mailbox`): each slot carries a sequence number
+A ring is the mailbox's elder sibling (``runtime.ipc.mailbox``): each slot carries a sequence number
 and a CRC-32 over it and the payload, because Python has no memory barriers; and the memory is an anonymous
 array of ``multiprocessing`` that nothing outlives. Where the mailbox keeps the newest record, a ring keeps
 the last ``capacity`` of them: whoever reads in time gets all, whoever is late is told how many it missed.
@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wall_edge.errors import RuntimeFault
-from wall_edge.runtime.telemetry.ring_reader import RingReader
-from wall_edge.runtime.telemetry.ring_slots import RingSlots
+from wall_edge.runtime.telemetry.ring.reader import RingReader
+from wall_edge.runtime.telemetry.ring.slots import RingSlots
 
 _WRITER = np.dtype([("pid", np.int64), ("start", np.int64), ("life", np.int64), ("closed", np.int64)])
 

@@ -103,7 +103,7 @@ class ServoStatus:
     tick: int
     """Of the ticker, from 1 on; braking ticks count."""
     state: int
-    """A :class:`wall_edge.runtime.servo.states.ServoState`."""
+    """A :class:`wall_edge.runtime.ipc.mailbox_types.ServoState`."""
     epoch: int
     chunk_index: int
     """The chunk followed; -1 for none."""
@@ -167,7 +167,7 @@ class ServoEvent:
     kind: EventKind
     before: int
     after: int
-    """States: a :class:`wall_edge.runtime.servo.states.ServoState`; -1 where there is no change."""
+    """States: a :class:`wall_edge.runtime.ipc.mailbox_types.ServoState`; -1 where there is no change."""
     epoch: int
     chunk_index: int
     values: tuple[int, ...]

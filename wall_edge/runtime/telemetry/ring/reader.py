@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge.runtime.telemetry.ring_slots import RingSlots
+from wall_edge.runtime.telemetry.ring.slots import RingSlots
 
 _BATCH = 1024
 _PATIENCE_NS = 20_000_000

@@ -10,8 +10,15 @@ from typing import get_args
 from wall_edge_bridge.drives import BusCounters
 
 from wall_edge.runtime.motion.chunk_track import Refusal
-from wall_edge.runtime.telemetry.ring import Ring
-from wall_edge.runtime.telemetry.servo_types import ServoEvent, ServoStatus, event_dtype, events, status_dtype, statuses
+from wall_edge.runtime.telemetry.ring.ring import Ring
+from wall_edge.runtime.telemetry.servo.types import (
+    ServoEvent,
+    ServoStatus,
+    event_dtype,
+    events,
+    status_dtype,
+    statuses,
+)
 
 REFUSALS: tuple[str, ...] = get_args(Refusal)
 BUS_COUNTERS = tuple(field.name for field in fields(BusCounters))
@@ -26,9 +33,9 @@ class ServoRings:
     """Give it to a spawned Process as an argument: to the servo process, and to every reader."""
 
     status: Ring
-    """Rows of :func:`~wall_edge.runtime.telemetry.servo_types.status_dtype`, one a tick."""
+    """Rows of :func:`~wall_edge.runtime.telemetry.servo.types.status_dtype`, one a tick."""
     events: Ring
-    """Rows of :func:`~wall_edge.runtime.telemetry.servo_types.event_dtype`."""
+    """Rows of :func:`~wall_edge.runtime.telemetry.servo.types.event_dtype`."""
 
     @classmethod
     def of(cls, dof: int, rate_hz: float, seconds: float = _SECONDS) -> ServoRings:
