@@ -25,10 +25,12 @@ from wall_edge.cli.run import KEPT, status_line
 from wall_edge.config import load_robot
 from wall_edge.provenance import provenance
 from wall_edge.runtime.daemon.daemon import Daemon
+from wall_edge.runtime.daemon.process_table import TABLE
 from wall_edge.runtime.ipc.messages import Refusal, Stop
 from wall_edge.runtime.ipc.reporting import reporting
 from wall_edge.runtime.telemetry.event_log import event_files
 from wall_edge.runtime.telemetry.run_log import ChunkRecord, SubgoalRecord
+from wall_edge.sim.worlds import open_world
 
 _ALLOWED_BYTES = 1_000_000
 _CHUNK_NS = 100_000_000
@@ -63,10 +65,15 @@ def memory(daemon: Daemon) -> dict[str, int]:
 def measure(bundle: Path, marks: Sequence[int], events: Path) -> list[dict[str, int]]:
     """Memory after so many chunks each."""
     config = replace(load_robot(ROBOT), bundle=bundle)
-    daemon = Daemon(config, events=events, kept=KEPT)
+    daemon = Daemon(config, world=open_world(config), events=events, kept=KEPT)
     found = []
     try:
-        daemon._spawn("policy", feed, max(marks))
+        for row in TABLE:
+            if row.name == "writer":
+                daemon._supervisor.start(row, "writer")
+            if row.name == "policy":
+                policy = replace(row, body=lambda _: feed, arguments=lambda *_: (max(marks),))
+                daemon._supervisor.start(policy, "policy")
         for mark in marks:
             while daemon.record.counts["chunks"] < mark:
                 daemon._receive()

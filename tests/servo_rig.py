@@ -22,6 +22,9 @@ from wall_edge.runtime.ipc.mailbox_types import (
 )
 from wall_edge.runtime.motion.chunk_track import Chunk
 from wall_edge.runtime.servo.loop import ServoLoop
+from wall_edge.runtime.telemetry.servo.follower import ServoFollower
+from wall_edge.runtime.telemetry.servo.rings import ServoRings
+from wall_edge.runtime.telemetry.servo.telemetry import ServoTelemetry
 
 MS = 1_000_000
 DT = 0.01
@@ -146,12 +149,15 @@ class Rig:
         self.states: list[ServoState] = []
         """At the begin of each tick."""
         self.tell()
+        self.rings = ServoRings.of(2, config.control.rate_hz)
+        period_ns = round(1e9 / config.control.rate_hz)
         self.loop = ServoLoop(
             config,
             self.open,
             self.chunks,
             self.command,
             self.feedback,
+            telemetry=ServoTelemetry(self.rings, period_ns, lambda: self.now),
             clock=lambda: self.now,
             sleep=self.sleep,
             stop_requested=lambda: self.signalled,
@@ -194,6 +200,12 @@ class Rig:
         self.script = {100: lambda: self.tell(ServoCommand.STOP)} | {int(k[1:]): v for k, v in script.items()}
         self.loop.run()
         return self.loop
+
+    def summary(self) -> dict[str, Any]:
+        """What a reader of the loop's telemetry adds up."""
+        follower = ServoFollower(self.rings)
+        follower.read()
+        return follower.summary.as_dict()
 
     def order(self) -> list[ServoState]:
         """The states that the loop came to, one after the other."""

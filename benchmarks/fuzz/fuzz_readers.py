@@ -149,11 +149,9 @@ def _read_session(folder: Path) -> None:
 
 
 def _events(folder: Path) -> None:
-    from wall_edge.runtime.telemetry.event_log import EventLog
-
-    with EventLog(folder / "events.jsonl") as log:
-        for number in range(5):
-            log.write("chunk", index=number, latency_ms=number / 3, words="touch", state=np.zeros(3))
+    chunk = {"kind": "chunk", "latency_ms": 1 / 3, "words": "touch", "state": [0.0] * 3}
+    lines = [json.dumps({"time_ns": number, **chunk, "index": number}) for number in range(5)]
+    (folder / "events.jsonl").write_text("".join(f"{line}\n" for line in lines))
 
 
 def _read_events(folder: Path) -> None:

@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,8 @@ from wall_edge.runtime.daemon.daemon import Daemon
 from wall_edge.runtime.telemetry.event_log import read_events
 from wall_edge.runtime.telemetry.run_log import chunk_intervals_ms
 from wall_edge.runtime.telemetry.run_summary import summarise
+from wall_edge.sim.tabletop.world import Tabletop
+from wall_edge.sim.worlds import open_world
 
 ROOT = Path(__file__).parents[2]
 ROBOT = ROOT / "examples" / "tabletop" / "robot.yaml"
@@ -44,9 +47,14 @@ def robot_file(shipped_bundle: Path, tmp_path: Path) -> Path:
     return path
 
 
+def running(robot: RobotConfig, **options: Any) -> Daemon:
+    return Daemon(robot, world=open_world(robot), **options)
+
+
 def play(daemon: Daemon, episodes: int) -> None:
+    assert isinstance(daemon.world, Tabletop)
     for number in range(episodes):
-        daemon.start_episode(number)
+        daemon.world.start_episode(number)
         while len(daemon.record.episodes) <= number:
             daemon.poll()
 
@@ -54,7 +62,7 @@ def play(daemon: Daemon, episodes: int) -> None:
 def test_episodes_end_to_end(simulated: RobotConfig, tmp_path: Path) -> None:
     """Three tasks from camera images to servo bytes, with every count that the summary makes."""
     events = tmp_path / "events.jsonl"
-    with Daemon(simulated, events=events) as daemon:
+    with running(simulated, events=events) as daemon:
         play(daemon, 3)
     summary = summarise(daemon.record, Path("report.html"))
     assert summary["successes"] >= 2
@@ -68,7 +76,15 @@ def test_episodes_end_to_end(simulated: RobotConfig, tmp_path: Path) -> None:
     assert np.abs(daemon.record.servo["trace"]["position"][-1] - rest).max() < 0.1
 
     kinds = {event["kind"] for event in read_events(events)}
-    assert {"instruct", "laid", "touched", "ended", "chunkrecord", "subgoalrecord", "servo_state"} <= kinds
+    assert {
+        "instruct",
+        "episodestart",
+        "blocktouch",
+        "episodeend",
+        "chunkrecord",
+        "subgoalrecord",
+        "servo_state",
+    } <= kinds
     known = {(subgoal.epoch, subgoal.subgoal_id): subgoal.text for subgoal in daemon.record.subgoals}
     for chunk in daemon.record.chunks:
         assert known[chunk.epoch, chunk.subgoal_id] == chunk.subgoal
@@ -83,7 +99,7 @@ def test_episodes_end_to_end(simulated: RobotConfig, tmp_path: Path) -> None:
 def test_subgoals_never_stall_the_action_loop(simulated: RobotConfig) -> None:
     """With the planner decoding without a pause, chunks keep their pace."""
     policy = replace(simulated.policy, subgoal_period_ms=0.1)
-    with Daemon(replace(simulated, policy=policy)) as daemon:
+    with running(replace(simulated, policy=policy)) as daemon:
         play(daemon, 2)
     intervals = chunk_intervals_ms(daemon.record.chunks)
     # Both prompts share an observation's prefix: one subgoal an observation is all there can be.
@@ -93,8 +109,9 @@ def test_subgoals_never_stall_the_action_loop(simulated: RobotConfig) -> None:
 
 def test_a_task_that_arrives_while_stopping_does_not_start_the_arm_again(simulated: RobotConfig) -> None:
     """A bug once: the world's answer, read during the stop, turned STOP back into FOLLOW."""
-    with Daemon(patient(simulated)) as daemon:
-        daemon.start_episode(0)
+    with running(patient(simulated)) as daemon:
+        assert isinstance(daemon.world, Tabletop)
+        daemon.world.start_episode(0)
         time.sleep(0.1)  # the answer is in the pipe, unread
     assert daemon.record.servo["state"] == "RELEASED"
     assert daemon.record.servo["ticks"] < 8 * simulated.control.rate_hz

@@ -29,6 +29,7 @@ from wall_edge.runtime.telemetry.session_recorder import RecordingOptions
 from wall_edge.session_format import read_session
 from wall_edge.sim.tabletop import arm
 from wall_edge.sim.tabletop.render import CAMERAS
+from wall_edge.sim.worlds import open_world
 
 ROBOT = Path(__file__).parents[3] / "examples" / "tabletop" / "robot.yaml"
 GEOMETRY = dict.fromkeys(CAMERAS, ImageGeometry(84, 84))
@@ -279,17 +280,20 @@ def test_a_recording_that_fails_does_not_take_the_arm_down(
 ) -> None:
     """The folder vanishes while the arm works, as a memory stick does: reported once, and the run goes on."""
     options = RecordingOptions(tmp_path / "rec", period_s=0.1)
-    with Daemon(replace(patient(robot), bundle=shipped_bundle), recording=options) as daemon:
-        daemon.start_episode(0)
+    world = open_world(robot)
+    assert world is not None
+    config = replace(patient(robot), bundle=shipped_bundle)
+    with Daemon(config, world=world, recording=options) as daemon:
+        world.start_episode(0)
         while not list(options.folder.glob("*.npz")):
             daemon.poll()
         options.folder.rename(tmp_path / "gone")
-        while not daemon.recording_trouble:
+        while not daemon.inbox.recording_trouble:
             daemon.poll()
         chunks = len(daemon.record.chunks)
         while len(daemon.record.chunks) < chunks + 10:
             daemon.poll()
-    assert "recording stopped after" in daemon.recording_trouble
+    assert "recording stopped after" in daemon.inbox.recording_trouble
     assert daemon.record.refused["recording"] == 1
     assert daemon.record.servo["state"] == "RELEASED"
     assert daemon.record.servo["fault"] is None

@@ -32,7 +32,9 @@ from wall_edge.runtime.ipc.mailbox_types import (
 from wall_edge.runtime.latch import require_unlatched
 from wall_edge.runtime.motion.chunk_track import Chunk
 from wall_edge.runtime.servo.process import run_servo
-from wall_edge.runtime.telemetry.event_log import read_events
+from wall_edge.runtime.telemetry.servo.follower import ServoFollower
+from wall_edge.runtime.telemetry.servo.rings import ServoRings
+from wall_edge.runtime.telemetry.servo.types import EventKind
 
 JOINTS: list[Any] = [
     {"name": f"joint{n}", "id": n, "lower": -1.5, "upper": 1.5, "max_velocity": 4.0} for n in range(1, 7)
@@ -62,15 +64,17 @@ CONFIG = from_mapping(
 class Robot:
     """A servo process, its motors, and the supervisor's heartbeat in a thread."""
 
-    def __init__(self, bus: SimulatedServoBus, port: PtyPort, events: Path) -> None:
+    def __init__(self, bus: SimulatedServoBus, port: PtyPort) -> None:
         context = multiprocessing.get_context("spawn")
-        self.bus, self.port, self.events = bus, port, events
+        self.bus, self.port = bus, port
         self.chunks = Mailbox(chunk_dtype(8, 6))
         self.command = Mailbox(command_dtype())
         self.feedback = Mailbox(feedback_dtype(6))
         self.wanted, self.alive = ServoCommand.FOLLOW, True
-        self.results, child_end = context.Pipe(duplex=False)
-        arguments = (child_end, CONFIG, port.path, self.chunks, self.command, self.feedback, str(events))
+        self.rings = ServoRings.of(6, CONFIG.control.rate_hz)
+        self.follower = ServoFollower(self.rings)
+        _, child_end = context.Pipe()
+        arguments = (child_end, CONFIG, port.path, self.chunks, self.command, self.feedback, self.rings)
         self.process = context.Process(target=run_servo, args=arguments, daemon=True)
         self._heart = threading.Thread(target=self._beat, daemon=True)
         self._heart.start()
@@ -93,7 +97,7 @@ class Robot:
         deadline = time.monotonic() + 30
         while self.state() not in states:
             assert time.monotonic() < deadline
-            assert self.process.is_alive(), self.results.recv() if self.results.poll() else "no result"
+            assert self.process.is_alive(), self.told()
             time.sleep(0.01)
 
     def follow(self, length: int = 8) -> None:
@@ -108,11 +112,16 @@ class Robot:
         self.until(ServoState.FOLLOWING)
 
     def result(self) -> dict[str, Any]:
-        assert self.results.poll(30)
-        received: dict[str, Any] = self.results.recv()
-        self.process.join(30)
+        self.process.join(60)
         assert self.process.exitcode == 0
-        return received
+        assert self.told()["ended"]
+        return self.told()
+
+    def told(self) -> dict[str, Any]:
+        """The servo process's summary as of now, by a reader."""
+        self.follower.read()
+        summary = self.follower.summary
+        return {**summary.as_dict(), "ended": summary.ended}
 
     def torque(self) -> list[bool]:
         return [bool(servo.get("torque_enable")) for servo in self.bus.servos.values()]
@@ -145,7 +154,7 @@ def latched() -> str:
 def robot(tmp_path: Path, state_home: Path) -> Iterator[Robot]:  # noqa: ARG001
     bus = SimulatedServoBus([JointSpec(**joint) for joint in JOINTS], START)
     with serving(bus) as port:
-        made = Robot(bus, port, tmp_path / "events.jsonl")
+        made = Robot(bus, port)
         try:
             yield made
         finally:
@@ -176,10 +185,9 @@ def test_every_way_to_stop_ends_at_rest_without_torque(
     assert latched() == ""
     assert robot.torque() == [False] * 6
     assert rest_error(robot) < 0.1
-    events = read_events(robot.events)
-    stops = [event["reason"] for event in events if event.get("after") == "STOPPING"]
-    assert stops == [reason]
-    assert events[-1]["kind"] == "servo_result"
+    events = list(robot.rings.reader().events())
+    assert [event.text for event in events if event.after == ServoState.STOPPING] == [reason]
+    assert events[-1].kind is EventKind.ENDED
     assert result["ticks"] > 10
     assert len(result["trace"]["time_ns"]) > 10
 
@@ -233,11 +241,11 @@ def test_a3_a4_a_servo_that_fails_is_named_and_the_arm_let_go(
     assert robot.torque() == [False] * 6
 
 
-def test_a3_limits_of_a_servo_that_are_narrower_forbid_power(tmp_path: Path) -> None:
+def test_a3_limits_of_a_servo_that_are_narrower_forbid_power() -> None:
     bus = SimulatedServoBus([JointSpec(**joint) for joint in JOINTS], START)
     bus.servos[2].set("max_angle", 2500)
     with serving(bus) as port:
-        made = Robot(bus, port, tmp_path / "events.jsonl")
+        made = Robot(bus, port)
         try:
             result = made.result()
         finally:
@@ -286,8 +294,9 @@ def test_a_killed_servo_process_leaves_the_mailboxes_whole(robot: Robot) -> None
     robot.follow()
     robot.process.kill()
     robot.process.join()
-    with pytest.raises(EOFError):
-        robot.results.recv()
+    told = robot.told()
+    assert (told["ended"], told["state"]) == (False, "FOLLOWING")
+    assert told["ticks"] > 0
     record = robot.feedback.read()
     assert record is not None
     assert ServoState(int(record["state"])) is ServoState.FOLLOWING
@@ -298,7 +307,7 @@ def test_a_missing_port_is_one_line(tmp_path: Path) -> None:
     bus = SimulatedServoBus([JointSpec(**joint) for joint in JOINTS], START)
     with PtyPort() as port:
         port.path = str(tmp_path / "no_such_port")
-        made = Robot(bus, port, tmp_path / "events.jsonl")
+        made = Robot(bus, port)
     try:
         result = made.result()
     finally:

@@ -14,16 +14,21 @@ import pytest
 
 from wall_edge.config import CameraConfig, RobotConfig
 from wall_edge.errors import CameraError, RuntimeFault
-from wall_edge.runtime.daemon import supervisor
+from wall_edge.runtime.daemon import daemon as module
+from wall_edge.runtime.daemon import shutdown
 from wall_edge.runtime.daemon.daemon import Daemon
 from wall_edge.runtime.daemon.readiness import CameraRates
 from wall_edge.runtime.ipc.mailbox import Mailbox
-from wall_edge.runtime.ipc.mailbox_types import ServoState, frame_dtype
+from wall_edge.runtime.ipc.mailbox_types import frame_dtype
 from wall_edge.runtime.ipc.messages import Refusal
-from wall_edge.runtime.servo.process import _reason
-from wall_edge.runtime.servo.states import Event, StateMachine
+from wall_edge.runtime.servo.states import Event, StateMachine, Transition
 from wall_edge.runtime.telemetry.run_log import ChunkRecord
+from wall_edge.runtime.telemetry.servo.follower import ServoFollower
+from wall_edge.runtime.telemetry.servo.rings import ServoRings
+from wall_edge.runtime.telemetry.servo.telemetry import ServoTelemetry
+from wall_edge.runtime.telemetry.servo.types import EventKind
 from wall_edge.signals import Received
+from wall_edge.sim.worlds import open_world
 
 MS = 1_000_000
 
@@ -32,16 +37,19 @@ MS = 1_000_000
 def daemon(robot: RobotConfig, monkeypatch: pytest.MonkeyPatch) -> Daemon:
     """One that has started nothing."""
     manifest = SimpleNamespace(horizon=8)
-    monkeypatch.setattr(supervisor, "Bundle", lambda _: SimpleNamespace(manifest=manifest))
-    monkeypatch.setattr(supervisor, "check_match", lambda *_: None)
-    return Daemon(robot)
+    monkeypatch.setattr(module, "Bundle", lambda _: SimpleNamespace(manifest=manifest))
+    monkeypatch.setattr(module, "check_match", lambda *_: None)
+    return Daemon(robot, world=open_world(robot))
 
 
-class Children:
+class Processes:
     """A servo process that is said to be alive, and keeps silent."""
 
     def __init__(self, calls: list[str]) -> None:
-        self.names, self._calls = ("servo",), calls
+        self._calls = calls
+
+    def runs(self, name: str) -> bool:
+        return name == "servo"
 
     def kill(self, name: str) -> None:
         self._calls.append(f"kill {name}")
@@ -49,11 +57,11 @@ class Children:
     def alive(self, _: str) -> bool:
         return True
 
-    def end(self, name: str) -> None:
-        self._calls.append(f"end {name}")
+    def end(self) -> None:
+        self._calls.append("end")
 
-    def dead(self) -> None:
-        return None
+    def failure(self) -> str:
+        return ""
 
     def receive(self, _: float) -> list[Any]:
         return []
@@ -63,9 +71,9 @@ class Children:
 def calls(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the supervisor does about a servo process, in order."""
     done: list[str] = []
-    daemon._children = Children(done)  # type: ignore[assignment]
-    monkeypatch.setattr(supervisor, "release_arm", lambda *_: done.append("release") or "")
-    monkeypatch.setattr(supervisor, "set_latch", lambda *_: done.append("latch"))
+    daemon._supervisor = daemon._shutdown._supervisor = Processes(done)  # type: ignore[assignment]
+    monkeypatch.setattr(shutdown, "release_arm", lambda *_: done.append("release") or "")
+    monkeypatch.setattr(shutdown, "set_latch", lambda *_: done.append("latch"))
     return done
 
 
@@ -79,8 +87,8 @@ def test_the_release_comes_before_bookkeeping_and_whatever_its_fault(
         calls.append("latch")
         raise error
 
-    monkeypatch.setattr(supervisor, "set_latch", broken)
-    told = daemon._release_without_servo("died")
+    monkeypatch.setattr(shutdown, "set_latch", broken)
+    told = daemon._shutdown.release_without_servo("died")
     assert calls == ["kill servo", "release", "latch"]
     assert "the supervisor took the torque off where the arm stood" in told
     assert "the fault could not be kept" in told
@@ -92,26 +100,46 @@ def test_a_bug_in_the_way_to_rest_leaves_no_torque(
 ) -> None:
     """H1: whatever goes wrong in the supervisor itself, nobody ends the servo process with torque on."""
 
-    def broken() -> None:
-        raise bug
+    broken = [bug]
 
-    monkeypatch.setattr(daemon, "_receive", broken)
+    def receive(*_: float) -> None:
+        while broken:
+            raise broken.pop()
+
+    monkeypatch.setattr(daemon, "_receive", receive)
     if isinstance(bug, Exception):
         assert "a message nobody can read" in daemon.stop()
     else:
         with pytest.raises(KeyboardInterrupt):
             daemon.stop()
-    assert calls == ["kill servo", "release", "latch", "end servo"]
+    assert calls == ["kill servo", "release", "latch", "end"]
 
 
 def test_torque_that_stayed_on_is_said(
     daemon: Daemon, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A6"""
-    monkeypatch.setattr(supervisor, "release_arm", lambda *_: "the port is gone")
-    told = daemon._release_without_servo("died")
+    monkeypatch.setattr(shutdown, "release_arm", lambda *_: "the port is gone")
+    told = daemon._shutdown.release_without_servo("died")
     assert "torque may still be on (the port is gone); cut the arm's power" in told
     assert "latch" in calls
+
+
+def told() -> tuple[StateMachine, Callable[[], dict[str, Any]]]:
+    """The states of a servo process, and what a reader of its telemetry adds up."""
+    machine, rings = StateMachine(lambda: MS), ServoRings.of(6, 250.0)
+    telemetry, follower = ServoTelemetry(rings, 4 * MS), ServoFollower(rings)
+
+    def tell(change: Transition) -> None:
+        before, after = change.before, change.after
+        telemetry.event(EventKind.STATE, before=before, after=after, text=change.reason)
+
+    def summary() -> dict[str, Any]:
+        follower.read()
+        return follower.summary.as_dict()
+
+    machine.on_transition = tell
+    return machine, summary
 
 
 class TestReasons:
@@ -120,7 +148,7 @@ class TestReasons:
         assert calls == []
         daemon._heart.start()
         for number in range(3):
-            daemon._on_refused(Refusal("subgoal", f"the subgoal 'uh {number}' did not end"))
+            daemon.inbox.take("policy", Refusal("subgoal", f"the subgoal 'uh {number}' did not end"))
         daemon.record.servo = {"fault": "no chunk to follow for 2000 ms", "reason": "", "state": "FAULT"}
         with pytest.raises(RuntimeFault) as caught:
             daemon.poll()
@@ -131,28 +159,28 @@ class TestReasons:
         )
 
     def test_a_chunk_makes_good(self, daemon: Daemon) -> None:
-        daemon._on_refused(Refusal("chunk", "not finite"))
-        daemon._on_chunk(ChunkRecord(1, 1, 0, 1, 1, "touch it."))
-        assert daemon._with_refusal("broken") == "broken"
+        daemon.inbox.take("policy", Refusal("chunk", "not finite"))
+        daemon.inbox.take("policy", ChunkRecord(1, 1, 0, 1, 1, "touch it."))
+        assert daemon.inbox.with_refusal("broken") == "broken"
 
     def test_why_the_arm_went_to_rest_by_itself(self, daemon: Daemon, calls: list[str]) -> None:
         """A14: "brought to rest by itself: at rest"."""
         assert calls == []
-        machine = StateMachine(lambda: MS)
+        machine, summary = told()
         machine.go(Event.READY)
         machine.go(Event.STOP, "supervisor silent")
         machine.go(Event.AT_REST)
-        assert _reason(machine.transitions) == "supervisor silent"
+        assert summary()["reason"] == "supervisor silent"
         daemon._heart.start()
-        daemon.record.servo = {"fault": None, "reason": _reason(machine.transitions), "state": "RELEASED"}
+        daemon.record.servo = summary()
         with pytest.raises(RuntimeFault, match="brought to rest by itself: supervisor silent"):
             daemon.poll()
         daemon._heart.close()
 
     def test_a_start_that_was_stopped(self) -> None:
-        machine = StateMachine(lambda: MS)
+        machine, summary = told()
         machine.go(Event.STOP, "signal")
-        assert (machine.state, _reason(machine.transitions)) == (ServoState.RELEASED, "signal")
+        assert (summary()["state"], summary()["reason"]) == ("RELEASED", "signal")
 
 
 def test_a_stop_that_is_over_before_it_is_looked_for(
@@ -163,7 +191,7 @@ def test_a_stop_that_is_over_before_it_is_looked_for(
     signals = Received()
     daemon._heart._received = signals
 
-    def receive() -> None:
+    def receive(*_: float) -> None:
         signals.note(signal.SIGTERM)
         daemon.record.servo = {"fault": None, "reason": "command", "state": "RELEASED"}
 
@@ -178,7 +206,7 @@ class TestTorqueFound:
     """A7: a refused start says how the torque is."""
 
     def leave(self, daemon: Daemon, error: BaseException | None) -> str:
-        daemon._found_on = ("shoulder_pan", "gripper")
+        daemon._startup.powered = ("shoulder_pan", "gripper")
         try:
             daemon._leave(error)
         except RuntimeFault as fault:

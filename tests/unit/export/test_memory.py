@@ -5,13 +5,9 @@ from __future__ import annotations
 import tracemalloc
 from pathlib import Path
 
-import pytest
-
 from benchmarks.supervisor_memory import measure
 from wall_edge.bundle import Bundle
 from wall_edge.policies.prompts import Prompts
-from wall_edge.runtime.telemetry import event_log as events
-from wall_edge.runtime.telemetry.event_log import EventLog, event_files, read_events
 from wall_edge.runtime.telemetry.run_log import ChunkRecord, RunLog
 
 
@@ -56,62 +52,3 @@ def test_prompts_of_new_words_all_day(shipped_bundle: Path) -> None:
     assert len(prompts._made) <= 64
     again = prompts.action("touch block 0.")
     assert again.ids.tolist() == first.ids.tolist()
-
-
-class TestLog:
-    def test_it_rotates_by_size_and_is_read_in_order(self, tmp_path: Path) -> None:
-        """H12: a bounded number of files, read oldest first."""
-        path = tmp_path / "events.jsonl"
-        with EventLog(path, max_bytes=1000, files=3) as log:
-            for number in range(200):
-                log.write("tick", number=number)
-        parts = event_files(path)
-        assert [part.name for part in parts] == ["events.jsonl.2", "events.jsonl.1", "events.jsonl"]
-        assert all(part.stat().st_size <= 1000 for part in parts)
-        numbers = [event["number"] for event in read_events(path)]
-        assert numbers == list(range(200 - len(numbers), 200))
-        assert len(numbers) > 30
-
-    def test_another_process_goes_on_in_the_newest_file(self, tmp_path: Path) -> None:
-        path = tmp_path / "events.jsonl"
-        with EventLog(path, max_bytes=400) as log:
-            for number in range(20):
-                log.write("tick", number=number)
-        with EventLog(path, rotate=False, max_bytes=400) as log:
-            for number in range(20, 40):
-                log.write("tick", number=number)
-        assert [event["number"] for event in read_events(path)] == list(range(40))
-
-    def test_a_disk_that_hangs_costs_events_never_time(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """A1: neither writing nor closing waits for it, and what is lost is counted."""
-        import threading
-
-        hangs = threading.Event()
-        monkeypatch.setattr(events, "_WAITING", 5)
-        monkeypatch.setattr(events, "_CLOSE_S", 0.05)
-        log = EventLog(tmp_path / "events.jsonl")
-        monkeypatch.setattr(log, "_append", lambda _: hangs.wait(20))
-        for number in range(20):
-            log.write("tick", number=number)
-        log.close()
-        hangs.set()
-        assert log.lost >= 14
-
-    def test_a_pipe_that_nobody_reads_is_refused_at_once(self, tmp_path: Path) -> None:
-        """A1: opening it would wait for a reader."""
-        import os
-
-        from wall_edge.errors import ConfigError
-
-        os.mkfifo(tmp_path / "pipe")
-        with pytest.raises(ConfigError, match="expected a file that can be appended to"):
-            EventLog(tmp_path / "pipe")
-
-    def test_what_is_no_json_ends_nothing(self, tmp_path: Path) -> None:
-        """H1: no exception of bookkeeping."""
-        with EventLog(tmp_path / "events.jsonl") as log:
-            log.write("odd", **{"words": "\ud800", "table": {(1, 2): 3}})
-            log.write("fine", words="\ud800")
-        assert [event["kind"] for event in read_events(tmp_path / "events.jsonl")] == ["fine"]

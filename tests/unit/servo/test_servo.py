@@ -7,12 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.reference_trace import Trace
 from tests.servo_rig import CONFIG, REHEARSALS, Rig, require_within_limits, speeds
 from wall_edge.errors import BusError, BusTimeout, DriveError
 from wall_edge.runtime.ipc.mailbox_types import ServoCommand, ServoState
-from wall_edge.runtime.servo.process import summary
-from wall_edge.runtime.servo.realtime import RealtimeReport
 
 # rad, a third of an encoder's count. Ruckig's switches fall between ticks, where the limiter's loop rounds
 # the corner: equality is not to be had.
@@ -259,8 +256,8 @@ def test_a_bug_still_takes_torque_off() -> None:
 def test_the_summary_adds_up() -> None:
     rig = Rig()
     rig.tell(ServoCommand.FOLLOW)
-    loop = rig.run(t10=lambda: rig.send([[0.2, 0.2]] * 8))
-    result: dict[str, Any] = summary(loop, RealtimeReport(()))
+    rig.run(t10=lambda: rig.send([[0.2, 0.2]] * 8))
+    result = rig.summary()
     assert result["rate_hz"] == pytest.approx(100.0)
     assert result["bus"]["cycles_hz"] == pytest.approx(100.0)
     assert result["bus"]["errors"] == 0
@@ -278,17 +275,10 @@ def test_the_summary_adds_up() -> None:
 def test_an_empty_run_has_a_summary_too() -> None:
     rig = Rig()
     rig.drive.broken = {"open": BusError("no such port")}
-    result = summary(rig.run(), RealtimeReport(()))
+    rig.run()
+    result = rig.summary()
     assert result["ticks"] == result["rate_hz"] == 0
     assert result["state"] == "FAULT"
-
-
-def test_the_trace_keeps_the_newest() -> None:
-    trace = Trace(1, tick_hz=120.0, capacity=5)
-    assert trace.every == 3
-    for n in range(8):
-        trace.add(n, 0, 0, (n, n), np.zeros(1), np.ones(1))
-    assert trace.columns()["time_ns"].tolist() == [3, 4, 5, 6, 7]
 
 
 def test_starvation_is_judged_at_the_tick() -> None:

@@ -15,7 +15,6 @@ import pytest
 
 from wall_edge.runtime.servo import realtime
 from wall_edge.runtime.servo.timing import Ticker, sleep_until
-from wall_edge.runtime.telemetry.event_log import EventLog, read_events
 from wall_edge.runtime.telemetry.servo.latency import LatencyRecorder
 
 P = 4_000_000
@@ -158,18 +157,3 @@ def test_idle_is_limited_for_as_long_as_the_process_lives(
     (tmp_path / "absent").touch()
     assert not realtime.apply(None, None, lock_memory=False, wake_latency_us=7).refused
     assert (tmp_path / "absent").read_bytes() == (7).to_bytes(4, sys.byteorder)
-
-
-def test_events_there_and_back(tmp_path: Path) -> None:
-    path = tmp_path / "events.jsonl"
-    with EventLog(path) as log:
-        log.write("start", time_ns=5, arm=np.float64(1.5), joints=np.arange(2), path=path)
-        while len(read_events(path)) < 1:  # on disk before close
-            time.sleep(0.001)
-        log.write("end")
-    first, second = read_events(path)
-    assert first == {"time_ns": 5, "kind": "start", "arm": 1.5, "joints": [0, 1], "path": str(path)}
-    assert second["kind"] == "end"
-    with path.open("a") as file:
-        file.write('{"time_ns": 7, "ki')
-    assert read_events(path)[2] == {"kind": "damaged", "line": 3, "text": '{"time_ns": 7, "ki'}
