@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
-from wall_edge.runtime.telemetry.servo_rings import ServoReader, ServoRings
-from wall_edge.runtime.telemetry.servo_types import ServoStatus
+from wall_edge.runtime.telemetry.servo.rings import ServoReader, ServoRings
+from wall_edge.runtime.telemetry.servo.types import ServoStatus
 
 POLL_S, LINE_NS = 0.05, 1_000_000_000
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from wall_edge.runtime.telemetry.servo_rings import BUS_COUNTERS, LIMITS, REFUSALS, ServoRings
-from wall_edge.runtime.telemetry.servo_telemetry import ServoTelemetry
-from wall_edge.runtime.telemetry.servo_types import EventKind
+from wall_edge.runtime.telemetry.servo.rings import BUS_COUNTERS, LIMITS, REFUSALS, ServoRings
+from wall_edge.runtime.telemetry.servo.telemetry import ServoTelemetry
+from wall_edge.runtime.telemetry.servo.types import EventKind
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "examples" / "telemetry_reader.py"

@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wall_edge.runtime.events import event_files, read_events
-from wall_edge.runtime.messages import Stop
-from wall_edge.runtime.states import State
-from wall_edge.runtime.telemetry.event_ring import EventRing
-from wall_edge.runtime.telemetry.servo_rings import BUS_COUNTERS, LIMITS, REFUSALS, ServoRings
-from wall_edge.runtime.telemetry.servo_telemetry import ServoTelemetry
-from wall_edge.runtime.telemetry.servo_types import EventKind
+from wall_edge.runtime.ipc.mailbox_types import ServoState
+from wall_edge.runtime.ipc.messages import Stop
+from wall_edge.runtime.telemetry.event_log import event_files, read_events
+from wall_edge.runtime.telemetry.ring.events import EventRing
+from wall_edge.runtime.telemetry.servo.rings import BUS_COUNTERS, LIMITS, REFUSALS, ServoRings
+from wall_edge.runtime.telemetry.servo.telemetry import ServoTelemetry
+from wall_edge.runtime.telemetry.servo.types import EventKind
 from wall_edge.runtime.telemetry.writer import LogEnd, WriterMemory, run_writer
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -76,7 +76,7 @@ def servo(telemetry: Telemetry, ticks: int) -> None:
     """A servo process of 500 Hz with an event every tenth tick."""
     rings, told = telemetry.servo, telemetry.told["servo"]
     voice = ServoTelemetry(rings, PERIOD_NS)
-    voice.event(EventKind.STATE, before=State.STARTING, after=State.HOLDING, text="ready")
+    voice.event(EventKind.STATE, before=ServoState.STARTING, after=ServoState.HOLDING, text="ready")
     events = 2
     for tick in range(1, ticks + 1):
         now = time.monotonic_ns()
@@ -84,7 +84,13 @@ def servo(telemetry: Telemetry, ticks: int) -> None:
             voice.event(EventKind.CHUNK_TAKEN, chunk_index=tick, values=(5,))
             events += 1
         voice.status(
-            time_ns=now, tick=tick, state=State.HOLDING, epoch=1, lateness_ns=7, served_ticks=tick, **QUIET
+            time_ns=now,
+            tick=tick,
+            state=ServoState.HOLDING,
+            epoch=1,
+            lateness_ns=7,
+            served_ticks=tick,
+            **QUIET,
         )
         told[:] = (tick, events, now)
         time.sleep(PERIOD_NS / 1e9)
