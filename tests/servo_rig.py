@@ -181,7 +181,7 @@ class Rig:
         self.wanted = self.wanted if wanted is None else wanted
         self.epoch = self.epoch if epoch is None else epoch
         record = np.zeros(1, command_dtype())[0]
-        record["wanted"], record["epoch"], record["heartbeat_ns"] = self.wanted, self.epoch, self.now
+        record["command"], record["epoch"], record["heartbeat_ns"] = self.wanted, self.epoch, self.now
         self.command.write(record)
 
     def send(

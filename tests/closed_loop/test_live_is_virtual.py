@@ -64,7 +64,7 @@ class Rig:
 
     def order(self, wanted: ServoCommand) -> None:
         record = np.zeros(1, command_dtype())[0]
-        record["wanted"], record["epoch"], record["heartbeat_ns"] = wanted, 1, self.clock()
+        record["command"], record["epoch"], record["heartbeat_ns"] = wanted, 1, self.clock()
         self.command.write(record)
 
     def publish(self, chunk: Chunk) -> None:

@@ -55,9 +55,9 @@ def missed_wakeups_added(counts: Mapping[int, int], period_us: int) -> dict[int,
 
 def percentile_us(counts: Mapping[int, int], percent: float) -> float:
     """Latency [µs] that ``percent`` of the wake-ups do not exceed (nearest rank)."""
-    rank, seen = math.ceil(sum(counts.values()) * percent / 100.0), 0
+    rank, counted = math.ceil(sum(counts.values()) * percent / 100.0), 0
     for latency in sorted(counts):
-        seen += counts[latency]
-        if seen >= rank:
+        counted += counts[latency]
+        if counted >= rank:
             break
     return float(latency)

@@ -98,9 +98,9 @@ def _listen(
     feeder: Feeder | None = None,
 ) -> dict[str, Any]:
     """The messages of ``kind`` that each of ``names`` sends, fed meanwhile."""
-    heard: dict[str, Any] = {}
+    messages: dict[str, Any] = {}
     feed_s = time.monotonic()
-    while names - heard.keys():
+    while names - messages.keys():
         if feeder is not None and time.monotonic() >= feed_s:
             feeder.feed(time.monotonic_ns())
             feed_s = time.monotonic() + FEED_S
@@ -108,12 +108,12 @@ def _listen(
             if isinstance(message, Failure):
                 raise RuntimeFault(message.reason)
             if isinstance(message, kind):
-                heard[name] = message
+                messages[name] = message
         if time.monotonic() > deadline_s:
-            raise RuntimeFault(f"{', '.join(sorted(names - heard.keys()))} said nothing in time")
-        if (dead := children.failure()) and not names <= heard.keys():
+            raise RuntimeFault(f"{', '.join(sorted(names - messages.keys()))} said nothing in time")
+        if (dead := children.failure()) and not names <= messages.keys():
             raise RuntimeFault(dead)
-    return heard
+    return messages
 
 
 def _run(
@@ -138,13 +138,13 @@ def _run(
         try:
             window[1] = begin_ns + round(seconds * 1e9)
             window[0] = begin_ns
-            heard = _listen(children, {name}, LoopResult, time.monotonic() + seconds + _START_S, feeder)
+            messages = _listen(children, {name}, LoopResult, time.monotonic() + seconds + _START_S, feeder)
             printed = other.communicate(timeout=_START_S)[0] if other is not None else None
         finally:
             if other is not None and other.poll() is None:
                 other.kill()
                 other.communicate()
-    return heard[name], printed
+    return messages[name], printed
 
 
 def _cyclictest(config: RobotConfig) -> Callable[[float], subprocess.Popen[str]] | None:

@@ -46,7 +46,7 @@ def bench_config(rate_hz: float) -> RobotConfig:
     }
     drive = {"port": "computed", "joints": joints}
     policy = {"chunk_period_ms": 2 * slow_ms}
-    given = {
+    robot = {
         "name": "bench",
         "bundle": "none",
         "control": control,
@@ -54,7 +54,7 @@ def bench_config(rate_hz: float) -> RobotConfig:
         "drive": drive,
         "cameras": {},
     }
-    return from_mapping(RobotConfig, given, "bench")
+    return from_mapping(RobotConfig, robot, "bench")
 
 
 class Feeder:
@@ -70,10 +70,10 @@ class Feeder:
     def feed(self, now: int) -> None:
         """Publishes both, at ``now`` [ns]."""
         command, chunk = np.zeros(1, command_dtype())[0], np.zeros(1, self.chunks.dtype)[0]
-        command["wanted"], command["epoch"], command["heartbeat_ns"] = ServoCommand.FOLLOW, 1, now
+        command["command"], command["epoch"], command["heartbeat_ns"] = ServoCommand.FOLLOW, 1, now
         self.command.write(command)
-        seen = self.feedback.read()
-        plan_ns = 0 if seen is None else int(seen["plan_ns"])
+        feedback = self.feedback.read()
+        plan_ns = 0 if feedback is None else int(feedback["plan_ns"])
         self._index += 1
         due = (plan_ns + _STEP_NS * np.arange(_HORIZON)) / 1e9
         swing = 0.4 * np.sin(np.pi * due[:, None]) * np.linspace(0.5, 1.0, _DOF)
@@ -95,18 +95,18 @@ def median_tick_ns(config: RobotConfig) -> float:
         sleep=lambda deadline: now.__setitem__(0, deadline),
     )
     loop.start()
-    took = []
+    durations = []
     for _ in range(_REHEARSALS):
         now[0] += loop.ticker.period_ns
-        begun = time.perf_counter_ns()
+        start_ns = time.perf_counter_ns()
         loop.tick(now[0])
-        took.append(time.perf_counter_ns() - begun)
+        durations.append(time.perf_counter_ns() - start_ns)
         if loop.served_ticks % max(1, round(config.control.rate_hz * FEED_S)) == 0:
             feeder.feed(now[0])
     loop.finish()
     if loop.machine.fault:
         raise RuntimeFault(f"the rehearsal failed: {loop.machine.fault}")
-    return statistics.median(took)
+    return statistics.median(durations)
 
 
 def require_rate(rate_hz: float, tick_ns: float) -> None:

@@ -41,7 +41,7 @@ def _encoded(name: str) -> str:
     return f"%sha256-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
-def _kept(config: RobotConfig) -> Path | None:
+def _present(config: RobotConfig) -> Path | None:
     """The latch that holds now, be it by the name that earlier versions gave it."""
     path = latch_path(config)
     if path is None or os.path.lexists(path):
@@ -58,7 +58,7 @@ def _kept(config: RobotConfig) -> Path | None:
 def set_latch(config: RobotConfig, reason: str) -> None:
     """Keep why the arm faulted; a fault that is there already stays. Raises OSError."""
     path = latch_path(config)
-    if path is None or _kept(config) is not None:
+    if path is None or _present(config) is not None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     when = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -98,10 +98,10 @@ def require_latch(config: RobotConfig) -> None:
 
 def require_unlatched(config: RobotConfig) -> None:
     """Raises RuntimeFault when the robot's last fault has not been cleared."""
-    path = _kept(config)
+    path = _present(config)
     if path is not None and os.path.lexists(path):
         raise RuntimeFault(
-            f"{config.name} faulted and was not cleared: {_told(path)}",
+            f"{config.name} faulted and was not cleared: {_describe(path)}",
             expected="an arm that a person has looked at",
             fix="remove the cause, then 'wall-edge clear ROBOT.yaml'",
         )
@@ -109,10 +109,10 @@ def require_unlatched(config: RobotConfig) -> None:
 
 def clear_latch(config: RobotConfig) -> str | None:
     """Forget the fault, which is returned; None when there was none. Raises RuntimeFault."""
-    path = _kept(config)
+    path = _present(config)
     if path is None:
         return None
-    told = _told(path)
+    fault = _describe(path)
     try:
         path.unlink()
     except OSError as error:
@@ -121,13 +121,13 @@ def clear_latch(config: RobotConfig) -> str | None:
             expected="a file that can be deleted",
             fix="delete it by hand",
         ) from None
-    return told
+    return fault
 
 
-def _told(path: Path) -> str:
+def _describe(path: Path) -> str:
     try:
-        kept = read_json(path, RuntimeFault)
-        return f"{kept['reason']} ({kept['time']})"
+        latch = read_json(path, RuntimeFault)
+        return f"{latch['reason']} ({latch['time']})"
     except RuntimeFault as error:
         return f"{path} cannot be read ({error})"
     except (KeyError, TypeError):

@@ -120,7 +120,7 @@ def evaluate(config: RobotConfig, cells: Sequence[Cell], jobs: int) -> Iterator[
 
 
 _opened: dict[str, tuple[RobotConfig, Bundle, Engine]] = {}
-_made: dict[SchedulerName, ActionLoop] = {}
+_loops: dict[SchedulerName, ActionLoop] = {}
 
 
 def _open(config: RobotConfig) -> None:
@@ -135,9 +135,9 @@ def _actions(config: RobotConfig, bundle: Bundle, engine: Engine, cell: Cell) ->
 
 def _episode(cell: Cell, number: int) -> Outcome:
     config, bundle, engine = _opened["robot"]
-    if cell.scheduler not in _made:
-        _made[cell.scheduler] = _actions(config, bundle, engine, cell)
-    robot = VirtualRobot(config, _made[cell.scheduler], number, cell.delays)
+    if cell.scheduler not in _loops:
+        _loops[cell.scheduler] = _actions(config, bundle, engine, cell)
+    robot = VirtualRobot(config, _loops[cell.scheduler], number, cell.delays)
     try:
         return _with_fault(robot, cell.fault) if cell.fault else _without(robot)
     finally:
@@ -155,10 +155,10 @@ def _with_fault(robot: VirtualRobot, name: str) -> Outcome:
     robot.start()
     robot.run(lambda: robot.loop.pilot.track.taken > 0)
     _run_for(robot, _INJECT_S, lambda: False)
-    begun = robot.now
+    start_ns = robot.now
     fault.inject(robot)
     noticed = _run_for(robot, _PATIENCE_S, lambda: fault.noticed(robot))
-    reaction_ms = (robot.now - begun) / 1e6 if noticed else None
+    reaction_ms = (robot.now - start_ns) / 1e6 if noticed else None
     if fault.expected is ServoState.FOLLOWING:
         _run_for(robot, 0.5, lambda: False)
         _run_for(robot, _RECOVER_S, lambda: robot.loop.state is ServoState.FOLLOWING)

@@ -94,11 +94,11 @@ def _slow_policy(robot: VirtualRobot) -> None:
 def _freeze_camera(robot: VirtualRobot) -> None:
     """The first camera repeats its picture."""
     name = next(iter(robot.config.cameras))
-    kept: list[npt.NDArray[np.uint8]] = []
+    frozen: list[npt.NDArray[np.uint8]] = []
 
     def look(pictures: dict[str, npt.NDArray[np.uint8]]) -> dict[str, npt.NDArray[np.uint8]]:
-        kept[:] = kept or [pictures[name]]
-        return {**pictures, name: kept[0]}
+        frozen[:] = frozen or [pictures[name]]
+        return {**pictures, name: frozen[0]}
 
     robot.look = look
 
@@ -172,7 +172,7 @@ def _kill_supervisor(robot: VirtualRobot) -> None:
 
 
 def _emergency_stop(robot: VirtualRobot) -> None:
-    robot.wanted = ServoCommand.EMERGENCY_STOP
+    robot.intent = ServoCommand.EMERGENCY_STOP
     robot.beat()
 
 

@@ -56,18 +56,18 @@ def _serve(
         signal.signal(number, signal.SIG_IGN)
     for connection in others:
         connection.close()
-    told = time.monotonic_ns()
+    last_ns = time.monotonic_ns()
     while True:
-        due = told + _IDLE_NS if bus.due_ns is None else min(bus.due_ns, told + _IDLE_NS)
+        due = last_ns + _IDLE_NS if bus.due_ns is None else min(bus.due_ns, last_ns + _IDLE_NS)
         wait = max(0.0, (due - time.monotonic_ns()) / 1e9)
         ready, _, _ = select.select([port.fd, parent.fileno()], [], [], wait)
         if parent.fileno() in ready:  # it says nothing: it is gone
             return
         answer(bus, port, port.fd in ready)
         now = time.monotonic_ns()
-        if now - told >= _IDLE_NS:
+        if now - last_ns >= _IDLE_NS:
             _tell(bus, shared, now)
-            told = now
+            last_ns = now
             if not ready:
                 port.forget_the_dead()
 

@@ -86,11 +86,11 @@ class VirtualRobot:
             clock=self.clock,
             sleep=self._sleep,
         )
-        self._seen = self.feedback.reader()
+        self._servo = self.feedback.reader()
         self._observer = Observer(
             config.cameras, self.frames, self.feedback, self.clock, first_index=number * 100_000 + 1
         )
-        self.wanted, self.epoch, self.heart_beats = ServoCommand.HOLD, 0, True
+        self.intent, self.epoch, self.heart_beats = ServoCommand.HOLD, 0, True
         self.policy_alive, self.policy_hangs = True, False
         self.tamper: Callable[[Chunk], Chunk] = lambda chunk: chunk
         self.look: Callable[[dict[str, npt.NDArray[np.uint8]]], dict[str, npt.NDArray[np.uint8]]]
@@ -123,7 +123,7 @@ class VirtualRobot:
         self.at(self.now, self._tick)
         self.at(self.now, self._step)
         episode = self.world.new_episode(self._number)
-        self.epoch, self.wanted = self._number + 1, ServoCommand.FOLLOW
+        self.epoch, self.intent = self._number + 1, ServoCommand.FOLLOW
         self.actions.mission.instruct(self.epoch, self.now, episode.task.instruction)
         self.at(self.now, self._heart)
 
@@ -136,7 +136,7 @@ class VirtualRobot:
 
     def stop(self) -> None:
         """Bring the arm to rest, as the end of the daemon does."""
-        self.wanted = ServoCommand.STOP
+        self.intent = ServoCommand.STOP
         self.beat()
 
     def leave(self) -> None:
@@ -159,21 +159,21 @@ class VirtualRobot:
         if not self.heart_beats:
             return
         if not self.policy_alive:
-            self.wanted = ServoCommand.STOP
+            self.intent = ServoCommand.STOP
         self.beat()
         self.at(self.now + _HEARTBEAT_NS, self._heart)
 
     def beat(self) -> None:
-        """Tell the servo process what is wanted, and that the supervisor lives."""
+        """Tell the servo process what to do, and that the supervisor lives."""
         order = np.zeros(1, self.command.dtype)[0]
-        order["wanted"], order["epoch"], order["heartbeat_ns"] = self.wanted, self.epoch, self.now
+        order["command"], order["epoch"], order["heartbeat_ns"] = self.intent, self.epoch, self.now
         self.command.write(order)
 
     def _step(self) -> None:
         """The world moves on by one step, and the cameras take a picture of it."""
         self.at(self.now + _STEP_NS, self._step)
         self.world.step(self.drive.positions())
-        if not self._busy and self.policy_alive and self.actions.ready(self.now, self._seen.latest()):
+        if not self._busy and self.policy_alive and self.actions.ready(self.now, self._servo.latest()):
             self._expose()
             self._think()
 

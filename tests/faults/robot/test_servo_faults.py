@@ -84,7 +84,7 @@ class Robot:
     def _beat(self) -> None:
         record = np.zeros(1, command_dtype())[0]
         while self.alive:
-            record["wanted"], record["epoch"], record["heartbeat_ns"] = self.wanted, 1, time.monotonic_ns()
+            record["command"], record["epoch"], record["heartbeat_ns"] = self.wanted, 1, time.monotonic_ns()
             self.command.write(record)
             time.sleep(0.02)
 

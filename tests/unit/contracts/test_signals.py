@@ -50,7 +50,7 @@ def beating(command: Mailbox) -> Iterator[tuple[Heart, Received]]:
 
 def wanted(command: Mailbox) -> ServoCommand:
     record: Any = command.read()
-    return ServoCommand(int(record["wanted"])) if record is not None else ServoCommand.HOLD
+    return ServoCommand(int(record["command"])) if record is not None else ServoCommand.HOLD
 
 
 def test_an_emergency_stop_passes_a_main_thread_that_hangs(

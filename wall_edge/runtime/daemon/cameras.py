@@ -62,10 +62,10 @@ def _capture(name: str, camera: CameraConfig, capture: Any, frames: Mailbox, con
     record = np.zeros(1, frames.dtype)[0]
     paced = _is_file(camera)
     while not (conn.poll() and isinstance(conn.recv(), Stop)):
-        got, picture = capture.read()
-        if paced or not got:
+        delivered, picture = capture.read()
+        if paced or not delivered:
             time.sleep(1.0 / camera.rate_hz)
-        if not got:
+        if not delivered:
             continue
         height, width = picture.shape[:2]
         if (height, width) != (camera.height, camera.width):

@@ -92,14 +92,14 @@ class Daemon:
         )
         if world is not None:
             world.link = self
-        self._held = self._stopped = self._limp = False
+        self._holds = self._stops = self._limp = False
 
     def __enter__(self) -> Daemon:
         try:
             self._heart.start()
             self._startup.run()
             self._heart.hurry()
-            self._held = True
+            self._holds = True
         except BaseException as error:
             self._leave(error)
             raise
@@ -115,9 +115,9 @@ class Daemon:
 
         May be called twice.
         """
-        if self._stopped:
+        if self._stops:
             return ""
-        self._stopped = self.inbox.closed = True
+        self._stops = self.inbox.closed = True
         try:
             return self._shutdown.run()
         finally:
@@ -198,7 +198,7 @@ class Daemon:
             return failure
         if not self._heart.beats:
             return "the supervisor's heartbeat ended"
-        silent_s = self._silent_s() if self._held else 0.0
+        silent_s = self._silent_s() if self._holds else 0.0
         return f"the servo process was silent for {silent_s:.1f} s" if silent_s > _SILENT_S else ""
 
     def _silent_s(self) -> float:

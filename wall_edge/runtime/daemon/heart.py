@@ -59,9 +59,9 @@ class Heart:
                 os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
                 self._before = before
 
-    def want(self, wanted: ServoCommand, epoch: int) -> None:
+    def want(self, command: ServoCommand, epoch: int) -> None:
         """What the servo process is to do from now on, unless a stop was asked for."""
-        self._order = wanted, epoch
+        self._order = command, epoch
         self._wake()
 
     def stop(self) -> None:
@@ -112,12 +112,12 @@ class Heart:
         record = np.zeros(1, self._command.dtype)[0]
         waiting = [self._fd] if self._received is None else [self._fd, self._received.fd]
         while not self._closed:
-            wanted, epoch = self._order
+            command, epoch = self._order
             if self.emergency:
-                wanted = ServoCommand.EMERGENCY_STOP
+                command = ServoCommand.EMERGENCY_STOP
             elif self._stop or self.interrupted:
-                wanted = ServoCommand.STOP
-            record["wanted"], record["epoch"], record["heartbeat_ns"] = wanted, epoch, time.monotonic_ns()
+                command = ServoCommand.STOP
+            record["command"], record["epoch"], record["heartbeat_ns"] = command, epoch, time.monotonic_ns()
             self._command.write(record)
             select.select(waiting, [], [], _BEAT_S)
             if self._received is not None:

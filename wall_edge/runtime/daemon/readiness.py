@@ -45,11 +45,11 @@ class CameraRates:
 
     def await_frames(self) -> None:
         """Every camera must see. Raises CameraError."""
-        begun = self._clock()
+        start_ns = self._clock()
         for name, camera in self._cameras.items():
             while self._frames[name].read() is None:
                 self._wait()
-                if self._clock() - begun > 1e6 * max(1000.0, camera.timeout_ms):
+                if self._clock() - start_ns > 1e6 * max(1000.0, camera.timeout_ms):
                     raise _silent(name, camera)
 
     def require(self) -> None:
@@ -66,13 +66,13 @@ class CameraRates:
 
     def _measured(self, name: str, camera: CameraConfig) -> float:
         """Frames a second, over half a second at least."""
-        first, begun = self._newest(name), self._clock()
+        first, start_ns = self._newest(name), self._clock()
         while True:
             self._wait()
-            index, taken_ns = self._newest(name)
-            if index > first[0] and taken_ns - first[1] >= _WINDOW_NS:
-                return (index - first[0]) * 1e9 / (taken_ns - first[1])
-            if self._clock() - max(begun, taken_ns) > 1e6 * max(1000.0, camera.timeout_ms):
+            index, frame_ns = self._newest(name)
+            if index > first[0] and frame_ns - first[1] >= _WINDOW_NS:
+                return (index - first[0]) * 1e9 / (frame_ns - first[1])
+            if self._clock() - max(start_ns, frame_ns) > 1e6 * max(1000.0, camera.timeout_ms):
                 raise _silent(name, camera)
 
     def _newest(self, name: str) -> tuple[int, int]:
@@ -93,12 +93,12 @@ def check_match(manifest: Manifest, config: RobotConfig) -> None:
     fix = "export the bundle for this robot with --robot"
     joints = tuple(joint.name for joint in config.drive.joints)
     if joints != manifest.embodiment.dof_names:
-        wanted_joints = f"the bundle's {', '.join(manifest.embodiment.dof_names)}, in this order"
-        raise ConfigError(f"ROBOT.yaml's joints {', '.join(joints)}", expected=wanted_joints, fix=fix)
-    wanted = {name: (camera.width, camera.height) for name, camera in manifest.cameras.items()}
-    found = {name: (camera.width, camera.height) for name, camera in config.cameras.items()}
-    if wanted != found:
-        raise ConfigError(f"ROBOT.yaml's cameras {found}", expected=f"the bundle's {wanted}", fix=fix)
+        expected_joints = f"the bundle's {', '.join(manifest.embodiment.dof_names)}, in this order"
+        raise ConfigError(f"ROBOT.yaml's joints {', '.join(joints)}", expected=expected_joints, fix=fix)
+    of_bundle = {name: (camera.width, camera.height) for name, camera in manifest.cameras.items()}
+    of_robot = {name: (camera.width, camera.height) for name, camera in config.cameras.items()}
+    if of_bundle != of_robot:
+        raise ConfigError(f"ROBOT.yaml's cameras {of_robot}", expected=f"the bundle's {of_bundle}", fix=fix)
     chunk_ms = 1000 * manifest.horizon / manifest.action_rate_hz
     if config.policy.chunk_period_ms >= chunk_ms:
         raise ConfigError(

@@ -78,8 +78,8 @@ class Mailbox:
 
     def read(self) -> np.void | None:
         """A copy of the newest record; None when none was written or no slot is whole just now."""
-        found = self.read_newer(0)
-        return None if found is None else found[1]
+        newest = self.read_newer(0)
+        return None if newest is None else newest[1]
 
     def read_newer(self, than_sequence: int) -> tuple[int, np.void] | None:
         """``(sequence, copy)`` of the newest record when it is newer than ``than_sequence``, else None."""

@@ -85,5 +85,5 @@ def feedback_dtype(dof: int) -> np.dtype[Any]:
 
 
 def command_dtype() -> np.dtype[Any]:
-    """``wanted`` (a :class:`ServoCommand`) in ``epoch``; ``heartbeat_ns``: the supervisor lives."""
-    return np.dtype([("wanted", np.int64), ("epoch", np.int64), ("heartbeat_ns", np.int64)])
+    """``command`` (a :class:`ServoCommand`) in ``epoch``; ``heartbeat_ns``: the supervisor lives."""
+    return np.dtype([("command", np.int64), ("epoch", np.int64), ("heartbeat_ns", np.int64)])

@@ -35,7 +35,7 @@ class Command:
         if record is None:
             return False
         before = self.epoch
-        self.code, self._heartbeat_ns = int(record["wanted"]), int(record["heartbeat_ns"])
+        self.code, self._heartbeat_ns = int(record["command"]), int(record["heartbeat_ns"])
         self.epoch = int(record["epoch"])
         return self.epoch != before
 

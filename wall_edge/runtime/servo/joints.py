@@ -174,10 +174,10 @@ class Joints:
             names = f"feedback of joint {', '.join(self.names[i] for i in np.flatnonzero(old))}"
         oldest = int(self.arrived_ns[old].min())
         age = f"{(self._clock() - oldest) / 1e6:.0f} ms old" if oldest else "missing"
-        seen = "; ".join(text for i, text in self._impossible.items() if old[i])
-        seen = f"; since then {seen}, which no motion explains" if seen else self._late()
+        jumps = "; ".join(text for i, text in self._impossible.items() if old[i])
+        jumps = f"; since then {jumps}, which no motion explains" if jumps else self._late()
         raise RuntimeFault(
-            f"{names} is {age}{seen}",
+            f"{names} is {age}{jumps}",
             expected=f"at most {self._timeout_ns / 1e6:g} ms (control.feedback_timeout_ms)",
             fix="check the bus cable and the motors' power",
         )
@@ -194,8 +194,8 @@ class Joints:
         except (BusError, OSError) as error:
             silent_ns = self._clock() - self.written_ns
             if silent_ns > self._timeout_ns:
-                given = f"no setpoint reached the bus for {silent_ns / 1e6:.0f} ms: {error}"
-                raise RuntimeFault(given) from None
+                failure = f"no setpoint reached the bus for {silent_ns / 1e6:.0f} ms: {error}"
+                raise RuntimeFault(failure) from None
             return
         self.setpoint[:] = setpoint
         self._plausible.sent(setpoint)

@@ -154,10 +154,10 @@ class ServoLoop:
         """Refuses a rate at which even the fastest quarter of rehearsed ticks takes longer than a period."""
         limiter, durations = self.pilot.limiter, []
         for _ in range(_REHEARSALS):
-            begun = self._clock()
-            self.joints.read(begun)
+            start_ns = self._clock()
+            self.joints.read(start_ns)
             limiter.follow(limiter.state.copy(), limiter.state.copy())
-            durations.append(self._clock() - begun)
+            durations.append(self._clock() - start_ns)
         quick, period = sorted(durations)[_REHEARSALS // 4], self.ticker.period_ns
         if quick > period:
             raise RuntimeFault(
@@ -173,8 +173,8 @@ class ServoLoop:
         if not self.pilot.limiter.at_rest:
             return False
         self._still_ns = self._still_ns or self._clock()
-        held_ns = self._clock() - self._still_ns
-        return self.command.stop_signalled or held_ns > self._control.fault_hold_ms * 1e6
+        hold_ns = self._clock() - self._still_ns
+        return self.command.stop_signalled or hold_ns > self._control.fault_hold_ms * 1e6
 
     def _brake(self, now: int) -> bool:
         """One tick of a faulted arm: the fastest stop, then stillness. False when the bus is gone.

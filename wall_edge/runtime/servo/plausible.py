@@ -32,7 +32,7 @@ class Plausibility:
         self._gap_ns = _GAP_TICKS * period_ns
         self._good: Floats = np.zeros_like(fastest)
         self._good_ns: Times = np.zeros(len(fastest), np.int64)
-        self._heard_ns = self._good_ns.copy()
+        self._answer_ns = self._good_ns.copy()
         self._believed: Mask = np.ones(len(fastest), np.bool_)
         self._refused: Floats = np.full_like(fastest, np.nan)
         self._run = np.zeros(len(fastest), np.int64)  # refused readings that go on from one another
@@ -41,7 +41,7 @@ class Plausibility:
     def restart(self, position: Floats, received_ns: Times) -> None:
         """Believe these, whatever was before."""
         self._good[:], self._low[:], self._high[:] = position, position, position
-        self._good_ns[:], self._heard_ns[:] = received_ns, received_ns
+        self._good_ns[:], self._answer_ns[:] = received_ns, received_ns
         self._refused[:], self._run[:], self._believed[:] = np.nan, 0, True
 
     def sent(self, setpoint: Floats) -> None:
@@ -51,8 +51,8 @@ class Plausibility:
 
     def believe(self, position: Floats, received_ns: Times, setpoint: Floats) -> Mask:
         """[dof] of readings that came at ``received_ns``; one that is not new keeps its verdict."""
-        new = received_ns > self._heard_ns
-        silent_ns = np.minimum(received_ns - self._heard_ns, self._gap_ns)
+        new = received_ns > self._answer_ns
+        silent_ns = np.minimum(received_ns - self._answer_ns, self._gap_ns)
         reach = _NOISE_RAD + self._fastest * np.maximum(silent_ns, 0) / 1e9
         limit = _NOISE_RAD + self._fastest * np.maximum(received_ns - self._good_ns, 0) / 1e9
         moved = np.abs(position - self._good)
@@ -65,7 +65,7 @@ class Plausibility:
         refused = new & ~good
         self._run[refused] = np.where(goes_on, self._run + 1, 1)[refused]
         self._refused[refused] = position[refused]
-        self._heard_ns[new], self._believed[new] = received_ns[new], good[new]
+        self._answer_ns[new], self._believed[new] = received_ns[new], good[new]
         return self._believed
 
     def _take(self, good: Mask, position: Floats, received_ns: Times, setpoint: Floats) -> None:

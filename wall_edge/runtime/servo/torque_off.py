@@ -28,24 +28,24 @@ class TorqueOff:
         self._port_closed = False
         self.tries, self.late_ns = 1, 0
 
-    def run(self, told: Callable[[int, str], None], between: Callable[[], None]) -> str:
+    def run(self, report: Callable[[int, str], None], between: Callable[[], None]) -> str:
         """What the last try met, or an empty string.
 
         ``told`` is called after each try with its number and what went wrong, ``between`` before another.
         """
-        begun = self._clock()
-        while trouble := self._attempt(told):
-            if self._clock() - begun > _PATIENCE_NS:
+        start_ns = self._clock()
+        while trouble := self._attempt(report):
+            if self._clock() - start_ns > _PATIENCE_NS:
                 break
             self._sleep(self._clock() + _RETRY_NS)
             between()
             self.tries += 1
-        self.late_ns = self._clock() - begun
+        self.late_ns = self._clock() - start_ns
         return trouble
 
-    def _attempt(self, told: Callable[[int, str], None]) -> str:
+    def _attempt(self, report: Callable[[int, str], None]) -> str:
         trouble = self._disable()
-        told(self.tries, trouble)
+        report(self.tries, trouble)
         return trouble
 
     def _disable(self) -> str:

@@ -16,10 +16,10 @@ def _numbered(path: Path, number: int) -> Path:
 def event_files(path: str | Path) -> list[Path]:
     """The files of a log, oldest first: ``path.2``, ``path.1``, ``path``."""
     path = Path(path)
-    found: list[Path] = []
-    while (older := _numbered(path, len(found) + 1)).exists():
-        found.append(older)
-    return [*reversed(found), path]
+    rotated: list[Path] = []
+    while (older := _numbered(path, len(rotated) + 1)).exists():
+        rotated.append(older)
+    return [*reversed(rotated), path]
 
 
 def read_events(path: str | Path) -> list[dict[str, object]]:

@@ -72,8 +72,8 @@ class EpisodeRecord:
         """The right subgoal for an observation at ``time_ns``; None outside the episode."""
         if not self.start_ns <= time_ns <= self.end_ns:
             return None
-        known = [text for since, text in self.truths if since <= time_ns]
-        return known[-1] if known else None
+        past = [text for since, text in self.truths if since <= time_ns]
+        return past[-1] if past else None
 
 
 @dataclass(frozen=True)
@@ -107,11 +107,11 @@ class RunLog:
 
     def add(self, record: ChunkRecord | SubgoalRecord | EpisodeRecord | FrameRecord) -> None:
         """Keep what happened."""
-        name, held = self._place(record)
+        name, records = self._place(record)
         self.counts[name] += 1
-        held.append(record)
-        if self.kept is not None and len(held) > self.kept:
-            del held[0]
+        records.append(record)
+        if self.kept is not None and len(records) > self.kept:
+            del records[0]
 
     def _place(self, record: object) -> tuple[str, list[Any]]:
         if isinstance(record, ChunkRecord):
@@ -149,7 +149,7 @@ def chunk_intervals_ms(chunks: Sequence[ChunkRecord]) -> list[float]:
     return [(b.published_ns - a.published_ns) / 1e6 for a, b in pairs if a.epoch == b.epoch]
 
 
-def percentiles(values: Sequence[float], *wanted: float) -> dict[str, float]:
+def percentiles(values: Sequence[float], *ranks: float) -> dict[str, float]:
     """``{"p50": …}`` of the values; zeros when there are none."""
     array: npt.NDArray[np.float64] = np.asarray(values, dtype=np.float64)
-    return {f"p{p:g}".replace(".", ""): float(np.percentile(array, p)) if array.size else 0.0 for p in wanted}
+    return {f"p{p:g}".replace(".", ""): float(np.percentile(array, p)) if array.size else 0.0 for p in ranks}

@@ -36,7 +36,7 @@ class SessionRecorder:
         self, writer: SessionWriter, options: RecordingOptions, report: Callable[[str], None]
     ) -> None:
         self._writer, self._report = writer, report
-        self._period_ns, self._left = round(options.period_s * 1e9), options.max_moments
+        self._period_ns, self._remaining = round(options.period_s * 1e9), options.max_moments
         self._due_ns: int | None = None
         self._waiting: queue.Queue[Sample | None] = queue.Queue(maxsize=1)
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
@@ -47,16 +47,16 @@ class SessionRecorder:
 
         The moment's arrays must not change any more.
         """
-        seen_ns = moment.observation.time_ns
-        due = self._due_ns is None or seen_ns >= self._due_ns
-        if not due or self._left <= 0 or not self._thread.is_alive():
+        observation_ns = moment.observation.time_ns
+        due = self._due_ns is None or observation_ns >= self._due_ns
+        if not due or self._remaining <= 0 or not self._thread.is_alive():
             return False
         try:
             self._waiting.put_nowait(moment)
         except queue.Full:
             return False
-        self._left -= 1
-        self._due_ns = seen_ns + self._period_ns
+        self._remaining -= 1
+        self._due_ns = observation_ns + self._period_ns
         return True
 
     def close(self) -> None:

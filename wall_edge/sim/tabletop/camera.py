@@ -45,9 +45,9 @@ class Camera:
 
     def project(self, points: Array) -> tuple[Array, Array]:
         """Drawn pixels [N, 2] and depth [N] (m) of points [N, 3]; closer than `NEAR` is not drawable."""
-        seen = (points - self.position).dot(self.axes.T)
-        depth = seen[:, 2]
-        pixels = seen[:, :2] * (self.focal / np.maximum(depth, NEAR))[:, None] + SIZE * SCALE / 2
+        points_in_view = (points - self.position).dot(self.axes.T)
+        depth = points_in_view[:, 2]
+        pixels = points_in_view[:, :2] * (self.focal / np.maximum(depth, NEAR))[:, None] + SIZE * SCALE / 2
         return pixels, depth
 
     def table(self) -> Image.Image:

@@ -22,7 +22,7 @@ HORIZON = 24
 # Clear of every other block's touch sphere, with room for a learned policy's errors.
 _HOVER = TOUCH_HEIGHT + TOUCH_RADIUS + 0.018
 _FUNNEL = (0.012, 0.045)  # lateral distances: fully down, fully at hover height
-_RISE = 0.03  # this far below the wanted height, the tip only rises
+_RISE = 0.03  # this far below the goal height, the tip only rises
 _MIN_RADIUS = 0.08  # closer to the pan axis than this, turning no longer gets faster
 _JOINT_STEP = 0.12  # rad per step, far above a normal motion
 
@@ -55,7 +55,7 @@ def rollout(q: npt.ArrayLike, target_xy: npt.ArrayLike, horizon: int = HORIZON) 
     return commands
 
 
-def wanted_height(lateral: Array) -> Array:
+def goal_height(lateral: Array) -> Array:
     """Height of the tip [...] (m) the demonstrator steers to at this lateral distance [...] (m)."""
     funnel = _smooth((lateral - _FUNNEL[0]) / (_FUNNEL[1] - _FUNNEL[0]))
     return TOUCH_HEIGHT + (_HOVER - TOUCH_HEIGHT) * funnel
@@ -70,19 +70,19 @@ def _next_joints(q: Array, target_xy: Array) -> Array:
     side = lever * (np.arctan2(target_xy[..., 1], target_xy[..., 0]) - q[..., 0])
     lateral = np.hypot(out, side)
 
-    up = wanted_height(lateral) - height
+    up = goal_height(lateral) - height
     freedom = _smooth(1.0 - up / _RISE)
     pace = freedom * np.minimum(APPROACH, SPEED / np.maximum(lateral, 1e-9))
     out, side, up = pace * out, pace * side, np.clip(APPROACH * up, -SPEED, SPEED)
     limit = np.minimum(1.0, SPEED / np.maximum(np.sqrt(out**2 + side**2 + up**2), 1e-9))
 
     upright = pitch + np.clip(APPROACH * (np.pi - pitch), -0.06, 0.06)
-    wanted = arm.from_planar(
+    goal = arm.from_planar(
         q[..., 0] + limit * side / lever, radius + limit * out, height + limit * up, upright
     )
-    wanted[..., 4] = q[..., 4] * (1 - APPROACH)
-    wanted[..., 5] = q[..., 5] + APPROACH * (arm.GRIPPER_CLOSED - q[..., 5])
-    return wanted
+    goal[..., 4] = q[..., 4] * (1 - APPROACH)
+    goal[..., 5] = q[..., 5] + APPROACH * (arm.GRIPPER_CLOSED - q[..., 5])
+    return goal
 
 
 def _smooth(x: Array) -> Array:

@@ -43,8 +43,8 @@ class LatencyRecorder:
 
     def summary_us(self) -> dict[str, object]:
         """count, p50, p99, p999, max [µs] (None for no data) and the used part of the histogram."""
-        used = np.flatnonzero(self.counts)
-        span = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 0)
+        filled = np.flatnonzero(self.counts)
+        span = slice(int(filled[0]), int(filled[-1]) + 1) if filled.size else slice(0, 0)
         ranks = {"p50": 50.0, "p99": 99.0, "p999": 99.9}
         return {
             "count": self.count,

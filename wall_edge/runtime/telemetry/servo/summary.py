@@ -145,11 +145,11 @@ class ServoSummary:
 
     def _bus(self, seconds: float) -> dict[str, object]:
         detail = counts(self.last["bus"])
-        known = self.status_sequence and min(detail.values(), default=0) >= 0
+        complete = self.status_sequence and min(detail.values(), default=0) >= 0
         return {
             "cycles_hz": (int(self.last["bus_cycles"]) - 1) / seconds if seconds > 0 else 0.0,
             "errors": int(self.last["bus_errors"]),
-            "detail": detail if known else {},
+            "detail": detail if complete else {},
         }
 
     def _limits(self) -> dict[str, object]:
