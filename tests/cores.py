@@ -21,12 +21,12 @@ import pytest
 GROUPS = {
     "small": (
         "contract/test_engine",
-        "faults/test_export",
+        "faults/export/test_export",
         "golden/test_g",
-        "unit/test_quantised",
+        "unit/quantize/test_quantised",
         "unit/quantize/test_rewrite",
     ),
-    "tabletop": ("faults/test_bundle", "golden/test_bundle", "golden/test_verify"),
+    "tabletop": ("faults/files/test_bundle", "golden/test_bundle", "golden/test_verify"),
 }
 """By how test ids start: a group shares traced graphs, in one worker's memory. Other files go anywhere."""
 REALTIME = (
@@ -40,15 +40,19 @@ WAITING = (
     "contract/test_drive",
     "faults/robot/test_calibration_faults.py::test_a_run_is_recorded",
     "faults/robot/test_calibration_faults.py::test_a_recording_that_fails",
-    "faults/test_daemon",
-    "faults/test_feetech",
-    "faults/test_servo",
-    "unit/test_bench",
+    "faults/robot/test_daemon",
+    "faults/robot/test_log_kills",
+    "faults/robot/test_feetech",
+    "faults/robot/test_servo",
+    "unit/benchmarks/test_bench",
     "unit/contracts/test_command_line",
     "unit/contracts/test_installation",
     "unit/policy/test_policy_process",
     "unit/daemon/test_mailbox",
     "unit/servo/test_timing",
+    "unit/daemon/test_process_table",
+    "unit/telemetry/test_ring",
+    "unit/telemetry/test_writer",
 )
 """What waits most of its time, for processes that it started or for a clock. Any worker may run each."""
 BUSY = 0.4
