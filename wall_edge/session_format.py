@@ -21,12 +21,11 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import yaml
 
+from wall_edge.array_types import Array, Floats
 from wall_edge.bundle import MANIFEST, Bundle, file_digest
 from wall_edge.bundle.manifest_checks import MAX_HORIZON
 from wall_edge.checks import (
@@ -112,7 +111,7 @@ class Sample:
 
     observation: Observation
     words: str
-    actions: npt.NDArray[np.float64]
+    actions: Floats
     epoch: int = 0
 
 
@@ -128,9 +127,7 @@ class SessionWriter:
         with _written(folder):
             folder.mkdir(parents=True, exist_ok=True)
 
-    def add(
-        self, observation: Observation, words: str, actions: npt.NDArray[np.float64], *, epoch: int = 0
-    ) -> Path:
+    def add(self, observation: Observation, words: str, actions: Floats, *, epoch: int = 0) -> Path:
         """Write one moment; its file. Raises :class:`ConfigError` when the disk refuses it."""
         name = f"{self.count + 1:06d}.npz"
         arrays = _arrays(Sample(observation, words, actions, epoch))
@@ -214,7 +211,7 @@ def read_session(folder: Path) -> Session:
     return Session(folder, header, tuple(files))
 
 
-def _arrays(moment: Sample) -> dict[str, npt.NDArray[Any]]:
+def _arrays(moment: Sample) -> dict[str, Array]:
     seen = moment.observation
     return {
         **{f"frames.{name}": frame for name, frame in seen.frames.items()},
@@ -227,7 +224,7 @@ def _arrays(moment: Sample) -> dict[str, npt.NDArray[Any]]:
     }
 
 
-def _check(arrays: Mapping[str, npt.NDArray[Any]], header: SessionHeader, path: Path) -> None:
+def _check(arrays: Mapping[str, Array], header: SessionHeader, path: Path) -> None:
     """Names, types, shapes and finiteness, of what is written as of what is read."""
     dof = len(header.dof_names)
     wanted: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -264,7 +261,7 @@ def _yaml(header: SessionHeader) -> bytes:
     return yaml.safe_dump(plain, sort_keys=False).encode()
 
 
-def _npz(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+def _npz(arrays: Mapping[str, Array]) -> bytes:
     """As ``np.savez`` writes it, but with the same bytes whatever the clock says."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:

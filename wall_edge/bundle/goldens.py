@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from wall_edge.array_types import Array
 from wall_edge.bundle.manifest import GOLDENS, Manifest
 from wall_edge.errors import BundleError
 from wall_edge.files import shown
 
 
-def require_goldens(manifest: Manifest, goldens: Mapping[str, npt.NDArray[Any]], folder: Path) -> None:
+def require_goldens(manifest: Manifest, goldens: Mapping[str, Array], folder: Path) -> None:
     """A stage whose golden is missing or of another shape would be a stage that nobody checked."""
     for name, (kinds, shape) in _golden_shapes(manifest).items():
         golden = goldens.get(name)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from wall_edge.array_types import Floats
 from wall_edge.bundle.fast_settings import FastSettings
 from wall_edge.bundle.image_geometry import ImageGeometry
 from wall_edge.bundle.manifest_checks import check_embodiment, check_manifest
@@ -102,14 +102,14 @@ class Normalization:
             positive(f"scale[{i}]", scale, "", 1e4)
         positive("clip", self.clip, "", 1e4)
 
-    def normalize(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def normalize(self, values: Floats) -> Floats:
         """Physical → normalised, last axis ``[dof]``."""
-        scaled: npt.NDArray[np.float64] = (values - np.array(self.offset)) / np.array(self.scale)
+        scaled: Floats = (values - np.array(self.offset)) / np.array(self.scale)
         return scaled if self.clip is None else np.clip(scaled, -self.clip, self.clip)
 
-    def restore(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def restore(self, values: Floats) -> Floats:
         """Normalised → physical, last axis ``[dof]``; not clipped."""
-        restored: npt.NDArray[np.float64] = values * np.array(self.scale) + np.array(self.offset)
+        restored: Floats = values * np.array(self.scale) + np.array(self.offset)
         return restored
 
 

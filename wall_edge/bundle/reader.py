@@ -8,10 +8,9 @@ import re
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import numpy.typing as npt
-
+from wall_edge.array_types import Array
 from wall_edge.bundle.fast_settings import FAST_TOKENIZER
 from wall_edge.bundle.graph_file import check_graph
 from wall_edge.bundle.manifest import DIGEST, FORMAT_VERSION, GOLDENS, MANIFEST, TOKENIZER, Manifest
@@ -87,7 +86,7 @@ class Bundle:
                 )
 
     @cached_property
-    def goldens(self) -> dict[str, npt.NDArray[Any]]:
+    def goldens(self) -> dict[str, Array]:
         """Golden inputs and outputs by name; no pickled objects are read."""
         arrays = read_arrays(self.path(GOLDENS), BundleError, fix=_REDO)
         self.require_unchanged(GOLDENS)

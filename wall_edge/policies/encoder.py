@@ -8,10 +8,11 @@ import numpy as np
 from wall_edge_engines.base import Engine
 from wall_edge_engines.session import ModelSession
 
+from wall_edge.array_types import Frame
 from wall_edge.bundle import Manifest
 from wall_edge.errors import CameraError, EngineError
 from wall_edge.policies.fast_codec import MAX_FAST_TOKENS
-from wall_edge.policies.observation import Frame, Observation
+from wall_edge.policies.observation import Observation
 from wall_edge.policies.prompts import Prompt, Prompts
 from wall_edge.policies.transforms import model_state
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import numpy.typing as npt
 from wall_edge_engines.session import ModelSession
 
+from wall_edge.array_types import Floats
 from wall_edge.bundle import Bundle, Manifest
 from wall_edge.bundle.fast_settings import FAST_TOKENIZER
 from wall_edge.errors import BundleError, PolicyError
@@ -34,7 +34,7 @@ class FastPolicy:
         # The tokens hold the live slots in the model's order, which need not be the robot's.
         self._columns = np.argsort(np.argsort(manifest.embodiment.action_slots))
 
-    def chunk(self, observation: Observation, words: str) -> npt.NDArray[np.float64]:
+    def chunk(self, observation: Observation, words: str) -> Floats:
         """Joint positions ``[horizon, dof]`` in rad, step k due k action periods after the observation.
 
         ``words`` is the subgoal (or the instruction). Raises :class:`PolicyError` when the tokens are not a
@@ -47,9 +47,7 @@ class FastPolicy:
         """As :meth:`wall_edge.policies.flow_policy.FlowPolicy.observe`."""
         observe(self._manifest, self._prompts, self._session, observation)
 
-    def act(
-        self, observation: Observation, words: str, guidance: Guidance | None = None
-    ) -> npt.NDArray[np.float64]:
+    def act(self, observation: Observation, words: str, guidance: Guidance | None = None) -> Floats:
         """As :meth:`chunk`, of an observation that :meth:`observe` has seen. Words cannot be guided."""
         if guidance is not None:
             raise PolicyError("guidance for FAST actions", expected="a flow policy, or another scheduler")

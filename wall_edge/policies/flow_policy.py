@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 from wall_edge_engines.session import ModelSession
 
+from wall_edge.array_types import Floats, Floats32
 from wall_edge.bundle import Manifest
 from wall_edge.bundle.time_grid import uniform_grid
 from wall_edge.errors import PolicyError
 from wall_edge.policies.encoder import encode_observation, observe, prefill_action
-from wall_edge.policies.flow import Floats, guided, integrate
+from wall_edge.policies.flow import guided, integrate
 from wall_edge.policies.observation import Guidance, Observation
 from wall_edge.policies.prompts import Prompts
 from wall_edge.policies.transforms import normalised, physical
 
-Watch = Callable[[Floats, Floats], None]
+Watch = Callable[[Floats32, Floats32], None]
 
 
 class FlowPolicy:
@@ -39,7 +39,7 @@ class FlowPolicy:
         self._slots = list(manifest.embodiment.action_slots)
         self._mask[:, self._slots] = 1.0
 
-    def chunk(self, observation: Observation, words: str) -> npt.NDArray[np.float64]:
+    def chunk(self, observation: Observation, words: str) -> Floats:
         """Joint positions ``[horizon, dof]`` in rad, step k due k action periods after the observation.
 
         ``words`` is the subgoal (or the instruction). Raises :class:`PolicyError` on a value that is not
@@ -52,9 +52,7 @@ class FlowPolicy:
         """Encode the images and cache what both prompts share; :meth:`act` goes on from there."""
         observe(self._manifest, self._prompts, self._session, observation)
 
-    def act(
-        self, observation: Observation, words: str, guidance: Guidance | None = None
-    ) -> npt.NDArray[np.float64]:
+    def act(self, observation: Observation, words: str, guidance: Guidance | None = None) -> Floats:
         """As :meth:`chunk`, of an observation that :meth:`observe` has seen; its state may have changed.
 
         ``guidance`` pulls the chunk towards other positions (real-time chunking). The noise follows from the
@@ -72,15 +70,15 @@ class FlowPolicy:
         return physical(self._manifest, actions[:, self._slots], observation.state)
 
     def normalised_chunk(
-        self, observation: Observation, words: str, noise: Floats, watch: Watch | None = None
-    ) -> Floats:
+        self, observation: Observation, words: str, noise: Floats32, watch: Watch | None = None
+    ) -> Floats32:
         """Integrate ``noise [horizon, slots]`` to normalised actions ``[horizon, slots]``.
 
         ``watch`` is shown every step's noisy actions and velocity.
         """
         self.prefill(observation, words)
 
-        def velocity(x: Floats, time: float) -> Floats:
+        def velocity(x: Floats32, time: float) -> Floats32:
             v = self.velocity(x, time)
             if watch is not None:
                 watch(x, v)
@@ -103,20 +101,20 @@ class FlowPolicy:
         steps = prompt.following + np.arange(self._manifest.horizon)
         self._action_positions = np.broadcast_to(steps, (3, len(steps)))
 
-    def velocity(self, noisy: Floats, time: float) -> Floats:
+    def velocity(self, noisy: Floats32, time: float) -> Floats32:
         """Flow velocity ``[horizon, slots]`` after :meth:`prefill`."""
         return self._session.velocity(noisy, self._mask, time, self._action_positions)
 
-    def _guided(self, observation: Observation, guidance: Guidance) -> Callable[[Floats, float], Floats]:
+    def _guided(self, observation: Observation, guidance: Guidance) -> Callable[[Floats32, float], Floats32]:
         """The velocity field with what pulls it to the guidance added."""
         target, weights = np.zeros_like(self._mask), np.zeros_like(self._mask)
         target[:, self._slots] = normalised(self._manifest, guidance.target, observation.state)
         weights[:, self._slots] = guidance.weights[:, None]
 
-        def jacobian(x: Floats, time: float) -> tuple[Floats, Floats]:
+        def jacobian(x: Floats32, time: float) -> tuple[Floats32, Floats32]:
             return self._session.guided_velocity(x, self._mask, time, self._action_positions, target, weights)
 
-        def elementwise(x: Floats, time: float) -> tuple[Floats, Floats]:
+        def elementwise(x: Floats32, time: float) -> tuple[Floats32, Floats32]:
             v = self.velocity(x, time)
             return v, weights * (target - (x + (1 - time) * v))
 

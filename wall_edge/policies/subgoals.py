@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 from wall_edge_engines.session import ModelSession
 
+from wall_edge.array_types import Floats32
 from wall_edge.bundle import Manifest
 from wall_edge.errors import ConfigError, PolicyError
 from wall_edge.policies.encoder import MAX_SUBGOAL_TOKENS, observe
-from wall_edge.policies.flow import Floats
 from wall_edge.policies.observation import Observation
 from wall_edge.policies.prompt_text import (
     action_text,
@@ -61,7 +61,7 @@ class SubgoalPlanner:
                 break
         return ids
 
-    def first_logits(self, instruction: str) -> Floats:
+    def first_logits(self, instruction: str) -> Floats32:
         """Logits of the first generated token, one for each row of the vocabulary head."""
         self._prefill(self._prompts.subgoal(instruction), 0)
         return self._session.logits()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from wall_edge.array_types import Array, Floats
 from wall_edge.report import plots
 from wall_edge.report.markup import Html, el, number, section, swatch, table
 from wall_edge.runtime.telemetry.run_log import EpisodeRecord, FrameRecord, RunLog, SubgoalRecord
@@ -16,7 +15,7 @@ from wall_edge.runtime.telemetry.run_log import EpisodeRecord, FrameRecord, RunL
 _FIRST, _MOST_DRAWN, _MOST_TIMES = 3, 6, 6
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-Trace = dict[str, npt.NDArray[Any]]
+Trace = dict[str, Array]
 
 
 def episode_table(record: RunLog) -> Html:
@@ -107,7 +106,7 @@ def _joints(record: RunLog, episode: EpisodeRecord, key: dict[str, tuple[str, st
     return [_legend([text for text in key if key[text][0] in seen], key), el("div", *panels, class_="grid")]
 
 
-def _spans(seconds: plots.Floats, words: list[str], key: dict[str, tuple[str, str]]) -> list[plots.Span]:
+def _spans(seconds: Floats, words: list[str], key: dict[str, tuple[str, str]]) -> list[plots.Span]:
     """Stretches of samples that follow chunks made for the same subgoal."""
     spans, first = [], 0
     for text, run in groupby(words):

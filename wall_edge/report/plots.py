@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from wall_edge.array_types import Floats, Frame
 from wall_edge.errors import ConfigError
-from wall_edge.policies.vision import Frame
 
 try:
     import matplotlib
@@ -30,8 +29,6 @@ except ModuleNotFoundError as missing:
         expected="it for the HTML report",
         fix="pip install 'wall-edge[report]'",
     ) from missing
-
-Floats = npt.NDArray[np.float64]
 
 INK = "#010203"
 MEASURED = "#3987e5"

@@ -10,17 +10,15 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wall_edge.array_types import Floats
 from wall_edge.config import Bounds
 from wall_edge.errors import ConfigError, RuntimeFault
 from wall_edge.runtime.motion.braking import glide, safe, stop_of
 from wall_edge.runtime.motion.limits import Limiter
-
-Floats = npt.NDArray[np.float64]
 
 DT = 0.004
 BOUNDS = [Bounds(-1.0, 1.0, 2.0, 20.0, 400.0, "a"), Bounds(0.0, 2.5, 1.0, 8.0, 900.0, "b")]

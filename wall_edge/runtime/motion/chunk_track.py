@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
+from wall_edge.array_types import Floats
 from wall_edge.runtime.motion.splice import Splice
 
-Floats = npt.NDArray[np.float64]
 Status = Literal["empty", "following", "ended"]
 """empty: no chunk of this epoch; ended: nothing left to follow."""
 Refusal = Literal["epoch", "order", "age", "future", "shape", "nan", "range"]

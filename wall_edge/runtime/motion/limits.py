@@ -16,11 +16,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from wall_edge.array_types import Floats
 from wall_edge.config import Bounds
 from wall_edge.errors import ConfigError, RuntimeFault
 from wall_edge.runtime.motion.braking import JointMotion, glide, safe, stop_of
-
-Floats = npt.NDArray[np.float64]
 
 _BANDWIDTH = 60.0
 """rad/s: how fast what is left of an error is worked off; less where the ticks are too few for it."""

@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from wall_edge_engines.base import Engine
 
+from wall_edge.array_types import Floats
 from wall_edge.bundle import Bundle, Manifest
 from wall_edge.config import PolicyConfig
 from wall_edge.errors import ConfigError, PolicyError
@@ -26,8 +26,6 @@ from wall_edge.runtime.motion.chunk_track import Chunk
 from wall_edge.runtime.policy.chunk_schedulers import ChunkRequest, Scheduler, new_scheduler
 from wall_edge.runtime.policy.mission import ActiveInstruction, Mission
 from wall_edge.runtime.telemetry.run_log import ChunkRecord, SubgoalRecord
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from wall_edge.array_types import Floats
 from wall_edge.config import PolicyConfig
 from wall_edge.policies.observation import Guidance, Observation
 from wall_edge.runtime.motion.chunk_track import ON_ARRIVAL
 from wall_edge.runtime.servo.states import ServoState
-
-Floats = npt.NDArray[np.float64]
 
 _REMEMBERED_DELAYS = 8
 _REMEMBERED_CHUNKS = 16

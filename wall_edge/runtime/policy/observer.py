@@ -7,12 +7,11 @@ import zlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import numpy.typing as npt
 
+from wall_edge.array_types import Floats, Frame
 from wall_edge.config import CameraConfig
 from wall_edge.errors import CameraError
 from wall_edge.policies.observation import Observation
-from wall_edge.policies.vision import Frame
 from wall_edge.runtime.ipc.mailbox import Mailbox
 
 _POLL_S = 0.001
@@ -138,7 +137,7 @@ class _FrozenWatch:
         self._position = np.zeros(0)
         self._moved = 0.0
 
-    def saw(self, taken_ns: int, pixels: Frame, position: npt.NDArray[np.float64]) -> None:
+    def saw(self, taken_ns: int, pixels: Frame, position: Floats) -> None:
         """One frame, with the joints [dof, rad] at that time. Raises :class:`CameraError`."""
         checksum = zlib.crc32(np.ascontiguousarray(pixels).data)
         if checksum != self._sum:
