@@ -26,8 +26,7 @@ import numpy as np
 import yaml
 
 from wall_edge.array_types import Array, Floats
-from wall_edge.bundle import MANIFEST, Bundle, file_digest
-from wall_edge.bundle.manifest_checks import MAX_HORIZON
+from wall_edge.bundle import MANIFEST, MAX_HORIZON, Bundle, file_digest
 from wall_edge.checks import (
     MAX_CAMERAS,
     MAX_DOF,

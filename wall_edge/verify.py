@@ -20,7 +20,7 @@ from wall_edge_engines.base import Engine
 from wall_edge_engines.session import ModelSession
 
 from wall_edge.bundle import Bundle, Embodiment, Manifest, Tolerance
-from wall_edge.bundle.goldens import require_goldens, unchecked
+from wall_edge.bundle.goldens import require_goldens, unchecked_stage
 from wall_edge.policies.encoder import new_session, observed_frames, prefill_action
 from wall_edge.policies.flow_policy import FlowPolicy
 from wall_edge.policies.observation import Observation
@@ -151,7 +151,7 @@ def verify(bundle: Bundle, engine: Engine) -> list[StageCheck]:
     require_goldens(manifest, goldens, bundle.folder)
     for kind in _kinds(manifest):
         if kind not in manifest.tolerances:
-            raise unchecked(bundle.folder, f"no tolerance of {kind}", "one for every stage")
+            raise unchecked_stage(bundle.folder, f"no tolerance of {kind}", "one for every stage")
     stages = _Stages(manifest, Prompts.of(bundle), engine, goldens)
     return list(_checks(stages, goldens, manifest.tolerances))
 

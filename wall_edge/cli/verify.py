@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from wall_edge.bundle import Bundle, Manifest
-from wall_edge.bundle.second_opinion import told
+from wall_edge.bundle.second_opinion import describe_opinion
 from wall_edge.cli.console import SafeConsole
 from wall_edge.cli.output import stage_progress
 from wall_edge.verify import StageCheck, graphs_of
@@ -59,7 +59,7 @@ def _print(manifest: Manifest, checks: Sequence[StageCheck]) -> None:
             worst = max(seen, key=lambda check: check.relative_l2)
             families = ", ".join(f"{name} {p}" for name, p in manifest.graphs[graph].families.items())
             console.print(f"{graph} loses most at {worst.stage}: {worst.relative_l2:.2%} ({families})")
-    console.print(f"second opinion: {told(manifest.second_opinion)}", soft_wrap=True)
+    console.print(f"second opinion: {describe_opinion(manifest.second_opinion)}", soft_wrap=True)
 
 
 def _stages(manifest: Manifest, checks: Sequence[StageCheck]) -> Table:
