@@ -124,7 +124,7 @@ def _verify_bundle(folder: Path) -> None:
     import wall_edge_engines
 
     from wall_edge.bundle import Bundle
-    from wall_edge.verify import verify
+    from wall_edge.verification.verify import verify
 
     opened = Bundle(folder)
     verify(opened, wall_edge_engines.load(opened))

@@ -15,8 +15,9 @@ from wall_edge.bundle import Bundle, Manifest
 from wall_edge.bundle.second_opinion import describe_opinion
 from wall_edge.cli.console import SafeConsole
 from wall_edge.cli.output import stage_progress
-from wall_edge.verify import StageCheck, graphs_of
-from wall_edge.verify import verify as replay_goldens
+from wall_edge.verification.comparison import StageCheck
+from wall_edge.verification.tolerances import graphs_of
+from wall_edge.verification.verify import verify as replay_goldens
 
 
 def verify(

@@ -10,7 +10,7 @@ from wall_edge.checks import (
     counted,
     positive,
 )
-from wall_edge.config.limits import _MAX_VELOCITY, MAX_MS
+from wall_edge.config.limits import MAX_MS, MAX_VELOCITY
 from wall_edge.config_loader import Invalid
 
 
@@ -60,7 +60,7 @@ class ControlConfig:
         between("fifo_priority", self.fifo_priority, 1, 99)
         between("cpu", self.cpu, 0, 1023)
         between("wake_latency_us", self.wake_latency_us, 0, 10_000, "us")
-        positive("rest_velocity", self.rest_velocity, "rad/s", _MAX_VELOCITY)
+        positive("rest_velocity", self.rest_velocity, "rad/s", MAX_VELOCITY)
         between("following_error_rad", self.following_error_rad, 0.01, 10, "rad")
         between("impossible_velocity", self.impossible_velocity, 1, 100)
         for name in ("settle_ms", "settled_rad", "fault_hold_ms", "start_slack_rad"):

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from wall_edge.array_types import Floats, Floats32
-from wall_edge.bundle.fast_settings import _LAST_CODE, FastSettings
+from wall_edge.bundle import FastSettings
+from wall_edge.bundle.fast_settings import LAST_CODE
 from wall_edge.bundle.tokenizer import load_tokenizer
 from wall_edge.errors import BundleError, PolicyError, WallEdgeError
 
@@ -48,11 +49,11 @@ class FastCodec:
         self.path, self.settings, self._shape = tokenizer_path, settings, (horizon, dof)
         self._dct = dct_matrix(horizon)
         # The rows have length 1, so no coefficient of actions within ±a exceeds a * sqrt(horizon).
-        largest = math.ceil(min(LARGEST_ACTION * math.sqrt(horizon) * settings.scale, _LAST_CODE))
+        largest = math.ceil(min(LARGEST_ACTION * math.sqrt(horizon) * settings.scale, LAST_CODE))
         self._lowest = max(settings.min_token, -largest)
-        self._highest = min(largest, _LAST_CODE + settings.min_token)
+        self._highest = min(largest, LAST_CODE + settings.min_token)
         self._tokenizer = _open(tokenizer_path, settings, error)
-        self._known = frozenset(self._tokenizer.get_vocab(with_added_tokens=True).values())
+        self._vocabulary = frozenset(self._tokenizer.get_vocab(with_added_tokens=True).values())
         rest = chr(-settings.min_token) * (horizon * dof)
         if self._spelling(self._tokens(rest)) != rest:
             raise error(
@@ -101,7 +102,7 @@ class FastCodec:
         return ids
 
     def _spelling(self, ids: Sequence[int]) -> str:
-        unknown = next((i for i in ids if i not in self._known), None)
+        unknown = next((i for i in ids if i not in self._vocabulary), None)
         if unknown is not None:
             raise PolicyError(
                 f"FAST id {unknown} is not in the vocabulary",

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from wall_edge_engines.session import ModelSession
 
 from wall_edge.array_types import Floats, Floats32
-from wall_edge.bundle import Manifest
-from wall_edge.bundle.time_grid import uniform_grid
+from wall_edge.bundle import uniform_grid
 from wall_edge.errors import PolicyError
-from wall_edge.policies.encoder import encode_observation, observe, prefill_action
+from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.flow import guided, integrate
 from wall_edge.policies.observation import Guidance, Observation
-from wall_edge.policies.prompts import Prompts
 from wall_edge.policies.transforms import normalised, physical
 
 Watch = Callable[[Floats32, Floats32], None]
@@ -23,16 +20,9 @@ Watch = Callable[[Floats32, Floats32], None]
 class FlowPolicy:
     """Flow-matching action chunks. One thread at a time."""
 
-    def __init__(
-        self,
-        manifest: Manifest,
-        prompts: Prompts,
-        session: ModelSession,
-        *,
-        integration_steps: int | None = None,
-        seed: int = 0,
-    ) -> None:
-        self._manifest, self._prompts, self._session = manifest, prompts, session
+    def __init__(self, encoder: Encoder, *, integration_steps: int | None = None, seed: int = 0) -> None:
+        manifest = encoder.manifest
+        self._encoder, self._manifest, self._session = encoder, manifest, encoder.session
         self._grid = uniform_grid(integration_steps) if integration_steps else manifest.time_grid
         self._seed = seed
         self._mask = np.zeros((manifest.horizon, manifest.action_slots), dtype=np.float32)
@@ -50,17 +40,17 @@ class FlowPolicy:
 
     def observe(self, observation: Observation) -> None:
         """Encode the images and cache what both prompts share; :meth:`act` goes on from there."""
-        observe(self._manifest, self._prompts, self._session, observation)
+        self._encoder.observe(observation)
 
     def act(self, observation: Observation, words: str, guidance: Guidance | None = None) -> Floats:
-        """As :meth:`chunk`, of an observation that :meth:`observe` has seen; its state may have changed.
+        """As :meth:`chunk`, of an observation that :meth:`observe` took; its state may have changed.
 
         ``guidance`` pulls the chunk towards other positions (real-time chunking). The noise follows from the
         policy's seed and ``observation.index``, so that a chunk is a function of its observation.
         """
         rng = np.random.default_rng((self._seed, observation.index))
         noise = rng.standard_normal(self._mask.shape, dtype=np.float32)
-        self.prefill_text(observation, words, keep=self._prompts.observation_tokens)
+        self.prefill_text(observation, words, observed=True)
         if guidance is None:
             actions = integrate(self.velocity, noise, self._grid)
         else:
@@ -88,16 +78,12 @@ class FlowPolicy:
 
     def prefill(self, observation: Observation, words: str) -> None:
         """Encode the images and cache the prompt's keys/values."""
-        encode_observation(self._manifest, self._session, observation)
+        self._encoder.encode_images(observation)
         self.prefill_text(observation, words)
 
-    def prefill_text(self, observation: Observation, words: str, *, keep: int = 0) -> None:
-        """Cache the prompt's keys/values and place the chunk behind it; the images have been encoded.
-
-        The first ``keep`` tokens are cached already.
-        """
-        given = (self._manifest, self._prompts, self._session, observation, words)
-        prompt = prefill_action(*given, keep=keep)
+    def prefill_text(self, observation: Observation, words: str, *, observed: bool = False) -> None:
+        """Cache the prompt's keys/values and place the chunk behind it (:meth:`Encoder.prefill_action`)."""
+        prompt = self._encoder.prefill_action(observation, words, observed=observed)
         steps = prompt.following + np.arange(self._manifest.horizon)
         self._action_positions = np.broadcast_to(steps, (3, len(steps)))
 

@@ -12,8 +12,8 @@ from wall_edge.errors import PolicyError
 
 def physical(manifest: Manifest, actions: npt.NDArray[np.floating], state: Floats) -> Floats:
     """Normalised actions ``[horizon, dof]`` → joint positions in rad."""
-    restored = manifest.embodiment.action.restore(actions.astype(np.float64))
-    return restored + state if manifest.embodiment.action_reference == "state" else restored
+    positions = manifest.embodiment.action.restore(actions.astype(np.float64))
+    return positions + state if manifest.embodiment.action_reference == "state" else positions
 
 
 def normalised(manifest: Manifest, positions: Floats, state: Floats) -> Floats:

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from wall_edge.array_types import Floats32, Frame
-from wall_edge.bundle.image_geometry import ImageGeometry
+from wall_edge.bundle import ImageGeometry
 from wall_edge.errors import CameraError
 
 CLIP_MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)

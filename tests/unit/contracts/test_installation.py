@@ -16,7 +16,8 @@ import sys
 for name in ("torch", "transformers", "onnx", "safetensors", "matplotlib", "cv2"):
     sys.modules[name] = None
 from wall_edge.cli import main
-import wall_edge.runtime.daemon.supervisor, wall_edge.verify, wall_edge_engines, wall_edge_bridge.drives
+import wall_edge.runtime.daemon.supervisor, wall_edge.verification.verify
+import wall_edge_engines, wall_edge_bridge.drives
 sys.argv = ["wall-edge", *sys.argv[1:]]
 main()
 """
