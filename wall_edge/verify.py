@@ -19,6 +19,7 @@ import numpy.typing as npt
 from wall_edge_engines.base import Engine
 from wall_edge_engines.session import ModelSession
 
+from wall_edge.arrays import relative_l2
 from wall_edge.bundle import Bundle, Embodiment, Manifest, Tolerance
 from wall_edge.bundle.goldens import require_goldens, unchecked
 from wall_edge.policies.encoder import new_session, observed_frames, prefill_action
@@ -300,7 +301,7 @@ def compare(stage: str, found: Array, golden: Array, tolerance: Tolerance) -> St
     return StageCheck(
         stage=stage,
         cosine=float(a @ b / scale) if scale else float(np.array_equal(a, b)),
-        relative_l2=float(np.linalg.norm(difference) / max(np.linalg.norm(b), 1e-30)),
+        relative_l2=relative_l2(a, b),
         max_abs=float(np.abs(difference).max(initial=0.0)),
         measure=tolerance.measure,
         tolerance=tolerance.limit,

@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
-from wall_edge_export.checkpoint.files import Checkpoint
-from wall_edge_export.inputs.inputs import ExportInputs
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
+from wall_edge_export.inputs.export_inputs import ExportInputs
 from wall_edge_export.inputs.settings import resolve_settings
 
 from wall_edge.bundle.image_geometry import ImageGeometry, smart_resize

@@ -18,7 +18,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from wall_edge_export.checkpoint.files import Checkpoint
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.checkpoint.lerobot_policy import affine
 from wall_edge_export.inputs.settings import ExportSettings, resolve_settings
 from wall_edge_export.reference.random_checkpoint import write_random_checkpoint
