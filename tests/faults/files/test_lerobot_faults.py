@@ -188,7 +188,7 @@ def test_too_few_rows_and_none(dataset: Callable[[str], Path]) -> None:
 def test_without_pyarrow_the_extra_is_named(
     made: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in sys.modules if name.startswith("wall_edge_export.lerobot")]:
+    for name in [name for name in sys.modules if name.startswith("wall_edge_export.data.lerobot")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     message = refused(made("v3.0"))
