@@ -131,7 +131,7 @@ def _verify_bundle(folder: Path) -> None:
 
 
 def _session(folder: Path) -> None:
-    from test_recording import HEADER, add, moment
+    from tests.unit.telemetry.test_session_format import HEADER, add, moment
 
     from wall_edge.session_format import SessionWriter
 
