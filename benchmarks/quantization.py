@@ -21,8 +21,7 @@ from typing import Any
 
 import wall_edge_engines
 from rich.progress import track
-from wall_edge_export.data.samples import Sample
-from wall_edge_export.data.sessions import load_samples
+from wall_edge_export.data.load import load_samples
 from wall_edge_export.quantize.action_error import Floats, action_error, chunks
 from wall_edge_export.quantize.precision import load_recipe
 
@@ -33,6 +32,7 @@ from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.flow_policy import FlowPolicy
 from wall_edge.policies.prompts import Prompts
 from wall_edge.provenance import provenance
+from wall_edge.session_format import Sample
 from wall_edge.verification.verify import verify
 
 TABLETOP = Path(__file__).resolve().parents[1] / "examples" / "tabletop"

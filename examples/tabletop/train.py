@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from wall_edge_export.model import WallModel, model_shape
+from wall_edge_export.model.config import model_shape
+from wall_edge_export.model.wall import WallModel
 
 from examples.tabletop.demonstrations import Batch, action_spread, sample_batch
 from examples.tabletop.packing import NOISES, Layout

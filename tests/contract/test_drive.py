@@ -83,7 +83,7 @@ class DriveContract:
         assert feedback.position.dtype == np.float64
         assert feedback.received_ns.dtype == np.int64
         assert before <= feedback.received_ns.min() <= feedback.received_ns.max() == feedback.time_ns <= after
-        np.testing.assert_allclose(feedback.age_s(feedback.time_ns + 10**9), 1.0, atol=TIMEOUT_S)
+        assert feedback.time_ns - feedback.received_ns.min() < TIMEOUT_S * 1e9
         assert feedback.errors == ((),) * rig.drive.dof
 
     def test_an_older_feedback_is_not_changed_by_the_next_read(self, rig: Rig) -> None:

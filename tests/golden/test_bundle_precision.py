@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wall_edge_engines
-from wall_edge_export.checkpoint.files import Checkpoint
-from wall_edge_export.data.samples import Sample
-from wall_edge_export.data.sessions import load_samples
-from wall_edge_export.inputs.inputs import ExportInputs
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
+from wall_edge_export.data.load import load_samples
+from wall_edge_export.inputs.export_inputs import ExportInputs
 from wall_edge_export.quantize.action_error import ActionError, Floats, action_error, chunks
 from wall_edge_export.quantize.precision import load_recipe
 
@@ -22,6 +21,7 @@ from wall_edge.config import RobotConfig
 from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.prompts import Prompts
 from wall_edge.policies.subgoals import SubgoalPlanner
+from wall_edge.session_format import Sample
 from wall_edge.sim.tabletop.scene import COLOURS
 from wall_edge.verification.verify import verify
 

@@ -11,7 +11,7 @@ import pytest
 import wall_edge_engines
 from wall_edge_export.bundle.options import ExportOptions
 from wall_edge_export.bundle.pipeline import export_bundle
-from wall_edge_export.checkpoint.files import Checkpoint
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.reference.random_checkpoint import write_random_checkpoint
 
 from tests.unit.policies.test_fast import tiny_tokenizer

@@ -19,7 +19,7 @@ _BAD_FOR_NS = 300_000_000
 """How long chunks are bad; after that the policy is well again."""
 _STALL_NS = 50_000_000
 _LATE_TICKS = 8
-"""More than a reply has lengths (``Owed``): every length has come round when a late one arrives."""
+"""More than a reply has lengths (``PendingReplies``): every length has come round when a late one arrives."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from wall_edge.array_types import Array
+from wall_edge.arrays import relative_l2
 from wall_edge.bundle import Tolerance
 
 
@@ -41,12 +42,11 @@ def compare(stage: str, actual: Array, golden: Array, tolerance: Tolerance) -> S
         return StageCheck(stage, 0.0, infinite, infinite, tolerance.measure, tolerance.limit)
     a, b = actual.astype(np.float64).ravel(), golden.astype(np.float64).ravel()
     scale = float(np.linalg.norm(a) * np.linalg.norm(b))
-    difference = a - b
     return StageCheck(
         stage=stage,
         cosine=float(a @ b / scale) if scale else float(np.array_equal(a, b)),
-        relative_l2=float(np.linalg.norm(difference) / max(np.linalg.norm(b), 1e-30)),
-        max_abs=float(np.abs(difference).max(initial=0.0)),
+        relative_l2=relative_l2(a, b),
+        max_abs=float(np.abs(a - b).max(initial=0.0)),
         measure=tolerance.measure,
         tolerance=tolerance.limit,
     )

@@ -20,8 +20,8 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner
 from wall_edge_export.bundle.pipeline import export_bundle
-from wall_edge_export.checkpoint.files import Checkpoint
-from wall_edge_export.inputs.inputs import ExportInputs
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
+from wall_edge_export.inputs.export_inputs import ExportInputs
 from wall_edge_export.opinion.check import INSTRUCTIONS, second_opinion
 
 from wall_edge.bundle import Bundle, Manifest, file_digest, write_manifest
