@@ -55,9 +55,9 @@ def _print(manifest: Manifest, checks: Sequence[StageCheck]) -> None:
     if manifest.losses:
         console.print(_losses(manifest))
     for graph in manifest.graphs:
-        seen = [check for check in checks if graphs_of(check.stage) == (graph,)]
-        if seen and manifest.recipe != "fp32":
-            worst = max(seen, key=lambda check: check.relative_l2)
+        stages = [check for check in checks if graphs_of(check.stage) == (graph,)]
+        if stages and manifest.recipe != "fp32":
+            worst = max(stages, key=lambda check: check.relative_l2)
             families = ", ".join(f"{name} {p}" for name, p in manifest.graphs[graph].families.items())
             console.print(f"{graph} loses most at {worst.stage}: {worst.relative_l2:.2%} ({families})")
     console.print(f"second opinion: {describe_opinion(manifest.second_opinion)}", soft_wrap=True)

@@ -49,7 +49,7 @@ class ControlConfig:
     fault_hold_ms: float = 1000.0
     """How long a faulted arm is held, so that a person sees it stop before it goes limp [ms]."""
     start_slack_rad: float = 0.05
-    """How far outside its limits a joint may be found at the start [rad]."""
+    """How far outside its limits a joint may be at the start, and still be enabled [rad]."""
     following_error_rad: float = 0.35
     """A joint farther than this from its setpoint, for longer than feedback_timeout_ms, is a fault [rad]."""
     impossible_velocity: float = 3.0

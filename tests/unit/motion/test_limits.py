@@ -372,7 +372,7 @@ class TestTheBentStep:
         for k in range(600):
             wanted = still(1.999 if k < 300 else 0.0) + np.array([[0.0], [2.5 if k < 300 else 0.0], [0.0]])
             before, count = tuple(made.state[:, 0].tolist()), made.hits["brake"][0]
-            asked = made._wanted_jerk(0, before, wanted[:, 0].tolist(), 0.0)
+            asked = made._jerk_to(0, before, wanted[:, 0].tolist(), 0.0)
             made.follow(wanted, wanted)
             if made.hits["brake"][0] == count:
                 assert made.state[2, 0] == before[2] + DT * asked

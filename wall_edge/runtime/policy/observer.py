@@ -135,20 +135,20 @@ class _FrozenWatch:
         self._sum = -1
         self._since_ns = 0
         self._position = np.zeros(0)
-        self._moved = 0.0
+        self._travel = 0.0
 
     def check(self, frame_ns: int, pixels: Frame, position: Floats) -> None:
         """One frame, with the joints [dof, rad] at that time. Raises :class:`CameraError`."""
         checksum = zlib.crc32(np.ascontiguousarray(pixels).data)
         if checksum != self._sum:
-            self._sum, self._since_ns, self._position, self._moved = checksum, frame_ns, position, 0.0
+            self._sum, self._since_ns, self._position, self._travel = checksum, frame_ns, position, 0.0
             return
         frozen_ms = (frame_ns - self._since_ns) / 1e6
-        self._moved = max(self._moved, float(np.abs(position - self._position).max(initial=0.0)))
-        if frozen_ms > self._camera.frozen_ms and self._moved > self._camera.frozen_rad:
+        self._travel = max(self._travel, float(np.abs(position - self._position).max(initial=0.0)))
+        if frozen_ms > self._camera.frozen_ms and self._travel > self._camera.frozen_rad:
             raise CameraError(
                 f"camera {self._name} has shown the same picture for {frozen_ms:.0f} ms while a joint moved "
-                f"{self._moved:.2f} rad",
+                f"{self._travel:.2f} rad",
                 expected=f"another picture within {self._camera.frozen_ms:g} ms "
                 f"(cameras.{self._name}.frozen_ms)",
                 fix="restart the camera or its driver",
