@@ -53,7 +53,7 @@ class FeetechDrive(Drive):
         start_slack_rad: float = 0.0,
     ) -> None:
         super().__init__(joints)
-        self._start_slack = start_slack_rad
+        self._start_slack = max(start_slack_rad, _SLACK_RAD)  # an encoder rounds
         self._scale = JointScale(self.joints)
         self._clock = clock
         self._bus = FeetechBus(transport, [joint.id for joint in joints], timeout_s, self.counters, clock)
