@@ -17,6 +17,8 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """Ctrl-C, a service manager, a terminal that went away, Ctrl-backslash."""
 EMERGENCY_SIGNAL = signal.SIGUSR1
 """To any process of the daemon: stop the arm where it is."""
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit code of a command that Ctrl-C ended, as shells have it."""
 _JOB_SIGNALS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 """A terminal that would suspend us: whoever watches over a powered arm is not to be suspended."""
 _OTHERWISE = {

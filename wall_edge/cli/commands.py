@@ -19,9 +19,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
-from wall_edge.cli import INTERRUPTED
 from wall_edge.errors import ConfigError
-from wall_edge.signals import blocked
+from wall_edge.signals import INTERRUPTED, blocked
 
 COMMANDS = {
     "run": "wall_edge.cli.run:run",

@@ -10,8 +10,6 @@ from wall_edge.errors import ConfigError
 from wall_edge.report.page import render
 from wall_edge.runtime.telemetry.run_log import RunLog
 
-__all__ = ["write_report"]
-
 
 def write_report(record: RunLog, summary: dict[str, Any], path: Path, facts: dict[str, str]) -> None:
     """Writes ``path`` at once or not at all: one self-contained HTML file.
