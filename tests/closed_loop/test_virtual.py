@@ -162,10 +162,10 @@ def test_a_real_robot_is_not_evaluated(drifting: RobotConfig) -> None:
 
 
 def test_the_drifting_robot_is_the_tabletop_robot() -> None:
-    still, drifting = (yaml.safe_load((TABLETOP / f"{n}.yaml").read_text()) for n in ("robot", "drifting"))
-    for data in (still, drifting):
-        del data["name"], data["simulation"]
-    assert still == drifting
+    still, drifting = (load_robot(TABLETOP / f"{name}.yaml") for name in ("robot", "drifting"))
+    assert replace(drifting, name=still.name, simulation=still.simulation) == still
+    assert still.simulation is not None
+    assert drifting.simulation == replace(still.simulation, drift_mm_s=20, time_limit_s=5.0)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 3])
