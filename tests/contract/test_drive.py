@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from wall_edge_bridge.drives import Drive, Feedback, FeetechDrive, JointSpec
 from wall_edge_bridge.protocols.feetech import Request, build_status, build_sync_read, build_write
-from wall_edge_bridge.protocols.feetech_parser import parse_request
 from wall_edge_bridge.protocols.feetech_registers import RADIANS_PER_TICK
 from wall_edge_bridge.sim import SimulatedServo, SimulatedServoBus, serving
 from wall_edge_bridge.transport import SerialTransport
 
+from tests.feetech_packets import parse_request
 from wall_edge.errors import BusTimeout, ConfigError, DriveError
 
 NAMES = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")

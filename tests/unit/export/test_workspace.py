@@ -17,8 +17,7 @@ import pytest
 from wall_edge_export.bundle import workspace as module
 from wall_edge_export.bundle.workspace import SCRATCH, Workspace, require_room, workspace
 
-from wall_edge.bundle import file_digest
-from wall_edge.bundle import placement
+from wall_edge.bundle import file_digest, placement
 from wall_edge.errors import BundleError
 
 Step = Callable[[], dict[str, str]]
