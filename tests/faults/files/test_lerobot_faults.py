@@ -134,13 +134,13 @@ def test_every_file_that_is_read_is_named_when_damaged(
     ("edit", "named"),
     [
         (lambda r: r["action"][7].__setitem__(1, np.nan), "action holds values that are not finite"),
-        (lambda r: r["observation.state"][0].__setitem__(0, np.inf), "observation.state holds NaN"),
+        (lambda r: r["observation.state"][0].__setitem__(0, np.inf), "observation.state holds values that are not finite"),
         (
             lambda r: r["action"].__setitem__(3, np.zeros(3, np.float32)),
             "action is not 2 numbers in each row",
         ),
         (lambda r: r.update(action=["a"] * LENGTH), "expected 2 numbers a row"),
-        (lambda r: r.update(timestamp=[None] * LENGTH), "timestamp holds NaN"),
+        (lambda r: r.update(timestamp=[None] * LENGTH), "timestamp holds values that are not finite"),
         (lambda r: r.update(timestamp=r["timestamp"][::-1].copy()), "with rising timestamps"),
         (lambda r: r.update(episode_index=r["episode_index"] + 5), "0 rows of episode 0; expected 20"),
         (lambda r: r.update(task_index=r["task_index"] + 5), "task_index 5; expected one of the 2 tasks"),
@@ -333,8 +333,8 @@ def test_one_value_that_no_joint_can_have(dataset: Callable[[str], Path], column
 def test_a_row_group_that_stands_for_a_billion_rows(dataset: Callable[[str], Path]) -> None:
     """H16: equal values take no room in parquet, and gigabytes once they are read."""
     root = dataset("v2.1")
-    from wall_edge_export.data import lerobot_layout
+    from wall_edge_export.data import lerobot_files
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lerobot_layout, "_MOST_VALUES", 10)
+        patch.setattr(lerobot_files, "_MOST_VALUES", 10)
         assert "values" in refused(root)
