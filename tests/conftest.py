@@ -106,7 +106,7 @@ def export_tabletop(
 ) -> Callable[..., Path]:
     """Exports the shipped policy; ``options`` are those of :class:`ExportOptions`."""
     from wall_edge_export.bundle.options import ExportOptions
-    from wall_edge_export.checkpoint.files import Checkpoint
+    from wall_edge_export.checkpoint.checkpoint import Checkpoint
 
     def export(**options: Any) -> Path:
         out = tmp_path_factory.mktemp("bundle") / "tabletop"

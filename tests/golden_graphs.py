@@ -12,7 +12,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 from wall_edge_engines.base import Engine
-from wall_edge_export.model import WallModel
+from wall_edge_export.model.wall import WallModel
 from wall_edge_export.onnx.graph_writer import GraphWriter
 from wall_edge_export.onnx.graphs import GRAPHS, graphs_of, stages
 from wall_edge_export.quantize.calibrate import Calibrator, Continuation, ModelInput
@@ -27,7 +27,7 @@ from wall_edge_export.quantize.precision import (
     int4_block,
     load_recipe,
 )
-from wall_edge_export.reference.goldens import GoldenCase
+from wall_edge_export.reference.golden_case import GoldenCase
 from wall_edge_export.reference.streaming_model import StreamingModel, weight_reader
 
 from wall_edge.bundle import GraphSpec
@@ -79,10 +79,12 @@ class Workbench:
     def __init__(self, case: Path, folder: Path) -> None:
         self.case = GoldenCase(case)
         self.model = self.case.checkpoint.load()
-        self.writer = GraphWriter(self.model.shape, self.case.given, weight_reader(self.case.checkpoint))
+        self.writer = GraphWriter(
+            self.model.shape, self.case.graph_inputs, weight_reader(self.case.checkpoint)
+        )
         wanted = {graph: dict.fromkeys(layers, CALIBRATED) for graph, layers in QUANTISED.items()}
         wanted["expert"]["mlp"] = ("int8",)
-        calibrator = Calibrator(StreamingModel(self.case.checkpoint), self.case.given, wanted)
+        calibrator = Calibrator(StreamingModel(self.case.checkpoint), self.case.graph_inputs, wanted)
         self.calibrated = calibrator.run([self._sample(seed) for seed in range(4)], lambda _: None)
         self.inputs = self._inputs()
         self._folder = folder
@@ -110,7 +112,7 @@ class Workbench:
 
     def _outputs(self, model: WallModel, graph: str, inputs: Mapping[str, Tensor]) -> list[Tensor]:
         with torch.inference_mode():
-            outputs = stages(model, self.case.given)[graph].module(*inputs.values())
+            outputs = stages(model, self.case.graph_inputs)[graph].module(*inputs.values())
         return list(outputs) if isinstance(outputs, tuple) else [outputs]
 
     def emulated(self, graph: str, recipe: Recipe) -> np.ndarray:

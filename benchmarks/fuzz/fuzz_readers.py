@@ -66,7 +66,7 @@ def _bundle(folder: Path) -> None:
 def _exported() -> Path:
     from wall_edge_export.bundle.options import ExportOptions
     from wall_edge_export.bundle.pipeline import export_bundle
-    from wall_edge_export.checkpoint.files import Checkpoint
+    from wall_edge_export.checkpoint.checkpoint import Checkpoint
 
     words = tiny().with_name("words.txt")
     words.write_text("touch the red block.\nlift it\n")
@@ -124,15 +124,14 @@ def _verify_bundle(folder: Path) -> None:
     import wall_edge_engines
 
     from wall_edge.bundle import Bundle
-    from wall_edge.verify import verify
+    from wall_edge.verification.verify import verify
 
     opened = Bundle(folder)
     verify(opened, wall_edge_engines.load(opened))
 
 
 def _session(folder: Path) -> None:
-    from test_recording import HEADER, add, moment
-
+    from tests.unit.telemetry.test_session_format import HEADER, add, moment
     from wall_edge.session_format import SessionWriter
 
     writer = SessionWriter(folder, HEADER)
@@ -224,11 +223,11 @@ def _checkpoint(folder: Path) -> None:
 
 
 def _read_checkpoint(folder: Path) -> None:
-    from wall_edge_export.checkpoint.files import Checkpoint
-    from wall_edge_export.inputs.inputs import ExportInputs
+    from wall_edge_export.checkpoint.checkpoint import Checkpoint
+    from wall_edge_export.inputs.export_inputs import ExportInputs
 
     source = ExportInputs.open(Checkpoint(folder), None)
-    repr(source.given)
+    repr(source.graph_inputs)
 
 
 def _policy(folder: Path) -> None:
@@ -239,14 +238,14 @@ def _policy(folder: Path) -> None:
 
 
 def _read_policy(folder: Path) -> None:
-    from wall_edge_export.checkpoint.files import Checkpoint
-    from wall_edge_export.inputs.inputs import ExportInputs
+    from wall_edge_export.checkpoint.checkpoint import Checkpoint
+    from wall_edge_export.inputs.export_inputs import ExportInputs
 
     from wall_edge.config import load_robot
 
     robot = load_robot(TABLETOP / "robot.yaml")
     source = ExportInputs.open(Checkpoint(folder / "policy", folder / "base"), robot)
-    repr(source.given)
+    repr(source.graph_inputs)
 
 
 def _lora(folder: Path) -> None:
@@ -271,7 +270,7 @@ def _q_shape() -> tuple[int, ...]:
 
 def _read_lora(folder: Path) -> None:
     import torch
-    from wall_edge_export.checkpoint.lora import LoraAdapter
+    from wall_edge_export.checkpoint.lora.adapter import LoraAdapter
 
     made = LoraAdapter(folder / "lora", _shapes())
     for name in made.touched():
@@ -288,7 +287,7 @@ def _dataset(version: str) -> Callable[[Path], None]:
 
 
 def _read_dataset(folder: Path) -> None:
-    from wall_edge_export.data.sessions import load_samples
+    from wall_edge_export.data.load import load_samples
 
     from tests.tiny_lerobot import CAMERAS, EMBODIMENT, FPS
     from wall_edge.bundle.image_geometry import ImageGeometry
@@ -302,7 +301,7 @@ def _words(folder: Path) -> None:
 
 
 def _read_words(folder: Path) -> None:
-    from wall_edge_export.inputs.inputs import subgoal_tokens
+    from wall_edge_export.inputs.export_inputs import subgoal_tokens
 
     subgoal_tokens(folder / "words.txt", _prompt_tokenizer())
 
@@ -329,7 +328,7 @@ def _golden(folder: Path) -> None:
 
 
 def _read_golden(folder: Path) -> None:
-    from wall_edge_export.reference.goldens import GoldenCase
+    from wall_edge_export.reference.golden_case import GoldenCase
 
     GoldenCase(folder)
 

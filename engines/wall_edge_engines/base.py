@@ -75,27 +75,32 @@ class Engine(ABC):
         spec = self.graphs.get(graph)
         if spec is None:
             raise EngineError(f"graph {graph!r}", expected=f"one of {', '.join(self.graphs)}")
-        known = {**spec.inputs, **spec.outputs}
-        if set(tensors) != set(known):
-            odd = sorted(set(tensors) ^ set(known))
-            raise EngineError(f"graph {graph}: tensors {', '.join(odd)}", expected=f"{', '.join(known)}")
+        tensor_specs = {**spec.inputs, **spec.outputs}
+        if set(tensors) != set(tensor_specs):
+            odd = sorted(set(tensors) ^ set(tensor_specs))
+            raise EngineError(
+                f"graph {graph}: tensors {', '.join(odd)}", expected=f"{', '.join(tensor_specs)}"
+            )
         sizes: dict[str, int] = {}
-        for name, wanted in known.items():
-            found = tensors[name]
-            if found.dtype != np.dtype(wanted.dtype) or not _fits(found.shape, wanted.shape, sizes):
+        for name, tensor_spec in tensor_specs.items():
+            tensor = tensors[name]
+            if tensor.dtype != np.dtype(tensor_spec.dtype) or not _fits(
+                tensor.shape, tensor_spec.shape, sizes
+            ):
                 raise EngineError(
-                    f"graph {graph}: tensor {name} is {list(found.shape)} {found.dtype}",
-                    expected=f"{list(wanted.shape)} {wanted.dtype}" + (f" with {sizes}" if sizes else ""),
+                    f"graph {graph}: tensor {name} is {list(tensor.shape)} {tensor.dtype}",
+                    expected=f"{list(tensor_spec.shape)} {tensor_spec.dtype}"
+                    + (f" with {sizes}" if sizes else ""),
                 )
         return self._bind(graph, tensors)
 
 
-def _fits(shape: tuple[int, ...], wanted: tuple[int | str, ...], sizes: dict[str, int]) -> bool:
-    if len(shape) != len(wanted):
+def _fits(shape: tuple[int, ...], axes: tuple[int | str, ...], sizes: dict[str, int]) -> bool:
+    if len(shape) != len(axes):
         return False
     return all(
         size == sizes.setdefault(axis, size) if isinstance(axis, str) else size == axis
-        for size, axis in zip(shape, wanted, strict=True)
+        for size, axis in zip(shape, axes, strict=True)
     )
 
 

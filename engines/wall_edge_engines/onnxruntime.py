@@ -92,7 +92,7 @@ class OnnxRuntimeEngine(Engine):
     def _bind(self, graph: str, tensors: Mapping[str, DeviceTensor]) -> Binding:
         spec, session = self.graphs[graph], self._sessions[graph]
         io = session.io_binding()
-        held = []
+        arrays = []
         for names, attach in ((spec.inputs, io.bind_input), (spec.outputs, io.bind_output)):
             for name in names:
                 tensor = tensors[name]
@@ -102,7 +102,7 @@ class OnnxRuntimeEngine(Engine):
                     raise EngineError(
                         f"graph {graph}: tensor {name} is {tensor.dtype}", expected=", ".join(_ELEMENT)
                     )
-                held.append(tensor.array)
+                arrays.append(tensor.array)
                 attach(
                     name=name,
                     device_type="cpu",
@@ -111,13 +111,13 @@ class OnnxRuntimeEngine(Engine):
                     shape=list(tensor.shape),
                     buffer_ptr=tensor.array.ctypes.data,
                 )
-        return _OnnxRuntimeBinding(session, io, held)
+        return _OnnxRuntimeBinding(session, io, arrays)
 
 
 class _OnnxRuntimeBinding:
-    def __init__(self, session: Any, io: Any, held: list[Any]) -> None:
+    def __init__(self, session: Any, io: Any, arrays: list[Any]) -> None:
         self._session, self._io = session, io
-        self._held = held  # ONNX Runtime keeps bare pointers: the arrays must outlive the binding
+        self._arrays = arrays  # ONNX Runtime keeps bare pointers: the arrays must outlive the binding
 
     def run(self) -> None:
         try:

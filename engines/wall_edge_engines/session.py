@@ -82,8 +82,8 @@ class ModelSession:
     def append(self, token: int, position: int) -> None:
         """Put one generated text token behind the cached ones."""
         nothing = self._no_state
-        placed = np.full((3, 1), position, dtype=np.int64)
-        self.prefill(np.array([token], dtype=np.int64), placed, nothing, nothing, keep=self.length)
+        positions = np.full((3, 1), position, dtype=np.int64)
+        self.prefill(np.array([token], dtype=np.int64), positions, nothing, nothing, keep=self.length)
 
     def logits(self) -> Floats:
         """Logits of the token after the last one that went in, one for each row of the vocabulary head."""
@@ -114,8 +114,8 @@ class ModelSession:
                 expected="a bundle with it",
                 fix="export the bundle again with --guidance",
             )
-        done = self._step("guided", noisy, dof_mask, time, positions, target=target, weights=weights)
-        return done["velocity"], done["guidance"]
+        outputs = self._step("guided", noisy, dof_mask, time, positions, target=target, weights=weights)
+        return outputs["velocity"], outputs["guidance"]
 
     def _step(
         self, graph: str, noisy: Floats, dof_mask: Floats, time: float, positions: Ints, **more: Floats

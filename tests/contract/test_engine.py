@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from wall_edge_engines.base import Engine
 from wall_edge_engines.session import ModelSession
-from wall_edge_export.reference.goldens import GoldenCase, engine_for
+from wall_edge_export.reference.golden_case import GoldenCase
+from wall_edge_export.reference.goldens import engine_for
 
 from wall_edge.errors import EngineError
 
@@ -22,7 +23,7 @@ def engine(
     request: pytest.FixtureRequest, golden_case: Path, traced_once: Callable[[], AbstractContextManager[None]]
 ) -> Iterator[Engine]:
     case = GoldenCase(golden_case)
-    with traced_once(), engine_for(request.param, case.checkpoint.load(), case.given) as made:
+    with traced_once(), engine_for(request.param, case.checkpoint.load(), case.graph_inputs) as made:
         yield made
 
 

@@ -18,9 +18,9 @@ from wall_edge_engines.base import Engine
 from wall_edge_engines.onnxruntime import OnnxRuntimeEngine
 from wall_edge_engines.session import ModelSession
 from wall_edge_export.bundle.options import ExportOptions
-from wall_edge_export.checkpoint.files import Checkpoint
-from wall_edge_export.inputs.inputs import ExportInputs
-from wall_edge_export.model import WallModel
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
+from wall_edge_export.inputs.export_inputs import ExportInputs
+from wall_edge_export.model.wall import WallModel
 from wall_edge_export.onnx.graph_writer import GraphWriter
 from wall_edge_export.onnx.graphs import GRAPHS, GUIDED
 from wall_edge_export.quantize.precision import load_recipe, recipe_names
@@ -32,7 +32,7 @@ from wall_edge.bundle import Bundle
 from wall_edge.cli import main
 from wall_edge.config import RobotConfig
 from wall_edge.errors import ConfigError, EngineError
-from wall_edge.verify import verify
+from wall_edge.verification.verify import verify
 
 Array = np.ndarray
 
@@ -55,7 +55,7 @@ class Guided:
 
 @pytest.fixture(scope="module")
 def guided(bench: Workbench, tmp_path_factory: pytest.TempPathFactory) -> Guided:
-    folder, given = tmp_path_factory.mktemp("guided"), replace(bench.case.given, guidance=True)
+    folder, given = tmp_path_factory.mktemp("guided"), replace(bench.case.graph_inputs, guidance=True)
     writer = GraphWriter(bench.model.shape, given, weight_reader(bench.case.checkpoint))
     specs = {}
     for graph, recipe, made_by in (("expert", "fp32", bench.writer), (GUIDED, "int8", writer)):

@@ -10,7 +10,9 @@ from wall_edge.config_loader import Invalid
 
 MAX_PIXELS = 1 << 26
 MAX_TOKENS = 16_384
-"""Of one image: what Qwen2-VL's own bound of 12.8 million pixels comes to."""
+"""Of one image: what Qwen2-VL's own bound of 12.8 million pixels comes to; an export's cameras share them."""
+MAX_EXPORT_TOKENS = 4096
+"""Of one image of an export: attention over more takes tens of GB. WALL-OSS gives a camera 63."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from wall_edge.atomic import sync
 from wall_edge.bundle.manifest import DIGEST, MANIFEST, Manifest
 from wall_edge.bundle.reader import file_digest
 from wall_edge.errors import BundleError
@@ -45,8 +45,8 @@ def _holds_only_a_bundle(folder: Path) -> bool:
         path = folder / MANIFEST
         text = read_bytes(path, BundleError, YAML_BYTES).decode(errors="replace")
         manifest = parse_yaml(text, shown(path), BundleError)
-        known = {MANIFEST, DIGEST, *manifest["files"]}
-        return "format_version" in manifest and {path.name for path in folder.iterdir()} <= known
+        names = {MANIFEST, DIGEST, *manifest["files"]}
+        return "format_version" in manifest and {path.name for path in folder.iterdir()} <= names
     except (BundleError, OSError, KeyError, TypeError):
         return False
 
@@ -58,11 +58,7 @@ def put_in_place(work: Path, out: Path) -> None:
     if out.exists():
         out.rename(old)
     work.rename(out)
-    descriptor = os.open(out.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(out.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 

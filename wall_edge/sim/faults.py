@@ -11,15 +11,14 @@ from wall_edge_bridge.protocols.feetech import build_write
 from wall_edge_bridge.protocols.feetech_registers import RADIANS_PER_TICK, STS3215
 from wall_edge_bridge.sim import SimulatedServo
 
-from wall_edge.runtime.ipc.mailbox_types import ServoCommand, ServoState
-from wall_edge.runtime.motion.chunk_track import Chunk
+from wall_edge.runtime.ipc.mailbox_types import Chunk, ServoCommand, ServoState
 from wall_edge.sim.virtual import VirtualRobot
 
 _BAD_FOR_NS = 300_000_000
 """How long chunks are bad; after that the policy is well again."""
 _STALL_NS = 50_000_000
 _LATE_TICKS = 8
-"""More than a reply has lengths (``Owed``): every length has come round when a late one arrives."""
+"""More than a reply has lengths (``PendingReplies``): every length has come round when a late one arrives."""
 
 
 @dataclass(frozen=True)

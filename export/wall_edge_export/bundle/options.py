@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wall_edge.errors import ConfigError
+from wall_edge_export.data.load import load_samples
 from wall_edge_export.data.samples import SampleSet
-from wall_edge_export.data.sessions import load_samples
-from wall_edge_export.inputs.inputs import ExportInputs
+from wall_edge_export.inputs.export_inputs import ExportInputs
 from wall_edge_export.quantize.auto import AUTO, split
 from wall_edge_export.quantize.precision import Recipe, load_recipe
 
 DEFAULT_SAMPLES, DEFAULT_AUTO_SAMPLES = 32, 96
+_SPARE_BYTES = 256 << 20
+"""Room for goldens, scales and graph structure beside the weights."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class ExportOptions:
     calibration: Path | None = None
     """A recorded session or a LeRobot dataset."""
     samples: int | None = None
-    """Moments taken from it to calibrate on (``auto``: and to judge by)."""
+    """How many are drawn from it to calibrate on (``auto``: and to select and confirm by)."""
     vocabulary: Path | None = None
     """Text file with one subgoal a line: the vocabulary head keeps only the tokens that these need."""
     fast: Path | None = None
@@ -65,25 +67,32 @@ class ExportOptions:
             raise ConfigError(f"--samples {self.samples}", expected="--calibration FOLDER beside it")
         return load_recipe("fp16" if self.auto else self.precision)
 
-    def data(self, recipe: Recipe, source: ExportInputs) -> SampleSet | None:
-        """The calibration data, one moment more than asked for; None without any."""
+    def disk_bytes(self, inputs: ExportInputs, recipe: Recipe) -> int:
+        """What the bundle takes on the disk at most, and what calibration keeps beside it."""
+        # ``auto`` keeps a second set of graphs, one of them in float32, and 4-bit weights to choose from.
+        recipes = (load_recipe("fp32"), recipe) if self.auto else (recipe,)
+        scratch = inputs.int4_scratch_bytes(load_recipe("int4-weights") if self.auto else recipe)
+        return sum(sum(inputs.graph_bytes(one).values()) for one in recipes) + scratch + _SPARE_BYTES
+
+    def data(self, recipe: Recipe, inputs: ExportInputs) -> SampleSet | None:
+        """The calibration data, one sample more than asked for; None without any."""
         if self.calibration is None:
-            if self.auto or recipe.calibrated(source.given.graphs):
+            if self.auto or recipe.calibrated(inputs.graph_inputs.graphs):
                 raise ConfigError(
                     f"--precision {self.precision} without calibration data",
                     expected="--calibration FOLDER: a recorded session or a LeRobot dataset",
                     fix="record one with 'wall-edge run ROBOT.yaml --record FOLDER'",
                 )
             return None
-        chosen = source.settings
-        found = load_samples(
+        settings = inputs.settings
+        data = load_samples(
             self.calibration,
-            embodiment=chosen.embodiment,
-            cameras=chosen.cameras,
-            horizon=chosen.horizon,
-            action_rate_hz=chosen.action_rate_hz,
+            embodiment=settings.embodiment,
+            cameras=settings.cameras,
+            horizon=settings.horizon,
+            action_rate_hz=settings.action_rate_hz,
             count=self.sample_count + 1,
         )
         if self.auto:
-            split(found.samples[:-1])  # too few are refused before anything is made
-        return found
+            split(data.samples[:-1])  # too few are refused before anything is made
+        return data

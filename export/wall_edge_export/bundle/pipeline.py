@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -31,30 +29,30 @@ from wall_edge.bundle.fast_settings import FAST_TOKENIZER
 from wall_edge.bundle.second_opinion import SecondOpinion
 from wall_edge.config import RobotConfig
 from wall_edge.errors import CheckpointError, PolicyError
-from wall_edge.verify import golden_inputs, record, synthetic_observation, tolerances
+from wall_edge.session_format import Sample
+from wall_edge.verification.goldens import golden_inputs, synthetic_observation
+from wall_edge.verification.stages import record
+from wall_edge.verification.tolerances import tolerances
 from wall_edge_export.bundle.options import ExportOptions
+from wall_edge_export.bundle.resume_key import resume_key
 from wall_edge_export.bundle.workspace import Workspace, require_room, system_errors, workspace
-from wall_edge_export.checkpoint.files import Checkpoint
-from wall_edge_export.data.samples import Sample, SampleSet
-from wall_edge_export.data.sessions import MIN_SAMPLES
-from wall_edge_export.inputs.inputs import ExportInputs
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
+from wall_edge_export.data.samples import MIN_SAMPLES, SampleSet
+from wall_edge_export.inputs.export_inputs import ExportInputs
 from wall_edge_export.onnx.fp16_range import watched
 from wall_edge_export.onnx.graph_writer import GraphWriter
 from wall_edge_export.onnx.graphs import GRAPHS, GUIDED
 from wall_edge_export.opinion.check import second_opinion
-from wall_edge_export.quantize.auto import CANDIDATES, Holdout, Search, Trials, split
+from wall_edge_export.quantize.auto import CANDIDATES, Search, SearchSamples, Trials, split
 from wall_edge_export.quantize.calibrate import Calibrator, PrecisionPlan
 from wall_edge_export.quantize.calibrated import Calibrated
 from wall_edge_export.quantize.model_input import model_input
-from wall_edge_export.quantize.precision import CALIBRATED, Recipe, family, load_recipe
+from wall_edge_export.quantize.precision import CALIBRATED, Recipe, family
 from wall_edge_export.reference.engine import ReferenceEngine
 from wall_edge_export.reference.streaming_model import StreamingModel, weight_reader
 
 Progress = Callable[[str], None]
 STAGES = ("checkpoint", "second opinion", "calibration", *GRAPHS, GUIDED, "goldens")
-_SPARE_BYTES = 256 << 20
-"""Room for goldens, scales and graph structure beside the weights."""
-_TOOLS = ("torch", "onnx", "onnx-ir", "onnxscript", "numpy")
 _DEFAULT_INSTRUCTION = "do the task."
 
 
@@ -62,7 +60,7 @@ def export_bundle(
     checkpoint: Checkpoint,
     out: Path,
     robot: RobotConfig | None = None,
-    request: ExportOptions = ExportOptions(),  # noqa: B008 - frozen
+    options: ExportOptions = ExportOptions(),  # noqa: B008 - frozen
     progress: Progress = lambda _: None,
 ) -> Manifest:
     """Write the bundle of ``checkpoint`` to ``out``.
@@ -71,20 +69,20 @@ def export_bundle(
     :class:`ConfigError` or :class:`BundleError`.
     """
     progress("checkpoint")
-    recipe = request.recipe()
-    source = ExportInputs.open(checkpoint, robot, request.vocabulary, request.fast, request.guidance)
+    recipe = options.recipe()
+    inputs = ExportInputs.open(checkpoint, robot, options.vocabulary, options.fast, options.guidance)
     with system_errors(out):
         require_replaceable(out)
-        require_room(out, _needed_bytes(source, recipe, request))
-        data = request.data(recipe, source)
+        require_room(out, options.disk_bytes(inputs, recipe))
+        data = options.data(recipe, inputs)
         instruction = robot.instruction if robot is not None and robot.instruction else _DEFAULT_INSTRUCTION
-        key = _key(source, recipe, request, data, instruction)
+        key = resume_key(inputs, recipe, options, data, instruction)
     progress("second opinion")
-    opinion = second_opinion(source, instruction)
+    opinion = second_opinion(inputs, instruction)
     with workspace(out, key) as space:
         if space.resumed:
             progress(f"resuming after {', '.join(space.resumed)}")
-        return _Export(source, recipe, request, data, space, progress, opinion).run(instruction)
+        return _Export(inputs, recipe, options, data, space, progress, opinion).run(instruction)
 
 
 class _Export:
@@ -92,33 +90,33 @@ class _Export:
 
     def __init__(
         self,
-        source: ExportInputs,
+        inputs: ExportInputs,
         recipe: Recipe,
-        request: ExportOptions,
+        options: ExportOptions,
         data: SampleSet | None,
         space: Workspace,
         progress: Progress,
         opinion: SecondOpinion | None,
     ) -> None:
         self._opinion = opinion
-        self._source, self._recipe, self._request, self._data = source, recipe, request, data
+        self._inputs, self._recipe, self._options, self._data = inputs, recipe, options, data
         self._space, self._progress = space, progress
-        self._graphs = source.given.graphs
+        self._graphs = inputs.graph_inputs.graphs
         self._sensitivity: tuple[Sensitivity, ...] = ()
-        head = None if source.head_tokens is None else source.head_tokens.tolist()
-        self._lazy = StreamingModel(source.checkpoint, head)
-        tensor = weight_reader(source.checkpoint, head)
-        self._writer = GraphWriter(source.checkpoint.shape, source.given, tensor)
+        head = None if inputs.head_tokens is None else inputs.head_tokens.tolist()
+        self._streaming = StreamingModel(inputs.checkpoint, head)
+        tensor = weight_reader(inputs.checkpoint, head)
+        self._writer = GraphWriter(inputs.checkpoint.shape, inputs.graph_inputs, tensor)
 
     def run(self, instruction: str) -> Manifest:
         """Do what is not done yet; returns the manifest that was written."""
         space = self._space
         space.step("files", self._copy_files)
         self._progress("calibration")
-        if any(self._wanted.values()):
+        if any(self._plan.values()):
             space.step("calibration", self._calibrate)
-        if self._request.auto:
-            self._choose()
+        if self._options.auto:
+            self._search()
         for graph in self._graphs:
             self._progress(graph)
             space.step(graph, lambda graph=graph: self._write(graph))  # type: ignore[misc]
@@ -129,28 +127,28 @@ class _Export:
         return manifest
 
     def _copy_files(self) -> dict[str, str]:
-        folder, head = self._space.folder, self._source.head_tokens
-        shutil.copyfile(self._source.checkpoint.tokenizer, folder / TOKENIZER)
+        folder, head = self._space.folder, self._inputs.head_tokens
+        shutil.copyfile(self._inputs.checkpoint.tokenizer, folder / TOKENIZER)
         names = [TOKENIZER]
         if head is not None:
             np.save(folder / HEAD_TOKENS, head)
             names.append(HEAD_TOKENS)
-        if self._source.fast is not None:
-            shutil.copyfile(self._source.fast.path, folder / FAST_TOKENIZER)
+        if self._inputs.fast is not None:
+            shutil.copyfile(self._inputs.fast.path, folder / FAST_TOKENIZER)
             names.append(FAST_TOKENIZER)
         return {name: file_digest(folder / name) for name in names}
 
     @cached_property
-    def _moments(self) -> tuple[list[Sample], Holdout]:
-        """What calibrates; and for ``auto`` what judges. The last moment of the data is for the goldens."""
+    def _samples(self) -> tuple[list[Sample], SearchSamples]:
+        """What calibrates, and what ``auto`` searches on. The last sample of the data is for the goldens."""
         samples = list(self._data.samples) if self._data is not None else []
-        used = samples[:-1] if len(samples) > MIN_SAMPLES else samples
-        return split(used) if self._request.auto else (used, Holdout((), ()))
+        calibration = samples[:-1] if len(samples) > MIN_SAMPLES else samples
+        return split(calibration) if self._options.auto else (calibration, SearchSamples((), ()))
 
     @cached_property
-    def _wanted(self) -> PrecisionPlan:
+    def _plan(self) -> PrecisionPlan:
         """The precisions to calibrate for, by graph and family."""
-        if self._request.auto:
+        if self._options.auto:
             return CANDIDATES
         return {
             graph: {name: (p,) for name, p in self._recipe.families(graph).items() if p in CALIBRATED}
@@ -159,12 +157,12 @@ class _Export:
 
     def _calibrate(self) -> dict[str, str]:
         manifest = self._manifest(self._recipe)
-        inputs = [model_input(sample, manifest, self._source) for sample in self._moments[0]]
-        calibrator = Calibrator(self._lazy, self._source.given, self._wanted)
-        with watched(self._lazy.model, self._recipe):
-            found = calibrator.run(inputs, self._progress)
+        inputs = [model_input(sample, manifest, self._inputs) for sample in self._samples[0]]
+        calibrator = Calibrator(self._streaming, self._inputs.graph_inputs, self._plan)
+        with watched(self._streaming.model, self._recipe):
+            results = calibrator.run(inputs, self._progress)
         digests = {}
-        for graph, calibrated in found.items():
+        for graph, calibrated in results.items():
             path = self._calibrated_path(graph)
             calibrated.save(path)
             digests[str(path.relative_to(self._space.folder))] = file_digest(path)
@@ -177,31 +175,31 @@ class _Export:
         path = self._calibrated_path(graph)
         return Calibrated.load(path) if path.is_file() else Calibrated()
 
-    def _choose(self) -> None:
-        """A recipe within the error that is allowed; found once, and kept for a rerun."""
+    def _search(self) -> None:
+        """A recipe within the error that is allowed; searched for once, and kept for a rerun."""
         path = self._space.scratch / "auto.json"
 
-        def choose() -> dict[str, str]:
-            assert self._request.max_action_error is not None
+        def search() -> dict[str, str]:
+            assert self._options.max_action_error is not None
             calibrated = {graph: self._calibrated(graph) for graph in CANDIDATES}
             folder = self._space.scratch / "trials"
-            trials = Trials(self._writer, calibrated, self._manifest, self._source.prompts, folder)
-            search = Search(trials, self._cost, self._request.max_action_error, self._progress)
-            found = search.run(self._moments[1])
+            trials = Trials(self._writer, calibrated, self._manifest, self._inputs.prompts, folder)
+            auto = Search(trials, self._cost, self._options.max_action_error, self._progress)
+            result = auto.run(self._samples[1])
             shutil.rmtree(folder)
-            ranking = [asdict(entry) for entry in found.sensitivity]
-            path.write_text(json.dumps({"recipe": found.recipe.as_dict(), "sensitivity": ranking}))
+            ranking = [asdict(entry) for entry in result.sensitivity]
+            path.write_text(json.dumps({"recipe": result.recipe.as_dict(), "sensitivity": ranking}))
             return {str(path.relative_to(self._space.folder)): file_digest(path)}
 
-        self._space.step("auto", choose)
+        self._space.step("auto", search)
         stored = json.loads(path.read_text())
         self._recipe = Recipe.from_dict(stored["recipe"])
         self._sensitivity = tuple(Sensitivity(**entry) for entry in stored["sensitivity"])
 
     def _cost(self, recipe: Recipe) -> int:
         """Bytes that one action chunk reads: the expert once an integration step."""
-        sizes = self._source.graph_bytes(recipe)
-        steps = len(self._source.settings.time_grid) - 1
+        sizes = self._inputs.graph_bytes(recipe)
+        steps = len(self._inputs.settings.time_grid) - 1
         return sizes["vision"] + sizes["prefix"] + steps * sizes["expert"]
 
     def _write(self, graph: str) -> dict[str, str]:
@@ -212,12 +210,12 @@ class _Export:
         manifest = self._manifest(self._recipe)
         inputs = golden_inputs(synthetic_observation(manifest), instruction, manifest)
         if self._data is not None:
-            moment = self._data.samples[-1]
-            inputs = golden_inputs(moment.observation, moment.words, manifest)
-        engine = ReferenceEngine(self._lazy.model, self._source.given)
+            sample = self._data.samples[-1]
+            inputs = golden_inputs(sample.observation, sample.words, manifest)
+        engine = ReferenceEngine(self._streaming.model, self._inputs.graph_inputs)
         try:
-            with watched(self._lazy.model, self._recipe):
-                outputs = record(manifest, self._source.prompts, engine, inputs)
+            with watched(self._streaming.model, self._recipe):
+                outputs = record(manifest, self._inputs.prompts, engine, inputs)
         except PolicyError as error:  # not even a word could be said
             raise _not_finite(manifest, "logits") from error
         for name, values in outputs.items():
@@ -229,46 +227,48 @@ class _Export:
 
     def _losses(self, recipe: Recipe) -> tuple[FamilyLoss, ...]:
         """What calibration saw each quantised layer family lose."""
-        made = []
+        losses = []
         for graph in self._graphs:
             path = self._calibrated_path(graph)
-            found = Calibrated.load_losses(path) if path.is_file() else {}
+            layer_losses = Calibrated.load_losses(path) if path.is_file() else {}
             for name, precision in recipe.families(graph).items():
-                layers = {w: e for (w, p), e in found.items() if p == precision and family(graph, w) == name}
+                layers = {
+                    w: e for (w, p), e in layer_losses.items() if p == precision and family(graph, w) == name
+                }
                 if layers:
                     worst = max(layers, key=lambda layer: layers[layer])
                     mean = sum(layers.values()) / len(layers)
-                    made.append(FamilyLoss(graph, name, precision, mean, layers[worst], worst))
-        return tuple(made)
+                    losses.append(FamilyLoss(graph, name, precision, mean, layers[worst], worst))
+        return tuple(losses)
 
     def _manifest(self, recipe: Recipe) -> Manifest:
         """The manifest of ``recipe``'s graphs, without the files' digests."""
-        chosen, data, fast = self._source.settings, self._data, self._source.fast
-        used = None
-        if data is not None and any(self._wanted.values()):
-            used = CalibrationRecord(data.name, data.sha256, len(self._moments[0]))
+        settings, data, fast = self._inputs.settings, self._data, self._inputs.fast
+        calibration = None
+        if data is not None and any(self._plan.values()):
+            calibration = CalibrationRecord(data.name, data.sha256, len(self._samples[0]))
         families = {graph: recipe.families(graph) for graph in self._graphs}
         return Manifest(
             format_version=FORMAT_VERSION,
-            source=SourceRecord(self._source.checkpoint.folder.resolve().name, self._source.sha256),
-            embodiment=chosen.embodiment,
-            cameras=chosen.cameras,
-            prompt_flavour=f"wall-oss-{self._source.given.actions}",
-            horizon=chosen.horizon,
-            action_rate_hz=chosen.action_rate_hz,
-            time_grid=chosen.time_grid,
-            max_prompt_tokens=self._source.max_prompt_tokens,
+            source=SourceRecord(self._inputs.checkpoint.folder.resolve().name, self._inputs.sha256),
+            embodiment=settings.embodiment,
+            cameras=settings.cameras,
+            prompt_flavour=f"wall-oss-{self._inputs.graph_inputs.actions}",
+            horizon=settings.horizon,
+            action_rate_hz=settings.action_rate_hz,
+            time_grid=settings.time_grid,
+            max_prompt_tokens=self._inputs.max_prompt_tokens,
             recipe=recipe.name,
-            graphs={graph: self._writer.spec(graph, own) for graph, own in families.items()},
-            tolerances=tolerances(families, chosen.embodiment),
+            graphs={graph: self._writer.spec(graph, precisions) for graph, precisions in families.items()},
+            tolerances=tolerances(families, settings.embodiment),
             files={},
-            calibration=used,
+            calibration=calibration,
             second_opinion=self._opinion,
             losses=self._losses(recipe),
             sensitivity=self._sensitivity,
-            head_tokens=None if self._source.head_tokens is None else HEAD_TOKENS,
+            head_tokens=None if self._inputs.head_tokens is None else HEAD_TOKENS,
             fast=None if fast is None else fast.settings,
-            prompt_wording=chosen.wording,
+            prompt_wording=settings.wording,
         )
 
 
@@ -278,32 +278,3 @@ def _not_finite(manifest: Manifest, name: str) -> CheckpointError:
         expected="finite values",
         fix="copy or download the checkpoint again",
     )
-
-
-def _needed_bytes(source: ExportInputs, recipe: Recipe, request: ExportOptions) -> int:
-    """What the bundle takes on the disk at most, and what calibration keeps beside it."""
-    # ``auto`` keeps a second set of graphs, one of them in float32, and 4-bit weights to choose from.
-    recipes = (load_recipe("fp32"), recipe) if request.auto else (recipe,)
-    kept = source.int4_scratch_bytes(load_recipe("int4-weights") if request.auto else recipe)
-    return sum(sum(source.graph_bytes(one).values()) for one in recipes) + kept + _SPARE_BYTES
-
-
-def _key(
-    source: ExportInputs, recipe: Recipe, request: ExportOptions, data: SampleSet | None, instruction: str
-) -> str:
-    """What a workspace's finished steps are good for."""
-    used = {
-        "source": source.fingerprint(),
-        "recipe": recipe.as_dict(),
-        "auto": (request.auto, request.max_action_error),
-        "samples": None if data is None else (data.sha256, len(data.samples), request.sample_count),
-        "instruction": instruction,
-        "code": _code_digest(),
-        "tools": {name: metadata.version(name) for name in _TOOLS},
-    }
-    return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest()
-
-
-def _code_digest() -> str:
-    """SHA-256 over the exporter's own sources: newer code never continues what older code began."""
-    return file_digest(*sorted(Path(__file__).parents[1].rglob("*.py")))

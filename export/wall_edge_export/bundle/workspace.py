@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from wall_edge.atomic import atomic_write, leftovers, sync
 from wall_edge.bundle import MANIFEST, file_digest, put_in_place, replaced_name, require_replaceable
 from wall_edge.errors import BundleError
 from wall_edge.signals import stop_flag
@@ -28,6 +29,8 @@ class Workspace:
 
     def __init__(self, folder: Path, key: str) -> None:
         self.folder, self._key = folder, key
+        for path in leftovers(folder / _JOURNAL):  # the bundle must not hold what a killed run left
+            path.unlink()
         self._steps: dict[str, dict[str, str]] = self._read()
         self.resumed = sorted(self._steps)
         self._write()
@@ -42,10 +45,10 @@ class Workspace:
     def step(self, name: str, work: Callable[[], dict[str, str]]) -> None:
         """Do a step unless an earlier run has; ``work`` gives its files' SHA-256 by name."""
         if name not in self._steps:
-            done = work()
-            for file in done:
-                _sync(self.folder / file)  # the journal must never promise what a power cut would lose
-            self._steps[name] = done
+            digests = work()
+            for file in digests:
+                sync(self.folder / file)  # the journal must never promise what a power cut would lose
+            self._steps[name] = digests
             self._write()
 
     def digests(self) -> dict[str, str]:
@@ -71,10 +74,8 @@ class Workspace:
         return all(path.is_file() and file_digest(path) == digest for path, digest in paths.items())
 
     def _write(self) -> None:
-        new = self.folder / f"{_JOURNAL}.new"
-        new.write_text(json.dumps({"key": self._key, "steps": self._steps}))
-        _sync(new)
-        new.rename(self.folder / _JOURNAL)
+        journal = json.dumps({"key": self._key, "steps": self._steps})
+        atomic_write(self.folder / _JOURNAL, journal, durable=True)
 
 
 def partial_folder(out: Path) -> Path:
@@ -111,7 +112,7 @@ def _finish(folder: Path, out: Path) -> None:
     """
     shutil.rmtree(folder / SCRATCH, ignore_errors=True)
     for path in folder.iterdir():
-        _sync(path)
+        sync(path)
     with stop_flag() as stopped:
         (folder / _JOURNAL).unlink()
         put_in_place(folder, out)
@@ -130,8 +131,8 @@ def _require_ours(folder: Path) -> None:
     """Never clear a folder that no export made."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise BundleError(f"{folder}: is no folder of an export", fix="remove it, or choose another --out")
-    known = (_JOURNAL, f"{_JOURNAL}.new", MANIFEST)
-    if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).is_file() for name in known):
+    traces = (folder / _JOURNAL, folder / MANIFEST, *leftovers(folder / _JOURNAL))
+    if folder.is_dir() and any(folder.iterdir()) and not any(path.is_file() for path in traces):
         names = ", ".join(sorted(path.name for path in folder.iterdir())[:3])
         raise BundleError(
             f"{folder}: holds {names} and no {_JOURNAL}",
@@ -196,14 +197,6 @@ def _is(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def require_room(out: Path, needed: int) -> None:
     """Raise :class:`BundleError` unless the disk has ``needed`` bytes for ``out``.
 
@@ -211,8 +204,8 @@ def require_room(out: Path, needed: int) -> None:
     """
     out = out.resolve()
     existing = next(path for path in out.parents if path.exists())
-    left = [path.stat().st_size for path in partial_folder(out).rglob("*") if path.is_file()]
-    free = shutil.disk_usage(existing).free + sum(left)
+    reusable = [path.stat().st_size for path in partial_folder(out).rglob("*") if path.is_file()]
+    free = shutil.disk_usage(existing).free + sum(reusable)
     if free < needed:
         raise BundleError(
             f"{existing}: {free / 1e9:.2f} GB free",

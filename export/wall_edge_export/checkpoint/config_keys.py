@@ -76,12 +76,12 @@ def _expected(key: str, value: object, hidden_size: int | None) -> str | None:
     return f"{key} {' or '.join(map(repr, _PLAIN[key])) or 'not set'}"
 
 
-def unknown_switches(config: Mapping[str, Any], known: frozenset[str]) -> list[str]:
-    """Dotted names of settings that are on and that nobody here knows; ``known``: the keys that are read."""
+def unknown_switches(config: Mapping[str, Any], read_keys: frozenset[str]) -> list[str]:
+    """Dotted names of settings that are on and that nothing here reads; ``read_keys``: those that are."""
     return sorted(
         path
         for path, key, value in _settings(config)
-        if value is True and key not in known and key not in _HARMLESS and key not in _PLAIN
+        if value is True and key not in read_keys and key not in _HARMLESS and key not in _PLAIN
     )
 
 

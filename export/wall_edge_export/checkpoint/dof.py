@@ -17,7 +17,7 @@ from wall_edge.config_loader import from_mapping, read_yaml
 from wall_edge.errors import CheckpointError
 from wall_edge.files import is_plain_name, shown
 from wall_edge_export.checkpoint.config_keys import refuse_later_family
-from wall_edge_export.model.config import MAX_SLOTS
+from wall_edge_export.model.shapes import MAX_SLOTS
 
 _PADDING = "action_padding"
 _CUSTOMIZED = {"dof_config": "customized_dof_config", "agent_pos_config": "customized_agent_pos_config"}
@@ -77,11 +77,11 @@ def _layout(
 ) -> Layout:
     plain = [getattr(source, key) for source in sources]
     custom = [source.customized(key) for source in sources]
-    known: list[dict[str, int]] = [groups for groups in (*plain, *custom) if groups]
-    if not known:
+    candidates: list[dict[str, int]] = [groups for groups in (*plain, *custom) if groups]
+    if not candidates:
         return Layout((), ())  # the model's shape asks for what is missing, by name
-    width = slots(key) if len(known) > 1 else None
-    model = next((groups for groups in known if sum(groups.values()) == width), known[0])
+    width = slots(key) if len(candidates) > 1 else None
+    model = next((groups for groups in candidates if sum(groups.values()) == width), candidates[0])
     config[key] = model
     robot = next((groups for groups in custom if groups), model)
     total, room = sum(robot.values()), sum(model.values())

@@ -8,17 +8,17 @@ from pathlib import Path
 from wall_edge.errors import CheckpointError, ConfigError
 
 _HUB_ID = re.compile(r"(?P<repository>[\w][\w.-]*/[\w][\w.-]*)(@(?P<revision>[\w][\w./-]*))?")
-_WANTED = ("*.safetensors", "*.json", "*.yml")
+_PATTERNS = ("*.safetensors", "*.json", "*.yml")
 """Neither pickles nor code are ever fetched."""
 
 
-def resolve_checkpoint(source: str) -> Path:
-    """The local folder of ``source``: a path that exists, else a Hub id, which is fetched into its cache."""
-    path = Path(source).expanduser()
-    found = _HUB_ID.fullmatch(source)
-    if path.exists() or found is None:
+def resolve_checkpoint(location: str) -> Path:
+    """The folder of ``location``: a path that exists, else a Hub id, fetched into the Hub's cache."""
+    path = Path(location).expanduser()
+    hub_id = _HUB_ID.fullmatch(location)
+    if path.exists() or hub_id is None:
         return path  # Checkpoint says what is wrong with a path
-    return _fetch(found["repository"], found["revision"])
+    return _fetch(hub_id["repository"], hub_id["revision"])
 
 
 def _fetch(repository: str, revision: str | None) -> Path:
@@ -31,24 +31,24 @@ def _fetch(repository: str, revision: str | None) -> Path:
             expected="a folder, or the Hub's package",
             fix="pip install 'wall-edge[hub]'",
         ) from error
-    wanted = f"{repository}@{revision}" if revision else repository
+    name = f"{repository}@{revision}" if revision else repository
     try:
         folder = huggingface_hub.snapshot_download(
-            repository, revision=revision, allow_patterns=list(_WANTED), library_name="wall-edge"
+            repository, revision=revision, allow_patterns=list(_PATTERNS), library_name="wall-edge"
         )
     except errors.GatedRepoError as error:
         raise _refused(
-            wanted, "needs its terms accepted", "accept them on its page, then 'hf auth login'"
+            name, "needs its terms accepted", "accept them on its page, then 'hf auth login'"
         ) from error
     except errors.RepositoryNotFoundError as error:
-        raise _refused(wanted, "is not there, or private", "check the name, or 'hf auth login'") from error
+        raise _refused(name, "is not there, or private", "check the name, or 'hf auth login'") from error
     except errors.RevisionNotFoundError as error:
-        raise _refused(wanted, "has no such revision", "name a branch, a tag or a commit") from error
+        raise _refused(name, "has no such revision", "name a branch, a tag or a commit") from error
     except errors.LocalEntryNotFoundError as error:
-        raise _refused(wanted, "is out of reach and not in the cache", _elsewhere(repository)) from error
+        raise _refused(name, "is out of reach and not in the cache", _elsewhere(repository)) from error
     except Exception as error:  # the Hub's client lets through what its transport raises
         reason = f"could not be fetched ({type(error).__name__})"
-        raise _refused(wanted, reason, _elsewhere(repository)) from error
+        raise _refused(name, reason, _elsewhere(repository)) from error
     return Path(folder)
 
 
@@ -56,9 +56,9 @@ def _elsewhere(repository: str) -> str:
     return f"with a network: 'hf download {repository}', then pass the folder that it prints"
 
 
-def _refused(wanted: str, what: str, fix: str) -> CheckpointError:
+def _refused(name: str, what: str, fix: str) -> CheckpointError:
     return CheckpointError(
-        f"{wanted}: no such folder here, and on the Hugging Face Hub it {what}",
+        f"{name}: no such folder here, and on the Hugging Face Hub it {what}",
         expected="a checkpoint's folder or Hub id",
         fix=fix,
     )

@@ -19,7 +19,7 @@ from wall_edge.errors import CheckpointError
 from wall_edge.files import shown
 from wall_edge.policies.vision import CLIP_MEAN, CLIP_STD
 from wall_edge_export.checkpoint.weights import read_json
-from wall_edge_export.model.config import VisionShape
+from wall_edge_export.model.shapes import VisionShape
 
 _FILE, _NESTED_FILE, _NESTED = "preprocessor_config.json", "processor_config.json", "image_processor"
 _TYPES = (
@@ -32,7 +32,7 @@ _TYPES = (
 _BICUBIC = (3, "bicubic", "BICUBIC")
 _LARGEST = 16384 * 28 * 28
 """No frame has as many pixels; a larger bound means the same."""
-_KNOWN_SIZES = ("shortest_edge", "longest_edge", "min_pixels", "max_pixels")
+_SIZE_KEYS = ("shortest_edge", "longest_edge", "min_pixels", "max_pixels")
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,15 @@ def pixel_bounds(folder: Path, vision: VisionShape) -> PixelBounds | None:
 
     Raises :class:`CheckpointError` for whatever else would change pixels or the number of image tokens.
     """
-    found = {path: _bounds(path, raw, vision) for path, raw in _settings(folder).items()}
-    if len(set(found.values())) > 1:
-        names = " and ".join(path.name for path in found)
+    bounds = {path: _bounds(path, raw, vision) for path, raw in _settings(folder).items()}
+    if len(set(bounds.values())) > 1:
+        names = " and ".join(path.name for path in bounds)
         raise CheckpointError(
             f"{folder}: {names} disagree about min_pixels, max_pixels or do_resize",
             expected="one set of settings for the image processor",
             fix="remove the file that the policy was not trained with",
         )
-    return next(iter(found.values()), None)
+    return next(iter(bounds.values()), None)
 
 
 def _settings(folder: Path) -> dict[Path, dict[str, Any]]:
@@ -90,8 +90,8 @@ def _settings(folder: Path) -> dict[Path, dict[str, Any]]:
 
 
 def _bounds(path: Path, raw: object, vision: VisionShape) -> PixelBounds | None:
-    given = from_mapping(_Processor, raw, str(path), CheckpointError, strict=False)
-    for key, value, fits, expected in _rules(given, vision):
+    processor = from_mapping(_Processor, raw, str(path), CheckpointError, strict=False)
+    for key, value, fits, expected in _rules(processor, vision):
         if value is not None and not fits:
             raise CheckpointError(
                 f"{path}: {key} {value!r}",
@@ -100,51 +100,61 @@ def _bounds(path: Path, raw: object, vision: VisionShape) -> PixelBounds | None:
             )
     assert isinstance(raw, Mapping)
     for key, value in raw.items():
-        if key.startswith("do_") and value and key not in vars(given):
+        if key.startswith("do_") and value and key not in vars(processor):
             raise CheckpointError(
                 f"{path}: {key} {value!r} is not supported", expected="Qwen2-VL's processor"
             )
-    if given.do_resize is False:
+    if processor.do_resize is False:
         return None
-    return _area(path, given)
+    return _area(path, processor)
 
 
-def _rules(given: _Processor, vision: VisionShape) -> tuple[tuple[str, object, bool, str], ...]:
+def _rules(processor: _Processor, vision: VisionShape) -> tuple[tuple[str, object, bool, str], ...]:
     """Key, value, whether it is what happens here anyway, and what that is."""
-    kind, factor = given.image_processor_type, given.rescale_factor
+    kind, factor = processor.image_processor_type, processor.rescale_factor
     return (
         ("image_processor_type", kind, kind in _TYPES, f"one of {', '.join(_TYPES)}"),
-        ("do_rescale", given.do_rescale, bool(given.do_rescale), "true: pixels from 0 to 1"),
-        ("do_normalize", given.do_normalize, bool(given.do_normalize), "true: by CLIP's statistics"),
-        ("resample", given.resample, given.resample in _BICUBIC, "3 (bicubic)"),
+        ("do_rescale", processor.do_rescale, bool(processor.do_rescale), "true: pixels from 0 to 1"),
+        ("do_normalize", processor.do_normalize, bool(processor.do_normalize), "true: by CLIP's statistics"),
+        ("resample", processor.resample, processor.resample in _BICUBIC, "3 (bicubic)"),
         ("rescale_factor", factor, factor is not None and bool(np.isclose(factor, 1 / 255, 1e-5)), "1/255"),
-        ("image_mean", given.image_mean, _alike(given.image_mean, CLIP_MEAN), f"CLIP's {CLIP_MEAN.tolist()}"),
-        ("image_std", given.image_std, _alike(given.image_std, CLIP_STD), f"CLIP's {CLIP_STD.tolist()}"),
+        (
+            "image_mean",
+            processor.image_mean,
+            _alike(processor.image_mean, CLIP_MEAN),
+            f"CLIP's {CLIP_MEAN.tolist()}",
+        ),
+        (
+            "image_std",
+            processor.image_std,
+            _alike(processor.image_std, CLIP_STD),
+            f"CLIP's {CLIP_STD.tolist()}",
+        ),
         *(
-            (key, value, value == own, f"{own}, as vision_config has it")
-            for key, value, own in (
-                ("patch_size", _first(given.patch_size, 14), vision.patch_size),
-                ("merge_size", _first(given.merge_size, 2), vision.spatial_merge_size),
-                ("temporal_patch_size", _first(given.temporal_patch_size, 2), vision.temporal_patch_size),
+            (key, value, value == size, f"{size}, as vision_config has it")
+            for key, value, size in (
+                ("patch_size", _first(processor.patch_size, 14), vision.patch_size),
+                ("merge_size", _first(processor.merge_size, 2), vision.spatial_merge_size),
+                ("temporal_patch_size", _first(processor.temporal_patch_size, 2), vision.temporal_patch_size),
             )
         ),
     )
 
 
-def _alike(given: tuple[float, ...] | float | None, ours: np.ndarray) -> bool:
-    return isinstance(given, tuple) and len(given) == len(ours) and np.allclose(given, ours, atol=1e-6)
+def _alike(values: tuple[float, ...] | float | None, ours: np.ndarray) -> bool:
+    return isinstance(values, tuple) and len(values) == len(ours) and np.allclose(values, ours, atol=1e-6)
 
 
-def _area(path: Path, given: _Processor) -> PixelBounds:
+def _area(path: Path, processor: _Processor) -> PixelBounds:
     """transformers' rule: ``min_pixels`` and ``max_pixels`` before ``size``, and that before the defaults."""
-    size = {key: value for key, value in (given.size or {}).items() if value is not None}
-    if odd := sorted(set(size) - set(_KNOWN_SIZES)):
+    size = {key: value for key, value in (processor.size or {}).items() if value is not None}
+    if odd := sorted(set(size) - set(_SIZE_KEYS)):
         raise CheckpointError(f"{path}: size.{odd[0]}", expected="size with shortest_edge and longest_edge")
-    least = _first(given.min_pixels, size.get("shortest_edge"), size.get("min_pixels"), PixelBounds.least)
-    most = _first(given.max_pixels, size.get("longest_edge"), size.get("max_pixels"), PixelBounds.most)
+    least = _first(processor.min_pixels, size.get("shortest_edge"), size.get("min_pixels"), PixelBounds.least)
+    most = _first(processor.max_pixels, size.get("longest_edge"), size.get("max_pixels"), PixelBounds.most)
     if not 1 <= least <= min(most, _LARGEST):
-        found = f"min_pixels {shown(least)}, max_pixels {shown(most)}"
-        raise CheckpointError(f"{path}: {found}", expected=f"1 to {_LARGEST}, the second no less")
+        what = f"min_pixels {shown(least)}, max_pixels {shown(most)}"
+        raise CheckpointError(f"{path}: {what}", expected=f"1 to {_LARGEST}, the second no less")
     return PixelBounds(least, min(most, _LARGEST))
 
 

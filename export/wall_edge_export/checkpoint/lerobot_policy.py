@@ -20,7 +20,7 @@ from wall_edge.config_loader import Invalid, from_mapping
 from wall_edge.errors import CheckpointError
 from wall_edge.files import is_plain_name, shown
 from wall_edge_export.checkpoint.weights import read_header, read_json
-from wall_edge_export.model.config import MAX_SLOTS
+from wall_edge_export.model.shapes import MAX_SLOTS
 
 TYPE = "wall_x"
 STATE, ACTION = "observation.state", "action"
@@ -108,8 +108,8 @@ class LeRobotPolicy:
         where = str(folder / "config.json")
         self._config = from_mapping(_Config, config, where, CheckpointError, strict=False)
         if self._config.n_obs_steps != 1 or not 1 <= self._config.chunk_size <= 1024:
-            found = f"n_obs_steps {self._config.n_obs_steps}, chunk_size {self._config.chunk_size}"
-            raise self._wrong(found, "one observation and 1 to 1024 actions")
+            what = f"n_obs_steps {self._config.n_obs_steps}, chunk_size {self._config.chunk_size}"
+            raise self._wrong(what, "one observation and 1 to 1024 actions")
         self.state_dof = self._width(self._config.input_features, STATE, self._config.max_state_dim)
         self.action_dof = self._width(self._config.output_features, ACTION, self._config.max_action_dim)
 
@@ -158,34 +158,38 @@ class LeRobotPolicy:
 
         In the dataset's own units; a key is left out where nothing says.
         """
-        found: dict[str, Range] = {}
+        ranges: dict[str, Range] = {}
         for pipeline, name, key, dof in (
             ("policy_preprocessor", _NORMALIZER, STATE, self.state_dof),
             ("policy_postprocessor", _UNNORMALIZER, ACTION, self.action_dof),
         ):
             step = self._step(pipeline, name)
             if step.state_file is not None:
-                given = self._statistics(self.folder / f"{pipeline}.json", step, key)
-                seen = [given[kind] for kind in _IN_UNITS if kind in given and given[kind].shape == (dof,)]
-                if seen:
-                    found[key] = np.min(seen, axis=0), np.max(seen, axis=0)
-        return found
+                statistics = self._statistics(self.folder / f"{pipeline}.json", step, key)
+                values = [
+                    statistics[kind]
+                    for kind in _IN_UNITS
+                    if kind in statistics and statistics[kind].shape == (dof,)
+                ]
+                if values:
+                    ranges[key] = np.min(values, axis=0), np.max(values, axis=0)
+        return ranges
 
     def _normalization(self, pipeline: str, name: str, key: str, dof: int) -> Normalization:
         step = self._step(pipeline, name)
         where = self.folder / f"{pipeline}.json"
-        given = from_mapping(_Normalizer, step.config, str(where), CheckpointError, strict=False)
-        mode = given.norm_map.get("ACTION", _IDENTITY) if key == ACTION else _state_mode(given)
-        if given.norm_map.get("VISUAL", _IDENTITY) != _IDENTITY:
-            found = f"{where}: pixels are normalised by {shown(given.norm_map['VISUAL'])}"
-            raise CheckpointError(found, expected="VISUAL: IDENTITY, as wall_x is trained")
+        normalizer = from_mapping(_Normalizer, step.config, str(where), CheckpointError, strict=False)
+        mode = normalizer.norm_map.get("ACTION", _IDENTITY) if key == ACTION else _state_mode(normalizer)
+        if normalizer.norm_map.get("VISUAL", _IDENTITY) != _IDENTITY:
+            what = f"{where}: pixels are normalised by {shown(normalizer.norm_map['VISUAL'])}"
+            raise CheckpointError(what, expected="VISUAL: IDENTITY, as wall_x is trained")
         if mode not in _MODES:
             raise CheckpointError(
                 f"{where}: normalisation {shown(repr(mode))} of {key}", expected=f"one of {', '.join(_MODES)}"
             )
         statistics = {} if mode == _IDENTITY else self._statistics(where, step, key)
         try:
-            return affine(mode, statistics, given.eps, dof, restores=key == ACTION)
+            return affine(mode, statistics, normalizer.eps, dof, restores=key == ACTION)
         except ValueError as problem:
             raise CheckpointError(
                 f"{where}: {key} is normalised by {mode}, its statistics: {problem}",
@@ -205,10 +209,10 @@ class LeRobotPolicy:
                 expected=f"{name} and {', '.join(_NEUTRAL)}",
                 fix="a step that changes what the model sees or gives is not supported yet",
             )
-        found = [step for step in steps if step.registry_name == name]
-        if len(found) != 1:
-            raise CheckpointError(f"{path}: {len(found)} steps {name}", expected="one")
-        return found[0]
+        matches = [step for step in steps if step.registry_name == name]
+        if len(matches) != 1:
+            raise CheckpointError(f"{path}: {len(matches)} steps {name}", expected="one")
+        return matches[0]
 
     def _statistics(self, where: Path, step: _Step, key: str) -> Statistics:
         file = step.state_file or ""
@@ -226,21 +230,21 @@ class LeRobotPolicy:
     def _width(self, features: Mapping[str, _Feature], key: str, slots: int) -> int:
         feature = features.get(key)
         if feature is None or len(feature.shape) != 1 or not 1 <= feature.shape[0] <= slots:
-            found = "is missing" if feature is None else f"has shape {list(feature.shape)}"
-            raise self._wrong(f"feature {key} {found}", f"one axis of 1 to {slots} degrees of freedom")
+            what = "is missing" if feature is None else f"has shape {list(feature.shape)}"
+            raise self._wrong(f"feature {key} {what}", f"one axis of 1 to {slots} degrees of freedom")
         return feature.shape[0]
 
-    def _wrong(self, found: str, expected: str) -> CheckpointError:
+    def _wrong(self, what: str, expected: str) -> CheckpointError:
         fix = "export a wall_x policy as lerobot 0.4.4 saves it"
-        return CheckpointError(f"{self.folder / 'config.json'}: {found}", expected=expected, fix=fix)
+        return CheckpointError(f"{self.folder / 'config.json'}: {what}", expected=expected, fix=fix)
 
 
-def _state_mode(given: _Normalizer) -> str:
+def _state_mode(normalizer: _Normalizer) -> str:
     """How the state is normalised: only features that the step lists are, and keys may narrow that down."""
-    feature, only = given.features.get(STATE), given.normalize_observation_keys
+    feature, only = normalizer.features.get(STATE), normalizer.normalize_observation_keys
     if feature is None or (only is not None and STATE not in only):
         return _IDENTITY
-    return given.norm_map.get(feature.type, _IDENTITY)
+    return normalizer.norm_map.get(feature.type, _IDENTITY)
 
 
 def affine(mode: str, statistics: Statistics, eps: float, dof: int, *, restores: bool) -> Normalization:

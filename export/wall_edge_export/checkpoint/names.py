@@ -11,6 +11,9 @@ from pathlib import Path
 
 from wall_edge.errors import CheckpointError
 
+NORMALIZER = "action_preprocessor.normalizer_"
+"""What the names of upstream's normalisation statistics begin with."""
+EMBEDDINGS, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 _LEROBOT_PREFIX, _LEROBOT_MARK = "model.", "model.action_preprocessor."
 _WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.")
 _OUTER = ("module.", "base_model.model.")
@@ -36,16 +39,16 @@ def candidates(name: str) -> tuple[str, ...]:
 
     Adapters are trained on the whole model, on LeRobot's policy around it, or on the decoder alone.
     """
-    own = _unwrapped(name)
-    names = (own, own.removeprefix(_LEROBOT_PREFIX), f"{_LEROBOT_PREFIX}{own}")
+    bare = _unwrapped(name)
+    names = (bare, bare.removeprefix(_LEROBOT_PREFIX), f"{_LEROBOT_PREFIX}{bare}")
     return (*names, *(_flat(one) for one in names))
 
 
 def _unwrapped(name: str) -> str:
     for wrapper in _WRAPPERS:
         name = name.replace(wrapper, "")
-    while found := next((outer for outer in _OUTER if name.startswith(outer)), None):
-        name = name.removeprefix(found)
+    while prefix := next((outer for outer in _OUTER if name.startswith(outer)), None):
+        name = name.removeprefix(prefix)
     return name.replace(".base_layer.", ".")
 
 

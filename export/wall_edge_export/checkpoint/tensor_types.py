@@ -44,10 +44,10 @@ def refuse_quantised(folder: Path, stored: Mapping[str, _Typed]) -> None:
             )
 
 
-def quantised(found: str) -> CheckpointError:
-    """The refusal of a quantised checkpoint; ``found`` is what it was known by."""
+def quantised(evidence: str) -> CheckpointError:
+    """The refusal of a quantised checkpoint; ``evidence`` is what it was known by."""
     return CheckpointError(
-        f"{found}: a quantised checkpoint",
+        f"{evidence}: a quantised checkpoint",
         expected=f"weights of type {', '.join(FLOATS)}",
         fix="export the checkpoint that it was made from; --precision quantises it",
     )

@@ -11,13 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from wall_edge.bundle.image_geometry import MAX_PIXELS
 from wall_edge.config_loader import Invalid, from_mapping, read_yaml
 from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge.policies.prompt_text import VIEWS
 
 FILE = "config.yml"
 KEEPS_ITS_SIZE = -1
-_PIXELS = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class _Data:
                 raise Invalid(f"resolution.{view}".rstrip("."), side, expected="-1, or 28 to 8192 pixels")
         least, most = self.min_pixels, self.max_pixels
         for key, value in (("min_pixels", least), ("max_pixels", most)):
-            if value is not None and not 1 <= value <= _PIXELS:
-                raise Invalid(key, value, expected=f"1 to {_PIXELS}")
+            if value is not None and not 1 <= value <= MAX_PIXELS:
+                raise Invalid(key, value, expected=f"1 to {MAX_PIXELS}")
         if least is not None and most is not None and least > most:
             raise Invalid("min_pixels", least, expected=f"at most max_pixels ({most})")
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from wall_edge.bundle import Manifest
-from wall_edge.bundle.second_opinion import told
+from wall_edge.bundle.second_opinion import describe_opinion
 from wall_edge.cli.output import stage_progress
 from wall_edge.config import load_robot
 from wall_edge.errors import ConfigError
@@ -36,7 +36,7 @@ def export(
         Path | None, typer.Option(help="Recorded session or LeRobot dataset to calibrate on.")
     ] = None,
     samples: Annotated[
-        int | None, typer.Option(help="Moments taken from it: 32, or 96 for auto.", min=8)
+        int | None, typer.Option(help="Samples drawn from it: 32, or 96 for auto.", min=8)
     ] = None,
     vocabulary: Annotated[
         Path | None, typer.Option(help="Text file of subgoals: keep only the tokens that they need.")
@@ -58,15 +58,15 @@ def export(
 ) -> None:
     """Export a WALL-OSS checkpoint to a bundle of graphs. An interrupted export resumes when run again."""
     _require_open_files()
-    for given in (checkpoint, robot, precision, calibration, vocabulary, fast, base, adapter):
-        _require_a_path(given, "a path, or a Hub id")
+    for value in (checkpoint, robot, precision, calibration, vocabulary, fast, base, adapter):
+        _require_a_path(value, "a path, or a Hub id")
     _require_a_path(out, "a folder that can be written")
     config = load_robot(robot) if robot is not None else None
     # torch takes seconds to import: only once the arguments are known to be good.
     try:
         from wall_edge_export.bundle.options import ExportOptions
         from wall_edge_export.bundle.pipeline import STAGES, export_bundle
-        from wall_edge_export.checkpoint.files import open_checkpoint
+        from wall_edge_export.checkpoint.checkpoint import open_checkpoint
     except ImportError as error:
         raise ConfigError(
             f"export needs {error.name}",
@@ -75,21 +75,21 @@ def export(
         ) from error
 
     start = time.monotonic()
-    request = ExportOptions(precision, max_action_error, calibration, samples, vocabulary, fast, guidance)
+    options = ExportOptions(precision, max_action_error, calibration, samples, vocabulary, fast, guidance)
     with interruptible(), stage_progress("export", STAGES) as progress:
         opened = open_checkpoint(checkpoint, base, adapter)
-        manifest = export_bundle(opened, out, config, request, progress)
+        manifest = export_bundle(opened, out, config, options, progress)
     _report(manifest, out, time.monotonic() - start, opened.notes, as_json=as_json)
 
 
-def _require_a_path(given: str | Path | None, expected: str) -> None:
+def _require_a_path(value: str | Path | None, expected: str) -> None:
     """Whether the system can look a name up at all: it refuses NULs and thousands of characters."""
     try:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            Path(given or ".").stat()
+            Path(value or ".").stat()
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise ConfigError(f"{shown(given, 100)}: {reason}", expected=expected) from None
+        raise ConfigError(f"{shown(value, 100)}: {reason}", expected=expected) from None
 
 
 def _require_open_files() -> None:
@@ -116,7 +116,7 @@ def _report(manifest: Manifest, out: Path, seconds: float, notes: Sequence[str],
     # Linux counts in units of 1024 bytes.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     if as_json:
-        found = {
+        report = {
             "recipe": manifest.recipe,
             "bytes": total,
             "seconds": round(seconds, 3),
@@ -125,7 +125,7 @@ def _report(manifest: Manifest, out: Path, seconds: float, notes: Sequence[str],
             "second_opinion": asdict(opinion) if (opinion := manifest.second_opinion) else None,
             "notes": list(notes),
         }
-        print(json.dumps(found))
+        print(json.dumps(report))
         return
     print(
         f"exported {out}: {manifest.recipe}, {total / 1e6:.1f} MB in {seconds:.1f} s, "
@@ -133,6 +133,6 @@ def _report(manifest: Manifest, out: Path, seconds: float, notes: Sequence[str],
     )
     for name, graph in graphs.items():
         print(f"  {name:8} {graph['bytes'] / 1e6:10.1f} MB  {graph['precision']}")
-    print(f"second opinion: {told(manifest.second_opinion)}")
+    print(f"second opinion: {describe_opinion(manifest.second_opinion)}")
     for note in notes:
         print(f"  note: {note}")

@@ -20,13 +20,13 @@ from wall_edge.cli.console import SafeConsole
 from wall_edge.cli.output import stage_progress
 from wall_edge.errors import ConfigError
 from wall_edge.policies.prompts import Prompts
-from wall_edge_export.data.samples import Sample
-from wall_edge_export.data.sessions import load_samples
+from wall_edge.session_format import Sample
+from wall_edge_export.data.load import load_samples
 from wall_edge_export.quantize.action_error import ActionError, action_error, chunks
 
 
 @dataclass(frozen=True)
-class Tried:
+class Trial:
     """How far the chunks of ``steps`` integration steps are from those of the bundle's own time grid."""
 
     steps: int
@@ -40,7 +40,7 @@ def tune(
     max_action_error: Annotated[
         float, typer.Option(help="Largest relative L2 error of the normalised chunk.", min=1e-6, max=1.0)
     ] = 0.02,
-    samples: Annotated[int, typer.Option(help="Moments taken from the data.", min=8)] = 32,
+    samples: Annotated[int, typer.Option(help="Samples drawn from the data.", min=8)] = 32,
     threads: Annotated[int, typer.Option(help="Inference threads.", min=1)] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -49,7 +49,7 @@ def tune(
     manifest = opened.manifest
     if manifest.fast is not None:
         raise ConfigError(f"{bundle}: FAST actions", expected="flow actions, which are integrated")
-    moments = load_samples(
+    sample_set = load_samples(
         data,
         embodiment=manifest.embodiment,
         cameras=manifest.cameras,
@@ -58,45 +58,51 @@ def tune(
         count=samples,
     )
     engine = wall_edge_engines.load(opened, threads=threads)
-    tried = _try(opened, engine, moments.samples, max_action_error)
-    found = next((entry.steps for entry in tried if entry.within), None)
-    _report(tried, found, max_action_error, len(manifest.time_grid) - 1, as_json=as_json)
-    if found is None:
+    trials = _try(opened, engine, sample_set.samples, max_action_error)
+    fewest = next((entry.steps for entry in trials if entry.within), None)
+    _report(trials, fewest, max_action_error, len(manifest.time_grid) - 1, as_json=as_json)
+    if fewest is None:
         raise typer.Exit(1)
 
 
-def _try(bundle: Bundle, engine: Engine, samples: tuple[Sample, ...], limit: float) -> list[Tried]:
+def _try(bundle: Bundle, engine: Engine, samples: tuple[Sample, ...], limit: float) -> list[Trial]:
     """Every number of steps below the bundle's own, fewest first, up to the first that stays within."""
     manifest, prompts = bundle.manifest, Prompts.of(bundle)
     counts = range(1, len(manifest.time_grid) - 1)
-    tried: list[Tried] = []
+    trials: list[Trial] = []
     with stage_progress("tune", ("reference", *(f"{steps} steps" for steps in counts))) as progress:
         progress("reference")
         reference = chunks(manifest, prompts, engine, samples)
         for steps in counts:
             progress(f"{steps} steps")
-            found = chunks(manifest, prompts, engine, samples, integration_steps=steps)
-            error = action_error(found, reference)
-            tried.append(Tried(steps, error, error.upper_relative_l2 <= limit))
-            if tried[-1].within:
+            actual = chunks(manifest, prompts, engine, samples, integration_steps=steps)
+            error = action_error(actual, reference)
+            trials.append(Trial(steps, error, error.upper_relative_l2 <= limit))
+            if trials[-1].within:
                 break
-    return tried
+    return trials
 
 
-def _report(tried: list[Tried], found: int | None, limit: float, own: int, *, as_json: bool) -> None:
+def _report(
+    trials: list[Trial], fewest: int | None, limit: float, bundle_steps: int, *, as_json: bool
+) -> None:
     if as_json:
-        entries = [{"steps": entry.steps, "within": entry.within, **asdict(entry.error)} for entry in tried]
-        print(json.dumps({"steps": found, "bundle_steps": own, "max_action_error": limit, "tried": entries}))
+        entries = [{"steps": entry.steps, "within": entry.within, **asdict(entry.error)} for entry in trials]
+        print(
+            json.dumps(
+                {"steps": fewest, "bundle_steps": bundle_steps, "max_action_error": limit, "tried": entries}
+            )
+        )
         return
-    table = Table(title=f"against the bundle's own {own} steps")
+    table = Table(title=f"against the bundle's own {bundle_steps} steps")
     for heading in ("steps", "relative L2", "at most (97.5 %)", "cosine", ""):
         table.add_column(heading)
-    for entry in tried:
+    for entry in trials:
         error = entry.error
         numbers = (f"{error.relative_l2:.4f}", f"{error.upper_relative_l2:.4f}", f"{error.cosine:.6f}")
         table.add_row(str(entry.steps), *numbers, "within" if entry.within else "")
     SafeConsole().print(table)
-    if found is None:
-        print(f"no fewer steps than {own} stay within {limit:g}")
+    if fewest is None:
+        print(f"no fewer steps than {bundle_steps} stay within {limit:g}")
     else:
-        print(f"{found} steps stay within {limit:g}: set policy.integration_steps: {found} in ROBOT.yaml")
+        print(f"{fewest} steps stay within {limit:g}: set policy.integration_steps: {fewest} in ROBOT.yaml")

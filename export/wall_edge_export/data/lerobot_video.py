@@ -7,8 +7,8 @@ from pathlib import Path
 import av
 import numpy as np
 
+from wall_edge.array_types import Frame
 from wall_edge.errors import ConfigError
-from wall_edge.policies.vision import Frame
 
 _DAMAGED = (av.error.FFmpegError, OSError, ValueError, IndexError)
 """What PyAV raises on bytes that are no video; IndexError when there is no video stream."""
@@ -23,15 +23,15 @@ def frame_at(path: Path, time_s: float, tolerance_s: float) -> Frame:
         with av.open(str(path)) as container:
             nearest = _seek(container, time_s, tolerance_s)
             pixels = np.asarray(nearest.to_ndarray(format="rgb24"), np.uint8) if nearest is not None else None
-            found = nearest.time if nearest is not None else None
+            nearest_s = nearest.time if nearest is not None else None
     except _DAMAGED as error:
         raise ConfigError(
             f"{path}: damaged or not a video ({error})",
             expected="an mp4 that FFmpeg decodes",
             fix="copy the dataset again",
         ) from error
-    if pixels is None or found is None or abs(found - time_s) > tolerance_s:
-        shown = f"the nearest is at {found:.3f} s" if found is not None else "it shows none"
+    if pixels is None or nearest_s is None or abs(nearest_s - time_s) > tolerance_s:
+        shown = f"the nearest is at {nearest_s:.3f} s" if nearest_s is not None else "it shows none"
         raise ConfigError(
             f"{path}: no frame at {time_s:.3f} s, {shown}",
             expected=f"one within {tolerance_s * 1e3:.0f} ms",

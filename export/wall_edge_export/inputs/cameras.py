@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from wall_edge.bundle.image_geometry import ImageGeometry
+from wall_edge.bundle.image_geometry import MAX_EXPORT_TOKENS, MAX_TOKENS, ImageGeometry
 from wall_edge.checks import MAX_CAMERAS, MAX_FRAME_PIXELS, MAX_SIDE
 from wall_edge.config import RobotConfig
 from wall_edge.config_loader import Invalid
 from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge.files import is_plain_name, shown
-from wall_edge_export.checkpoint.files import Checkpoint
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.checkpoint.image_processor import PixelBounds, pixel_bounds
 from wall_edge_export.checkpoint.training_yaml import TrainingImages, training_images
-
-MAX_IMAGE_TOKENS, MAX_TOKENS = 4096, 16384
-"""Of one image and of all: attention over more takes tens of GB. WALL-OSS gives a camera 63."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +28,16 @@ class CameraBlock:
 def camera_geometries(
     checkpoint: Checkpoint,
     robot: RobotConfig | None,
-    known: Mapping[str, CameraBlock],
+    blocks: Mapping[str, CameraBlock],
     resolution: int | None,
 ) -> dict[str, ImageGeometry]:
-    """Geometry by camera in the order of the prompt: the checkpoint's own (``known``), else ROBOT.yaml's.
+    """Geometry by camera in the order of the prompt: the checkpoint's own (``blocks``), else ROBOT.yaml's.
 
     ``resolution``: the checkpoint's longest side where it says nothing of a camera.
 
     Raises :class:`ConfigError` or :class:`CheckpointError`.
     """
-    sizes = _sizes(robot, known)
+    sizes = _sizes(robot, blocks)
     if len(sizes) > MAX_CAMERAS:
         raise ConfigError(f"{len(sizes)} cameras", expected=f"at most {MAX_CAMERAS}")
     # LeRobot's sizes are constants of its code, whatever the base was trained with.
@@ -58,7 +55,7 @@ def camera_geometries(
         if max(width, height) > MAX_SIDE or width * height > MAX_FRAME_PIXELS:
             expected = f"sides of at most {MAX_SIDE} pixels, and at most {MAX_FRAME_PIXELS} of them"
             raise ConfigError(f"camera {name}: frames of {width}x{height}", expected=expected)
-        side = _side(name, robot, known.get(name), resolution, training, (width, height))
+        side = _side(name, robot, blocks.get(name), resolution, training, (width, height))
         geometries[name] = _geometry(checkpoint, name, (width, height), side, training, bounds)
     total = sum(geometry.tokens for geometry in geometries.values())
     if total > MAX_TOKENS:
@@ -68,15 +65,15 @@ def camera_geometries(
     return geometries
 
 
-def _sizes(robot: RobotConfig | None, known: Mapping[str, CameraBlock]) -> dict[str, tuple[int, int]]:
-    sizes = {name: (camera.width, camera.height) for name, camera in known.items()}
+def _sizes(robot: RobotConfig | None, blocks: Mapping[str, CameraBlock]) -> dict[str, tuple[int, int]]:
+    sizes = {name: (camera.width, camera.height) for name, camera in blocks.items()}
     if robot is not None:
-        if known and set(known) != set(robot.cameras):
+        if blocks and set(blocks) != set(robot.cameras):
             raise ConfigError(
                 f"ROBOT.yaml's cameras {', '.join(robot.cameras)}",
-                expected=f"the checkpoint's cameras {shown(', '.join(known))}",
+                expected=f"the checkpoint's cameras {shown(', '.join(blocks))}",
             )
-        order = known or robot.cameras
+        order = blocks or robot.cameras
         sizes = {name: (robot.cameras[name].width, robot.cameras[name].height) for name in order}
     if not sizes:
         raise ConfigError(
@@ -99,21 +96,22 @@ def _side(
 
     ``general``: the ``wall_edge`` block's for all cameras.
     """
-    own = block.resolution if block is not None else None
-    asked = robot.cameras[name].resolution if robot is not None else None
-    if asked is None and own is None and robot is not None and robot.model is not None:
-        asked = robot.model.resolution
-    own = own or general
-    if asked is not None:
-        return asked
-    trained = training.side(name, *size) if own is None or training.lists(name) else None
-    if own is not None and trained is not None and own != trained:
+    block_side = block.resolution if block is not None else None
+    robot_side = robot.cameras[name].resolution if robot is not None else None
+    if robot_side is None and block_side is None and robot is not None and robot.model is not None:
+        robot_side = robot.model.resolution
+    block_side = block_side or general
+    if robot_side is not None:
+        return robot_side
+    training_side = training.side(name, *size) if block_side is None or training.lists(name) else None
+    if block_side is not None and training_side is not None and block_side != training_side:
         raise CheckpointError(
-            f"{training.where}: data.resolution of {name} is {trained}, the wall_edge block's is {own}",
+            f"{training.where}: data.resolution of {name} is {training_side}, "
+            f"the wall_edge block's is {block_side}",
             expected="one of them",
             fix=f"set cameras.{name}.resolution in ROBOT.yaml to what the policy was trained with",
         )
-    return own if own is not None else trained
+    return block_side if block_side is not None else training_side
 
 
 def _geometry(
@@ -146,10 +144,10 @@ def _geometry(
         )
     except Invalid as problem:
         raise ConfigError(f"camera {name}: {problem}") from problem
-    if geometry.tokens > MAX_IMAGE_TOKENS:
+    if geometry.tokens > MAX_EXPORT_TOKENS:
         raise ConfigError(
             f"camera {name}: {geometry.tokens} image tokens at {geometry.resized[0]}x{geometry.resized[1]}",
-            expected=f"at most {MAX_IMAGE_TOKENS}",
+            expected=f"at most {MAX_EXPORT_TOKENS}",
             fix="lower its resolution",
         )
     return geometry

@@ -17,8 +17,8 @@ from wall_edge.checks import MAX_DOF
 from wall_edge.config import RobotConfig
 from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge.files import is_plain_name, shown
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.checkpoint.dof import Layout
-from wall_edge_export.checkpoint.files import Checkpoint
 from wall_edge_export.checkpoint.lerobot_policy import ACTION, STATE, LeRobotPolicy, Range
 
 Unit = Literal["rad", "deg"]
@@ -44,17 +44,19 @@ def embodiment(
     policy = checkpoint.policy
     if policy is not None:
         action, state = _lerobot_layouts(checkpoint, policy, robot)
-        seen = policy.ranges()
+        ranges_by_key = policy.ranges()
         ranges = [
-            seen[key] for key in (STATE, ACTION) if key in seen and (key == STATE or reference == "absolute")
+            ranges_by_key[key]
+            for key in (STATE, ACTION)
+            if key in ranges_by_key and (key == STATE or reference == "absolute")
         ]
         _refuse_percent(policy.folder, action.names, ranges, unit)
         state_scale, action_scale = policy.normalizations()
     else:
         action, state = _layouts(checkpoint, robot)
-        found = _statistics(checkpoint, statistics)
-        state_scale = _min_delta(found["propri"], checkpoint.shape.state_dof, state, clip=1.0)
-        action_scale = _min_delta(found["action"], checkpoint.shape.action_dof, action, clip=None)
+        tensors = _statistics(checkpoint, statistics)
+        state_scale = _min_delta(tensors["propri"], checkpoint.shape.state_dof, state, clip=1.0)
+        action_scale = _min_delta(tensors["action"], checkpoint.shape.action_dof, action, clip=None)
         scales = (state_scale, action_scale) if reference == "absolute" else (state_scale,)
         _refuse_percent(checkpoint.folder, action.names, [_range(scale) for scale in scales], unit)
     _check_sizes(action.names, (state_scale, action_scale))
@@ -98,8 +100,8 @@ def _check_sizes(joints: tuple[str, ...], scales: Sequence[Normalization]) -> No
     if len(joints) > MAX_DOF:
         raise ConfigError(f"{len(joints)} joints", expected=f"at most {MAX_DOF}")
     for index, joint in enumerate(joints):
-        for given in scales:
-            offset, scale = given.offset[index], given.scale[index]
+        for normalization in scales:
+            offset, scale = normalization.offset[index], normalization.scale[index]
             if abs(offset) > _MOST_VALUE or not 0 < scale <= _MOST_VALUE:
                 raise CheckpointError(
                     f"the normaliser of {joint}: middle {offset:g}, half range {scale:g}",
@@ -108,16 +110,18 @@ def _check_sizes(joints: tuple[str, ...], scales: Sequence[Normalization]) -> No
                 )
 
 
-def _range(given: Normalization) -> Range:
-    middle, half = np.array(given.offset), np.array(given.scale)
+def _range(normalization: Normalization) -> Range:
+    middle, half = np.array(normalization.offset), np.array(normalization.scale)
     return middle - half, middle + half
 
 
-def _in_radians(given: Normalization, unit: Unit) -> Normalization:
+def _in_radians(normalization: Normalization, unit: Unit) -> Normalization:
     """The same normalisation of angles in rad: a unit is only a factor."""
     factor = RADIANS[unit]
-    offset, scale = (tuple(value * factor for value in values) for values in (given.offset, given.scale))
-    return Normalization(offset, scale, given.clip)
+    offset, scale = (
+        tuple(value * factor for value in values) for values in (normalization.offset, normalization.scale)
+    )
+    return Normalization(offset, scale, normalization.clip)
 
 
 def _lerobot_layouts(
@@ -135,9 +139,9 @@ def _lerobot_layouts(
     if policy.state_dof != dof:
         raise _unlike(dof, policy.state_dof)
     if robot is None or robot.dof != dof:
-        found = "no ROBOT.yaml" if robot is None else f"ROBOT.yaml's {robot.dof} joints"
+        what = "no ROBOT.yaml" if robot is None else f"ROBOT.yaml's {robot.dof} joints"
         raise ConfigError(
-            f"{found} for a policy whose {dof} degrees of freedom LeRobot does not name",
+            f"{what} for a policy whose {dof} degrees of freedom LeRobot does not name",
             expected=f"drive.joints: {dof} of them, in the order of the policy's dataset",
             fix="pass --robot ROBOT.yaml",
         )
@@ -159,11 +163,11 @@ def _layouts(checkpoint: Checkpoint, robot: RobotConfig | None) -> tuple[Layout,
             fix="rename drive.joints, or take the checkpoint of this robot",
         )
     # Names of the state may differ (state_elbow, action_elbow); then both are listed in one order.
-    named = set(joints) <= set(state.names)
-    return _chosen(action, joints, action), _chosen(state, joints, state if named else action)
+    same_names = set(joints) <= set(state.names)
+    return _select(action, joints, action), _select(state, joints, state if same_names else action)
 
 
-def _chosen(layout: Layout, joints: tuple[str, ...], names: Layout) -> Layout:
+def _select(layout: Layout, joints: tuple[str, ...], names: Layout) -> Layout:
     return Layout(joints, tuple(layout.slots[names.names.index(joint)] for joint in joints))
 
 
@@ -177,47 +181,47 @@ def _unlike(action: int, state: int, names: tuple[str, ...] = ()) -> ConfigError
 
 def _statistics(checkpoint: Checkpoint, robot: str | None) -> dict[str, dict[str, npt.NDArray[np.float64]]]:
     """``action`` and ``propri`` → ``min`` and ``delta`` of the robot."""
-    found: dict[str, dict[str, dict[str, npt.NDArray[np.float64]]]] = {}
+    by_robot: dict[str, dict[str, dict[str, npt.NDArray[np.float64]]]] = {}
     for kind, statistic, name, values in checkpoint.normalizers():
-        found.setdefault(name, {}).setdefault(kind, {})[statistic] = values.double().numpy()
-    if not found:
+        by_robot.setdefault(name, {}).setdefault(kind, {})[statistic] = values.double().numpy()
+    if not by_robot:
         raise CheckpointError(
             f"{checkpoint.folder}: no normalisation statistics",
             expected="tensors action_preprocessor.normalizer_{action,propri}.{min,delta}.ROBOT",
             fix="export a fine-tuned checkpoint, or the folder that LeRobot saved with its processors",
         )
-    chosen = robot if robot is not None else (next(iter(found)) if len(found) == 1 else None)
-    if chosen not in found:
+    robot_name = robot if robot is not None else (next(iter(by_robot)) if len(by_robot) == 1 else None)
+    if robot_name not in by_robot:
         raise CheckpointError(
-            f"{checkpoint.folder}: normalisation for robot {shown(repr(chosen), 60)}",
-            expected=f"one of {shown(', '.join(sorted(found)))}",
+            f"{checkpoint.folder}: normalisation for robot {shown(repr(robot_name), 60)}",
+            expected=f"one of {shown(', '.join(sorted(by_robot)))}",
             fix=_ASK,
         )
-    if not is_plain_name(chosen, "/") or ".." in chosen:
+    if not is_plain_name(robot_name, "/") or ".." in robot_name:
         raise CheckpointError(
-            f"{checkpoint.folder}: a robot named {shown(repr(chosen), 60)}", expected="a plain name"
+            f"{checkpoint.folder}: a robot named {shown(repr(robot_name), 60)}", expected="a plain robot_name"
         )
     for kind in ("action", "propri"):
-        if set(found[chosen].get(kind, {})) != {"min", "delta"}:
+        if set(by_robot[robot_name].get(kind, {})) != {"min", "delta"}:
             raise CheckpointError(
-                f"{checkpoint.folder}: normalizer_{kind}.*.{chosen}", expected="min and delta"
+                f"{checkpoint.folder}: normalizer_{kind}.*.{robot_name}", expected="min and delta"
             )
-    return found[chosen]
+    return by_robot[robot_name]
 
 
-def _min_delta(values: Statistics, slots: int, chosen: Layout, *, clip: float | None) -> Normalization:
+def _min_delta(values: Statistics, slots: int, layout: Layout, *, clip: float | None) -> Normalization:
     """Upstream's rule: to [-1, 1] by ``2·(x - min)/delta - 1``.
 
     Statistics cover all of the model's slots, or the first of them where the rest is padding.
     """
     low, delta = values["min"], values["delta"]
-    wanted = list(chosen.slots)
-    fits = low.ndim == 1 and low.shape == delta.shape and max(wanted) < len(low) <= slots
-    if not fits or not np.all(np.isfinite([low[wanted], delta[wanted]])) or not np.all(delta[wanted] > 0):
+    indices = list(layout.slots)
+    fits = low.ndim == 1 and low.shape == delta.shape and max(indices) < len(low) <= slots
+    if not fits or not np.all(np.isfinite([low[indices], delta[indices]])) or not np.all(delta[indices] > 0):
         raise CheckpointError(
             f"normaliser min {low.tolist()}, delta {delta.tolist()}",
-            expected=f"finite numbers for {', '.join(chosen.names)}, delta above 0",
+            expected=f"finite numbers for {', '.join(layout.names)}, delta above 0",
             fix="use the statistics that were saved with these weights",
         )
-    low, delta = low[wanted], delta[wanted]
+    low, delta = low[indices], delta[indices]
     return Normalization(tuple((low + delta / 2).tolist()), tuple((delta / 2).tolist()), clip)

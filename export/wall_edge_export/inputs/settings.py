@@ -17,7 +17,7 @@ from wall_edge.config_loader import from_mapping
 from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge.files import shown
 from wall_edge.policies.prompt_text import Wording
-from wall_edge_export.checkpoint.files import Checkpoint
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.checkpoint.lerobot_policy import LeRobotPolicy
 from wall_edge_export.inputs.cameras import CameraBlock, camera_geometries
 from wall_edge_export.inputs.embodiment import Unit, embodiment
@@ -48,36 +48,40 @@ class ExportSettings:
 
 def resolve_settings(checkpoint: Checkpoint, robot: RobotConfig | None) -> ExportSettings:
     """Collect and check; raises :class:`ConfigError` or :class:`CheckpointError` naming what is missing."""
-    given = _given(checkpoint, robot)
+    block = _merged_block(checkpoint, robot)
     return ExportSettings(
         embodiment=embodiment(
             checkpoint,
             robot,
-            statistics=given.robot,
-            unit=given.unit or _own_unit(checkpoint),
-            reference=_asked("action_reference", given.action_reference),
+            statistics=block.robot,
+            unit=block.unit or _checkpoint_unit(checkpoint),
+            reference=_require("action_reference", block.action_reference),
         ),
-        cameras=camera_geometries(checkpoint, robot, given.cameras or {}, _block(checkpoint).resolution),
-        horizon=_asked("horizon", given.horizon),
-        action_rate_hz=_asked("action_rate_hz", given.action_rate_hz),
-        time_grid=given.time_grid or uniform_grid(given.integration_steps or _scheduler_steps(checkpoint)),
-        wording=given.prompt_wording or ("upstream" if checkpoint.policy is None else "lerobot"),
+        cameras=camera_geometries(checkpoint, robot, block.cameras or {}, _block(checkpoint).resolution),
+        horizon=_require("horizon", block.horizon),
+        action_rate_hz=_require("action_rate_hz", block.action_rate_hz),
+        time_grid=block.time_grid or uniform_grid(block.integration_steps or _scheduler_steps(checkpoint)),
+        wording=block.prompt_wording or ("upstream" if checkpoint.policy is None else "lerobot"),
     )
 
 
-def _given(checkpoint: Checkpoint, robot: RobotConfig | None) -> CheckpointBlock:
+def _merged_block(checkpoint: Checkpoint, robot: RobotConfig | None) -> CheckpointBlock:
     """ROBOT.yaml's word before the checkpoint's block, and that before what LeRobot saved."""
-    own = {key: value for key, value in vars(_block(checkpoint)).items() if value is not None}
-    asked = robot.model if robot is not None and robot.model is not None else ModelConfig()
-    wanted = {key: value for key, value in vars(asked).items() if value is not None}
-    if not {"integration_steps", "time_grid"}.isdisjoint(wanted):
-        own = {key: value for key, value in own.items() if key not in ("integration_steps", "time_grid")}
-    return CheckpointBlock(**{**_lerobot_block(checkpoint.policy), **own, **wanted})
+    from_checkpoint = {key: value for key, value in vars(_block(checkpoint)).items() if value is not None}
+    section = robot.model if robot is not None and robot.model is not None else ModelConfig()
+    from_robot = {key: value for key, value in vars(section).items() if value is not None}
+    if not {"integration_steps", "time_grid"}.isdisjoint(from_robot):
+        from_checkpoint = {
+            key: value
+            for key, value in from_checkpoint.items()
+            if key not in ("integration_steps", "time_grid")
+        }
+    return CheckpointBlock(**{**_lerobot_block(checkpoint.policy), **from_checkpoint, **from_robot})
 
 
 def _block(checkpoint: Checkpoint) -> CheckpointBlock:
-    given = checkpoint.config.get("wall_edge", {})
-    return from_mapping(CheckpointBlock, given, _where(checkpoint), CheckpointError)
+    block = checkpoint.config.get("wall_edge", {})
+    return from_mapping(CheckpointBlock, block, _where(checkpoint), CheckpointError)
 
 
 def _lerobot_block(policy: LeRobotPolicy | None) -> dict[str, Any]:
@@ -93,9 +97,9 @@ def _lerobot_block(policy: LeRobotPolicy | None) -> dict[str, Any]:
     return {"horizon": policy.horizon, "cameras": cameras or None}
 
 
-def _own_unit(checkpoint: Checkpoint) -> Unit:
+def _checkpoint_unit(checkpoint: Checkpoint) -> Unit:
     """LeRobot's datasets are in degrees, in rad or in per cent of a range, and nothing says which."""
-    return "rad" if checkpoint.policy is None else _asked("unit (rad or deg)", None)
+    return "rad" if checkpoint.policy is None else _require("unit (rad or deg)", None)
 
 
 def _where(checkpoint: Checkpoint) -> str:
@@ -111,15 +115,15 @@ class _Scheduler:
 def _scheduler_steps(checkpoint: Checkpoint) -> int:
     if checkpoint.policy is not None:
         return checkpoint.policy.integration_steps
-    where, given = _where(checkpoint), checkpoint.config.get("noise_scheduler", {})
-    steps = from_mapping(_Scheduler, given, where, CheckpointError, strict=False).num_inference_timesteps
+    where, scheduler = _where(checkpoint), checkpoint.config.get("noise_scheduler", {})
+    steps = from_mapping(_Scheduler, scheduler, where, CheckpointError, strict=False).num_inference_timesteps
     if not 1 <= steps <= 1000:
-        found = f"{where}: num_inference_timesteps is {shown(steps, 60)}"
-        raise CheckpointError(found, expected="at least 1, at most 1000")
+        what = f"{where}: num_inference_timesteps is {shown(steps, 60)}"
+        raise CheckpointError(what, expected="at least 1, at most 1000")
     return steps
 
 
-def _asked(key: str, value: T | None) -> T:
+def _require(key: str, value: T | None) -> T:
     if value is None:
         raise ConfigError(
             f"the checkpoint does not say its {key}",

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from wall_edge_export.model.config import ModelShape
+from wall_edge_export.model.shapes import ModelShape
 
 
 class ActionHead(nn.Module):

@@ -1,4 +1,4 @@
-"""Shapes of a WALL-OSS checkpoint, read from its ``config.json``.
+"""The shapes of a WALL-OSS checkpoint, read from its ``config.json``.
 
 The layout is the flat, legacy Qwen2.5-VL configuration plus WALL-OSS's expert fields
 (github.com/X-Square-Robot/wall-x, September 2025); newer transformers nest the text fields under
@@ -14,71 +14,9 @@ from typing import Any
 from wall_edge.config_loader import from_mapping
 from wall_edge.errors import CheckpointError
 from wall_edge.files import shown
+from wall_edge_export.model.shapes import MAX_SLOTS, ExpertShape, ModelShape, VisionShape
 
-TEXT_EXPERT, ACTION_EXPERT = 0, 1
 _FIX = "take the config.json that was saved with these weights"
-
-
-@dataclass(frozen=True)
-class VisionShape:
-    """Vision tower: ``depth`` blocks over patches of ``patch_size`` px, ``spatial_merge_size``² a token."""
-
-    depth: int
-    hidden_size: int
-    intermediate_size: int
-    num_heads: int
-    in_channels: int
-    patch_size: int
-    temporal_patch_size: int
-    spatial_merge_size: int
-    window_size: int
-    full_attention_blocks: tuple[int, ...]
-    out_hidden_size: int
-
-    @property
-    def patch_dim(self) -> int:
-        """Values in one flattened patch (channels × frames × height × width)."""
-        return self.in_channels * self.temporal_patch_size * self.patch_size**2
-
-    @property
-    def window_patches(self) -> int:
-        """Side of an attention window in patches: a whole number of merged cells."""
-        return self.window_size // self.spatial_merge_size // self.patch_size * self.spatial_merge_size
-
-
-@dataclass(frozen=True)
-class ExpertShape:
-    """One SwiGLU expert; it reads and writes the first ``width`` channels of the hidden state."""
-
-    width: int
-    intermediate_size: int
-
-
-@dataclass(frozen=True)
-class ModelShape:
-    """Everything that decides the shapes and the arithmetic of a WALL-OSS model."""
-
-    vocab_size: int
-    hidden_size: int
-    num_layers: int
-    num_heads: int
-    num_kv_heads: int
-    rms_norm_eps: float
-    rope_theta: float
-    mrope_section: tuple[int, int, int]
-    experts: tuple[ExpertShape, ...]
-    vision: VisionShape
-    action_dof: int
-    state_dof: int
-    tied_embeddings: bool
-
-    @property
-    def head_dim(self) -> int:
-        return self.hidden_size // self.num_heads
-
-    def kv_shape(self, tokens: int) -> tuple[int, int, int, int, int]:
-        """Shape of the keys/values of ``tokens`` tokens: ``[tokens, layers, 2, kv heads, head dim]``."""
-        return (tokens, self.num_layers, 2, self.num_kv_heads, self.head_dim)
 
 
 # What is read of the file, with the types that the loader checks; all other keys are ignored.
@@ -184,14 +122,14 @@ def _tied(config: Mapping[str, Any], nested: Mapping[str, Any]) -> bool:
 
     What earlier versions saved in ``text_config`` alone ties as well.
     """
-    given = [part.get("tie_word_embeddings") for part in (config, nested)]
-    if odd := [value for value in given if value not in (None, True, False)]:
+    values = [part.get("tie_word_embeddings") for part in (config, nested)]
+    if odd := [value for value in values if value not in (None, True, False)]:
         raise _wrong(f"tie_word_embeddings is {odd[0]!r}", "true or false")
-    return any(given)
+    return any(values)
 
 
-def _wrong(found: str, expected: str, fix: str = _FIX) -> CheckpointError:
-    return CheckpointError(f"config.json: {shown(found, 400)}", expected=expected, fix=fix)
+def _wrong(what: str, expected: str, fix: str = _FIX) -> CheckpointError:
+    return CheckpointError(f"config.json: {shown(what, 400)}", expected=expected, fix=fix)
 
 
 def _ropes(raw: _Config) -> tuple[_Rope, ...]:
@@ -236,13 +174,11 @@ _LARGEST = {
     "spatial_merge_size": 16,
     "window_size": 1 << 14,
 }
-MAX_SLOTS = 256
-"""Degrees of freedom that a model may have; WALL-OSS has 20 to 26."""
 
 
-def _check_bounds(where: str, given: object) -> None:
+def _check_bounds(where: str, section: object) -> None:
     for name, most in _LARGEST.items():
-        value = getattr(given, name, None)
+        value = getattr(section, name, None)
         if value is not None and not 0 < value <= most:
             expected = "more than 0" if value <= 0 else f"at most {most}"
             raise _wrong(f"{where}{name} is {shown(value, 60)}", expected)
@@ -264,10 +200,10 @@ def _check_numbers(raw: _Config) -> None:
 
 
 def _rope_theta(raw: _Config) -> float:
-    given = [theta for theta in (raw.rope_theta, *(r.rope_theta for r in _ropes(raw))) if theta is not None]
-    if len(set(given)) > 1 or any(not 1 < theta <= 1e12 for theta in given):
-        raise _wrong(f"rope_theta {given}", "one number above 1, at most 1e12")
-    return given[0] if given else 1e6
+    thetas = [theta for theta in (raw.rope_theta, *(r.rope_theta for r in _ropes(raw))) if theta is not None]
+    if len(set(thetas)) > 1 or any(not 1 < theta <= 1e12 for theta in thetas):
+        raise _wrong(f"rope_theta {thetas}", "one number above 1, at most 1e12")
+    return thetas[0] if thetas else 1e6
 
 
 def _mrope_section(raw: _Config) -> tuple[int, int, int]:
@@ -305,22 +241,22 @@ def _experts(raw: _Config) -> tuple[ExpertShape, ...]:
 
 
 def _vision(raw: _Config) -> VisionShape:
-    given = raw.vision_config
-    if given.out_hidden_size not in (None, raw.hidden_size):
+    vision = raw.vision_config
+    if vision.out_hidden_size not in (None, raw.hidden_size):
         raise _wrong(
-            f"vision out_hidden_size {given.out_hidden_size}", f"the decoder's hidden_size {raw.hidden_size}"
+            f"vision out_hidden_size {vision.out_hidden_size}", f"the decoder's hidden_size {raw.hidden_size}"
         )
     shape = VisionShape(
-        depth=given.depth,
-        hidden_size=given.hidden_size,
-        intermediate_size=given.intermediate_size,
-        num_heads=given.num_heads,
-        in_channels=given.in_channels or given.in_chans or 3,
-        patch_size=given.patch_size,
-        temporal_patch_size=given.temporal_patch_size,
-        spatial_merge_size=given.spatial_merge_size,
-        window_size=given.window_size,
-        full_attention_blocks=given.fullatt_block_indexes,
+        depth=vision.depth,
+        hidden_size=vision.hidden_size,
+        intermediate_size=vision.intermediate_size,
+        num_heads=vision.num_heads,
+        in_channels=vision.in_channels or vision.in_chans or 3,
+        patch_size=vision.patch_size,
+        temporal_patch_size=vision.temporal_patch_size,
+        spatial_merge_size=vision.spatial_merge_size,
+        window_size=vision.window_size,
+        full_attention_blocks=vision.fullatt_block_indexes,
         out_hidden_size=raw.hidden_size,
     )
     for name, value in vars(shape).items():

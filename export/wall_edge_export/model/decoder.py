@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from wall_edge_export.model.config import ACTION_EXPERT, TEXT_EXPERT, ModelShape
 from wall_edge_export.model.layers import RMSNorm, SwiGLU, attend, rotate
+from wall_edge_export.model.shapes import ACTION_EXPERT, TEXT_EXPERT, ModelShape
 
 
 class Rotary(NamedTuple):
@@ -75,8 +75,10 @@ class Attention(nn.Module):
         # Query heads that share a key head are rows of one product: [kv, group·T, d] against [kv, S, d].
         tokens = asking.shape[-2]
         rows = q.unflatten(-3, (self.kv_heads, -1)).flatten(-3, -2)
-        seen = bias[-1:] if last and bias is not None else bias
-        group_bias = seen if seen is None else seen.repeat(self.heads // self.kv_heads, 1)
+        asking_bias = bias[-1:] if last and bias is not None else bias
+        group_bias = (
+            asking_bias if asking_bias is None else asking_bias.repeat(self.heads // self.kv_heads, 1)
+        )
         out = attend(rows, k, v, group_bias).unflatten(-2, (-1, tokens)).flatten(-4, -3)
         merged: Tensor = self.o_proj(out.transpose(-2, -3).flatten(-2))
         return merged, new
@@ -167,9 +169,9 @@ class Decoder(nn.Module):
         rotary = self.rotary(positions)
         cache = []
         for number, layer in enumerate(self.layers):
-            seen = None if past is None else past.select(-4, number)
+            layer_past = None if past is None else past.select(-4, number)
             only = last and number == len(self.layers) - 1
-            x, new = layer(x, rotary, bias, seen, n_action=n_action, last=only)
+            x, new = layer(x, rotary, bias, layer_past, n_action=n_action, last=only)
             cache.append(new)
         return self.norm(x), torch.stack(cache, dim=-4)
 

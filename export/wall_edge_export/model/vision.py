@@ -15,8 +15,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from wall_edge_export.model.config import VisionShape
 from wall_edge_export.model.layers import RMSNorm, SwiGLU, attend, rotate
+from wall_edge_export.model.shapes import VisionShape
 
 Grid = tuple[int, int]
 """Height and width of one image in patches."""

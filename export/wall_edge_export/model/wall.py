@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from wall_edge_export.model.action_head import ActionHead
-from wall_edge_export.model.config import ModelShape
 from wall_edge_export.model.decoder import Decoder, causal_bias
+from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.vision import Grid, VisionTower
 
 

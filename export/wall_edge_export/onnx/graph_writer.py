@@ -13,7 +13,7 @@ from torch import Tensor
 from wall_edge.bundle import GraphSpec
 from wall_edge.errors import CheckpointError
 from wall_edge_export.memory import give_back
-from wall_edge_export.model import ModelShape
+from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.onnx.graphs import GUIDED, GraphInputs, Stage, graphs_of, stages
 from wall_edge_export.onnx.rewrite import WeightPart, rewrite
 from wall_edge_export.onnx.trace import STAGE_PREFIX, hollow_model, trace
@@ -25,13 +25,13 @@ from wall_edge_export.quantize.precision import summary
 class GraphWriter:
     """Writes the graphs of one model; each is traced once, whatever the number of precisions."""
 
-    def __init__(self, shape: ModelShape, given: GraphInputs, tensor: Callable[[str], Tensor]) -> None:
-        self._shape, self._given, self._tensor = shape, given, tensor
+    def __init__(self, shape: ModelShape, graph_inputs: GraphInputs, tensor: Callable[[str], Tensor]) -> None:
+        self._shape, self._graph_inputs, self._tensor = shape, graph_inputs, tensor
         self._traced: dict[str, ir.Model] = {}
 
     @cached_property
     def _stages(self) -> dict[str, Stage]:
-        return stages(hollow_model(self._shape, self._given.head_rows), self._given)
+        return stages(hollow_model(self._shape, self._graph_inputs.head_rows), self._graph_inputs)
 
     def spec(self, graph: str, families: Mapping[str, str]) -> GraphSpec:
         """What the manifest says of a graph in these precisions."""
@@ -55,10 +55,10 @@ class GraphWriter:
         """A weight that tracing had lost would be exported as zeros without a word."""
         names = self._stages[graph].module.state_dict()
         like = "expert" if graph == GUIDED else graph
-        wanted = {name for key in names if like in graphs_of(name := key.removeprefix(STAGE_PREFIX))}
-        if odd := wanted ^ {part.weight for part in parts}:
+        weights = {name for key in names if like in graphs_of(name := key.removeprefix(STAGE_PREFIX))}
+        if odd := weights ^ {part.weight for part in parts}:
             raise CheckpointError(
                 f"the traced graph {graph} has other weights than the model: {', '.join(sorted(odd)[:3])}",
-                expected=f"{len(wanted)} weights",
+                expected=f"{len(weights)} weights",
                 fix="use the versions of torch and onnxscript that wall-edge was tested with",
             )

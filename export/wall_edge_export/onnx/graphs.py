@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from wall_edge.bundle import GraphSpec, TensorSpec
 from wall_edge.bundle.image_geometry import ImageGeometry
-from wall_edge_export.model import ModelShape, WallModel
 from wall_edge_export.model.frames import FrameFrontEnd
+from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.vision import Grid
+from wall_edge_export.model.wall import WallModel
 
 TOKENS, PAST = "tokens", "past"
 GRAPHS = ("vision", "prefix", "lm_head", "expert")
@@ -77,43 +78,45 @@ class Stage:
     """Whether the module uses ``torch.func``, which torch.onnx cannot export as it is."""
 
 
-def stages(model: WallModel, given: GraphInputs) -> dict[str, Stage]:
-    """The model's stages by graph name, specialised for ``given``."""
-    specs = graph_specs(model.shape, given)
+def stages(model: WallModel, graph_inputs: GraphInputs) -> dict[str, Stage]:
+    """The model's stages by graph name, specialised for ``graph_inputs``."""
+    specs = graph_specs(model.shape, graph_inputs)
 
     def prefix(*tensors: Tensor) -> tuple[Tensor, ...]:
         return model.prefix(
-            *tensors, image_token_id=given.image_token_id, state_token_id=given.state_token_id
+            *tensors, image_token_id=graph_inputs.image_token_id, state_token_id=graph_inputs.state_token_id
         )
 
     calls: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
-        "vision": _vision(model, given),
+        "vision": _vision(model, graph_inputs),
         "prefix": prefix,
         "lm_head": model.logits,
         "expert": model.velocity,
         GUIDED: model.guided_velocity,
     }
-    return {name: Stage(_Stage(model, calls[name]), specs[name], name == GUIDED) for name in given.graphs}
+    return {
+        name: Stage(_Stage(model, calls[name]), specs[name], name == GUIDED) for name in graph_inputs.graphs
+    }
 
 
-def _vision(model: WallModel, given: GraphInputs) -> Callable[..., Tensor]:
-    front_ends = [FrameFrontEnd(geometry) for geometry in (given.cameras or {}).values()]
+def _vision(model: WallModel, graph_inputs: GraphInputs) -> Callable[..., Tensor]:
+    front_ends = [FrameFrontEnd(geometry) for geometry in (graph_inputs.cameras or {}).values()]
 
     def vision(*images: Tensor) -> Tensor:
         cut = [front_end(frame) for front_end, frame in zip(front_ends, images, strict=True)]
-        return model.image_embeds(torch.cat(cut), given.grids)
+        return model.image_embeds(torch.cat(cut), graph_inputs.grids)
 
     def from_patches(patches: Tensor) -> Tensor:
-        return model.image_embeds(patches, given.grids)
+        return model.image_embeds(patches, graph_inputs.grids)
 
     return vision if front_ends else from_patches
 
 
-def graph_specs(shape: ModelShape, given: GraphInputs) -> dict[str, GraphSpec]:
+def graph_specs(shape: ModelShape, graph_inputs: GraphInputs) -> dict[str, GraphSpec]:
     """Names, shapes and types of every graph's tensors, in the order of the stage's arguments."""
-    patches = sum(height * width for height, width in given.grids)
+    patches = sum(height * width for height, width in graph_inputs.grids)
     image_tokens = patches // shape.vision.spatial_merge_size**2
-    hidden, dof, horizon = shape.hidden_size, shape.action_dof, given.horizon
+    hidden, dof, horizon = shape.hidden_size, shape.action_dof, graph_inputs.horizon
 
     def kv(axis: int | str) -> TensorSpec:
         return TensorSpec((axis, *shape.kv_shape(0)[1:]), "float32")
@@ -126,7 +129,7 @@ def graph_specs(shape: ModelShape, given: GraphInputs) -> dict[str, GraphSpec]:
 
     images = {
         name: TensorSpec((camera.height, camera.width, 3), "uint8")
-        for name, camera in (given.cameras or {}).items()
+        for name, camera in (graph_inputs.cameras or {}).items()
     }
     tensors: dict[str, tuple[dict[str, TensorSpec], dict[str, TensorSpec]]] = {
         "vision": (
@@ -144,7 +147,7 @@ def graph_specs(shape: ModelShape, given: GraphInputs) -> dict[str, GraphSpec]:
             },
             {"kv": kv(TOKENS), "hidden": f32(1, hidden)},
         ),
-        "lm_head": ({"hidden": f32(1, hidden)}, {"logits": f32(given.head_rows or shape.vocab_size)}),
+        "lm_head": ({"hidden": f32(1, hidden)}, {"logits": f32(graph_inputs.head_rows or shape.vocab_size)}),
         "expert": (
             {
                 "noisy_action": f32(horizon, dof),

@@ -223,11 +223,11 @@ class _Editor:
         after: ir.Node | None = None,
         **attributes: int | ir.DataType,
     ) -> ir.Value:
-        made = ir.node(op_type, inputs, attributes={k: int(v) for k, v in attributes.items()})
+        node = ir.node(op_type, inputs, attributes={k: int(v) for k, v in attributes.items()})
         self._count += 1
-        made.outputs[0].name = f"{op_type.lower()}.{self._count}"
+        node.outputs[0].name = f"{op_type.lower()}.{self._count}"
         if before is not None:
-            self._graph.insert_before(before, made)
+            self._graph.insert_before(before, node)
         elif after is not None:
-            self._graph.insert_after(after, made)
-        return made.outputs[0]
+            self._graph.insert_after(after, node)
+        return node.outputs[0]

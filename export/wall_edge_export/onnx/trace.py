@@ -17,7 +17,8 @@ from onnxscript import optimizer
 from torch import Tensor
 
 from wall_edge.bundle import GraphSpec
-from wall_edge_export.model import ModelShape, WallModel
+from wall_edge_export.model.shapes import ModelShape
+from wall_edge_export.model.wall import WallModel
 from wall_edge_export.onnx.graphs import PAST, TOKENS, Stage
 from wall_edge_export.onnx.vjp_tracing import trace_vjp
 

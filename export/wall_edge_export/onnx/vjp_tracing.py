@@ -29,8 +29,10 @@ class VjpModule(nn.Module):
         self._names = tuple(name for name, _ in module.named_parameters())
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        given = dict(self.named_parameters())
-        results: tuple[Tensor, ...] = self.operators({name: given[name] for name in self._names}, *tensors)
+        parameters = dict(self.named_parameters())
+        results: tuple[Tensor, ...] = self.operators(
+            {name: parameters[name] for name in self._names}, *tensors
+        )
         return results
 
 
@@ -46,8 +48,8 @@ def trace_vjp(
         for tensor, axes in zip(inputs, dynamic, strict=True)
     ]
 
-    def call(given: dict[str, Tensor], *tensors: Tensor) -> tuple[Tensor, ...]:
-        results: tuple[Tensor, ...] = torch.func.functional_call(module, given, tensors)
+    def call(parameters: dict[str, Tensor], *tensors: Tensor) -> tuple[Tensor, ...]:
+        results: tuple[Tensor, ...] = torch.func.functional_call(module, parameters, tensors)
         return results
 
     graph = make_fx(call, tracing_mode="symbolic")(weights, *fakes)

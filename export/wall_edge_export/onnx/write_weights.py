@@ -14,8 +14,10 @@ import onnx_ir as ir
 import torch
 from torch import Tensor
 
+from wall_edge.arrays import require_finite
 from wall_edge.bundle import INT8, GraphSpec
 from wall_edge.errors import CheckpointError
+from wall_edge_export.checkpoint.weights import REDO
 from wall_edge_export.memory import give_back
 from wall_edge_export.onnx.rewrite import WeightPart
 from wall_edge_export.quantize.calibrated import Calibrated, Floats
@@ -71,8 +73,8 @@ def write_weights(
     data = DataFile(folder / spec.data)
     initializers = model.graph.initializers
     for weight, group in itertools.groupby(parts, key=lambda part: part.weight):
-        made = _convert(weight, list(group), tensor, calibrated)
-        for part, pieces in made:
+        contents = _convert(weight, list(group), tensor, calibrated)
+        for part, pieces in contents:
             offset, length = data.append(pieces)
             if length != part.nbytes:
                 raise CheckpointError(f"tensor {part.name}: {length} bytes", expected=f"{part.nbytes} bytes")
@@ -152,9 +154,5 @@ def _float_pieces(weight: str, stored: Tensor, dtype: ir.DataType) -> Iterator[A
 
 def _check_finite(weight: str, stored: Tensor) -> None:
     # One sum tells: a value that is not finite stays in it.
-    if not torch.isfinite(stored.sum(dtype=torch.float32)):
-        raise CheckpointError(
-            f"tensor {weight} holds values that are not finite",
-            expected="finite weights",
-            fix="copy or download the checkpoint again",
-        )
+    total = float(stored.sum(dtype=torch.float32))
+    require_finite(total, f"tensor {weight}", CheckpointError, expected="finite weights", fix=REDO)

@@ -1,9 +1,9 @@
 """A second opinion before an export: does the checkpoint's own processor see what the graphs will see?
 
 Every golden comes from our own reader of the checkpoint, so ``verify`` cannot find that reader's faults.
-Where transformers is installed, the prompts that the references would word (:mod:`.opinion_reference`) are
+Where transformers is installed, the prompts that the references would word (:mod:`.reference_rules`) are
 encoded by the checkpoint's own tokenizer and compared with ours token by token; its image processor's grids
-and pixel values are compared with those of the graphs' own front end (:mod:`.opinion_images`). A difference
+and pixel values are compared with those of the graphs' own front end (:mod:`.images`). A difference
 ends the export before anything is written.
 
 The longest side that frames are scaled to (``resolution``) is a setting, and is taken as given.
@@ -20,7 +20,7 @@ from wall_edge.bundle.second_opinion import SecondOpinion
 from wall_edge.errors import CheckpointError
 from wall_edge.files import shown
 from wall_edge.policies.prompt_text import Ids
-from wall_edge_export.inputs.inputs import ExportInputs
+from wall_edge_export.inputs.export_inputs import ExportInputs
 from wall_edge_export.opinion import peer as opinion_peer
 from wall_edge_export.opinion.images import IMAGES, check_images
 from wall_edge_export.opinion.peer import DIFFERS, NESTED, PREPROCESSOR, Peer, Unusable, guarded
@@ -39,25 +39,25 @@ the full stop that some references add."""
 _IDS, _IMAGE_TOKENS, _VALUES = "prompt ids and camera words", "image-token counts", "pixel values"
 
 
-def second_opinion(source: ExportInputs, instruction: str) -> SecondOpinion | None:
+def second_opinion(inputs: ExportInputs, instruction: str) -> SecondOpinion | None:
     """What transformers agreed to; None where it is not installed.
 
     Raises :class:`CheckpointError` at the first thing that differs, or on a damaged file of the processor's.
     """
     peer = opinion_peer.installed()
-    return None if peer is None else _Comparison(source, peer).run(instruction)
+    return None if peer is None else _Comparison(inputs, peer).run(instruction)
 
 
 class _Comparison:
     """One checkpoint's comparison."""
 
-    def __init__(self, source: ExportInputs, peer: Peer) -> None:
-        checkpoint = source.checkpoint
-        self._source, self._peer, self._folder = source, peer, checkpoint.config_folder
-        self._cameras = source.settings.cameras
+    def __init__(self, inputs: ExportInputs, peer: Peer) -> None:
+        checkpoint = inputs.checkpoint
+        self._inputs, self._peer, self._folder = inputs, peer, checkpoint.config_folder
+        self._cameras = inputs.settings.cameras
         self._flavour = flavour_of(checkpoint.policy is not None, checkpoint.config)
         self._compared: list[str] = []
-        self._left: dict[str, str] = {}
+        self._not_compared: dict[str, str] = {}
         self._largest: float | None = None
 
     def run(self, instruction: str) -> SecondOpinion:
@@ -65,34 +65,36 @@ class _Comparison:
         try:
             self._images()
         except Unusable as problem:
-            self._left[f"{_IMAGE_TOKENS} and {_VALUES}"] = f"transformers cannot use its processor: {problem}"
+            self._not_compared[f"{_IMAGE_TOKENS} and {_VALUES}"] = (
+                f"transformers cannot use its processor: {problem}"
+            )
         try:
-            tokenizer = opinion_peer.own_tokenizer(self._peer, self._folder)
+            tokenizer = opinion_peer.checkpoint_tokenizer(self._peer, self._folder)
             for words in instructions:
                 self._prompts(tokenizer, words)
             self._compared.append(_IDS)
         except Unusable as problem:
-            self._left[_IDS] = f"transformers cannot use its tokenizer: {problem}"
+            self._not_compared[_IDS] = f"transformers cannot use its tokenizer: {problem}"
         return SecondOpinion(
             tools=self._peer.versions,
             flavour=self._flavour,
             compared=tuple(self._compared),
-            not_compared=self._left,
+            not_compared=self._not_compared,
             instructions=instructions,
             images=IMAGES,
             largest_pixel_difference=self._largest,
         )
 
     def _images(self) -> None:
-        found = opinion_peer.own_settings(self._folder)
-        if not found:
+        settings_by_file = opinion_peer.processor_settings(self._folder)
+        if not settings_by_file:
             why = f"the checkpoint has no {PREPROCESSOR} or {NESTED}"
-            self._left[f"{_IMAGE_TOKENS} and {_VALUES}"] = why
+            self._not_compared[f"{_IMAGE_TOKENS} and {_VALUES}"] = why
             return
         largest = 0.0
-        for file, settings in found.items():
+        for file, settings in settings_by_file.items():
             where = str(self._folder / file)
-            processor = opinion_peer.own_processor(self._peer, settings, where)
+            processor = opinion_peer.checkpoint_processor(self._peer, settings, where)
             for camera, geometry in self._cameras.items():
                 largest = max(largest, check_images(processor, geometry, f"{where}: camera {camera}"))
         self._largest = largest
@@ -100,14 +102,14 @@ class _Comparison:
 
     def _prompts(self, tokenizer: Any, words: str) -> None:
         images = [(camera, geometry.tokens) for camera, geometry in self._cameras.items()]
-        horizon = self._source.settings.horizon if self._source.fast is None else 0
-        made = self._source.prompts
-        action = [self._source.tokenizer.ids.action] * horizon  # the graphs append these themselves
-        asked = (
-            ("actions", horizon, np.append(made.action(words).ids, np.array(action, dtype=np.int64))),
-            ("a subgoal", None, made.subgoal(words).ids),
+        horizon = self._inputs.settings.horizon if self._inputs.fast is None else 0
+        prompts = self._inputs.prompts
+        action = [self._inputs.tokenizer.ids.action] * horizon  # the graphs append these themselves
+        cases = (
+            ("actions", horizon, np.append(prompts.action(words).ids, np.array(action, dtype=np.int64))),
+            ("a subgoal", None, prompts.subgoal(words).ids),
         )
-        for what, actions, ours in asked:
+        for what, actions, ours in cases:
             text = prompt(self._flavour, images, words, actions=actions)
             theirs = _encoded(tokenizer, text)
             if not np.array_equal(ours, theirs):
@@ -115,20 +117,22 @@ class _Comparison:
 
     def _different(self, tokenizer: Any, ours: Ids, theirs: Ids, what: str) -> CheckpointError:
         """The plainest words for two prompts that differ."""
-        for camera, mine, own in zip(
+        for camera, mine, reference in zip(
             self._cameras, _labels(tokenizer, ours), _labels(tokenizer, theirs), strict=False
         ):
-            if mine != own:
+            if mine != reference:
                 right = camera_words(self._flavour, camera)
-                found = f"{self._folder}: the prompt calls camera {shown(camera, 60)} {shown(mine, 60)!r}"
-                return CheckpointError(found, expected=f"{right!r} ({self._flavour})", fix=DIFFERS)
+                message = f"{self._folder}: the prompt calls camera {shown(camera, 60)} {shown(mine, 60)!r}"
+                return CheckpointError(message, expected=f"{right!r} ({self._flavour})", fix=DIFFERS)
         place = next((n for n, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), None)
         if place is None:
-            found = f"{self._folder}: {what}, has {len(ours)} tokens"
-            return CheckpointError(found, expected=str(len(theirs)), fix=DIFFERS)
-        mine, own = (f"{ids[place]} ({_text(tokenizer, ids[place : place + 1])!r})" for ids in (ours, theirs))
-        found = f"{self._folder}: token {place} of {what}, is {mine}"
-        return CheckpointError(found, expected=own, fix=DIFFERS)
+            message = f"{self._folder}: {what}, has {len(ours)} tokens"
+            return CheckpointError(message, expected=str(len(theirs)), fix=DIFFERS)
+        mine, reference = (
+            f"{ids[place]} ({_text(tokenizer, ids[place : place + 1])!r})" for ids in (ours, theirs)
+        )
+        message = f"{self._folder}: token {place} of {what}, is {mine}"
+        return CheckpointError(message, expected=reference, fix=DIFFERS)
 
 
 def _labels(tokenizer: Any, ids: Ids) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from wall_edge.bundle.image_geometry import ImageGeometry
+from wall_edge.bundle.image_geometry import MAX_EXPORT_TOKENS, ImageGeometry
 from wall_edge.errors import CheckpointError
 from wall_edge.files import shown
 from wall_edge_export.model.frames import FrameFrontEnd
@@ -20,8 +20,9 @@ IMAGES = ("noise", "a ramp", "coloured blocks")
 _PIXELS = 1e-3
 """Largest difference of a normalised value. A grey level is 1/255/0.276 = 0.014, so whoever resizes otherwise
 is off by at least that; rounding to float32 in another order gives some 1e-6."""
-_MOST_PIXELS = 4096 * 28 * 28
-"""A processor that enlarges every image to more than 4096 tokens is not run: it could ask for any memory."""
+_MOST_PIXELS = MAX_EXPORT_TOKENS * 28 * 28
+"""A processor that enlarges every image to more than an export takes is not run: it could ask for any
+memory."""
 
 Frame = npt.NDArray[np.uint8]
 
@@ -41,43 +42,45 @@ def check_images(processor: Any, geometry: ImageGeometry, where: str) -> float:
 def _check_sizes(processor: Any, geometry: ImageGeometry, where: str) -> None:
     """Compare what would make the processor ask for any amount of memory before it runs."""
     for name in ("patch_size", "merge_size", "temporal_patch_size"):
-        own, ours = getattr(processor, name, None), getattr(geometry, name)
-        if own != ours:
-            raise CheckpointError(f"{where}: {name} is {shown(own)}", expected=str(ours), fix=DIFFERS)
+        reference, ours = getattr(processor, name, None), getattr(geometry, name)
+        if reference != ours:
+            raise CheckpointError(f"{where}: {name} is {shown(reference)}", expected=str(ours), fix=DIFFERS)
     fewest = _fewest_pixels(processor)
     if fewest > _MOST_PIXELS:
-        found = f"{where}: images of at least {fewest:g} pixels"
-        raise CheckpointError(found, expected=f"at most {_MOST_PIXELS}", fix=DIFFERS)
+        message = f"{where}: images of at least {fewest:g} pixels"
+        raise CheckpointError(message, expected=f"at most {_MOST_PIXELS}", fix=DIFFERS)
 
 
 def _fewest_pixels(processor: Any) -> float:
     size = guarded(lambda: dict(processor.size or {}))
-    given = [size.get("shortest_edge"), size.get("min_pixels"), getattr(processor, "min_pixels", None)]
-    fewest: float = guarded(lambda: max([float(value) for value in given if value is not None], default=0.0))
+    values = [size.get("shortest_edge"), size.get("min_pixels"), getattr(processor, "min_pixels", None)]
+    fewest: float = guarded(lambda: max([float(value) for value in values if value is not None], default=0.0))
     return fewest
 
 
 def _check_frame(processor: Any, geometry: ImageGeometry, frame: Frame, where: str) -> float:
     """Compare one frame's grid and values; returns the largest difference."""
     image = scaled_frame(frame, geometry.resolution)
-    seen = guarded(lambda: processor(images=[image], return_tensors="np"))
-    grid = tuple(int(side) for side in seen["image_grid_thw"][0])
+    output = guarded(lambda: processor(images=[image], return_tensors="np"))
+    grid = tuple(int(side) for side in output["image_grid_thw"][0])
     if grid != (1, *geometry.grid):
         tokens = int(np.prod(grid)) // geometry.merge_size**2
-        found = f"{where}: {geometry.tokens} image tokens, a grid of {list(geometry.grid)} patches"
-        raise CheckpointError(found, expected=f"{tokens}, a grid of {list(grid[1:])}", fix=DIFFERS)
+        message = f"{where}: {geometry.tokens} image tokens, a grid of {list(geometry.grid)} patches"
+        raise CheckpointError(message, expected=f"{tokens}, a grid of {list(grid[1:])}", fix=DIFFERS)
     size = (grid[2] * geometry.patch_size, grid[1] * geometry.patch_size)
     if size != image.size:  # it resizes by itself: once more, with the order of the axes pinned
         whole = guarded(lambda: resized(image, size, processor.resample))
-        seen = guarded(lambda: processor(images=[whole], do_resize=False, return_tensors="np"))
+        output = guarded(lambda: processor(images=[whole], do_resize=False, return_tensors="np"))
     ours = FrameFrontEnd(geometry)(torch.from_numpy(frame)).numpy().astype(np.float64)
-    own = np.asarray(seen["pixel_values"], dtype=np.float64)
-    if own.shape != ours.shape:
-        raise CheckpointError(f"{where}: pixel values {ours.shape}", expected=str(own.shape), fix=DIFFERS)
-    difference = float(np.abs(ours - own).max())
+    reference = np.asarray(output["pixel_values"], dtype=np.float64)
+    if reference.shape != ours.shape:
+        raise CheckpointError(
+            f"{where}: pixel values {ours.shape}", expected=str(reference.shape), fix=DIFFERS
+        )
+    difference = float(np.abs(ours - reference).max())
     if not difference <= _PIXELS:  # NaN, too
-        found = f"{where}: normalised pixel values differ by up to {difference:.4g}"
-        raise CheckpointError(found, expected=f"at most {_PIXELS:g}", fix=DIFFERS)
+        message = f"{where}: normalised pixel values differ by up to {difference:.4g}"
+        raise CheckpointError(message, expected=f"at most {_PIXELS:g}", fix=DIFFERS)
     return difference
 
 

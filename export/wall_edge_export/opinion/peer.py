@@ -19,9 +19,9 @@ from typing import Any
 
 from wall_edge.errors import CheckpointError
 from wall_edge.files import JSON_BYTES, read_bytes, read_json, shown
+from wall_edge_export.checkpoint.weights import REDO
 
 _OLDEST = (4, 57)
-_REDO = "copy or download the checkpoint again"
 _PROCESSORS = (
     # From transformers 5 on the plain name is a class that needs torchvision.
     ("transformers.models.qwen2_vl.image_processing_pil_qwen2_vl", "Qwen2VLImageProcessorPil"),
@@ -67,8 +67,8 @@ def installed() -> Peer | None:
 
 
 def _version() -> tuple[int, ...]:
-    found = re.match(r"(\d+)\.(\d+)", metadata.version("transformers"))
-    return tuple(int(part) for part in found.groups()) if found else (0,)
+    match = re.match(r"(\d+)\.(\d+)", metadata.version("transformers"))
+    return tuple(int(part) for part in match.groups()) if match else (0,)
 
 
 def _processor_class() -> Any:
@@ -81,7 +81,7 @@ def _processor_class() -> Any:
     raise ImportError(_PROCESSORS[-1][0])
 
 
-def own_tokenizer(peer: Peer, folder: Path) -> Any:
+def checkpoint_tokenizer(peer: Peer, folder: Path) -> Any:
     """The tokenizer as transformers opens it, added tokens included. Raises Unusable, CheckpointError.
 
     By the general class: the references' transformers 4 take tokenizer.json as it is, but Qwen2Tokenizer of
@@ -93,50 +93,50 @@ def own_tokenizer(peer: Peer, folder: Path) -> Any:
             read_bytes(folder / "tokenizer.json", CheckpointError, JSON_BYTES)
         )
         settings = _json(folder / _TOKENIZER_CONFIG) or {}
-        kept = {key: value for key, value in settings.items() if key in _TOKEN_KEYS}
-        kept["tokenizer_class"] = "PreTrainedTokenizerFast"
-        (copy / _TOKENIZER_CONFIG).write_text(json.dumps(kept))
+        token_settings = {key: value for key, value in settings.items() if key in _TOKEN_KEYS}
+        token_settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+        (copy / _TOKENIZER_CONFIG).write_text(json.dumps(token_settings))
         for extra in (_ADDED, _MAP):
-            if (found := _json(folder / extra)) is not None:
-                (copy / extra).write_text(json.dumps(found))
+            if (content := _json(folder / extra)) is not None:
+                (copy / extra).write_text(json.dumps(content))
         return guarded(lambda: peer.tokenizer_class.from_pretrained(str(copy), local_files_only=True))
 
 
-def own_settings(folder: Path) -> dict[str, dict[str, Any]]:
+def processor_settings(folder: Path) -> dict[str, dict[str, Any]]:
     """The image processor's settings by the file that holds them: transformers 4 and 5 have each their own.
 
     Raises CheckpointError on a file that is damaged.
     """
-    found = {}
+    settings = {}
     plain, nested = _json(folder / PREPROCESSOR), _json(folder / NESTED)
     if plain is not None:
-        found[PREPROCESSOR] = plain
+        settings[PREPROCESSOR] = plain
     if nested is not None and isinstance(nested.get("image_processor"), dict):
-        found[NESTED] = nested["image_processor"]
-    return found
+        settings[NESTED] = nested["image_processor"]
+    return settings
 
 
-def own_processor(peer: Peer, settings: Mapping[str, Any], where: str) -> Any:
+def checkpoint_processor(peer: Peer, settings: Mapping[str, Any], where: str) -> Any:
     """The image processor of these settings. Raises Unusable, or CheckpointError for another family's."""
     kind = settings.get("image_processor_type", _OF_THE_FAMILY[0])
     if not isinstance(kind, str) or not kind.startswith(_OF_THE_FAMILY):
         raise CheckpointError(
-            f"{where}: image_processor_type is {shown(kind)}", expected=" or ".join(_OF_THE_FAMILY), fix=_REDO
+            f"{where}: image_processor_type is {shown(kind)}", expected=" or ".join(_OF_THE_FAMILY), fix=REDO
         )
     cls = peer.processor_class
-    kept = {
+    plain_settings = {
         key: value
         for key, value in settings.items()
         if not key.startswith("_")
         and not callable(getattr(cls, key, None))
         and key not in ("auto_map", "image_processor_type", "processor_class")
     }
-    size = kept.get("size")
+    size = plain_settings.get("size")
     for key, edge in (("min_pixels", "shortest_edge"), ("max_pixels", "longest_edge")):
         # The plain class of transformers 4 overlooks ``size``; its fast one and transformers 5 do not.
-        if isinstance(size, dict) and kept.get(key) is None and size.get(edge) is not None:
-            kept[key] = size[edge]
-    return guarded(lambda: cls.from_dict(kept))
+        if isinstance(size, dict) and plain_settings.get(key) is None and size.get(edge) is not None:
+            plain_settings[key] = size[edge]
+    return guarded(lambda: cls.from_dict(plain_settings))
 
 
 def guarded(call: Callable[[], Any]) -> Any:
@@ -153,7 +153,7 @@ def _json(path: Path) -> dict[str, Any] | None:
     """A JSON object that a checkpoint may hold; None without the file."""
     if not path.exists():
         return None
-    found = read_json(path, CheckpointError, fix=_REDO)
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path}: {type(found).__name__}", expected="a JSON object", fix=_REDO)
-    return found
+    content = read_json(path, CheckpointError, fix=REDO)
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: {type(content).__name__}", expected="a JSON object", fix=REDO)
+    return content

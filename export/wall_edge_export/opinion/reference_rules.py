@@ -39,10 +39,10 @@ _FEWEST_PIXELS, _MOST_PIXELS = 4 * _FACTOR**2, 16384 * _FACTOR**2
 def flavour_of(has_policy: bool, config: dict[str, Any]) -> Flavour:
     """Whose rules a checkpoint's prompts follow: as it says itself, else by the kind of folder."""
     block = config.get("wall_edge")
-    said = block.get("prompt_wording") if isinstance(block, dict) else None
-    for known in get_args(Flavour):
-        if said == known:
-            return cast(Flavour, known)
+    name = block.get("prompt_wording") if isinstance(block, dict) else None
+    for flavour in get_args(Flavour):
+        if name == flavour:
+            return cast(Flavour, flavour)
     return "lerobot" if has_policy else "upstream"
 
 
@@ -74,11 +74,11 @@ def prompt(
     ``actions``: how many action tokens end it; None asks for the next sub-task in words instead.
     """
     lines = ["<|im_start|>system", "You are a helpful assistant.<|im_end|>", "<|im_start|>user"]
-    seen = [
+    cameras = [
         f"{camera_words(flavour, key)}: <|vision_start|>{'<|image_pad|>' * count}<|vision_end|>"
         for key, count in images
     ]
-    lines += [" ".join(["Observation:", *seen]), f"Instruction: {sentence(flavour, instruction)}"]
+    lines += [" ".join(["Observation:", *cameras]), f"Instruction: {sentence(flavour, instruction)}"]
     if actions is None:
         lines += ["Predict the next action in language."]
     else:

@@ -9,18 +9,19 @@ import numpy as np
 import numpy.typing as npt
 from wall_edge_engines.base import Engine
 
+from wall_edge.arrays import require_finite
 from wall_edge.bundle import Manifest
 from wall_edge.errors import PolicyError
-from wall_edge.policies.encoder import new_session
+from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.flow_policy import FlowPolicy
 from wall_edge.policies.prompts import Prompts
-from wall_edge_export.data.samples import Sample
+from wall_edge.session_format import Sample
 
 Floats = npt.NDArray[np.float64]
 
 _RESAMPLES, _CONFIDENCE = 2000, 0.975
 _RUN = 4
-"""Neighbouring moments that are resampled together."""
+"""Neighbouring samples that are resampled together."""
 
 
 @dataclass(frozen=True)
@@ -49,55 +50,57 @@ def chunks(
     seed: int = 0,
 ) -> Floats:
     """Normalised action chunks ``[samples, horizon, dof]``; the noise depends on ``seed`` alone."""
-    policy = FlowPolicy(manifest, prompts, new_session(manifest, engine), integration_steps=integration_steps)
+    policy = FlowPolicy(Encoder.on(engine, manifest, prompts), integration_steps=integration_steps)
     rng = np.random.default_rng(seed)
     shape, slots = (manifest.horizon, manifest.action_slots), list(manifest.embodiment.action_slots)
-    made = [
+    rows = [
         policy.normalised_chunk(s.observation, s.words, rng.standard_normal(shape, dtype=np.float32))[
             :, slots
         ]
         for s in samples
     ]
-    result = np.stack(made).astype(np.float64)
-    if not np.all(np.isfinite(result)):
-        raise PolicyError(
-            f"the action chunks of recipe {manifest.recipe} hold values that are not finite",
-            expected="finite actions",
-            fix="keep the families that overflow in fp32",
-        )
+    result = np.stack(rows).astype(np.float64)
+    require_finite(
+        result,
+        f"an action chunk of recipe {manifest.recipe}",
+        PolicyError,
+        expected="finite actions",
+        fix="keep the families that overflow in fp32",
+    )
     return result
 
 
-def action_error(found: Floats, reference: Floats) -> ActionError:
+def action_error(actual: Floats, reference: Floats) -> ActionError:
     """Compare chunks ``[samples, horizon, dof]``; the bound is a bootstrap over the observations."""
-    lost = np.square(found - reference).sum(axis=(1, 2))
+    loss = np.square(actual - reference).sum(axis=(1, 2))
     size = np.square(reference).sum(axis=(1, 2))
-    dot = float((found * reference).sum())
+    dot = float((actual * reference).sum())
+    ratio, _ = _ratio(loss, size)
     return ActionError(
-        cosine=dot / float(np.linalg.norm(found) * np.linalg.norm(reference)),
-        relative_l2=float(np.sqrt(lost.sum() / size.sum())),
-        upper_relative_l2=_upper(lost, size),
-        max_abs=float(np.abs(found - reference).max()),
-        observations=len(lost),
+        cosine=dot / float(np.linalg.norm(actual) * np.linalg.norm(reference)),
+        relative_l2=float(np.sqrt(ratio)),
+        upper_relative_l2=_upper(loss, size),
+        max_abs=float(np.abs(actual - reference).max()),
+        observations=len(loss),
     )
 
 
-def _upper(lost: Floats, size: Floats) -> float:
-    """Studentised bootstrap (bootstrap-t) of sqrt(Σ lost / Σ size), ``[samples]`` both.
+def _upper(loss: Floats, size: Floats) -> float:
+    """Studentised bootstrap (bootstrap-t) of sqrt(Σ loss / Σ size), ``[samples]`` both.
 
     A few observations lose far more than the rest: quantiles of plain resamples, which never see beyond the
     largest of them, were below the truth in 23 % of sets of 16.
     """
-    picks = _runs(len(lost))
-    ratio, error = _ratio(lost[None], size[None])
-    ratios, errors = _ratio(lost[picks], size[picks])
+    picks = _runs(len(loss))
+    ratio, error = _ratio(loss[None], size[None])
+    ratios, errors = _ratio(loss[picks], size[picks])
     # A resample of one observation over and over knows no error: it must not make the bound tighter.
     t = (ratios - ratio) / np.maximum(errors, 1e-12 * ratio + np.finfo(np.float64).tiny)
     return float(np.sqrt(ratio - np.quantile(t, 1 - _CONFIDENCE) * error)[0])
 
 
 def _runs(count: int) -> npt.NDArray[np.int64]:
-    """Resamples of runs of neighbours ``[resamples, count]``: moments recorded together are alike."""
+    """Resamples of runs of neighbours ``[resamples, count]``: samples recorded together are alike."""
     length = min(_RUN, max(1, count // 4))
     starts = np.random.default_rng(0).integers(0, count, (_RESAMPLES, -(-count // length)))
     runs = (starts[..., None] + np.arange(length)) % count
@@ -105,9 +108,9 @@ def _runs(count: int) -> npt.NDArray[np.int64]:
     return picked
 
 
-def _ratio(lost: Floats, size: Floats) -> tuple[Floats, Floats]:
-    """Σ lost / Σ size along the last axis and its standard error (linearised)."""
-    total, count = size.sum(axis=-1), lost.shape[-1]
-    ratio = lost.sum(axis=-1) / total
-    left = np.square(lost - ratio[..., None] * size).sum(axis=-1)
+def _ratio(loss: Floats, size: Floats) -> tuple[Floats, Floats]:
+    """Σ loss / Σ size along the last axis and its standard error (linearised)."""
+    total, count = size.sum(axis=-1), loss.shape[-1]
+    ratio = loss.sum(axis=-1) / total
+    left = np.square(loss - ratio[..., None] * size).sum(axis=-1)
     return ratio, np.sqrt(left * count / max(count - 1, 1)) / total

@@ -2,10 +2,10 @@
 
 Cost is bytes read for a chunk: vision and prefix once, the expert once an integration step (on a Jetson both
 are limited by memory bandwidth). Each layer family is first put into its candidate precision alone and the
-final chunk compared with float32, on moments that calibration has not seen. Families then join the recipe
+final chunk compared with float32, on samples that calibration has not seen. Families then join the recipe
 greedily, in the order of squared error a byte saved, as long as the upper confidence bound of the error,
-measured for the whole recipe each time, stays within the limit. Many decisions on the same moments favour
-luck, so the finished recipe is confirmed on moments that took part in none of them.
+measured for the whole recipe each time, stays within the limit. Many decisions on the same samples favour
+luck, so the finished recipe is confirmed on a holdout that took part in none of them.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from wall_edge_engines.onnxruntime import OnnxRuntimeEngine
 from wall_edge.bundle import INT8, Manifest, Sensitivity
 from wall_edge.errors import ConfigError
 from wall_edge.policies.prompts import Prompts
-from wall_edge_export.data.samples import Sample
-from wall_edge_export.data.sessions import MIN_SAMPLES
+from wall_edge.session_format import Sample
+from wall_edge_export.data.samples import MIN_SAMPLES
 from wall_edge_export.onnx.graph_writer import GraphWriter
 from wall_edge_export.quantize.action_error import ActionError, Floats, action_error, chunks
 from wall_edge_export.quantize.calibrate import PrecisionPlan
@@ -39,8 +39,8 @@ CANDIDATES: PrecisionPlan = {
 
 
 @dataclass(frozen=True)
-class Found:
-    """The recipe, its error on the confirming moments, and what each family alone would cost."""
+class SearchResult:
+    """The recipe, its error on the holdout, and what each family alone would cost."""
 
     recipe: Recipe
     error: ActionError
@@ -48,28 +48,28 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Holdout:
-    """What a search runs on: ``judges`` decide about each family, ``jury`` only about the finished recipe."""
+class SearchSamples:
+    """``selection`` decides about each layer family, ``holdout`` only about the finished recipe."""
 
-    judges: Sequence[Sample]
-    jury: Sequence[Sample]
+    selection: Sequence[Sample]
+    holdout: Sequence[Sample]
 
 
-def split(samples: Sequence[Sample]) -> tuple[list[Sample], Holdout]:
-    """Calibration, judges and jury: a third each, in the order of time.
+def split(samples: Sequence[Sample]) -> tuple[list[Sample], SearchSamples]:
+    """Calibration, selection and holdout: a third each, in the order of time.
 
-    Stretches and not every third moment, as neighbours in a recording are alike. Raises
+    Stretches and not every third sample, as neighbours in a recording are alike. Raises
     :class:`ConfigError` when there are too few.
     """
     if len(samples) < 3 * MIN_SAMPLES:
         raise ConfigError(
-            f"--precision auto on {len(samples)} moments",
-            expected=f"at least {3 * MIN_SAMPLES}: a third calibrates, a third judges, a third confirms",
+            f"--precision auto on {len(samples)} samples",
+            expected=f"at least {3 * MIN_SAMPLES}: a third calibrates, a third selects, a third confirms",
             fix="record longer, or ask for more --samples",
         )
     third = len(samples) // 3
     first, second, last = samples[:third], samples[third : 2 * third], samples[2 * third :]
-    return list(first), Holdout(second, last)
+    return list(first), SearchSamples(second, last)
 
 
 class Search:
@@ -82,23 +82,23 @@ class Search:
         self._exact = load_recipe("fp32")
         self._half = replace(load_recipe("fp16"), name=AUTO)
 
-    def run(self, moments: Holdout) -> Found:
+    def run(self, samples: SearchSamples) -> SearchResult:
         """Find the recipe; raises :class:`ConfigError` when not even fp16 stays within the limit."""
         self._progress("auto: float32")
-        reference = self._trials.chunks(self._exact, moments.judges)
-        ranking = self._ranked(moments.judges, reference)
-        steps = self._joined(ranking, moments.judges, reference)
-        return self._confirmed(steps, ranking, moments.jury)
+        reference = self._trials.chunks(self._exact, samples.selection)
+        ranking = self._ranked(samples.selection, reference)
+        steps = self._joined(ranking, samples.selection, reference)
+        return self._confirmed(steps, ranking, samples.holdout)
 
-    def _ranked(self, judges: Sequence[Sample], reference: Floats) -> list[Sensitivity]:
+    def _ranked(self, selection: Sequence[Sample], reference: Floats) -> list[Sensitivity]:
         """What each family alone does, cheapest error a byte first."""
         ranking = []
         for graph, families in CANDIDATES.items():
             for layer, precisions in families.items():
                 for precision in precisions:
                     self._progress(f"auto: {graph} {layer} {precision}")
-                    tried = replace(self._exact.with_family(graph, layer, precision), name=AUTO)
-                    error = action_error(self._trials.chunks(tried, judges), reference)
+                    recipe = replace(self._exact.with_family(graph, layer, precision), name=AUTO)
+                    error = action_error(self._trials.chunks(recipe, selection), reference)
                     saved = self._cost(self._half) - self._cost(
                         self._half.with_family(graph, layer, precision)
                     )
@@ -106,7 +106,7 @@ class Search:
         return sorted(ranking, key=lambda entry: entry.action_error**2 / entry.bytes_saved)
 
     def _joined(
-        self, ranking: Sequence[Sensitivity], judges: Sequence[Sample], reference: Floats
+        self, ranking: Sequence[Sensitivity], selection: Sequence[Sample], reference: Floats
     ) -> list[Recipe]:
         """fp16, then each bolder recipe that stayed within the limit."""
         steps = [self._half]
@@ -115,21 +115,21 @@ class Search:
             if not _saves(steps[-1], entry):
                 continue
             self._progress(f"auto: with {entry.graph} {entry.family} {entry.precision}")
-            error = action_error(self._trials.chunks(bolder, judges), reference)
+            error = action_error(self._trials.chunks(bolder, selection), reference)
             if error.upper_relative_l2 <= self._limit:
                 steps.append(bolder)
         return steps
 
     def _confirmed(
-        self, steps: Sequence[Recipe], ranking: Sequence[Sensitivity], jury: Sequence[Sample]
-    ) -> Found:
-        """The boldest recipe whose error is within the limit on moments that decided nothing."""
+        self, steps: Sequence[Recipe], ranking: Sequence[Sensitivity], holdout: Sequence[Sample]
+    ) -> SearchResult:
+        """The boldest recipe whose error is within the limit on samples that decided nothing."""
         self._progress("auto: confirming")
-        reference = self._trials.chunks(self._exact, jury)
+        reference = self._trials.chunks(self._exact, holdout)
         for recipe in reversed(steps):
-            error = action_error(self._trials.chunks(recipe, jury), reference)
+            error = action_error(self._trials.chunks(recipe, holdout), reference)
             if error.upper_relative_l2 <= self._limit:
-                return Found(recipe, error, tuple(ranking))
+                return SearchResult(recipe, error, tuple(ranking))
         raise ConfigError(
             f"--max-action-error {self._limit:g}",
             expected=f"at least {error.upper_relative_l2:.2g}, what fp16 reaches on this data",

@@ -76,30 +76,35 @@ class _Stream:
     bias: Tensor | None
     behind: int | None = None
     """Index of the stream whose keys/values it sees; None for a sequence of its own."""
-    seen: int | None = None
+    visible: int | None = None
     """How many of that stream's tokens it sees; None for all."""
 
 
 class Calibrator:
-    """Runs the model over samples and prepares the quantisation of the layers in ``wanted``."""
+    """Runs the model over samples and prepares the quantisation of the layers in ``plan``."""
 
     def __init__(
-        self, lazy: StreamingModel, given: GraphInputs, wanted: PrecisionPlan, seed: int = 0
+        self, streaming: StreamingModel, graph_inputs: GraphInputs, plan: PrecisionPlan, seed: int = 0
     ) -> None:
-        self._lazy, self._model, self._given, self._wanted = lazy, lazy.model, given, wanted
+        self._streaming, self._model, self._graph_inputs, self._plan = (
+            streaming,
+            streaming.model,
+            graph_inputs,
+            plan,
+        )
         self._rng = np.random.default_rng(seed)
-        self.found = {graph: Calibrated() for graph in ("vision", "prefix", "expert")}
+        self.results = {graph: Calibrated() for graph in ("vision", "prefix", "expert")}
 
     def run(self, samples: Sequence[ModelInput], progress: Callable[[str], None]) -> dict[str, Calibrated]:
         """Calibrated layers by graph; raises when an activation is not finite."""
         with torch.inference_mode():
             embeds = self._vision([sample.patches for sample in samples], progress)
             self._decoder(self._streams(samples, embeds), progress)
-        return self.found
+        return self.results
 
     def _vision(self, patches: list[Tensor], progress: Callable[[str], None]) -> list[Tensor]:
-        tower, layout = self._model.visual, VisionLayout(self._given.grids, self._model.shape.vision)
-        with self._lazy.hold():
+        tower, layout = self._model.visual, VisionLayout(self._graph_inputs.grids, self._model.shape.vision)
+        with self._streaming.hold():
             xs = [tower.patch_embed(sample) for sample in patches]
         for number, block in enumerate(tower.blocks):
             progress(f"vision block {number + 1}/{len(tower.blocks)}")
@@ -115,7 +120,7 @@ class Calibrator:
         """Per sample: the action prompt, the subgoal's prompt and answer, and the chunk at each flow time."""
         streams: list[_Stream] = []
         head, rotary = self._model.action_preprocessor, self._model.model.rotary
-        with self._lazy.hold():
+        with self._streaming.hold():
             for sample, images in zip(samples, embeds, strict=True):
                 prompt = len(streams)
                 x = self._embedded(sample.ids, images, head.embed_state(sample.state, sample.state_mask))
@@ -128,7 +133,7 @@ class Calibrator:
                     streams.append(
                         _Stream("prefix", words, rotary(text.positions), bias, prompt, text.shared)
                     )
-                for time in FLOW_TIMES if self._given.actions == "flow" else ():
+                for time in FLOW_TIMES if self._graph_inputs.actions == "flow" else ():
                     noise = torch.from_numpy(
                         self._rng.standard_normal(sample.actions.shape, dtype=np.float32)
                     )
@@ -138,20 +143,24 @@ class Calibrator:
         return streams
 
     def _embedded(self, ids: Tensor, images: Tensor, state: Tensor) -> Tensor:
-        x = self._model.embed(self._model.model.embed_tokens(ids), ids == self._given.image_token_id, images)
-        return torch.where((ids == self._given.state_token_id).unsqueeze(-1), state, x)
+        x = self._model.embed(
+            self._model.model.embed_tokens(ids), ids == self._graph_inputs.image_token_id, images
+        )
+        return torch.where((ids == self._graph_inputs.state_token_id).unsqueeze(-1), state, x)
 
     def _decoder(self, streams: list[_Stream], progress: Callable[[str], None]) -> None:
         layers = self._model.model.layers
         for number, layer in enumerate(layers):
             progress(f"decoder layer {number + 1}/{len(layers)}")
             with self._observing(f"model.layers.{number}", layer) as look:
-                made: dict[int, Tensor] = {}
+                keys_values: dict[int, Tensor] = {}
                 for index, stream in enumerate(streams):
                     look(stream.graph)
-                    past = None if stream.behind is None else made[stream.behind][: stream.seen]
+                    past = None if stream.behind is None else keys_values[stream.behind][: stream.visible]
                     chunk = len(stream.x) if stream.graph == "expert" else 0
-                    stream.x, made[index] = layer(stream.x, stream.rotary, stream.bias, past, n_action=chunk)
+                    stream.x, keys_values[index] = layer(
+                        stream.x, stream.rotary, stream.bias, past, n_action=chunk
+                    )
 
     @contextmanager
     def _observing(self, name: str, module: nn.Module) -> Iterator[Callable[[str], None]]:
@@ -176,14 +185,14 @@ class Calibrator:
             return hook
 
         linears = {
-            f"{name}.{own}.weight": part
-            for own, part in module.named_modules()
+            f"{name}.{child}.weight": part
+            for child, part in module.named_modules()
             if isinstance(part, nn.Linear)
         }
         # Layers that read the same input need it collected once.
         leaders = {input_group(weight): weight for weight in reversed(linears)}
         handles = [linears[weight].register_forward_pre_hook(observe(weight)) for weight in leaders.values()]
-        with self._lazy.hold():
+        with self._streaming.hold():
             try:
                 yield look
             finally:
@@ -195,24 +204,24 @@ class Calibrator:
         layer = family(graph, weight)
         if (graph == "expert" and ".experts.0." in weight) or (graph == "prefix" and ".experts.1." in weight):
             return ()
-        return self._wanted.get(graph, {}).get(layer or "", ())
+        return self._plan.get(graph, {}).get(layer or "", ())
 
     def _prepare(
         self, linears: dict[str, nn.Linear], collected: dict[tuple[str, str], LinearStatistics]
     ) -> None:
         for (graph, group), statistics in collected.items():
             members = {w: linear.weight.numpy() for w, linear in linears.items() if input_group(w) == group}
-            precisions, found = self._precisions(graph, next(iter(members))), self.found[graph]
+            precisions, calibrated = self._precisions(graph, next(iter(members))), self.results[graph]
             if INT8 in precisions:
-                found.inputs[group] = scaling = _scaling(statistics, list(members.values()))
+                calibrated.inputs[group] = scaling = _scaling(statistics, list(members.values()))
                 for weight, values in members.items():
-                    found.losses[weight, INT8] = _int8_loss(statistics, values, scaling)
+                    calibrated.losses[weight, INT8] = _int8_loss(statistics, values, scaling)
             if INT4_WEIGHTS in precisions:
                 for weight, values in members.items():
                     block = int4_block(weight, values.shape[1])
-                    q, scale = found.int4[weight] = gptq_blocks(values, statistics.hessian, block)
+                    q, scale = calibrated.int4[weight] = gptq_blocks(values, statistics.hessian, block)
                     back = dequantize_blocks(q, scale, block)
-                    found.losses[weight, INT4_WEIGHTS] = linear_error(values, back, statistics.rows)
+                    calibrated.losses[weight, INT4_WEIGHTS] = linear_error(values, back, statistics.rows)
 
 
 def _scaling(statistics: LinearStatistics, weights: Sequence[Floats]) -> InputScaling:

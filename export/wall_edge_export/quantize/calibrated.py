@@ -46,15 +46,15 @@ class Calibrated:
     @classmethod
     def load(cls, path: Path) -> Calibrated:
         """What :meth:`save` wrote."""
-        made = cls(losses=cls.load_losses(path))
+        calibrated = cls(losses=cls.load_losses(path))
         with np.load(path, allow_pickle=False) as file:
             for name in file.files:
                 kind, key = name.split(":", 1)
                 if kind == "smoothing":
-                    made.inputs[key] = InputScaling(file[name], float(file[f"scale:{key}"]))
+                    calibrated.inputs[key] = InputScaling(file[name], float(file[f"scale:{key}"]))
                 elif kind == "int4":
-                    made.int4[key] = (file[name], file[f"int4_scale:{key}"])
-        return made
+                    calibrated.int4[key] = (file[name], file[f"int4_scale:{key}"])
+        return calibrated
 
     @staticmethod
     def load_losses(path: Path) -> dict[tuple[str, str], float]:

@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from wall_edge.arrays import require_finite
 from wall_edge.errors import CheckpointError, ConfigError
+from wall_edge_export.checkpoint.weights import REDO
 
 Bits = Literal[4, 8]
 Codes = npt.NDArray[np.int8]
@@ -54,9 +56,9 @@ def quantize_blocks(
     codes, scale = _empty(weight, block)
     for part in _chunks(rows, max(1, _CHUNK_ELEMENTS // inputs)):
         groups = np.pad(weight[part].T, ((0, missing), (0, 0))).reshape(len(shares), block, -1)
-        found = _search(groups, shares, bits)
-        codes[part] = _coded(groups, found[:, None], bits).reshape(inputs + missing, -1)[:inputs].T
-        scale[part] = found.T
+        part_scale = _search(groups, shares, bits)
+        codes[part] = _coded(groups, part_scale[:, None], bits).reshape(inputs + missing, -1)[:inputs].T
+        scale[part] = part_scale.T
     return codes, scale
 
 
@@ -81,12 +83,12 @@ def gptq_blocks(
     codes, scale = _empty(weight, block)
     for part in _chunks(weight.shape[0], _GPTQ_ROWS):
         columns = weight[part].T.copy()
-        found, found_scale, loss = _compensated(columns, coupling, shares, block, bits)
+        gptq_codes, gptq_scale, loss = _compensate(columns, coupling, shares, block, bits)
         nearest, nearest_scale = quantize_blocks(weight[part], block, moment, bits=bits)
         columns -= dequantize_blocks(nearest, nearest_scale, block).T
         better = (loss <= _loss(columns, coupling))[:, None]
-        codes[part] = np.where(better, found.T, nearest)
-        scale[part] = np.where(better, found_scale.T, nearest_scale)
+        codes[part] = np.where(better, gptq_codes.T, nearest)
+        scale[part] = np.where(better, gptq_scale.T, nearest_scale)
     return codes, scale
 
 
@@ -144,7 +146,7 @@ def _cholesky(matrix: Floats, weakness: Floats, damping: float) -> Floats:
     return factor
 
 
-def _compensated(
+def _compensate(
     columns: Floats, coupling: _Coupling, shares: Floats, block: int, bits: Bits
 ) -> tuple[Codes, Floats, Floats]:
     """Codes [K, n], scales [blocks, n] and each row's loss [n]."""
@@ -158,16 +160,16 @@ def _compensated(
             if i % block == 0:
                 group = slice(i, i + block)
                 # Not BLAS: its threads would meet here for little work, a long wait on a busy machine.
-                made_up = np.einsum("ij,jn->in", coupling.matrix[group, first:i], errors[first:i])
-                current = target[group] + made_up
+                correction = np.einsum("ij,jn->in", coupling.matrix[group, first:i], errors[first:i])
+                current = target[group] + correction
                 scales.append(_search(current[None], shares[None, group], bits)[0])
-            wanted = target[i] + coupling.matrix[i, first:i] @ errors[first:i]
-            code = _coded(wanted, scales[-1], bits)
+            ideal = target[i] + coupling.matrix[i, first:i] @ errors[first:i]
+            code = _coded(ideal, scales[-1], bits)
             codes[i] = code
             code *= scales[-1]
             np.subtract(columns[i], code, out=errors[i])
-            wanted -= code
-            loss += coupling.pivot[i] * np.square(wanted, out=wanted)
+            ideal -= code
+            loss += coupling.pivot[i] * np.square(ideal, out=ideal)
         target[last:] += coupling.matrix[last:, first:last] @ errors[first:last]
     return codes, np.stack(scales), loss
 
@@ -227,12 +229,7 @@ def _checked(weight: Floats, moment: Floats, block: int | None) -> tuple[Floats,
     inputs = weight.shape[1]
     if block is not None and block < 1:
         raise ConfigError(f"a block of {block} weights", expected="at least 1")
-    if not np.isfinite(weight).all():
-        raise CheckpointError(
-            f"a weight {weight.shape} holds values that are not finite",
-            expected="finite weights",
-            fix="copy or download the checkpoint again",
-        )
+    require_finite(weight, f"a weight {weight.shape}", CheckpointError, expected="finite weights", fix=REDO)
     if not np.isfinite(moment).all() or (moment.diagonal() if moment.ndim == 2 else moment).min() < 0:
         raise CheckpointError(
             f"the second moments of a layer of {inputs} inputs",

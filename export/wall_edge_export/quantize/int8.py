@@ -9,7 +9,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from wall_edge.arrays import relative_l2, require_finite
 from wall_edge.errors import CheckpointError
+from wall_edge_export.checkpoint.weights import REDO
 from wall_edge_export.quantize.statistics import LinearStatistics
 
 Codes = npt.NDArray[np.int8]
@@ -35,12 +37,9 @@ def quantize_per_channel(weight: Floats) -> tuple[Codes, Floats]:
     for start in range(0, rows, step):
         part = weight[start : start + step].astype(np.float32, copy=False)
         largest = np.maximum(part.max(1), -part.min(1))
-        if not np.isfinite(largest).all():
-            raise CheckpointError(
-                f"a weight {weight.shape} holds values that are not finite",
-                expected="finite weights",
-                fix="copy or download the checkpoint again",
-            )
+        require_finite(
+            largest, f"a weight {weight.shape}", CheckpointError, expected="finite weights", fix=REDO
+        )
         scale[start : start + step] = np.where(largest >= _TINY, largest / _HIGH, 1)
         codes[start : start + step] = _coded(part, scale[start : start + step, None])
     return codes, scale
@@ -92,9 +91,7 @@ def linear_error(weight: Floats, weight_hat: Floats, rows: Floats, rows_hat: Flo
     rows are exact). With smoothing pass ``weight · s`` and ``rows / s``: their product is the same.
     """
     exact = rows @ weight.T
-    error = (rows if rows_hat is None else rows_hat) @ weight_hat.T - exact
-    norm, of = (float(np.sqrt(np.square(a, dtype=np.float64).sum())) for a in (error, exact))
-    return norm / of if of > 0 else (np.inf if norm > 0 else 0.0)
+    return relative_l2((rows if rows_hat is None else rows_hat) @ weight_hat.T, exact)
 
 
 def _coded(values: Floats, scale: Floats | np.float32) -> Floats:

@@ -13,27 +13,27 @@ from wall_edge.policies.fast_policy import first_action_token
 from wall_edge.policies.prompt_text import TURN_END, Ids, PromptTokenizer, next_position, subgoal_text
 from wall_edge.policies.transforms import model_state
 from wall_edge.policies.vision import patches
-from wall_edge_export.data.samples import Sample
-from wall_edge_export.inputs.inputs import ExportInputs
+from wall_edge.session_format import Sample
+from wall_edge_export.inputs.export_inputs import ExportInputs
 from wall_edge_export.quantize.calibrate import Continuation, ModelInput
 
 
-def model_input(sample: Sample, manifest: Manifest, source: ExportInputs) -> ModelInput:
+def model_input(sample: Sample, manifest: Manifest, inputs: ExportInputs) -> ModelInput:
     """Tokenise, normalise and place one sample.
 
     Its words serve as the action prompt's instruction, and as both question and answer of the subgoal prompt.
     For FAST actions, the actions' tokens follow the action prompt.
     """
     frames = observed_frames(manifest, sample.observation.frames)
-    prompt = source.prompts.action(sample.words)
-    shared = source.prompts.observation_tokens
-    asked = subgoal_text(sample.words, manifest.prompt_wording) + sample.words + TURN_END
-    answer = source.tokenizer.encode(asked)
+    prompt = inputs.prompts.action(sample.words)
+    shared = inputs.prompts.observation_tokens
+    text = subgoal_text(sample.words, manifest.prompt_wording) + sample.words + TURN_END
+    answer = inputs.tokenizer.encode(text)
     start = next_position(prompt.positions[:, :shared])
     actions, mask = _actions(sample, manifest)
     continuations = [_continuation(answer, start, shared)]
-    if source.fast is not None:
-        tokens = fast_tokens(source.tokenizer, source.fast, actions, manifest)
+    if inputs.fast is not None:
+        tokens = fast_tokens(inputs.tokenizer, inputs.fast, actions, manifest)
         continuations.append(_continuation(tokens, prompt.following, len(prompt.ids)))
     state, state_mask = model_state(manifest, sample.observation.state)
     chunk = prompt.following + np.arange(manifest.horizon)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 
 from wall_edge.errors import CheckpointError
-from wall_edge.files import read_arrays
 
 Floats = npt.NDArray[np.float32]
 
 _MOMENT_ROWS = 1024
 """Rows that are gathered before they enter the second moment: K × K is touched once for all of them."""
 _SEED = 20221118
-_LARGEST_BYTES = 4 << 30
 
 
 class LinearStatistics:
@@ -97,33 +93,3 @@ class LinearStatistics:
         rows *= np.float32(total**-0.5)
         moment += rows.T @ rows
         self._entered = total
-
-    def save(self, path: Path) -> None:
-        """One npz; it appears whole or not at all."""
-        arrays = {"count": np.array(self.count), "channel_absmax": self.channel_absmax, "rows": self.rows}
-        arrays |= {"tickets": self._tickets, "sample": np.array(self._sample), "name": np.array(self.name)}
-        if self._moment is not None:
-            arrays["hessian"] = self.hessian
-        partial = path.with_name(f".{path.name}.partial")
-        try:
-            with partial.open("wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-
-    @classmethod
-    def load(cls, path: Path) -> LinearStatistics:
-        """What :meth:`save` wrote, ready for more. Raises :class:`CheckpointError` on a damaged file."""
-        again = "delete the file: the next export collects them again"
-        try:
-            arrays = read_arrays(path, CheckpointError, _LARGEST_BYTES)
-            found = cls(str(arrays["name"]), len(arrays["channel_absmax"]), sample=int(arrays["sample"]))
-            found.count = found._entered = int(arrays["count"])
-            found.channel_absmax, found.rows = arrays["channel_absmax"], arrays["rows"]
-            found._tickets, found._moment = arrays["tickets"], arrays.get("hessian")
-        except (CheckpointError, ValueError, KeyError, TypeError, OverflowError) as problem:
-            raise CheckpointError(
-                f"{path}: unreadable calibration statistics: {problem}", fix=again
-            ) from None
-        return found

@@ -13,15 +13,15 @@ import torch
 from wall_edge_engines.base import Binding, DeviceTensor, Engine, HostTensor
 
 from wall_edge.errors import EngineError
-from wall_edge_export.model import WallModel
+from wall_edge_export.model.wall import WallModel
 from wall_edge_export.onnx.graphs import GraphInputs, Stage, stages
 
 
 class ReferenceEngine(Engine):
     """The stages of a :class:`WallModel` in float32 on the CPU."""
 
-    def __init__(self, model: WallModel, given: GraphInputs) -> None:
-        self._stages = stages(model, given)
+    def __init__(self, model: WallModel, graph_inputs: GraphInputs) -> None:
+        self._stages = stages(model, graph_inputs)
         self.graphs = {name: stage.spec for name, stage in self._stages.items()}
 
     def tensor(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> HostTensor:

@@ -23,7 +23,9 @@ import numpy.typing as npt
 import torch
 
 from wall_edge.errors import ConfigError
-from wall_edge_export.model import ModelShape, WallModel, model_shape
+from wall_edge_export.model.config import model_shape
+from wall_edge_export.model.shapes import ModelShape
+from wall_edge_export.model.wall import WallModel
 from wall_edge_export.reference.random_shapes import ROBOT, build_tokenizer, model_config, named_shape
 
 SHARD_BYTES = 5_000_000_000
@@ -55,7 +57,7 @@ class PlannedTensor:
 
 
 @dataclass(frozen=True)
-class Written:
+class CheckpointSummary:
     """What :func:`write_random_checkpoint` made."""
 
     parameters: int
@@ -70,7 +72,7 @@ def write_random_checkpoint(
     seed: int = 0,
     dtype: str = "bf16",
     progress: Callable[[int, int], None] = lambda _done, _total: None,
-) -> Written:
+) -> CheckpointSummary:
     """Write a checkpoint of a named shape to the new folder ``out``, whole or not at all.
 
     The same shape, seed and dtype give the same bytes. ``progress`` is told the bytes written and the
@@ -94,7 +96,7 @@ def write_random_checkpoint(
                 progress(done, total)
         _write_index(folder, shards, total)
     weights = sum(tensor.size for tensor in plan if "normalizer" not in tensor.name)
-    return Written(weights, total, tuple(shards))
+    return CheckpointSummary(weights, total, tuple(shards))
 
 
 def planned_tensors(config: dict[str, Any], dtype: torch.dtype) -> list[PlannedTensor]:
@@ -135,11 +137,11 @@ def _pieces(tensor: PlannedTensor, seed: int) -> Iterator[npt.NDArray[np.generic
     16 random bits pick one of 65536 quantiles of the normal distribution: the variance and the shape are
     right, the tails end at 4.3 deviations, and it is ten times as fast as drawing normals.
     """
-    source = np.random.SFC64(np.random.SeedSequence([seed, zlib.crc32(tensor.name.encode())]))
+    generator = np.random.SFC64(np.random.SeedSequence([seed, zlib.crc32(tensor.name.encode())]))
     table = _value_table(tensor)
     for start in range(0, tensor.size, _PIECE):
         count = min(_PIECE, tensor.size - start)
-        levels = source.random_raw(-(-count // 4)).view(np.uint16)[:count]
+        levels = generator.random_raw(-(-count // 4)).view(np.uint16)[:count]
         yield np.take(table, levels, mode="clip")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from wall_edge_export.checkpoint.files import Checkpoint
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.memory import give_back
 from wall_edge_export.model.layers import RMSNorm
 from wall_edge_export.model.vision import PatchEmbed
@@ -62,7 +62,7 @@ class StreamingModel:
         def load(module: nn.Module, _: Any) -> None:
             if name not in self._loaded:
                 names = list(module.state_dict())
-                state = {own: self.tensor(f"{name}.{own}").float() for own in names}
+                state = {weight: self.tensor(f"{name}.{weight}").float() for weight in names}
                 module.load_state_dict(state, assign=True)
                 self._loaded[name] = module
 
@@ -80,5 +80,5 @@ class StreamingModel:
 
     def _drop(self, name: str) -> None:
         module = self._loaded.pop(name)
-        hollow = {own: t.new_zeros(()).expand(t.shape) for own, t in module.state_dict().items()}
+        hollow = {weight: t.new_zeros(()).expand(t.shape) for weight, t in module.state_dict().items()}
         module.load_state_dict(hollow, assign=True)

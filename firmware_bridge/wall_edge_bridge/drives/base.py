@@ -68,11 +68,6 @@ class Feedback:
     limp: tuple[str, ...] = ()
     """Joints without the torque that :meth:`Drive.enable` gave them, by the last look at it."""
 
-    def age_s(self, now_ns: int) -> npt.NDArray[np.float64]:
-        """[dof] seconds since each joint's value arrived."""
-        age: npt.NDArray[np.float64] = (now_ns - self.received_ns) / np.float64(1e9)
-        return age
-
 
 @dataclass
 class BusCounters:

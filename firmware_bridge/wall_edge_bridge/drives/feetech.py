@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge.errors import BusError, BusTimeout, ConfigError, DriveError, WallEdgeError
+from wall_edge.errors import BusError, BusTimeout, DriveError, WallEdgeError
 from wall_edge_bridge.drives.base import Drive, Feedback, JointSpec
 from wall_edge_bridge.drives.feetech_bus import ATTEMPTS, Answer, Block, FeetechBus
+from wall_edge_bridge.drives.feetech_scale import JointScale
 from wall_edge_bridge.drives.feetech_settings import SETTINGS, require_settings
-from wall_edge_bridge.protocols.feetech import MAX_SERVO_ID
-from wall_edge_bridge.protocols.feetech_registers import (
-    MAX_TICK,
-    RADIANS_PER_TICK,
-    STS3215,
-    radians_to_ticks,
-    ticks_to_radians,
-)
+from wall_edge_bridge.protocols.feetech_registers import RADIANS_PER_TICK, STS3215
 from wall_edge_bridge.transport.base import Transport
-
-ENABLE_SLACK_RAD = 0.05
-"""How far beyond its limits a resting joint may sag and still be enabled."""
 
 TORQUE_PERIOD_NS = 20_000_000
 """How often a cycle reads the torque too."""
@@ -47,6 +37,8 @@ class FeetechDrive(Drive):
     a cycle is 88 bytes (0.9 ms); every 20 ms of an arm under torque one is 184 (1.8 ms), as its read begins
     at torque_enable. A joint that lost its torque is told within that time and a cycle.
 
+    ``start_slack_rad``: how far beyond its limits a resting joint may have sagged and still be enabled.
+
     The servos' own profile registers (acceleration, goal time, goal speed) are left as they are.
     Raises ConfigError for joints that these servos cannot be.
     """
@@ -57,21 +49,19 @@ class FeetechDrive(Drive):
         joints: Sequence[JointSpec],
         timeout_s: float = 0.01,
         clock: Callable[[], int] = time.monotonic_ns,
+        *,
+        start_slack_rad: float = 0.0,
     ) -> None:
         super().__init__(joints)
-        for joint in self.joints:
-            _check_reach(joint)
+        self._start_slack = max(start_slack_rad, _SLACK_RAD)  # an encoder rounds
+        self._scale = JointScale(self.joints)
         self._clock = clock
         self._bus = FeetechBus(transport, [joint.id for joint in joints], timeout_s, self.counters, clock)
-        self._lower = np.array([joint.lower for joint in joints])
-        self._upper = np.array([joint.upper for joint in joints])
-        self._zero = np.array([joint.zero_ticks for joint in joints])
-        self._direction = np.array([joint.direction for joint in joints])
         self._ticks = np.full(self.dof, np.nan)
         self._received_ns = np.zeros(self.dof, np.int64)
         self._errors: list[tuple[str, ...]] = [()] * self.dof
         self._enabled = False
-        self._found = [0] * self.dof  # torque before enable, as check saw it
+        self._initial_torque = [0] * self.dof  # torque before enable, as check saw it
         self._limp: set[int] = set()
         self._torque_due_ns = 0
 
@@ -84,9 +74,10 @@ class FeetechDrive(Drive):
         if silent := [joint for joint, answer in answers.items() if answer is None]:
             raise self._no_answer(silent)
         for joint, answer in answers.items():
-            if answer is not None and (own := answer.value(_ID)) != joint.id:
+            if answer is not None and (memory_id := answer.value(_ID)) != joint.id:
                 raise DriveError(
-                    f"joint {joint.name}: the servo that answers as id {joint.id} has id {own} in its memory",
+                    f"joint {joint.name}: the servo that answers as id {joint.id} "
+                    f"has id {memory_id} in its memory",
                     expected="one servo an id",
                     fix="give every servo its own id, one at a time on the bus",
                 )
@@ -98,12 +89,12 @@ class FeetechDrive(Drive):
         Changes nothing. Raises DriveError naming joint, register and both values; BusError.
         """
         answers = self._read_all(SETTINGS)
-        self._found = [int(answer.value(_TORQUE) == 1) for answer in answers]
+        self._initial_torque = [int(answer.value(_TORQUE) == 1) for answer in answers]
         for joint, answer in zip(self.joints, answers, strict=True):
             require_settings(joint, answer)
 
     def enable(self) -> None:
-        """Make the present position the goal, then torque on, then read back that it is; else off, as found.
+        """Make the present position the goal, then torque on, then read back that it is; else as it was.
 
         Raises DriveError for a joint with a fault, one beyond its limits, or one that stayed off; BusError.
         """
@@ -114,7 +105,7 @@ class FeetechDrive(Drive):
             self._bus.write(_TORQUE, [1] * self.dof)
             self._require_torque()
         except WallEdgeError:
-            self._torque_as_found()
+            self._restore_torque()
             raise
         self._enabled, self._limp, self._torque_due_ns = True, set(), self._clock()
 
@@ -127,10 +118,10 @@ class FeetechDrive(Drive):
                     fix="check the servo's supply and temperature, then enable again",
                 )
 
-    def _torque_as_found(self) -> None:
+    def _restore_torque(self) -> None:
         for _ in range(ATTEMPTS):
             with contextlib.suppress(BusError):
-                self._bus.write(_TORQUE, self._found)
+                self._bus.write(_TORQUE, self._initial_torque)
 
     def disable(self) -> None:
         """Torque off on every servo, sent several times and then read back.
@@ -161,16 +152,13 @@ class FeetechDrive(Drive):
         until the deadline, BusError when it is gone.
         """
         try:
-            wanted = np.asarray(setpoints, np.float64)
+            positions = np.asarray(setpoints, np.float64)
         except (TypeError, ValueError) as error:
             raise DriveError(f"setpoints {setpoints!r}", expected=f"{self.dof} numbers [rad]") from error
-        if wanted.shape != (self.dof,):
-            raise DriveError(f"setpoints of shape {wanted.shape}", expected=f"({self.dof},), one a joint")
-        # NaN compares False, so it is refused too.
-        if not np.all((wanted >= self._lower - _SLACK_RAD) & (wanted <= self._upper + _SLACK_RAD)):
-            raise self._out_of_limits(wanted, _SLACK_RAD, "setpoint", "mend what sends it; nothing was sent")
-        inside = np.clip(wanted, self._lower, self._upper)
-        ticks = np.rint(radians_to_ticks(inside, self._zero, self._direction)).astype(int).tolist()
+        if positions.shape != (self.dof,):
+            raise DriveError(f"setpoints of shape {positions.shape}", expected=f"({self.dof},), one a joint")
+        self._scale.require_inside(positions, _SLACK_RAD, "setpoint", "mend what sends it; nothing was sent")
+        ticks = self._scale.nearest_ticks(positions)
         self._bus.write(_GOAL, ticks, deadline_ns)
 
     def read(self, deadline_ns: int) -> Feedback:
@@ -181,12 +169,12 @@ class FeetechDrive(Drive):
         BusError when the port is gone.
         """
         self.counters.cycles += 1
-        answers = self._bus.read(self._what_is_due(), deadline_ns)
+        answers = self._bus.read(self._due_block(), deadline_ns)
         if not answers:
             raise self._no_answer(self.joints)
         self._store(answers)
         return Feedback(
-            position=ticks_to_radians(self._ticks, self._zero, self._direction),
+            position=self._scale.radians(self._ticks),
             time_ns=int(self._received_ns.max()),
             received_ns=self._received_ns.copy(),
             errors=tuple(self._errors),
@@ -204,7 +192,7 @@ class FeetechDrive(Drive):
         """Release the port, torque unchanged; may be called twice."""
         self._bus.transport.close()
 
-    def _what_is_due(self) -> Block:
+    def _due_block(self) -> Block:
         now_ns = self._clock()
         if not self._enabled or now_ns < self._torque_due_ns:
             return _POSITION
@@ -242,22 +230,11 @@ class FeetechDrive(Drive):
                     expected="no fault before enable",
                     fix="remove the cause, then disable or power-cycle the arm to clear it",
                 )
-        here = ticks_to_radians(np.array(ticks), self._zero, self._direction)
-        if np.any((here < self._lower - ENABLE_SLACK_RAD) | (here > self._upper + ENABLE_SLACK_RAD)):
-            raise self._out_of_limits(
-                here, ENABLE_SLACK_RAD, "position", "move it inside by hand, or calibrate again"
-            )
-
-    def _out_of_limits(
-        self, values: npt.NDArray[np.float64], slack: float, what: str, fix: str
-    ) -> DriveError:
-        inside = (values >= self._lower - slack) & (values <= self._upper + slack)
-        index = int(np.argmin(inside))
-        joint = self.joints[index]
-        return DriveError(
-            f"joint {joint.name}: {what} {values[index]:.6g} rad",
-            expected=f"{joint.lower:.6g} to {joint.upper:.6g} rad",
-            fix=fix,
+        self._scale.require_inside(
+            self._scale.radians(np.array(ticks)),
+            self._start_slack,
+            "position",
+            "move it inside by hand, or calibrate again",
         )
 
     def _no_answer(self, silent: Sequence[JointSpec]) -> BusTimeout:
@@ -265,18 +242,4 @@ class FeetechDrive(Drive):
         return BusTimeout(
             f"no answer from {names} on {self._bus.transport.description}",
             fix="check the servo's power, cable and id, and that it uses this baud rate",
-        )
-
-
-def _check_reach(joint: JointSpec) -> None:
-    if not 0 <= joint.id <= MAX_SERVO_ID:
-        raise ConfigError(f"joint {joint.name}: servo id {joint.id}", expected=f"0 to {MAX_SERVO_ID}")
-    ends = radians_to_ticks([joint.lower, joint.upper], joint.zero_ticks, joint.direction)
-    # A servo in position mode silently stops at the ends of its one turn.
-    if ends.min() < -0.5 or ends.max() > MAX_TICK + 0.5:
-        raise ConfigError(
-            f"joint {joint.name}: limits {joint.lower:.6g} to {joint.upper:.6g} rad are ticks "
-            f"{math.floor(ends.min())} to {math.ceil(ends.max())}",
-            expected=f"0 to {MAX_TICK}",
-            fix="narrow the limits or calibrate zero_ticks",
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from wall_edge_bridge.drives.base import BusCounters
-from wall_edge_bridge.drives.feetech_owed import Owed
+from wall_edge_bridge.drives.feetech_pending import PendingReplies
 from wall_edge_bridge.protocols.feetech import (
     BROADCAST_ID,
     OVERHEAD,
@@ -59,7 +59,7 @@ class FeetechBus:
     """Reads of blocks and sync writes of one register on the servos ``ids``; losses go into ``counters``.
 
     No exchange lasts longer than ``timeout_s``. Every method raises BusError when the port is gone. Packets
-    carry no sequence number; how a late reply is told from a fresh one is in :class:`Owed`.
+    carry no sequence number; how a late reply is told from a fresh one is in :class:`PendingReplies`.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class FeetechBus:
         self._timeout_ns = round(timeout_s * 1e9)
         self._counters = counters
         self._clock = clock
-        self._owed = Owed()
+        self._pending = PendingReplies()
 
     def read(self, block: Block, deadline_ns: int) -> dict[int, Answer]:
         """One sync read; the answers by servo id of those that came in time, perhaps none.
@@ -119,14 +119,14 @@ class FeetechBus:
             self._counters.timeouts += len(ids)
             return answers
         self._take_stale()
-        width = self._owed.width(ids, block.width)
+        width = self._pending.width(ids, block.width)
         request = (
             build_read(ids[0], block.address, width)
             if len(ids) == 1
             else build_sync_read(block.address, width, ids)
         )
-        self._owed.ask(ids, width)
-        parser = StatusParser(max_params=self._owed.widest)
+        self._pending.ask(ids, width)
+        parser = StatusParser(max_params=self._pending.widest)
         self.transport.send(request, deadline_ns)
         while len(answers) < len(ids):
             data = self.transport.receive(len(ids) * (OVERHEAD + width), deadline_ns)
@@ -153,7 +153,7 @@ class FeetechBus:
     def _fresh(self, statuses: Iterable[Status]) -> Iterable[Status]:
         """Those that answer the latest request; the others are counted."""
         for status in statuses:
-            verdict = self._owed.settle(status.id, len(status.params))
+            verdict = self._pending.settle(status.id, len(status.params))
             if verdict == "fresh":
                 yield status
             elif verdict == "late":

@@ -20,9 +20,9 @@ def require_settings(joint: JointSpec, answer: Answer) -> None:
 
     Raises DriveError naming joint, register and both values.
     """
-    for name, wanted in _EXPECTED.items():
-        if (own := answer.value(STS3215[name])) != wanted:
-            raise _contradiction(joint, name, own, str(wanted))
+    for name, expected in _EXPECTED.items():
+        if (actual := answer.value(STS3215[name])) != expected:
+            raise _contradiction(joint, name, actual, str(expected))
     for name in _NEEDED:
         if answer.value(STS3215[name]) == 0:
             raise _contradiction(joint, name, 0, "above 0: a servo without torque holds nothing")
@@ -48,11 +48,11 @@ def _reason(joint: JointSpec) -> str:
     return f", for {joint.lower:.6g} to {joint.upper:.6g} rad of ROBOT.yaml: a servo stops at its own limit"
 
 
-def _contradiction(joint: JointSpec, name: str, own: int, wanted: str) -> DriveError:
+def _contradiction(joint: JointSpec, name: str, actual: int, expected: str) -> DriveError:
     register = STS3215[name]
     unit = f" {register.unit}" if register.unit == "tick" else ""
     return DriveError(
-        f"joint {joint.name} (id {joint.id}): {name} (register {register.address}) is {own}{unit}",
-        expected=wanted,
+        f"joint {joint.name} (id {joint.id}): {name} (register {register.address}) is {actual}{unit}",
+        expected=expected,
         fix="change the servo's setting or ROBOT.yaml; nothing was switched",
     )

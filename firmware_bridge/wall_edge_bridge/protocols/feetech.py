@@ -100,24 +100,12 @@ def build_packet(packet_id: int, code: int, params: bytes = b"") -> bytes:
     return HEADER + body + bytes((checksum(body),))
 
 
-def build_ping(servo_id: int) -> bytes:
-    return build_packet(servo_id, Instruction.PING)
-
-
 def build_read(servo_id: int, address: int, count: int) -> bytes:
     return build_packet(servo_id, Instruction.READ, bytes((address, count)))
 
 
 def build_write(servo_id: int, address: int, data: bytes) -> bytes:
     return build_packet(servo_id, Instruction.WRITE, bytes((address,)) + data)
-
-
-def build_reg_write(servo_id: int, address: int, data: bytes) -> bytes:
-    return build_packet(servo_id, Instruction.REG_WRITE, bytes((address,)) + data)
-
-
-def build_action(servo_id: int = BROADCAST_ID) -> bytes:
-    return build_packet(servo_id, Instruction.ACTION)
 
 
 def build_sync_read(address: int, count: int, servo_ids: Sequence[int]) -> bytes:

@@ -47,11 +47,11 @@ class _FrameParser:
         frames: list[_Frame] = []
         start = 0
         while True:
-            found = stream.find(HEADER, start)
-            if found < 0:  # a lone FF at the very end may be half a header
-                found = len(stream) - 1 if stream[start:].endswith(b"\xff") else len(stream)
-            self.skipped_bytes += found - start
-            start = found
+            header_at = stream.find(HEADER, start)
+            if header_at < 0:  # a lone FF at the very end may be half a header
+                header_at = len(stream) - 1 if stream[start:].endswith(b"\xff") else len(stream)
+            self.skipped_bytes += header_at - start
+            start = header_at
             end = self._end_of_frame(stream, start)
             if end is None:
                 break
@@ -99,17 +99,3 @@ class RequestParser(_FrameParser):
     def feed(self, data: bytes) -> list[Request]:
         """Packets completed by ``data``, in order of arrival."""
         return [Request(*frame) for frame in self._frames(data)]
-
-
-def parse_status(data: bytes) -> tuple[list[Status], int]:
-    """Status packets in ``data`` and how many bytes of it belong to none of them."""
-    parser = StatusParser()
-    packets = parser.feed(data)
-    return packets, parser.skipped_bytes + parser.pending_bytes
-
-
-def parse_request(data: bytes) -> tuple[list[Request], int]:
-    """Request packets in ``data`` and how many bytes of it belong to none of them."""
-    parser = RequestParser()
-    packets = parser.feed(data)
-    return packets, parser.skipped_bytes + parser.pending_bytes

@@ -53,9 +53,9 @@ class SimulatedDrive(Drive):
 
     def write(self, setpoints: npt.ArrayLike, deadline_ns: int) -> None:  # noqa: ARG002
         self.positions()
-        wanted = np.array(setpoints, np.float64)
-        self.written.append(wanted)
-        self._goals = _counted(wanted).tolist()
+        positions = np.array(setpoints, np.float64)
+        self.written.append(positions)
+        self._goals = _counted(positions).tolist()
 
     def read(self, deadline_ns: int) -> Feedback:  # noqa: ARG002
         self.counters.cycles += 1

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from wall_edge_bridge.drives.base import JointSpec
 from wall_edge_bridge.protocols.feetech import BROADCAST_ID, Instruction, Request
-from wall_edge_bridge.protocols.feetech_parser import RequestParser, parse_request
+from wall_edge_bridge.protocols.feetech_parser import RequestParser
 from wall_edge_bridge.protocols.feetech_registers import RADIANS_PER_TICK, radians_to_ticks, ticks_to_radians
 from wall_edge_bridge.sim.feetech_servo import SimulatedServo
 from wall_edge_bridge.sim.shaft import MAX_SPEED
@@ -62,14 +62,14 @@ class SimulatedServoBus:
     def intrude(self, data: bytes, now_ns: int) -> None:
         """Whole requests of another program on the bus; the host sees their replies, not knowing why."""
         self.advance(now_ns)
-        self._do(parse_request(data)[0], now_ns, None)
+        self._do(RequestParser().feed(data), now_ns, None)
 
     def collect(self, now_ns: int) -> bytes:
         """Replies that have left by now and were not collected yet."""
-        left = []
+        replies = []
         while self._leaving and self._leaving[0][0] <= now_ns:
-            left.append(self._leaving.popleft()[1])
-        return b"".join(left)
+            replies.append(self._leaving.popleft()[1])
+        return b"".join(replies)
 
     @property
     def due_ns(self) -> int | None:

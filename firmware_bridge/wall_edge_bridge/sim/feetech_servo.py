@@ -58,8 +58,8 @@ class SimulatedServo:
 
     def hears(self, baud: int | None, now_ns: int) -> bool:
         """Whether it is awake and listens at ``baud`` [bit/s]; None is any."""
-        own = BAUD_RATES[self._memory[STS3215["baud_code"].address]]
-        return now_ns >= self._silent_until_ns and baud in (None, own)
+        servo_baud = BAUD_RATES[self._memory[STS3215["baud_code"].address]]
+        return now_ns >= self._silent_until_ns and baud in (None, servo_baud)
 
     def reboot(self, now_ns: int) -> None:
         """As after a dip of its supply: silent for 150 ms, then without torque and with an empty SRAM."""
@@ -145,10 +145,10 @@ class SimulatedServo:
         self.set("goal_position", _MIDDLE)
 
     def _recover(self) -> None:
-        kept = self.id, self.get("baud_code")
+        identity = self.id, self.get("baud_code")
         self._to_defaults(0, SRAM)
-        self.set("id", kept[0])
-        self.set("baud_code", kept[1])
+        self.set("id", identity[0])
+        self.set("baud_code", identity[1])
 
     def _power_on(self) -> None:
         self._to_defaults(SRAM, STS3215["moving_threshold"].address)

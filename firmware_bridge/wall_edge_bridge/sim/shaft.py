@@ -60,8 +60,8 @@ class Shaft:
         goal = self.ticks + gap
         for _ in range(steps):
             gap = goal - self.ticks
-            wanted = min(RATE * abs(gap), fastest, math.sqrt(2 * acceleration * abs(gap)))
-            change = math.copysign(wanted, gap) - self._velocity
+            speed = min(RATE * abs(gap), fastest, math.sqrt(2 * acceleration * abs(gap)))
+            change = math.copysign(speed, gap) - self._velocity
             most = acceleration * _STEP_S
             self._velocity += min(max(change, -most), most)
             self.ticks += self._velocity * _STEP_S

@@ -41,8 +41,7 @@ class SerialTransport:
             raise _cannot_open(port, baud, error) from error
         self._fd: int = self._serial.fileno()
         self._keep_to_ourselves(termios.TIOCEXCL)
-        self.low_latency = self._request_low_latency()
-        """Whether the driver took the low-latency flag; without it an FTDI adapter holds bytes for 16 ms."""
+        self._request_low_latency()
 
     @property
     def description(self) -> str:
@@ -107,17 +106,11 @@ class SerialTransport:
             raise self._vanished(error) from error
         return any(ready)
 
-    def _request_low_latency(self) -> bool:
-        try:
+    def _request_low_latency(self) -> None:
+        """Without the driver's low-latency flag an FTDI adapter holds bytes for 16 ms."""
+        # Not Linux, or not that kind of port.
+        with contextlib.suppress(AttributeError, OSError, ValueError, NotImplementedError):
             self._serial.set_low_latency_mode(True)
-        except (
-            AttributeError,
-            OSError,
-            ValueError,
-            NotImplementedError,
-        ):  # not Linux, or not that kind of port
-            return False
-        return True
 
     def _vanished(self, error: Exception | None) -> BusError:
         if self._fd < 0:

@@ -23,7 +23,7 @@ from wall_edge_export.bundle import workspace as workspace_module
 from wall_edge_export.bundle.options import ExportOptions
 from wall_edge_export.bundle.pipeline import export_bundle
 from wall_edge_export.bundle.workspace import partial_folder
-from wall_edge_export.checkpoint.files import Checkpoint
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.onnx import write_weights as emit
 
 from wall_edge.bundle import Bundle, file_digest

@@ -92,7 +92,7 @@ def test_samples_without_data(refused: Refused) -> None:
 def test_too_little_data_for_auto(refused: Refused, session_data: Path) -> None:
     options = ("--precision", "auto", "--max-action-error", "0.1", "--samples", "12")
     line = refused(*options, "--calibration", session_data)
-    assert "a third calibrates, a third judges, a third confirms" in line
+    assert "a third calibrates, a third selects, a third confirms" in line
 
 
 @pytest.mark.parametrize("name", ["int9", "recipes/none.yaml"])

@@ -10,7 +10,7 @@ import yaml
 from typer.testing import CliRunner
 from wall_edge_export.bundle.pipeline import export_bundle
 from wall_edge_export.bundle.workspace import workspace
-from wall_edge_export.checkpoint.files import Checkpoint
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
 
 from wall_edge.bundle import FORMAT_VERSION, Bundle, file_digest
 from wall_edge.cli import app

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from wall_edge_export.checkpoint.files import Checkpoint
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
 
 from wall_edge.errors import CheckpointError
 

@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
-from wall_edge_export.checkpoint.files import Checkpoint
-from wall_edge_export.inputs.inputs import ExportInputs
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
+from wall_edge_export.inputs.export_inputs import ExportInputs
 from wall_edge_export.inputs.settings import resolve_settings
 
 from wall_edge.bundle.image_geometry import ImageGeometry, smart_resize
@@ -170,7 +170,7 @@ def test_what_the_processor_does_otherwise_is_refused_by_name(
     ],
 )
 def test_processors_as_they_are_saved_in_the_wild(folder: Path, settings_: Json) -> None:
-    """C3: resolve_settings that mean what happens anyway pass."""
+    """C3: settings that mean what happens anyway pass."""
     edit(folder, lambda p: p.update(settings_), PROCESSOR)
     assert face(folder).tokens == 9
 
@@ -385,14 +385,14 @@ def test_the_root_decides_whether_embeddings_are_tied(
 
 
 def test_two_different_heads(folder: Path) -> None:
-    """C8: tied by the resolve_settings and stored apart, a head is one or the other by who loads it."""
+    """C8: tied by the settings and stored apart, a head is one or the other by who loads it."""
     edit(folder, lambda c: c.update(tie_word_embeddings=True))
     assert "lm_head.weight differs" in refused(folder)
     rewrite(folder, lambda t: t.update({HEAD: t[EMBEDDINGS].clone()}))
     Checkpoint(folder).check()
 
 
-# --- C9: resolve_settings of the later family --------------------------------------------------------------
+# --- C9: settings of the later family --------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -611,7 +611,7 @@ def test_pipes_in_place_of_files(folder: Path, name: str) -> None:
 @pytest.mark.parametrize("limit", [20, 24, 40])
 def test_too_few_open_files(folder: Path, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """H16: a low limit of descriptors is one line, not a traceback of whatever library met it first."""
-    from wall_edge_export.cli.export import export as cli
+    from wall_edge_export.cli import export as cli
 
     monkeypatch.setattr(cli.resource, "getrlimit", lambda _: (limit, limit))
     result = CliRunner().invoke(app, ["export", str(folder), "--out", str(folder.parent / "out")])

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from wall_edge_export.data.sessions import load_samples
+from wall_edge_export.data.load import load_samples
 
 from tests.tiny_lerobot import CAMERAS, EMBODIMENT, FPS, JOINTS, LENGTH, SIZE, Recipe, parquet
 from wall_edge.bundle.image_geometry import ImageGeometry
@@ -133,14 +133,17 @@ def test_every_file_that_is_read_is_named_when_damaged(
 @pytest.mark.parametrize(
     ("edit", "named"),
     [
-        (lambda r: r["action"][7].__setitem__(1, np.nan), "action holds NaN or infinite values"),
-        (lambda r: r["observation.state"][0].__setitem__(0, np.inf), "observation.state holds NaN"),
+        (lambda r: r["action"][7].__setitem__(1, np.nan), "action holds values that are not finite"),
+        (
+            lambda r: r["observation.state"][0].__setitem__(0, np.inf),
+            "observation.state holds values that are not finite",
+        ),
         (
             lambda r: r["action"].__setitem__(3, np.zeros(3, np.float32)),
             "action is not 2 numbers in each row",
         ),
         (lambda r: r.update(action=["a"] * LENGTH), "expected 2 numbers a row"),
-        (lambda r: r.update(timestamp=[None] * LENGTH), "timestamp holds NaN"),
+        (lambda r: r.update(timestamp=[None] * LENGTH), "timestamp holds values that are not finite"),
         (lambda r: r.update(timestamp=r["timestamp"][::-1].copy()), "with rising timestamps"),
         (lambda r: r.update(episode_index=r["episode_index"] + 5), "0 rows of episode 0; expected 20"),
         (lambda r: r.update(task_index=r["task_index"] + 5), "task_index 5; expected one of the 2 tasks"),
@@ -178,7 +181,7 @@ def test_too_few_rows_and_none(dataset: Callable[[str], Path]) -> None:
     (root / "meta" / "info.json").write_text(json.dumps(info))
     lines = (root / "meta" / "episodes.jsonl").read_text().splitlines()
     (root / "meta" / "episodes.jsonl").write_text("")
-    assert "0 moments; expected at least 8; record longer" in refused(root)
+    assert "0 samples; expected at least 8; record longer" in refused(root)
     (root / "meta" / "episodes.jsonl").write_text(lines[0].replace("20", "0"))
     assert "episode 0 has 0 rows" in refused(root)
     (root / "meta" / "episodes.jsonl").write_text(lines[0].replace("20", "19"))
@@ -188,7 +191,7 @@ def test_too_few_rows_and_none(dataset: Callable[[str], Path]) -> None:
 def test_without_pyarrow_the_extra_is_named(
     made: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in sys.modules if name.startswith("wall_edge_export.lerobot")]:
+    for name in [name for name in sys.modules if name.startswith("wall_edge_export.data.lerobot")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     message = refused(made("v3.0"))
@@ -228,7 +231,7 @@ def test_templates_of_strangers(dataset: Callable[[str], Path], key: str, templa
 
 def test_templates_of_lerobot(tmp_path: Path) -> None:
     """H10: names, and numbers of a width."""
-    from wall_edge_export.data.lerobot_layout import Folder
+    from wall_edge_export.data.lerobot_files import Folder
 
     place = Folder(tmp_path).place
     given = "videos/{video_key}/chunk-{chunk_index:03d}/{file_index}-{file_index:3d}.mp4"
@@ -333,8 +336,8 @@ def test_one_value_that_no_joint_can_have(dataset: Callable[[str], Path], column
 def test_a_row_group_that_stands_for_a_billion_rows(dataset: Callable[[str], Path]) -> None:
     """H16: equal values take no room in parquet, and gigabytes once they are read."""
     root = dataset("v2.1")
-    from wall_edge_export.data import lerobot_layout
+    from wall_edge_export.data import lerobot_files
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lerobot_layout, "_MOST_VALUES", 10)
+        patch.setattr(lerobot_files, "_MOST_VALUES", 10)
         assert "values" in refused(root)

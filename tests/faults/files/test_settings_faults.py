@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from typer.testing import CliRunner
-from wall_edge_export.checkpoint.files import Checkpoint
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
 
 from wall_edge.cli import app
 from wall_edge.errors import CheckpointError, WallEdgeError

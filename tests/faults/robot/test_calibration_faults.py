@@ -16,7 +16,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from wall_edge_export.data.sessions import load_samples
+from wall_edge_export.data.load import load_samples
 
 from examples.tabletop.record_session import record
 from tests.patience import patient, patient_file
@@ -90,7 +90,7 @@ def test_too_few_samples_asked_for(recorded: Path, count: int) -> None:
 @pytest.mark.parametrize("moments", [1, 7])
 def test_too_few_moments(tmp_path: Path, moments: int) -> None:
     message = refused(record(tmp_path / "s", moments))
-    assert f"{moments} moments; expected at least 8; record longer" in message
+    assert f"{moments} samples; expected at least 8; record longer" in message
 
 
 def test_just_enough_moments(tmp_path: Path) -> None:

@@ -68,16 +68,26 @@ def working(robot: RobotConfig, bundle: Path, log: Path) -> Iterator[Daemon]:
         yield daemon
 
 
+def killed(robot: RobotConfig, bundle: Path, log: Path, process: str) -> Daemon:
+    """One that ended because a process of it was killed."""
+
+    def work() -> None:
+        with working(robot, bundle, log) as daemon:
+            daemons.append(daemon)
+            os.kill(pid_of(process, log), signal.SIGKILL)
+            while True:
+                daemon.poll()
+
+    daemons: list[Daemon] = []
+    with pytest.raises(RuntimeFault, match=f"{process} process ended unexpectedly"):
+        work()
+    return daemons[0]
+
+
 def test_the_servo_process(robot: RobotConfig, shipped_bundle: Path, tmp_path: Path) -> None:
     """Its last tick is in the log, with every event before it, and a summary of it all."""
     log = tmp_path / "events.jsonl"
-    with (
-        pytest.raises(RuntimeFault, match="servo process ended unexpectedly"),
-        working(robot, shipped_bundle, log) as daemon,
-    ):
-        os.kill(pid_of("servo", log), signal.SIGKILL)
-        while True:
-            daemon.poll()
+    daemon = killed(robot, shipped_bundle, log, "servo")
     rings = daemon._memory.rings
     require_all(log, "servo", rings.events.newest())
     last = list(rings.reader().statuses())[-1]
@@ -91,13 +101,7 @@ def test_the_servo_process(robot: RobotConfig, shipped_bundle: Path, tmp_path: P
 def test_the_policy_process(robot: RobotConfig, shipped_bundle: Path, tmp_path: Path) -> None:
     """Every chunk that it published, and how the arm went to rest after that."""
     log = tmp_path / "events.jsonl"
-    with (
-        pytest.raises(RuntimeFault, match="policy process ended unexpectedly"),
-        working(robot, shipped_bundle, log) as daemon,
-    ):
-        os.kill(pid_of("policy", log), signal.SIGKILL)
-        while True:
-            daemon.poll()
+    daemon = killed(robot, shipped_bundle, log, "policy")
     chunks = [
         event
         for event in require_all(log, "policy", daemon._memory.events["policy"].ring.newest())
@@ -110,7 +114,7 @@ def test_the_policy_process(robot: RobotConfig, shipped_bundle: Path, tmp_path: 
 
 
 def test_the_writer(robot: RobotConfig, shipped_bundle: Path, tmp_path: Path) -> None:
-    """Another goes on where it stopped: nothing is missing, nothing is there twice, and the arm never stops."""
+    """Another goes on where it stopped: nothing is missing or there twice, and the arm never stops."""
     log = tmp_path / "events.jsonl"
     with working(robot, shipped_bundle, log) as daemon:
         for _ in range(2):
@@ -148,7 +152,7 @@ def test_the_supervisor(shipped_bundle: Path, tmp_path: Path) -> None:
     assert supervisor == sorted(set(supervisor))
     servo = lines(log, "servo")
     assert [b["seq"] - a["seq"] for a, b in itertools.pairwise(servo)] == [1] * (len(servo) - 1)
-    # The simulated world ends with the supervisor, so the servo process loses its bus or misses the heartbeat.
+    # The simulated world ends with the supervisor: the servo process loses its bus or misses the heartbeat.
     end = next(event for event in servo if event.get("after") in ("STOPPING", "FAULT"))
     assert end["time_ns"] > killed_ns
     assert servo[-1]["kind"] == "servo_ended"

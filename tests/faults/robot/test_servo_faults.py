@@ -23,6 +23,7 @@ from wall_edge.config_loader import from_mapping
 from wall_edge.errors import RuntimeFault
 from wall_edge.runtime.ipc.mailbox import Mailbox
 from wall_edge.runtime.ipc.mailbox_types import (
+    Chunk,
     ServoCommand,
     ServoState,
     chunk_dtype,
@@ -30,7 +31,6 @@ from wall_edge.runtime.ipc.mailbox_types import (
     feedback_dtype,
 )
 from wall_edge.runtime.latch import require_unlatched
-from wall_edge.runtime.motion.chunk_track import Chunk
 from wall_edge.runtime.servo.process import run_servo
 from wall_edge.runtime.telemetry.servo.follower import ServoFollower
 from wall_edge.runtime.telemetry.servo.rings import ServoRings

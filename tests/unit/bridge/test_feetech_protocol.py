@@ -11,11 +11,8 @@ from wall_edge_bridge.protocols.feetech import (
     Instruction,
     Request,
     Status,
-    build_action,
     build_packet,
-    build_ping,
     build_read,
-    build_reg_write,
     build_status,
     build_sync_read,
     build_sync_write,
@@ -24,7 +21,7 @@ from wall_edge_bridge.protocols.feetech import (
     decode_sign_magnitude,
     encode_sign_magnitude,
 )
-from wall_edge_bridge.protocols.feetech_parser import RequestParser, StatusParser, parse_request, parse_status
+from wall_edge_bridge.protocols.feetech_parser import RequestParser, StatusParser
 from wall_edge_bridge.protocols.feetech_registers import (
     RADIANS_PER_TICK,
     STS3215,
@@ -32,6 +29,7 @@ from wall_edge_bridge.protocols.feetech_registers import (
     ticks_to_radians,
 )
 
+from tests.feetech_packets import build_action, build_ping, build_reg_write, parse_request, parse_status
 from wall_edge.errors import ConfigError
 
 # The manual's examples (SMS/STS protocol, section 1.3), as printed there.

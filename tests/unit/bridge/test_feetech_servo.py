@@ -9,16 +9,14 @@ import numpy as np
 import pytest
 from wall_edge_bridge.drives import JointSpec
 from wall_edge_bridge.protocols.feetech import (
-    build_action,
     build_packet,
-    build_ping,
     build_read,
-    build_reg_write,
     build_sync_read,
     build_write,
 )
-from wall_edge_bridge.protocols.feetech_parser import parse_status
 from wall_edge_bridge.sim import SimulatedServoBus
+
+from tests.feetech_packets import build_action, build_ping, build_reg_write, parse_status
 
 MS = 1_000_000
 FACTORY = {

@@ -14,7 +14,7 @@ import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file, save_model
 from wall_edge_export.checkpoint import weights
-from wall_edge_export.checkpoint.files import Checkpoint
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.inputs.embodiment import embodiment
 from wall_edge_export.inputs.settings import resolve_settings
 from wall_edge_export.reference.random_checkpoint import write_random_checkpoint
@@ -99,7 +99,7 @@ def test_a_tensor_costs_one_open(golden_case: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(weights, "safe_open", count)
     for number in range(1, 4):
         checkpoint.tensor("model.norm.weight")
-        checkpoint.tensor_shape("model.embed_tokens.weight")
+        checkpoint.has("model.embed_tokens.weight")
         assert len(opened) == number
 
 

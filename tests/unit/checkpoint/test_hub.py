@@ -9,7 +9,7 @@ from typing import Any
 import huggingface_hub
 import pytest
 from huggingface_hub import constants, errors
-from wall_edge_export.checkpoint.files import Checkpoint, open_checkpoint
+from wall_edge_export.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from wall_edge_export.checkpoint.hub import resolve_checkpoint
 
 from wall_edge.errors import CheckpointError, ConfigError

@@ -18,7 +18,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from wall_edge_export.checkpoint.files import Checkpoint
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.checkpoint.lerobot_policy import affine
 from wall_edge_export.inputs.settings import ExportSettings, resolve_settings
 from wall_edge_export.reference.random_checkpoint import write_random_checkpoint
@@ -45,7 +45,7 @@ class Saved:
         change(data)
         path.write_text(json.dumps(data))
 
-    def resolve_settings(self, robot: RobotConfig | None) -> ExportSettings:
+    def settings(self, robot: RobotConfig | None) -> ExportSettings:
         return resolve_settings(Checkpoint(self.folder, base=self.base), robot)
 
 
@@ -223,7 +223,7 @@ def test_tied_embeddings_that_are_stored_under_the_heads_name(saved: Saved) -> N
 def test_an_adapter_brings_its_own_statistics(
     saved: Saved, base: Path, tmp_path: Path, robot: RobotConfig
 ) -> None:
-    """LeRobot saves an adapter with the resolve_settings and processors of the run that trained it."""
+    """LeRobot saves an adapter with the settings and processors of the run that trained it."""
     tuned = save_policy(tmp_path / "tuned", base, "MIN_MAX")
     (tuned.folder / "model.safetensors").unlink()
     (tuned.folder / "adapter_config.json").write_text(
@@ -453,7 +453,7 @@ def test_the_words_are_lerobots(saved: Saved, base: Path, robot: RobotConfig) ->
     ],
 )
 def test_policies_that_no_lerobot_saves(saved: Saved, robot: RobotConfig, change: Edit, named: str) -> None:
-    """C6, C9, H5, H10: the policy's own resolve_settings are read like a model's."""
+    """C6, C9, H5, H10: the policy's own settings are read like a model's."""
     saved.edit("config.json", change)
     features = json.loads((saved.folder / "config.json").read_text())["input_features"]
     views = [key.removeprefix("observation.images.") for key in features if "images" in key]

@@ -20,9 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from wall_edge_export.checkpoint import patterns
-from wall_edge_export.checkpoint.files import Checkpoint
-from wall_edge_export.checkpoint.lora import LoraAdapter
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
+from wall_edge_export.checkpoint.lora import matching
+from wall_edge_export.checkpoint.lora.adapter import LoraAdapter
 
 from wall_edge.errors import CheckpointError
 
@@ -361,7 +361,7 @@ def test_patterns_that_backtrack_without_end(
     golden_case: Path, tmp_path: Path, key: str, pattern: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """H6: matched in a process with a time limit, whatever is in them."""
-    monkeypatch.setattr(patterns, "TIME_LIMIT_S", 1.0)
+    monkeypatch.setattr(matching, "TIME_LIMIT_S", 1.0)
     value: Any = {pattern: 2} if key.endswith("pattern") else pattern
     config = {"target_modules": ["q_proj"], key: value}
     folder = adapter(tmp_path / "lora", BOTH, **config)
@@ -374,12 +374,12 @@ def test_patterns_that_backtrack_without_end(
 def test_an_expression_that_takes_too_long_is_told() -> None:
     """H6: and one that is none."""
     with pytest.raises(ValueError, match="longer than"):
-        patterns.matches(["(a+)+b"], ["a" * 40])
+        matching.matches(["(a+)+b"], ["a" * 40])
     with pytest.raises(ValueError, match="unterminated"):
-        patterns.matches(["("], ["a"])
+        matching.matches(["("], ["a"])
     with pytest.raises(ValueError, match="characters"):
-        patterns.matches(["a" * 5000], ["a"])
-    assert patterns.matches(["a.", "b"], ["ab", "b"]) == [[True, False], [False, True]]
+        matching.matches(["a" * 5000], ["a"])
+    assert matching.matches(["a.", "b"], ["ab", "b"]) == [[True, False], [False, True]]
 
 
 @pytest.mark.parametrize(

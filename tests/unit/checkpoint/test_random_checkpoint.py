@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
-from wall_edge_export.checkpoint.files import Checkpoint
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.inputs.settings import resolve_settings
 from wall_edge_export.reference import random_checkpoint
 from wall_edge_export.reference.random_checkpoint import planned_tensors, write_random_checkpoint

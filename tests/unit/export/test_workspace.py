@@ -17,8 +17,7 @@ import pytest
 from wall_edge_export.bundle import workspace as module
 from wall_edge_export.bundle.workspace import SCRATCH, Workspace, require_room, workspace
 
-from wall_edge.bundle import file_digest
-from wall_edge.bundle import placement as bundle
+from wall_edge.bundle import file_digest, placement
 from wall_edge.errors import BundleError
 
 Step = Callable[[], dict[str, str]]
@@ -220,7 +219,7 @@ def test_the_lock_is_held_until_the_bundle_is_in_place(
         with pytest.raises(BundleError, match="another export"), workspace(out, "other"):
             pytest.fail("the block ran")
         tried.append(out)
-        bundle.put_in_place(work, out)
+        placement.put_in_place(work, out)
 
     monkeypatch.setattr(module, "put_in_place", rival)
     assert make(tmp_path / "bundle", "key", "a") == ["a"]
@@ -235,7 +234,7 @@ def test_a_signal_between_the_two_names_waits(tmp_path: Path, monkeypatch: pytes
 
     def interrupted(work: Path, out: Path) -> None:
         os.kill(os.getpid(), signal.SIGINT)
-        bundle.put_in_place(work, out)
+        placement.put_in_place(work, out)
 
     monkeypatch.setattr(module, "put_in_place", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -300,9 +299,9 @@ def test_a_kill_while_the_bundle_is_put_in_place_blocks_no_rerun(
 
     with monkeypatch.context() as patch:
         if died_after == "second rename":
-            patch.setattr(bundle.shutil, "rmtree", _all_but(shutil.rmtree, ".old", killed))
+            patch.setattr(placement.shutil, "rmtree", _all_but(shutil.rmtree, ".old", killed))
         else:
-            patch.setattr(bundle.Path, "rename", _all_but(Path.rename, ".partial", killed))
+            patch.setattr(placement.Path, "rename", _all_but(Path.rename, ".partial", killed))
         with pytest.raises(Killed):
             make(out, "new", "a")
     fail(out, "interrupted", "a")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from wall_edge_engines.session import ModelSession
-from wall_edge_export.checkpoint.files import Checkpoint
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.onnx.graphs import GraphInputs
 from wall_edge_export.reference.engine import ReferenceEngine
 

@@ -7,20 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from wall_edge_export.quantize.auto import CANDIDATES, Holdout, Search, split
+from wall_edge_export.quantize.auto import CANDIDATES, Search, SearchSamples, split
 from wall_edge_export.quantize.precision import Recipe
 
 from wall_edge.errors import ConfigError
 
-JUDGES, JURY = [0] * 32, [1] * 32
+SELECTION, HOLDOUT = [0] * 32, [1] * 32
 Noise = Mapping[tuple[str, str, str], float]
 
 
 class FakeTrials:
-    """Chunks whose error is the root of the sum of each family's squared noise; the jury may see more."""
+    """Chunks whose error is the root of the sum of each family's squared noise; the holdout may see more."""
 
-    def __init__(self, noise: Noise, *, fp16: float = 1e-4, jury: float = 1.0) -> None:
-        self._noise, self._fp16, self._jury = noise, fp16, jury
+    def __init__(self, noise: Noise, *, fp16: float = 1e-4, holdout: float = 1.0) -> None:
+        self._noise, self._fp16, self._holdout = noise, fp16, holdout
         rng = np.random.default_rng(0)
         self._reference = rng.standard_normal((32, 8, 6))
         self._direction = rng.standard_normal(self._reference.shape)
@@ -30,9 +30,11 @@ class FakeTrials:
         squared = 0.0
         for graph in CANDIDATES:
             for family, precision in recipe.families(graph).items():
-                own = self._fp16 if precision == "fp16" else self._noise.get((graph, family, precision), 0.0)
-                squared += own**2
-        share = np.sqrt(squared) * (self._jury if samples is JURY else 1.0)
+                error = (
+                    self._fp16 if precision == "fp16" else self._noise.get((graph, family, precision), 0.0)
+                )
+                squared += error**2
+        share = np.sqrt(squared) * (self._holdout if samples is HOLDOUT else 1.0)
         return self._reference + share * self._direction
 
 
@@ -44,7 +46,7 @@ def noise(value: float, **special: float) -> Noise:
         for family, precisions in families.items()
         for precision in precisions
     }
-    named = {tuple(name.replace("__", "-").split("_")): own for name, own in special.items()}
+    named = {tuple(name.replace("__", "-").split("_")): error for name, error in special.items()}
     return {**all_of_them, **named}  # type: ignore[dict-item]
 
 
@@ -55,7 +57,7 @@ def cost(recipe: Recipe) -> int:
 
 def run(trials: FakeTrials, limit: float, cost: Callable[[Recipe], int] = cost) -> Any:
     search = Search(trials, cost, limit, lambda _: None)  # type: ignore[arg-type]
-    return search.run(Holdout(JUDGES, JURY))  # type: ignore[arg-type]
+    return search.run(SearchSamples(SELECTION, HOLDOUT))  # type: ignore[arg-type]
 
 
 def test_everything_joins_when_nothing_is_lost() -> None:
@@ -73,30 +75,30 @@ def test_a_family_that_costs_too_much_stays_out_and_the_rest_joins() -> None:
 
 def test_errors_add_up_over_the_families() -> None:
     """Each alone is within the limit; all together are not."""
-    found = run(FakeTrials(noise(0.015)), 0.03)
+    result = run(FakeTrials(noise(0.015)), 0.03)
     joined = [
-        p for graph in CANDIDATES for p in found.recipe.families(graph).values() if p not in ("fp16", "fp32")
+        p for graph in CANDIDATES for p in result.recipe.families(graph).values() if p not in ("fp16", "fp32")
     ]
     assert 1 <= len(joined) < 9
-    assert found.error.upper_relative_l2 <= 0.03
+    assert result.error.upper_relative_l2 <= 0.03
 
 
 def test_the_ranking_has_every_candidate_cheapest_error_first() -> None:
-    found = run(FakeTrials(noise(1e-3, expert_o_int4__weights=0.2)), 0.03)
-    assert len(found.sensitivity) == sum(
+    result = run(FakeTrials(noise(1e-3, expert_o_int4__weights=0.2)), 0.03)
+    assert len(result.sensitivity) == sum(
         len(p) for families in CANDIDATES.values() for p in families.values()
     )
-    prices = [entry.action_error**2 / entry.bytes_saved for entry in found.sensitivity]
+    prices = [entry.action_error**2 / entry.bytes_saved for entry in result.sensitivity]
     assert prices == sorted(prices)
-    assert (found.sensitivity[-1].graph, found.sensitivity[-1].family) == ("expert", "o")
+    assert (result.sensitivity[-1].graph, result.sensitivity[-1].family) == ("expert", "o")
 
 
-def test_moments_that_decided_nothing_can_take_families_out_again() -> None:
-    lucky = FakeTrials(noise(0.009), jury=1.5)
-    found = run(lucky, 0.03)
-    assert found.error.upper_relative_l2 <= 0.03
+def test_samples_that_decided_nothing_can_take_families_out_again() -> None:
+    lucky = FakeTrials(noise(0.009), holdout=1.5)
+    result = run(lucky, 0.03)
+    assert result.error.upper_relative_l2 <= 0.03
     bolder = run(FakeTrials(noise(0.009)), 0.03)
-    assert cost(found.recipe) > cost(bolder.recipe)
+    assert cost(result.recipe) > cost(bolder.recipe)
 
 
 @pytest.mark.parametrize("fp16", [0.1, float("nan"), float("inf")])
@@ -108,15 +110,15 @@ def test_a_limit_that_fp16_cannot_keep_is_refused_with_what_it_reaches(fp16: flo
         run(FakeTrials(noise(1e-3), fp16=fp16), 0.03)
 
 
-def test_stretches_of_the_recording_calibrate_judge_and_confirm() -> None:
+def test_stretches_of_the_recording_calibrate_select_and_confirm() -> None:
     samples = list(range(96))
-    calibrating, moments = split(samples)  # type: ignore[arg-type]
-    assert calibrating == samples[:32]
-    assert list(moments.judges) == samples[32:64]
-    assert list(moments.jury) == samples[64:]
+    calibration, search = split(samples)  # type: ignore[arg-type]
+    assert calibration == samples[:32]
+    assert list(search.selection) == samples[32:64]
+    assert list(search.holdout) == samples[64:]
 
 
 @pytest.mark.parametrize("count", [0, 8, 23])
-def test_too_few_moments_for_three_parts_are_refused(count: int) -> None:
-    with pytest.raises(ConfigError, match=f"on {count} moments; expected at least 24"):
+def test_too_few_samples_for_three_parts_are_refused(count: int) -> None:
+    with pytest.raises(ConfigError, match=f"on {count} samples; expected at least 24"):
         split([None] * count)  # type: ignore[list-item]

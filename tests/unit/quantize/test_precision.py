@@ -9,7 +9,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from wall_edge_export.checkpoint.files import Checkpoint
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.onnx.graphs import GRAPHS, graphs_of
 from wall_edge_export.quantize.precision import (
     CALIBRATED,
@@ -140,7 +140,7 @@ def test_every_matrix_has_a_family_where_it_is_used_and_nothing_else_has(folder:
         assert used
         for graph in used:
             found = family(graph, name)
-            if len(checkpoint.tensor_shape(name)) > 1:
+            if checkpoint.tensor(name).dim() > 1:
                 assert found in recipe.families(graph), name
                 seen[graph].add(str(found))
             else:

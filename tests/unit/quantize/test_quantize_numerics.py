@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
@@ -68,19 +66,6 @@ def test_statistics_do_not_depend_on_how_tokens_are_split(cuts: list[int]) -> No
     np.testing.assert_allclose(parts.hessian, x.T @ x / 700, rtol=1e-4, atol=1e-5)
 
 
-def test_an_interrupted_calibration_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
-    x = activations(np.random.default_rng(0), 5000, 8)
-    begun = collected(x[:3000], hessian=True)
-    begun.save(tmp_path / "layer.npz")
-    resumed = LinearStatistics.load(tmp_path / "layer.npz")
-    for statistics in (begun, resumed):
-        statistics.update(x[3000:])
-    assert (resumed.name, resumed.count) == ("layer", 5000)
-    np.testing.assert_array_equal(resumed.rows, begun.rows)
-    np.testing.assert_array_equal(resumed.hessian, begun.hessian)
-    assert [path.name for path in tmp_path.iterdir()] == ["layer.npz"]
-
-
 def test_the_sample_is_bounded_and_drawn_from_all_tokens_alike() -> None:
     tokens = np.arange(40_000, dtype=np.float32)[:, None]
     drawn = collected(tokens, sample=400).rows[:, 0]
@@ -105,18 +90,6 @@ def test_activations_of_another_width_are_refused_and_none_are_none() -> None:
         statistics.update(np.ones((2, 5), np.float32))
     with pytest.raises(ValueError, match="hessian=True"):
         _ = statistics.hessian
-
-
-@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "changed"])
-def test_damaged_statistics_are_refused(tmp_path: Path, damage: str) -> None:
-    path = tmp_path / "layer.npz"
-    collected(np.ones((50, 4), np.float32)).save(path)
-    whole = path.read_bytes()
-    middle = whole.index(b"\x00\x00\x80\x3f")  # the first 1.0
-    changed = {"cut": whole[:-30], "changed": whole[:middle] + b"\xff" + whole[middle + 1 :]}
-    path.unlink() if damage == "missing" else path.write_bytes(changed.get(damage, b""))
-    with pytest.raises(CheckpointError, match=r"layer\.npz: unreadable"):
-        LinearStatistics.load(path)
 
 
 # --- 8 bits --------------------------------------------------------------------------------------------

@@ -158,7 +158,7 @@ def test_a_trimmed_head_holds_the_rows_that_were_asked_for(
 ) -> None:
     """Traced with all of its rows, the head once refused the few that were given."""
     rows = [3, 17, 200]
-    given = replace(bench.case.given, head_rows=len(rows))
+    given = replace(bench.case.graph_inputs, head_rows=len(rows))
     writer = GraphWriter(bench.model.shape, given, weight_reader(bench.case.checkpoint, rows))
     families = {"lm_head": precision}
     writer.write("lm_head", families, tmp_path)
@@ -177,7 +177,7 @@ def test_a_layer_that_takes_no_blocks_is_refused_by_name(bench: Workbench, tmp_p
 
 
 def test_a_weight_that_tracing_lost_is_missed(bench: Workbench, tmp_path: Path) -> None:
-    writer = GraphWriter(bench.model.shape, bench.case.given, weight_reader(bench.case.checkpoint))
+    writer = GraphWriter(bench.model.shape, bench.case.graph_inputs, weight_reader(bench.case.checkpoint))
     families = {"lm_head": "fp32"}
     writer.write("lm_head", families, tmp_path)
     (traced,) = writer._traced.values()

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from wall_edge.config import RobotConfig
 from wall_edge.errors import RuntimeFault
 from wall_edge.runtime.ipc.mailbox import Mailbox
-from wall_edge.runtime.ipc.mailbox_types import ServoState
-from wall_edge.runtime.motion.chunk_track import Chunk, ChunkTrack, Refusal
+from wall_edge.runtime.ipc.mailbox_types import Chunk, ServoState
+from wall_edge.runtime.motion.chunk_track import ChunkTrack, Refusal
 from wall_edge.runtime.motion.homing import Homing
 from wall_edge.runtime.motion.limits import Limiter
 from wall_edge.runtime.servo.command import Command

@@ -9,8 +9,7 @@ import numpy as np
 
 from wall_edge.config import RobotConfig
 from wall_edge.runtime.ipc.mailbox import Mailbox
-from wall_edge.runtime.ipc.mailbox_types import ServoState, feedback_dtype
-from wall_edge.runtime.motion.chunk_track import Chunk
+from wall_edge.runtime.ipc.mailbox_types import Chunk, ServoState, feedback_dtype
 from wall_edge.runtime.servo.joints import Joints
 from wall_edge.runtime.servo.pilot import Pilot
 from wall_edge.runtime.servo.states import StateMachine, Transition

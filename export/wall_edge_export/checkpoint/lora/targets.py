@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from wall_edge_export.checkpoint.patterns import matches
+from wall_edge_export.checkpoint.lora.matching import matches
 
 _LAYER = re.compile(r"\.(?:layers|blocks)\.(\d+)\.")
 _WORDS = ("model.embed_tokens", "lm_head")
@@ -26,15 +26,17 @@ class Targets:
     modules_to_save: tuple[str, ...] | None = None
     layers_to_transform: tuple[int, ...] | int | None = None
 
-    def wanted(self, own: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]) -> set[str] | None:
+    def modules(
+        self, adapter_names: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]
+    ) -> set[str] | None:
         """The base's modules that must have a LoRA; None where the settings do not say.
 
-        ``own``: the adapter's name of each module that it has; ``shapes``: those of the base's tensors.
+        ``adapter_names``: the adapter's name of each module that it has; ``shapes``: of the base's tensors.
         Raises ValueError for an expression that cannot be matched.
         """
-        if not self.target_modules or not own:
+        if not self.target_modules or not adapter_names:
             return None
-        names = self._names(own, shapes)
+        names = self._names(adapter_names, shapes)
         modules = list(names)
         hit = _hits(self.target_modules, [names[module] for module in modules], modules)
         out = _hits(self.exclude_modules or (), [names[module] for module in modules], modules)
@@ -45,11 +47,13 @@ class Targets:
             if self._transformed(names[module]) and not saved.intersection(names[module].split("."))
         }
 
-    def _names(self, own: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
+    def _names(
+        self, adapter_names: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]
+    ) -> dict[str, str]:
         """The wrapped model's name of every module that a LoRA can be in, as those at hand are named."""
         weights = {name.removesuffix(".weight") for name, shape in shapes.items() if len(shape) > 1}
         modules = {name for name in weights if f"{name}.weight" in shapes}
-        module, name = next(iter(own.items()))
+        module, name = next(iter(adapter_names.items()))
         if name == f"model.{module}":  # LeRobot's policy
             return {one: f"model.{one}" for one in modules}
         if module == f"model.{name}":  # upstream wraps the decoder alone
@@ -60,8 +64,8 @@ class Targets:
         if self.layers_to_transform in (None, ()) or isinstance(self.target_modules, str):
             return True
         layers = self.layers_to_transform
-        found = _LAYER.search(f".{name}")
-        return found is not None and int(found[1]) in (layers if isinstance(layers, tuple) else (layers,))
+        match = _LAYER.search(f".{name}")
+        return match is not None and int(match[1]) in (layers if isinstance(layers, tuple) else (layers,))
 
 
 def _hits(targets: Sequence[str] | str, names: Sequence[str], modules: Sequence[str]) -> set[str]:

@@ -1,4 +1,4 @@
-"""Moments of a LeRobot dataset: parquet rows, and frames from mp4 or from the rows."""
+"""Samples of a LeRobot dataset: parquet rows, and frames from mp4 or from the rows."""
 
 from __future__ import annotations
 
@@ -12,24 +12,15 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
+from wall_edge.array_types import Frame
 from wall_edge.checks import MAX_FRAME_PIXELS
 from wall_edge.errors import ConfigError
 from wall_edge.policies.observation import Observation
-from wall_edge.policies.vision import Frame
-from wall_edge_export.data.lerobot_layout import (
-    IMAGES,
-    INFO,
-    Dataset,
-    Episode,
-    Floats,
-    numbers,
-    open_dataset,
-    seconds,
-    whole_numbers,
-)
+from wall_edge.session_format import Sample
+from wall_edge_export.data.lerobot_files import INFO, Floats, numbers, seconds, whole_numbers
+from wall_edge_export.data.lerobot_layout import IMAGES, Dataset, Episode, open_dataset
 from wall_edge_export.data.lerobot_video import frame_at
-from wall_edge_export.data.samples import Sample
-from wall_edge_export.data.sessions import require_camera, require_names
+from wall_edge_export.data.robot_checks import require_camera, require_names
 
 STATE, ACTION = "observation.state", "action"
 
@@ -50,12 +41,12 @@ class _Rows:
     images: Mapping[str, pa.ChunkedArray]
 
 
-class LeRobotMoments:
-    """Every row of the dataset is a moment; its actions are those of the rows that follow.
+class LeRobotSamples:
+    """Every row of the dataset is a sample; its actions are those of the rows that follow.
 
     ``sizes``: width and height by camera; camera NAME is the feature ``observation.images.NAME``; ``to_rad``:
-    what the dataset's angles are multiplied by. Raises
-    :class:`ConfigError` naming the file that is missing, damaged or of another embodiment.
+    what the dataset's angles are multiplied by. Raises :class:`ConfigError` naming the file that is missing,
+    damaged or of another embodiment.
     """
 
     def __init__(
@@ -73,7 +64,7 @@ class LeRobotMoments:
         self._dataset = open_dataset(root, tuple(sizes))
         _check_features(root / INFO, self._dataset, dof_names, sizes)
         self._ends = np.cumsum([episode.length for episode in self._dataset.episodes], dtype=np.int64)
-        self._held: _Rows | None = None
+        self._cache: _Rows | None = None
 
     @property
     def total(self) -> int:
@@ -86,7 +77,7 @@ class LeRobotMoments:
         return self._dataset.folder.files
 
     def sample(self, index: int) -> Sample:
-        """The moment of row ``index``.
+        """The sample of row ``index``.
 
         Action k is that of the row nearest to k action periods later; after the episode's end it is that of
         its last row, as LeRobot pads.
@@ -94,30 +85,32 @@ class LeRobotMoments:
         number = int(np.searchsorted(self._ends, index, side="right"))
         episode = self._dataset.episodes[number]
         rows = self._rows(episode.rows)
-        own = _own_rows(rows, episode)
-        row = own[index - (int(self._ends[number]) - episode.length)]
+        indices = _episode_rows(rows, episode)
+        row = indices[index - (int(self._ends[number]) - episode.length)]
         time_s = float(rows.time[row])
-        following = np.abs(rows.time[own] - (time_s + self._after)[:, None]).argmin(axis=1)
+        following = np.abs(rows.time[indices] - (time_s + self._after)[:, None]).argmin(axis=1)
         time_ns = round(1e9 * time_s)
         frames = {name: self._frame(name, rows, row, episode) for name in self._sizes}
-        state, actions = rows.state[row] * self._to_rad, rows.action[own[following]] * self._to_rad
+        state, actions = rows.state[row] * self._to_rad, rows.action[indices[following]] * self._to_rad
         observation = Observation(time_ns, frames, state, frames_ns=time_ns)
         return Sample(observation, self._words(rows, row), actions)
 
     def _rows(self, path: Path) -> _Rows:
-        """Moments are read in the order of time, so one file at a time is enough."""
-        if self._held is None or self._held.path != path:
-            self._held = self._read_rows(path)
-        return self._held
+        """Samples are read in the order of time, so one file at a time is enough."""
+        if self._cache is None or self._cache.path != path:
+            self._cache = self._read_rows(path)
+        return self._cache
 
     def _read_rows(self, path: Path) -> _Rows:
-        stored = [name for name in self._sizes if self._dataset.features[f"{IMAGES}{name}"].dtype == "image"]
+        image_names = [
+            name for name in self._sizes if self._dataset.features[f"{IMAGES}{name}"].dtype == "image"
+        ]
         columns = ["episode_index", "timestamp", "task_index", STATE, ACTION]
-        table = self._dataset.folder.table(path, columns + [f"{IMAGES}{name}" for name in stored])
+        table = self._dataset.folder.table(path, columns + [f"{IMAGES}{name}" for name in image_names])
         episode, task = (whole_numbers(path, table, column)[:, 0] for column in (columns[0], columns[2]))
         time = seconds(path, table, columns[1])[:, 0]
         state, action = (numbers(path, table, column, self._dof) for column in columns[3:])
-        images = {name: table[f"{IMAGES}{name}"] for name in stored}
+        images = {name: table[f"{IMAGES}{name}"] for name in image_names}
         return _Rows(path, episode, time, task, state, action, images)
 
     def _words(self, rows: _Rows, row: int) -> str:
@@ -159,30 +152,30 @@ def joint_names(names: object) -> tuple[str, ...]:
 def _check_features(
     where: Path, dataset: Dataset, dof_names: Sequence[str], sizes: Mapping[str, tuple[int, int]]
 ) -> None:
-    wanted = [name.removesuffix(".pos") for name in dof_names]
+    expected = [name.removesuffix(".pos") for name in dof_names]
     for key in (STATE, ACTION):
         names = joint_names(dataset.features[key].names) if key in dataset.features else ()
-        require_names(where, names or (f"{key} without joint names",), wanted)
+        require_names(where, names or (f"{key} without joint names",), expected)
     for name, size in sizes.items():
         feature = dataset.features.get(f"{IMAGES}{name}")
         if feature is None or feature.dtype not in ("video", "image"):
             require_camera(where, name, None, size)
 
 
-def _own_rows(rows: _Rows, episode: Episode) -> npt.NDArray[np.intp]:
-    own = np.flatnonzero(rows.episode == episode.index)
-    if len(own) != episode.length or np.any(np.diff(rows.time[own]) <= 0):
+def _episode_rows(rows: _Rows, episode: Episode) -> npt.NDArray[np.intp]:
+    indices = np.flatnonzero(rows.episode == episode.index)
+    if len(indices) != episode.length or np.any(np.diff(rows.time[indices]) <= 0):
         raise ConfigError(
-            f"{rows.path}: {len(own)} rows of episode {episode.index}",
+            f"{rows.path}: {len(indices)} rows of episode {episode.index}",
             expected=f"{episode.length}, with rising timestamps",
             fix="copy the dataset again",
         )
-    return own
+    return indices
 
 
-def _picture(path: Path, camera: str, stored: object) -> Frame:
+def _picture(path: Path, camera: str, cell: object) -> Frame:
     """Of a struct ``{bytes, path}``, as Hugging Face's datasets keep an image."""
-    content = stored.get("bytes") if isinstance(stored, dict) else None
+    content = cell.get("bytes") if isinstance(cell, dict) else None
     try:
         with Image.open(io.BytesIO(content or b"")) as image:
             if image.width * image.height > MAX_FRAME_PIXELS:

@@ -9,10 +9,10 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from wall_edge_export.data.lerobot_dataset import LeRobotMoments, joint_names
+from wall_edge_export.data.lerobot_samples import LeRobotSamples, joint_names
 from wall_edge_export.data.lerobot_video import frame_at
-from wall_edge_export.data.samples import Sample, SampleSet
-from wall_edge_export.data.sessions import load_samples, spread
+from wall_edge_export.data.load import load_samples, spread
+from wall_edge_export.data.samples import SampleSet
 
 from tests.tiny_lerobot import (
     CAMERAS,
@@ -28,14 +28,15 @@ from tests.tiny_lerobot import (
 )
 from wall_edge.bundle.image_geometry import ImageGeometry
 from wall_edge.errors import ConfigError
+from wall_edge.session_format import Sample
 
 HORIZON = 6
 # LeRobot's own, but for its crf of 30, which does not keep steps of 5 levels.
 LEROBOT_CODEC = {"codec": "libsvtav1", "options": {"g": "2", "crf": "16", "preset": "11"}}
 
 
-def moments(root: Path, rate_hz: float = FPS) -> LeRobotMoments:
-    return LeRobotMoments(root, JOINTS, dict.fromkeys(CAMERAS, (SIZE, SIZE)), HORIZON, rate_hz)
+def moments(root: Path, rate_hz: float = FPS) -> LeRobotSamples:
+    return LeRobotSamples(root, JOINTS, dict.fromkeys(CAMERAS, (SIZE, SIZE)), HORIZON, rate_hz)
 
 
 def load(root: Path, count: int = 10, seed: int = 0) -> SampleSet:
@@ -150,7 +151,7 @@ def test_a_robot_of_one_joint_has_plain_numbers_in_its_rows(tmp_path: Path) -> N
     rows = {**recipe.rows(0), "observation.state": np.arange(20) / 9, "action": np.arange(20) / 7}
     root = recipe.make(tmp_path)
     parquet(root / "data/chunk-000/episode_000000.parquet", rows)
-    source = LeRobotMoments(root, ["gripper"], dict.fromkeys(CAMERAS, (SIZE, SIZE)), HORIZON, FPS)
+    source = LeRobotSamples(root, ["gripper"], dict.fromkeys(CAMERAS, (SIZE, SIZE)), HORIZON, FPS)
     assert source.sample(2).actions[:, 0] == pytest.approx(np.arange(2, 8) / 7)
 
 
@@ -240,6 +241,6 @@ def test_a_data_set_in_degrees_becomes_rad(tmp_path: Path) -> None:
     root = Recipe("v3.0", stored="image").make(tmp_path)
     sizes = dict.fromkeys(CAMERAS, (SIZE, SIZE))
     plain = moments(root).sample(3)
-    turned = LeRobotMoments(root, JOINTS, sizes, HORIZON, FPS, to_rad=np.pi / 180).sample(3)
+    turned = LeRobotSamples(root, JOINTS, sizes, HORIZON, FPS, to_rad=np.pi / 180).sample(3)
     np.testing.assert_allclose(turned.observation.state, np.radians(plain.observation.state))
     np.testing.assert_allclose(turned.actions, np.radians(plain.actions))

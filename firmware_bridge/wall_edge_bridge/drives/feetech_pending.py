@@ -11,14 +11,14 @@ _WIDTHS = 8
 _REMEMBERED = 1000
 
 
-class Owed:
-    """The replies that servos still owe, by the lengths that were asked for.
+class PendingReplies:
+    """The replies that are still to come, by the lengths that were asked for.
 
     A reply can only be told by its servo and its length. Servos answer in the order of the requests, each at
     most once. So a reply of a length settles the *oldest* unanswered request of that length at the earliest,
     and all before it: it is fresh only if no other request remains. That never takes a late reply for a fresh
-    one, however late it is. Asking with a length that is not owed, or else with the one whose oldest request
-    is the most recent, makes the next fresh reply known as such at once, or after a few.
+    one, however late it is. Asking with a length that is not pending, or else with the one whose oldest
+    request is the most recent, makes the next fresh reply certain at once, or after a few.
     """
 
     def __init__(self) -> None:

@@ -19,9 +19,9 @@ from wall_edge.policies.fast_codec import FastCodec
 from wall_edge.policies.fast_policy import first_action_token
 from wall_edge.policies.prompt_text import TURN_END, Ids, PromptTokenizer
 from wall_edge.policies.prompts import Prompts
-from wall_edge_export.checkpoint.files import Checkpoint
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.inputs.settings import ExportSettings, resolve_settings
-from wall_edge_export.model import WallModel
+from wall_edge_export.model.wall import WallModel
 from wall_edge_export.onnx.graphs import GUIDED, GraphInputs, graphs_of
 from wall_edge_export.quantize.precision import BITS, INT4_BLOCKS, INT4_WEIGHTS, Recipe, family
 
@@ -53,25 +53,25 @@ class ExportInputs:
         guidance: bool = False,
     ) -> ExportInputs:
         """Read and check; raises :class:`CheckpointError`, :class:`ConfigError` or :class:`BundleError`."""
-        chosen = resolve_settings(checkpoint, robot)
+        settings = resolve_settings(checkpoint, robot)
         tokenizer = PromptTokenizer(checkpoint.tokenizer)
         _check_tokenizer(checkpoint, tokenizer)
         checkpoint.check()
-        codec = None if fast is None else _fast_codec(fast, checkpoint, chosen)
+        codec = None if fast is None else _fast_codec(fast, checkpoint, settings)
         head = None if vocabulary is None else subgoal_tokens(vocabulary, tokenizer)
         if codec is not None:
             count = codec.settings.vocab_size
             first = first_action_token(tokenizer, count)
             if head is not None:
                 head = np.union1d(head, np.arange(first, first + count))
-        return cls(checkpoint, chosen, tokenizer, head, codec, guidance)
+        return cls(checkpoint, settings, tokenizer, head, codec, guidance)
 
     @cached_property
     def prompts(self) -> Prompts:
         return Prompts(self.settings.cameras, self.tokenizer, self.head_tokens, self.settings.wording)
 
     @cached_property
-    def given(self) -> GraphInputs:
+    def graph_inputs(self) -> GraphInputs:
         cameras = self.settings.cameras
         return GraphInputs(
             grids=tuple(camera.grid for camera in cameras.values()),
@@ -98,7 +98,7 @@ class ExportInputs:
         head = b"" if self.head_tokens is None else self.head_tokens.tobytes()
         tokenizer = file_digest(self.checkpoint.tokenizer)
         fast = "" if self.fast is None else file_digest(self.fast.path) + repr(self.fast.settings)
-        parts = (self.sha256, tokenizer, repr(self.settings), repr(self.given), head.hex(), fast)
+        parts = (self.sha256, tokenizer, repr(self.settings), repr(self.graph_inputs), head.hex(), fast)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def int4_scratch_bytes(self, recipe: Recipe) -> int:
@@ -107,7 +107,7 @@ class ExportInputs:
             weights = WallModel(self.checkpoint.shape).state_dict()
         total = 0
         for name, weight in weights.items():
-            for graph in set(graphs_of(name)) & set(self.given.graphs):
+            for graph in set(graphs_of(name)) & set(self.graph_inputs.graphs):
                 layer = family(graph, name)
                 if layer is not None and recipe.families(graph)[layer] == INT4_WEIGHTS:
                     total += int(weight.numel() * (1 + 4 / INT4_BLOCKS[-1]))
@@ -117,7 +117,7 @@ class ExportInputs:
         """About how many bytes each graph's weights will take: what the disk must have room for."""
         with torch.device("meta"):
             weights = WallModel(self.checkpoint.shape).state_dict()
-        sizes = dict.fromkeys(self.given.graphs, 0)
+        sizes = dict.fromkeys(self.graph_inputs.graphs, 0)
         for name, weight in weights.items():
             for graph in set(graphs_of(name)) & set(sizes):
                 layer = family(graph, name)
@@ -149,18 +149,18 @@ def subgoal_tokens(path: Path, tokenizer: PromptTokenizer) -> Ids:
     return np.unique(np.concatenate([tokenizer.encode(f"{line}{TURN_END}") for line in sentences]))
 
 
-def _fast_codec(folder: Path, checkpoint: Checkpoint, chosen: ExportSettings) -> FastCodec:
+def _fast_codec(folder: Path, checkpoint: Checkpoint, settings: ExportSettings) -> FastCodec:
     """The FAST tokenizer in ``folder``, for this robot's chunks."""
     trained = checkpoint.action_layout.names
-    if trained and set(trained) != set(chosen.embodiment.dof_names):
+    if trained and set(trained) != set(settings.embodiment.dof_names):
         raise ConfigError(
-            f"FAST actions for {', '.join(chosen.embodiment.dof_names)}",
+            f"FAST actions for {', '.join(settings.embodiment.dof_names)}",
             expected=f"all degrees of freedom that the model was trained with: {', '.join(trained)}",
             fix="a FAST chunk spells them all: name them all in ROBOT.yaml",
         )
     fast = FastSettings.read(folder / "processor_config.json", CheckpointError)
-    dof = len(chosen.embodiment.dof_names)
-    return FastCodec(folder / "tokenizer.json", fast, chosen.horizon, dof, CheckpointError)
+    dof = len(settings.embodiment.dof_names)
+    return FastCodec(folder / "tokenizer.json", fast, settings.horizon, dof, CheckpointError)
 
 
 def _check_tokenizer(checkpoint: Checkpoint, tokenizer: PromptTokenizer) -> None:
@@ -171,10 +171,10 @@ def _check_tokenizer(checkpoint: Checkpoint, tokenizer: PromptTokenizer) -> None
             expected=f"ids below vocab_size {rows}",
             fix="use the tokenizer that was saved with these weights",
         )
-    named = checkpoint.config.get("image_token_id", tokenizer.ids.image)
-    if named != tokenizer.ids.image:
+    config_id = checkpoint.config.get("image_token_id", tokenizer.ids.image)
+    if config_id != tokenizer.ids.image:
         raise CheckpointError(
-            f"{checkpoint.folder}: image_token_id {named!r} in config.json",
+            f"{checkpoint.folder}: image_token_id {config_id!r} in config.json",
             expected=f"the tokenizer's {tokenizer.ids.image}",
             fix="use the tokenizer that was saved with these weights",
         )

@@ -17,12 +17,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from wall_edge.arrays import require_finite
 from wall_edge.config_loader import Invalid, from_mapping
 from wall_edge.errors import CheckpointError
 from wall_edge.files import shown
-from wall_edge_export.checkpoint.lora_targets import Targets
+from wall_edge_export.checkpoint.lora.matching import matches
+from wall_edge_export.checkpoint.lora.targets import Targets
 from wall_edge_export.checkpoint.names import candidates
-from wall_edge_export.checkpoint.patterns import matches
 from wall_edge_export.checkpoint.tensor_types import refuse_quantised
 from wall_edge_export.checkpoint.weights import StoredTensor, read_header, read_json
 
@@ -33,7 +34,7 @@ _PREFIX = "base_model.model."
 _FIX = "take the adapter that was trained on this checkpoint"
 
 # What changes the arithmetic in another way, or the base's own weights before training.
-_REFUSED = (
+_UNSUPPORTED = (
     "use_dora",
     "use_qalora",
     "use_bdlora",
@@ -126,8 +127,8 @@ class LoraAdapter:
         }
         if not self._pairs and not self._whole:
             raise self._wrong("holds no tensors", "lora_A and lora_B of at least one layer")
-        own = {module: next(iter(sides.values()))[0] for (module, _), sides in halves.items()}
-        self._require_all_layers(targets, {m: name.removeprefix(_PREFIX) for m, name in own.items()})
+        names = {module: next(iter(sides.values()))[0] for (module, _), sides in halves.items()}
+        self._require_all_layers(targets, {m: name.removeprefix(_PREFIX) for m, name in names.items()})
         self._require_finite(stored)
 
     def files(self) -> list[Path]:
@@ -160,16 +161,16 @@ class LoraAdapter:
         return stored
 
     def _refuse_unsupported(self, raw: Mapping[str, Any]) -> None:
-        refused = [(key, raw[key]) for key in _REFUSED if raw.get(key)]
-        refused += [("peft_type", raw.get("peft_type"))] if raw.get("peft_type") != "LORA" else []
-        refused += [("bias", raw["bias"])] if raw.get("bias", "none") != "none" else []
+        unsupported = [(key, raw[key]) for key in _UNSUPPORTED if raw.get(key)]
+        unsupported += [("peft_type", raw.get("peft_type"))] if raw.get("peft_type") != "LORA" else []
+        unsupported += [("bias", raw["bias"])] if raw.get("bias", "none") != "none" else []
         init = raw.get("init_lora_weights")
-        refused += [("init_lora_weights", init)] if init not in _PLAIN_INITS else []
-        refused += [(k, v) for k, v in raw.items() if v and k not in _NEUTRAL and k not in _REFUSED]
-        if refused:
-            given = ", ".join(f"{shown(key, 60)} {shown(repr(value), 60)}" for key, value in refused)
+        unsupported += [("init_lora_weights", init)] if init not in _PLAIN_INITS else []
+        unsupported += [(k, v) for k, v in raw.items() if v and k not in _NEUTRAL and k not in _UNSUPPORTED]
+        if unsupported:
+            settings = ", ".join(f"{shown(key, 60)} {shown(repr(value), 60)}" for key, value in unsupported)
             raise CheckpointError(
-                f"{self.folder / CONFIG}: {given} is not supported",
+                f"{self.folder / CONFIG}: {settings} is not supported",
                 expected="plain LoRA (or rsLoRA) without trained biases",
                 fix="merge the adapter with PEFT's merge_and_unload and export the result",
             )
@@ -182,18 +183,18 @@ class LoraAdapter:
     ) -> None:
         """Put a tensor where it belongs: half of a pair, or a whole replacement."""
         for pattern in (_LINEAR, _EMBEDDING):
-            if found := pattern.fullmatch(key):
-                module = self._base_module(found["module"], "weight", key)
+            if match := pattern.fullmatch(key):
+                module = self._base_module(match["module"], "weight", key)
                 sides = halves.setdefault((module, pattern is _EMBEDDING), {})
-                if found["side"] in sides or (module, pattern is not _EMBEDDING) in halves:
+                if match["side"] in sides or (module, pattern is not _EMBEDDING) in halves:
                     raise self._wrong(f"tensor {key}: {module} is there twice", "one adapter of a layer")
-                sides[found["side"]] = (found["module"], tensor)
+                sides[match["side"]] = (match["module"], tensor)
                 return
-        found = _WHOLE.fullmatch(key)
-        if found is None:
+        match = _WHOLE.fullmatch(key)
+        if match is None:
             raise self._wrong(f"tensor {key} matches nothing in the base", "lora_A, lora_B or whole weights")
-        leaf = found["leaf"]
-        name = f"{self._base_module(found['module'], leaf, key)}.{leaf}"
+        leaf = match["leaf"]
+        name = f"{self._base_module(match['module'], leaf, key)}.{leaf}"
         if tensor.shape != self._shapes[name]:
             raise self._other_shapes(key, tensor.shape, name)
         if name in self._whole:
@@ -215,8 +216,8 @@ class LoraAdapter:
         rank, alpha = self._ranks[stored_name], self._alphas[stored_name]
         flat = min(len(a.shape), len(b.shape)) < 2 or math.prod(b.shape[2:]) != 1
         if flat or rank < 1 or (a.shape[0], b.shape[1]) != (rank, rank):
-            found = f"{module}: lora_A {list(a.shape)} and lora_B {list(b.shape)}"
-            raise self._wrong(found, f"rank {rank} by {CONFIG}")
+            what = f"{module}: lora_A {list(a.shape)} and lora_B {list(b.shape)}"
+            raise self._wrong(what, f"rank {rank} by {CONFIG}")
         pair = _Pair(a, b, alpha / (math.sqrt(rank) if self._config.use_rslora else rank), embedding)
         if pair.delta_shape() != self._shapes[f"{module}.weight"]:
             raise self._other_shapes(module, pair.delta_shape(), f"{module}.weight")
@@ -233,41 +234,43 @@ class LoraAdapter:
         """PEFT's rule: the first pattern that is the name, or what follows one of its dots."""
         if not patterns:
             return dict.fromkeys(names, default)
-        own = [name.removeprefix(_PREFIX) for name in names]
+        short_names = [name.removeprefix(_PREFIX) for name in names]
         try:
-            found = matches([rf"(.*\.)?({pattern})$" for pattern in patterns], own)
+            rows = matches([rf"(.*\.)?({pattern})$" for pattern in patterns], short_names)
         except ValueError as error:
             which = ", ".join(shown(repr(pattern), 60) for pattern in list(patterns)[:3])
             raise self._wrong(f"pattern {which}: {error}", "a regular expression, quick to match") from error
         values = list(patterns.values())
         return {
-            name: next((values[i] for i, row in enumerate(found) if row[column]), default)
+            name: next((values[i] for i, row in enumerate(rows) if row[column]), default)
             for column, name in enumerate(names)
         }
 
-    def _require_all_layers(self, targets: Targets, own: Mapping[str, str]) -> None:
-        """As many layers as were trained; ``own``: the adapter's names of the modules that it holds."""
+    def _require_all_layers(self, targets: Targets, names: Mapping[str, str]) -> None:
+        """As many layers as were trained; ``names``: the adapter's names of the modules that it holds."""
         try:
-            wanted = targets.wanted(own, self._shapes)
+            expected = targets.modules(names, self._shapes)
         except ValueError as error:
             raise self._wrong(f"target_modules or exclude_modules: {error}", "quick expressions") from error
-        if wanted is None:
+        if expected is None:
             return
-        if missing := sorted(wanted - set(own)):
-            found = f"holds {len(own)} of {len(wanted)} layers, and not {missing[0]}"
-            raise self._wrong(found, f"all that target_modules in {CONFIG} names")
-        if strange := sorted(set(own) - wanted):
+        if missing := sorted(expected - set(names)):
+            what = f"holds {len(names)} of {len(expected)} layers, and not {missing[0]}"
+            raise self._wrong(what, f"all that target_modules in {CONFIG} names")
+        if strange := sorted(set(names) - expected):
             raise self._wrong(f"holds {strange[0]}", f"only layers that target_modules in {CONFIG} names")
 
     def _require_finite(self, stored: Mapping[str, StoredTensor]) -> None:
         for name, tensor in stored.items():
-            if not torch.isfinite(tensor.read()).all():
-                raise self._wrong(f"tensor {name} holds values that are not finite", "finite weights")
+            what = f"{self.folder}: tensor {name}"
+            require_finite(
+                tensor.read().double().numpy(), what, CheckpointError, expected="finite weights", fix=_FIX
+            )
 
-    def _other_shapes(self, what: str, found: tuple[int, ...], name: str) -> CheckpointError:
+    def _other_shapes(self, what: str, shape: tuple[int, ...], name: str) -> CheckpointError:
         return self._wrong(
-            f"{what} is for {list(found)}: a LoRA for other shapes", f"{list(self._shapes[name])}"
+            f"{what} is for {list(shape)}: a LoRA for other shapes", f"{list(self._shapes[name])}"
         )
 
-    def _wrong(self, found: str, expected: str) -> CheckpointError:
-        return CheckpointError(f"{self.folder}: {found}", expected=expected, fix=_FIX)
+    def _wrong(self, what: str, expected: str) -> CheckpointError:
+        return CheckpointError(f"{self.folder}: {what}", expected=expected, fix=_FIX)

@@ -7,21 +7,21 @@ from collections import deque
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wall_edge_bridge.drives.feetech_owed import Owed
+from wall_edge_bridge.drives.feetech_pending import PendingReplies
 
 
 class Wire:
     """One servo: every request is answered once and in order, or lost; ``late`` is in requests."""
 
     def __init__(self) -> None:
-        self.owed, self.sent, self.late = Owed(), 0, 0
+        self.pending, self.sent, self.late = PendingReplies(), 0, 0
         self.air: deque[tuple[int, int, int]] = deque()
         """When each reply arrives, which request it answers, its length."""
 
     def cycle(self, lost: bool = False, least: int = 2) -> list[int]:
         """One request; the requests whose replies were taken for fresh ones."""
-        width = self.owed.width([1], least)
-        self.owed.ask([1], width)
+        width = self.pending.width([1], least)
+        self.pending.ask([1], width)
         self.sent += 1
         if not lost:
             arrives = max(self.sent + self.late, self.air[-1][0] if self.air else 0)
@@ -29,7 +29,7 @@ class Wire:
         fresh = []
         while self.air and self.air[0][0] <= self.sent:
             _, request, width = self.air.popleft()
-            if self.owed.settle(1, width) == "fresh":
+            if self.pending.settle(1, width) == "fresh":
                 fresh.append(request)
         return fresh
 
@@ -69,15 +69,15 @@ def test_after_an_outage_fresh_replies_are_known_again_within_a_sixth_of_it(outa
 def test_a_healthy_bus_asks_for_no_byte_more_than_it_needs() -> None:
     wire = Wire()
     for _ in range(10):
-        assert wire.owed.width([1], 2) == 2
+        assert wire.pending.width([1], 2) == 2
         wire.cycle()
 
 
 def test_a_reply_that_nobody_asked_for_is_foreign() -> None:
-    owed = Owed()
-    assert owed.settle(1, 2) == "foreign"
-    owed.ask([1], 2)
-    assert owed.settle(2, 2) == "foreign"
-    assert owed.settle(1, 3) == "foreign"
-    assert owed.settle(1, 2) == "fresh"
-    assert owed.settle(1, 2) == "foreign"
+    pending = PendingReplies()
+    assert pending.settle(1, 2) == "foreign"
+    pending.ask([1], 2)
+    assert pending.settle(2, 2) == "foreign"
+    assert pending.settle(1, 3) == "foreign"
+    assert pending.settle(1, 2) == "fresh"
+    assert pending.settle(1, 2) == "foreign"

@@ -2,6 +2,9 @@
 
 Python's engine backtracks: thirty characters can keep it busy for years. So it works in a process of its own,
 which is ended when its time is up.
+
+That is for an adapter's few names, once. A bundle's tokenizer matches every prompt inside of its library:
+there a pattern must be quick by itself (:mod:`wall_edge.bundle.patterns`), as some of adapters' are not.
 """
 
 from __future__ import annotations
@@ -18,10 +21,10 @@ for kind, most in ((resource.RLIMIT_AS, 1 << 30), (resource.RLIMIT_CPU, 10)):
     resource.setrlimit(kind, (most, most))
 expressions, names = json.load(sys.stdin)
 try:
-    found = [[bool(re.match(one, name)) for name in names] for one in expressions]
+    rows = [[bool(re.match(one, name)) for name in names] for one in expressions]
 except (re.error, RecursionError, OverflowError) as error:
-    found = str(error) or type(error).__name__
-json.dump(found, sys.stdout)
+    rows = str(error) or type(error).__name__
+json.dump(rows, sys.stdout)
 """
 
 
@@ -34,7 +37,7 @@ def matches(expressions: Sequence[str], names: Sequence[str]) -> list[list[bool]
         if len(one) > 4096:
             raise ValueError(f"an expression of {len(one)} characters")
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-I", "-S", "-c", _CHILD],
             input=json.dumps([list(expressions), list(names)]),
             capture_output=True,
@@ -46,7 +49,7 @@ def matches(expressions: Sequence[str], names: Sequence[str]) -> list[list[bool]
         raise ValueError(f"takes longer than {TIME_LIMIT_S:g} s to match") from None
     except (OSError, subprocess.CalledProcessError) as error:
         raise ValueError("cannot be matched within a gigabyte") from error
-    found: list[list[bool]] | str = json.loads(done.stdout)
-    if isinstance(found, str):
-        raise ValueError(found)
-    return found
+    rows: list[list[bool]] | str = json.loads(result.stdout)
+    if isinstance(rows, str):
+        raise ValueError(rows)
+    return rows

@@ -19,27 +19,27 @@ from torch import Tensor
 from wall_edge.bundle.tokenizer import load_tokenizer
 from wall_edge.errors import CheckpointError
 from wall_edge.files import shown
+from wall_edge_export.checkpoint.completeness import require_layers, require_tensors
 from wall_edge_export.checkpoint.config_keys import refuse_later_family, unknown_switches
 from wall_edge_export.checkpoint.dof import Layout, layouts
 from wall_edge_export.checkpoint.hub import resolve_checkpoint
 from wall_edge_export.checkpoint.lerobot_policy import TYPE, LeRobotPolicy
-from wall_edge_export.checkpoint.lora import LoraAdapter
+from wall_edge_export.checkpoint.lora.adapter import LoraAdapter
+from wall_edge_export.checkpoint.names import EMBEDDINGS, HEAD, NORMALIZER
 from wall_edge_export.checkpoint.tensor_types import refuse_quantised_config
-from wall_edge_export.checkpoint.weights import REDO, StoredTensor, read_json, stored_weights
-from wall_edge_export.model import ModelShape, WallModel, model_shape
-from wall_edge_export.model.config import READ_KEYS
-
-_NORMALIZER = "action_preprocessor.normalizer_"
-_EMBEDDINGS, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
+from wall_edge_export.checkpoint.weights import StoredTensor, read_json, stored_weights
+from wall_edge_export.model.config import READ_KEYS, model_shape
+from wall_edge_export.model.shapes import ModelShape
+from wall_edge_export.model.wall import WallModel
 
 
-def open_checkpoint(source: str, base: str | None = None, adapter: str | None = None) -> Checkpoint:
-    """The checkpoint at ``source``; each of the three is a folder or a Hub id (``owner/name[@revision]``).
+def open_checkpoint(location: str, base: str | None = None, adapter: str | None = None) -> Checkpoint:
+    """The checkpoint at ``location``; each of the three is a folder or a Hub id (``owner/name[@revision]``).
 
     Raises :class:`CheckpointError`, or :class:`ConfigError` where the Hub's package is needed and not there.
     """
-    folders = [None if given is None else resolve_checkpoint(given) for given in (base, adapter)]
-    return Checkpoint(resolve_checkpoint(source), *folders)
+    folders = [None if name is None else resolve_checkpoint(name) for name in (base, adapter)]
+    return Checkpoint(resolve_checkpoint(location), *folders)
 
 
 class Checkpoint:
@@ -50,10 +50,10 @@ class Checkpoint:
     """
 
     def __init__(self, folder: Path, base: Path | None = None, adapter: Path | None = None) -> None:
-        for given in (folder, base, adapter):
-            if given is not None and not given.is_dir():
+        for path in (folder, base, adapter):
+            if path is not None and not path.is_dir():
                 raise CheckpointError(
-                    f"{given}: no such folder",
+                    f"{path}: no such folder",
                     expected="a checkpoint folder with config.json and safetensors",
                 )
         self.folder = folder
@@ -63,13 +63,13 @@ class Checkpoint:
         self._refuse_other_arithmetic()
         if self.policy is not None:
             # The base was trained for other robots: what its block says does not hold for this policy.
-            own = read_json(self.policy.folder / "config.json", "the policy's settings")
-            self.config["wall_edge"] = own.get("wall_edge", {})
+            settings = read_json(self.policy.folder / "config.json", "the policy's settings")
+            self.config["wall_edge"] = settings.get("wall_edge", {})
         layout = layouts(self.config, self.config_folder, self._slots)
         self.action_layout: Layout = layout["dof_config"]
         self.state_layout: Layout = layout["agent_pos_config"]
         self.shape: ModelShape = self._resized(model_shape(self.config))
-        self._check_layers()
+        require_layers(self.folder, self.shape, self._tensors)
         self._adapter = self._open_adapter(adapter)
 
     @property
@@ -91,24 +91,8 @@ class Checkpoint:
             refuse_quantised_config(path, config)
             refuse_later_family(config, str(path), _hidden_size(config))
 
-    def _check_layers(self) -> None:
-        """Compare the counts of layers with the tensors that are there, before a model of them is made."""
-        counts = (
-            ("num_hidden_layers", self.shape.num_layers, "model.layers."),
-            ("vision_config.depth", self.shape.vision.depth, "visual.blocks."),
-        )
-        for key, count, prefix in counts:
-            named = (name.removeprefix(prefix) for name in self._stored if name.startswith(prefix))
-            found = len({name.partition(".")[0] for name in named})
-            if found != count and found:
-                raise CheckpointError(
-                    f"{self.folder}: {key} is {count}, and the weights have {found} layers {prefix}N",
-                    expected="as many layers as config.json says",
-                    fix="use the config.json that was saved with these weights",
-                )
-
     @cached_property
-    def _stored(self) -> dict[str, StoredTensor]:
+    def _tensors(self) -> dict[str, StoredTensor]:
         return stored_weights(self.folder)
 
     def _slots(self, key: str) -> int | None:
@@ -117,14 +101,14 @@ class Checkpoint:
             "dof_config": ("action_preprocessor.action_proj_back.weight", 0),
             "agent_pos_config": ("action_preprocessor.propri_proj.weight", 1),
         }[key]
-        tensor = self._stored.get(name)
+        tensor = self._tensors.get(name)
         if tensor is None or len(tensor.shape) != 2:
             return None
         return tensor.shape[axis] // (1 if axis == 0 else 2)
 
     def _resized(self, shape: ModelShape) -> ModelShape:
         """Both references resize the vocabulary to the tokenizer whatever ``config.json`` says."""
-        stored = self._stored.get(_EMBEDDINGS)
+        stored = self._tensors.get(EMBEDDINGS)
         if stored is None or stored.shape[0] == shape.vocab_size:
             return shape
         path = self.tokenizer
@@ -135,9 +119,9 @@ class Checkpoint:
     def _open_adapter(self, folder: Path | None) -> LoraAdapter | None:
         if folder is None:
             return None
-        adapter = LoraAdapter(folder, {name: tensor.shape for name, tensor in self._stored.items()})
-        embeddings = {_EMBEDDINGS, _HEAD}
-        tied = self._stored.get(_HEAD, self._stored.get(_EMBEDDINGS)) == self._stored.get(_EMBEDDINGS)
+        adapter = LoraAdapter(folder, {name: tensor.shape for name, tensor in self._tensors.items()})
+        embeddings = {EMBEDDINGS, HEAD}
+        tied = self._tensors.get(HEAD, self._tensors.get(EMBEDDINGS)) == self._tensors.get(EMBEDDINGS)
         if tied and embeddings & adapter.touched():
             raise CheckpointError(
                 f"{folder}: changes the vocabulary's embeddings, which are tied to its head",
@@ -156,71 +140,24 @@ class Checkpoint:
 
         The safetensors in order, the base's configuration, the policy's processors and the adapter.
         """
-        found = sorted({tensor.path for tensor in self._stored.values()})
-        found += [path for path in (self.config_folder / "config.json",) if self.config_folder != self.folder]
-        found += [path for path in (self.config_folder / "config.yml",) if path.is_file()]
-        found += self.policy.files() if self.policy is not None else []
-        return found + (self._adapter.files() if self._adapter is not None else [])
+        paths = sorted({tensor.path for tensor in self._tensors.values()})
+        paths += [path for path in (self.config_folder / "config.json",) if self.config_folder != self.folder]
+        paths += [path for path in (self.config_folder / "config.yml",) if path.is_file()]
+        paths += self.policy.files() if self.policy is not None else []
+        return paths + (self._adapter.files() if self._adapter is not None else [])
 
     def has(self, name: str) -> bool:
         """Whether a tensor of this name is there."""
-        return name in self._stored
+        return name in self._tensors
 
     def tensor(self, name: str) -> Tensor:
         """One tensor, as stored; in float32 where an adapter is merged into it."""
-        stored = self._stored[name]
+        stored = self._tensors[name]
         return stored.read() if self._adapter is None else self._adapter.merged(name, stored.read)
-
-    def tensor_shape(self, name: str) -> tuple[int, ...]:
-        """A tensor's shape, from the header alone."""
-        return self._stored[name].shape
 
     def check(self) -> None:
         """Compare every tensor's name and shape with what ``config.json`` calls for."""
-        with torch.device("meta"):
-            wanted = {name: tuple(t.shape) for name, t in WallModel(self.shape).state_dict().items()}
-        if self.shape.tied_embeddings and not self.has(_HEAD):
-            del wanted[_HEAD]
-        for name, shape in wanted.items():
-            if not self.has(name):
-                raise CheckpointError(
-                    f"{self.folder}: tensor {name} is missing",
-                    expected=f"shape {list(shape)} by config.json",
-                    fix=REDO,
-                )
-            found = self.tensor_shape(name)
-            if found != shape:
-                raise CheckpointError(
-                    f"{self.folder}: tensor {name} has shape {list(found)}",
-                    expected=f"{list(shape)} by config.json",
-                    fix="use the config.json that was saved with these weights",
-                )
-        self._refuse_unknown(set(wanted))
-        self._refuse_two_heads()
-
-    def _refuse_unknown(self, wanted: set[str]) -> None:
-        for name in self._stored:
-            if name in wanted or name.startswith(_NORMALIZER) or name.endswith("inv_freq") or name == _HEAD:
-                continue
-            raise CheckpointError(
-                f"{self.folder}: tensor {shown(name)} is not part of a wall-oss-flow model",
-                expected="shared attention, shared norms and two expert MLPs per layer",
-                fix="this checkpoint is of a family member that is not supported yet",
-            )
-
-    def _refuse_two_heads(self) -> None:
-        """Tied and stored apart: which of the two a model ends up with depends on who loads it."""
-        head, embeddings = self._stored.get(_HEAD), self._stored[_EMBEDDINGS]
-        if not self.shape.tied_embeddings or head in (None, embeddings):
-            return
-        assert head is not None
-        rows = zip(head.pieces(), embeddings.pieces(), strict=True)
-        if not all(torch.equal(one.float(), other.float()) for one, other in rows):
-            raise CheckpointError(
-                f"{self.folder}: {_HEAD} differs from {_EMBEDDINGS}, and tie_word_embeddings is true",
-                expected="one of them, or equal ones",
-                fix="set tie_word_embeddings to what the policy was trained with",
-            )
+        require_tensors(self.folder, self.shape, self._tensors)
 
     def load(self) -> WallModel:
         """The model with float32 weights, in evaluation mode."""
@@ -228,18 +165,18 @@ class Checkpoint:
         with torch.device("meta"):
             model = WallModel(self.shape)
         state = {name: self.tensor(name).float() for name in model.state_dict() if self.has(name)}
-        if _HEAD not in state:
-            state[_HEAD] = state[_EMBEDDINGS]
+        if HEAD not in state:
+            state[HEAD] = state[EMBEDDINGS]
         model.load_state_dict(state, assign=True)
         return model.eval()
 
     def normalizers(self) -> Iterator[tuple[str, str, str, Tensor]]:
         """Upstream's normaliser tensors: (``action`` or ``propri``, ``min`` or ``delta``, robot, values)."""
-        for name in sorted(self._stored):
-            if name.startswith(_NORMALIZER):
-                parts = name.removeprefix(_NORMALIZER).split(".", 2)
+        for name in sorted(self._tensors):
+            if name.startswith(NORMALIZER):
+                parts = name.removeprefix(NORMALIZER).split(".", 2)
                 if len(parts) != 3:
-                    raise CheckpointError(f"tensor {name}", expected=f"{_NORMALIZER}KIND.STATISTIC.ROBOT")
+                    raise CheckpointError(f"tensor {name}", expected=f"{NORMALIZER}KIND.STATISTIC.ROBOT")
                 yield parts[0], parts[1], parts[2], self.tensor(name).float()
 
 
@@ -276,11 +213,11 @@ def _config_folder(folder: Path, base: Path | None) -> Path:
             )
         return folder
     if base is None:
-        named = shown(LeRobotPolicy(folder, _read_config(folder)).base)
+        base_name = shown(LeRobotPolicy(folder, _read_config(folder)).base)
         raise CheckpointError(
             f"{folder}: a policy that LeRobot saved, without the model's architecture and tokenizer",
             expected="the model that it was trained from",
-            fix=f"pass --base {named} (a folder or a Hub id)",
+            fix=f"pass --base {base_name} (a folder or a Hub id)",
         )
     if _is_policy(base):
         raise CheckpointError(

@@ -1,0 +1,86 @@
+"""Whether a checkpoint's tensors are those that its ``config.json`` calls for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from wall_edge.errors import CheckpointError
+from wall_edge.files import shown
+from wall_edge_export.checkpoint.names import EMBEDDINGS, HEAD, NORMALIZER
+from wall_edge_export.checkpoint.weights import REDO, StoredTensor
+from wall_edge_export.model.shapes import ModelShape
+from wall_edge_export.model.wall import WallModel
+
+_OTHER_CONFIG = "use the config.json that was saved with these weights"
+
+
+def require_layers(folder: Path, shape: ModelShape, tensors: Mapping[str, StoredTensor]) -> None:
+    """Compare the counts of layers with the tensors that are there, before a model of them is made.
+
+    Raises :class:`CheckpointError`.
+    """
+    counts = (
+        ("num_hidden_layers", shape.num_layers, "model.layers."),
+        ("vision_config.depth", shape.vision.depth, "visual.blocks."),
+    )
+    for key, count, prefix in counts:
+        names = (name.removeprefix(prefix) for name in tensors if name.startswith(prefix))
+        layers = len({name.partition(".")[0] for name in names})
+        if layers != count and layers:
+            raise CheckpointError(
+                f"{folder}: {key} is {count}, and the weights have {layers} layers {prefix}N",
+                expected="as many layers as config.json says",
+                fix=_OTHER_CONFIG,
+            )
+
+
+def require_tensors(folder: Path, shape: ModelShape, tensors: Mapping[str, StoredTensor]) -> None:
+    """Compare every tensor's name and shape with the model's; raises :class:`CheckpointError`."""
+    with torch.device("meta"):
+        shapes = {name: tuple(t.shape) for name, t in WallModel(shape).state_dict().items()}
+    if shape.tied_embeddings and HEAD not in tensors:
+        del shapes[HEAD]
+    for name, expected in shapes.items():
+        if name not in tensors:
+            raise CheckpointError(
+                f"{folder}: tensor {name} is missing",
+                expected=f"shape {list(expected)} by config.json",
+                fix=REDO,
+            )
+        if tensors[name].shape != expected:
+            raise CheckpointError(
+                f"{folder}: tensor {name} has shape {list(tensors[name].shape)}",
+                expected=f"{list(expected)} by config.json",
+                fix=_OTHER_CONFIG,
+            )
+    _refuse_others(folder, tensors, set(shapes))
+    if shape.tied_embeddings:
+        _refuse_two_heads(folder, tensors)
+
+
+def _refuse_others(folder: Path, tensors: Mapping[str, StoredTensor], names: set[str]) -> None:
+    for name in tensors:
+        if name in names or name.startswith(NORMALIZER) or name.endswith("inv_freq") or name == HEAD:
+            continue
+        raise CheckpointError(
+            f"{folder}: tensor {shown(name)} is not part of a wall-oss-flow model",
+            expected="shared attention, shared norms and two expert MLPs per layer",
+            fix="this checkpoint is of a family member that is not supported yet",
+        )
+
+
+def _refuse_two_heads(folder: Path, tensors: Mapping[str, StoredTensor]) -> None:
+    """Tied and stored apart: which of the two a model ends up with depends on who loads it."""
+    head, embeddings = tensors.get(HEAD), tensors[EMBEDDINGS]
+    if head is None or head == embeddings:
+        return
+    rows = zip(head.pieces(), embeddings.pieces(), strict=True)
+    if not all(torch.equal(one.float(), other.float()) for one, other in rows):
+        raise CheckpointError(
+            f"{folder}: {HEAD} differs from {EMBEDDINGS}, and tie_word_embeddings is true",
+            expected="one of them, or equal ones",
+            fix="set tie_word_embeddings to what the policy was trained with",
+        )

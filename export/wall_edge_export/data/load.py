@@ -1,0 +1,94 @@
+"""Calibration data: samples of the robot at work, drawn from a recorded session or a LeRobot dataset.
+
+Everything is checked against the embodiment before anything is calibrated on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from wall_edge.bundle import RADIANS, Embodiment, file_digest
+from wall_edge.bundle.image_geometry import ImageGeometry
+from wall_edge.errors import ConfigError
+from wall_edge.session_format import HEADER
+from wall_edge_export.data.robot_checks import refuse_absurd, require_units
+from wall_edge_export.data.samples import MIN_SAMPLES, SampleSet, SampleSource
+from wall_edge_export.data.session_samples import SessionSamples
+
+_LEROBOT = Path("meta") / "info.json"
+
+
+def load_samples(
+    folder: Path,
+    *,
+    embodiment: Embodiment,
+    cameras: Mapping[str, ImageGeometry],
+    horizon: int,
+    action_rate_hz: float,
+    count: int,
+    seed: int = 0,
+) -> SampleSet:
+    """Draw ``count`` samples spread evenly over the data, or all when there are fewer.
+
+    ``folder`` is one that ``wall-edge run --record`` wrote, or a LeRobot dataset (v2.1 or v3.0). The same
+    data and seed give the same samples and digest. Raises :class:`ConfigError`, naming the file, for damaged
+    data, fewer than ``MIN_SAMPLES`` samples, another embodiment's data or other units.
+    """
+    if count < MIN_SAMPLES:
+        raise ConfigError(f"{count} calibration samples", expected=f"at least {MIN_SAMPLES}")
+    source = _open(folder, embodiment, cameras, horizon, action_rate_hz)
+    if source.total < MIN_SAMPLES:
+        raise ConfigError(
+            f"{folder}: {source.total} samples", expected=f"at least {MIN_SAMPLES}", fix="record longer"
+        )
+    samples = tuple(source.sample(index) for index in spread(source.total, count, seed))
+    require_units(folder, samples, embodiment)
+    refuse_absurd(folder, samples, embodiment)
+    return SampleSet(folder.resolve().name, _digest(folder, source.files), samples)
+
+
+def spread(total: int, count: int, seed: int) -> list[int]:
+    """``count`` different numbers below ``total``, rising: a random one of each of equal stretches."""
+    count = min(count, total)
+    edges = np.arange(count + 1) * total // count
+    return [int(index) for index in np.random.default_rng(seed).integers(edges[:-1], edges[1:])]
+
+
+def _open(
+    folder: Path,
+    embodiment: Embodiment,
+    cameras: Mapping[str, ImageGeometry],
+    horizon: int,
+    action_rate_hz: float,
+) -> SampleSource:
+    sizes = {name: (geometry.width, geometry.height) for name, geometry in cameras.items()}
+    if (folder / HEADER).is_file():
+        return SessionSamples(folder, embodiment.dof_names, sizes, horizon, action_rate_hz)
+    if not (folder / _LEROBOT).is_file():
+        raise ConfigError(
+            f"{folder}: no {HEADER} and no {_LEROBOT}",
+            expected="a recorded session or a LeRobot dataset",
+            fix="record one with 'wall-edge run ROBOT.yaml --record DIR'",
+        )
+    try:
+        from wall_edge_export.data.lerobot_samples import LeRobotSamples
+    except ImportError as error:
+        raise ConfigError(
+            f"LeRobot datasets need {error.name}",
+            expected="the packages that read them",
+            fix="pip install 'wall-edge[datasets]'",
+        ) from error
+    factor = RADIANS[embodiment.data_unit]
+    return LeRobotSamples(folder, embodiment.dof_names, sizes, horizon, action_rate_hz, to_rad=factor)
+
+
+def _digest(folder: Path, files: Iterable[Path]) -> str:
+    """SHA-256 over names and bytes of the files, in the order of their names."""
+    digest = hashlib.sha256()
+    for name, path in sorted((path.relative_to(folder).as_posix(), path) for path in files):
+        digest.update(f"{file_digest(path)}  {name}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,100 @@
+"""A golden case: a small checkpoint, an observation, and what an independent implementation makes of it.
+
+The folder holds ``config.json``, ``model.safetensors`` and ``case.npz``, all in float32.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wall_edge.config_loader import from_mapping
+from wall_edge.errors import CheckpointError
+from wall_edge.files import read_arrays
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
+from wall_edge_export.onnx.graphs import GraphInputs
+
+_STEPS = re.compile(r"action_(\d+)_steps")
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class _TokenIds:
+    """``config.json`` of a case without a tokenizer."""
+
+    image_token_id: int
+    special_token_ids: dict[str, int]
+
+
+# Rank and kind ("i" whole numbers, "f" floats) of what every case must hold.
+_ARRAYS = {
+    "input_ids": (2, "i"),
+    "attention_mask": (2, "i"),
+    "text_input_ids": (2, "i"),
+    "greedy_text_ids": (1, "i"),
+    "position_ids": (3, "i"),
+    "image_grid_thw": (2, "i"),
+    "pixel_values": (2, "f"),
+    "image_embeds": (2, "f"),
+    "proprioception": (3, "f"),
+    "agent_pos_mask": (3, "f"),
+    "dof_mask": (3, "f"),
+    "noise": (3, "f"),
+    "text_logits": (1, "f"),
+}
+
+
+class GoldenCase:
+    """One folder: the checkpoint, the observation and the expected outputs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.checkpoint = Checkpoint(folder)
+        self.arrays: dict[str, Array] = read_arrays(folder / "case.npz", CheckpointError)
+        self._check_arrays()
+        grid = self["image_grid_thw"]
+        if grid.shape[1] != 3 or not len(grid) or np.any(grid[:, 0] != 1):
+            raise self._wrong(f"image_grid_thw {grid.tolist()}", "still images (t = 1), at least one")
+        self.grids = tuple((int(h), int(w)) for _, h, w in grid)
+        where = str(folder / "config.json")
+        tokens = from_mapping(_TokenIds, self.checkpoint.config, where, CheckpointError, strict=False)
+        for token in ("<|propri|>", "<|action|>"):
+            if token not in tokens.special_token_ids:
+                raise CheckpointError(f"{where}: special_token_ids without {token}", expected="its token id")
+        self.graph_inputs = GraphInputs(
+            grids=self.grids,
+            image_token_id=tokens.image_token_id,
+            state_token_id=tokens.special_token_ids["<|propri|>"],
+            horizon=int(self["noise"].shape[1]),
+        )
+        self.action_token = tokens.special_token_ids["<|action|>"]
+
+    def __getitem__(self, name: str) -> Array:
+        return self.arrays[name]
+
+    def steps(self) -> list[int]:
+        """The numbers of integration steps that the case holds results for."""
+        return sorted(int(match[1]) for name in self.arrays if (match := _STEPS.fullmatch(name)))
+
+    def _wrong(self, what: str, expected: str) -> CheckpointError:
+        return CheckpointError(f"{self.checkpoint.folder / 'case.npz'}: {what}", expected=expected)
+
+    def _check_arrays(self) -> None:
+        for name, (rank, kind) in _ARRAYS.items():
+            array = self.arrays.get(name)
+            kinds = "iub" if kind == "i" else "f"
+            if array is None or array.ndim != rank or array.dtype.kind not in kinds or array.size == 0:
+                what = "missing" if array is None else f"{array.dtype} of shape {list(array.shape)}"
+                numbers = "whole numbers" if kind == "i" else "floats"
+                raise self._wrong(f"array {name} is {what}", f"{numbers} with {rank} axes")
+        if not self.steps():
+            raise self._wrong("no action_N_steps", "the result of at least one integration")
+        rows = self.checkpoint.shape.vocab_size
+        for name in ("input_ids", "text_input_ids"):
+            if self[name].min() < 0 or self[name].max() >= rows:
+                raise self._wrong(f"{name} up to {self[name].max()}", f"token ids below {rows}")
