@@ -31,15 +31,15 @@ class Homing:
     def __init__(
         self, state: Floats, target: Sequence[float], velocity: float, bounds: Sequence[Bounds]
     ) -> None:
-        given = ruckig.InputParameter(len(target))
-        given.current_position, given.current_velocity, given.current_acceleration = state.tolist()
-        given.target_position = list(target)
-        given.max_velocity = [_ROOM * min(velocity, b.velocity) for b in bounds]
-        given.max_acceleration = [_ROOM * b.acceleration for b in bounds]
-        given.max_jerk = [_ROOM * b.jerk for b in bounds]
+        motion = ruckig.InputParameter(len(target))
+        motion.current_position, motion.current_velocity, motion.current_acceleration = state.tolist()
+        motion.target_position = list(target)
+        motion.max_velocity = [_ROOM * min(velocity, b.velocity) for b in bounds]
+        motion.max_acceleration = [_ROOM * b.acceleration for b in bounds]
+        motion.max_jerk = [_ROOM * b.jerk for b in bounds]
         self._way = ruckig.Trajectory(len(target))
         try:
-            result = ruckig.Ruckig(len(target)).calculate(given, self._way)
+            result = ruckig.Ruckig(len(target)).calculate(motion, self._way)
         except ruckig.RuckigError as error:
             raise RuntimeFault(f"no way to the rest pose: {error}") from None
         if result != ruckig.Result.Working:
