@@ -35,7 +35,7 @@ def tell(voice: ServoTelemetry, tick: int, time_ns: int) -> None:
         position=np.array([0.5, -0.25]),
         refused=[0] * len(REFUSALS),
         bus=[0] * len(BUS_COUNTERS),
-        limits={name: [0] * DOF for name in LIMITS},
+        limits=[[0] * DOF] * len(LIMITS),
     )
 
 

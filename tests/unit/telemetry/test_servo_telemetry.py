@@ -38,12 +38,12 @@ def counters(base: int) -> dict[str, Any]:
     return {
         "refused": range(base, base + len(REFUSALS)),
         "bus": range(base + 20, base + 20 + len(BUS)),
-        "limits": {name: [base + 40 + 3 * k + j for j in range(DOF)] for k, name in enumerate(LIMITS)},
+        "limits": [[base + 40 + 3 * k + j for j in range(DOF)] for k in range(len(LIMITS))],
     }
 
 
 def quiet() -> dict[str, Any]:
-    return {"refused": [0] * len(REFUSALS), "bus": None, "limits": {name: [0] * DOF for name in LIMITS}}
+    return {"refused": [0] * len(REFUSALS), "bus": None, "limits": [[0] * DOF] * len(LIMITS)}
 
 
 def test_every_field_arrives_where_it_belongs() -> None:
@@ -59,7 +59,8 @@ def test_every_field_arrives_where_it_belongs() -> None:
     assert (status.work_ns, status.period_ns, status.life) == (500, PERIOD_NS, 1)
     assert status.refused == dict(zip(REFUSALS, range(1000, 1000 + len(REFUSALS)), strict=True))
     assert status.bus == dict(zip(BUS, range(1020, 1020 + len(BUS)), strict=True))
-    assert {name: by.tolist() for name, by in status.limits.items()} == counters(1000)["limits"]
+    limits = dict(zip(LIMITS, counters(1000)["limits"], strict=True))
+    assert {name: by.tolist() for name, by in status.limits.items()} == limits
     assert status.setpoint.tolist() == setpoint.tolist()
     assert status.position.tolist() == position.tolist()
     assert {field.name for field in fields(ServoStatus)} >= set(INTEGERS)
@@ -228,7 +229,8 @@ def test_reasons_faults_and_settings() -> None:
         "taken": 2,
         "refused": dict(zip(REFUSALS, counters(5)["refused"], strict=True)),
     }
-    assert result["limiter"] == {**counters(5)["limits"], "refused": 3}
+    limits = dict(zip(LIMITS, counters(5)["limits"], strict=True))
+    assert result["limiter"] == {**limits, "refused": 3}
     assert result["realtime"] == {
         "scheduler": {"name": "scheduler", "granted": False, "detail": "refused: no"}
     }

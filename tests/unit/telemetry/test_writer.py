@@ -39,7 +39,7 @@ QUIET: dict[str, Any] = {
     "position": ZERO,
     "refused": [0] * len(REFUSALS),
     "bus": [0] * len(BUS_COUNTERS),
-    "limits": {name: [0] * DOF for name in LIMITS},
+    "limits": [[0] * DOF] * len(LIMITS),
 }
 
 

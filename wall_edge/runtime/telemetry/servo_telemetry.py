@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import struct
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -29,22 +30,19 @@ _EVENT = struct.Struct(f"={len(EVENT_INTEGERS) + VALUES}q{NAME_BYTES}s{TEXT_BYTE
 class ServoTelemetry:
     """Writes both rings; for one thread. ``clock`` is CLOCK_MONOTONIC ns, ``period_ns`` a tick's.
 
-    A status is packed into memory that exists, and copied into its slot: no lock, no system call. What it
+    A status is packed into its slot as it is: no lock, no system call, no memory but for a moment. What it
     costs a tick: ``benchmarks/telemetry_cost.py``.
     """
 
     def __init__(
         self, rings: ServoRings, period_ns: int, clock: Callable[[], int] = time.monotonic_ns
     ) -> None:
-        self._rings, self._period_ns, self._clock = rings, period_ns, clock
+        self._status, self._events = rings.status, rings.events
+        self._period_ns, self._clock = period_ns, clock
         dtype = rings.status.dtype
-        self._staging = bytearray(dtype.itemsize)
-        rows = np.frombuffer(self._staging, dtype)
-        self._setpoint, self._position = rows["setpoint"][0], rows["position"][0]
-        floats = self._setpoint.nbytes + self._position.nbytes
-        self._struct = struct.Struct(f"={(dtype.itemsize - floats) // 8}q")
+        floats = dtype["setpoint"].itemsize
+        self._struct = struct.Struct(f"={(dtype.itemsize - 2 * floats) // 8}q{floats}s{floats}s")
         self._no_bus = (NEVER,) * len(dtype["bus"].names or ())
-        self._limits = dtype["limits"].names or ()
         self._tick, self._epoch = 0, NEVER
         self._life = rings.status.attach_writer()
         rings.events.attach_writer()
@@ -78,20 +76,22 @@ class ServoTelemetry:
         first_setpoint_ns: int = NEVER,
         chunks_taken: int = 0,
         limiter_refused: int = 0,
-        refused: Sequence[int],
-        bus: Sequence[int] | None,
-        limits: Mapping[str, Sequence[int]],
+        refused: Iterable[int],
+        bus: Iterable[int] | None,
+        limits: Iterable[Iterable[int]],
     ) -> None:
         """One tick, as a :class:`~wall_edge.runtime.telemetry.servo_types.ServoStatus` tells it.
 
-        ``refused`` and ``bus`` in the order of the ring's type (``tuple(track.refused.values())``,
-        ``tuple(vars(drive.counters).values())``; None for no drive); ``limits``: the limiter's ``hits``.
+        ``setpoint`` and ``position``: [dof] float64. In the order of the ring's type: ``refused``
+        (``track.refused.values()``), ``bus`` (``vars(drive.counters).values()``; None for no drive) and
+        ``limits`` (``limiter.hits.values()``).
         """
         self._tick, self._epoch = tick, epoch
-        by_joint = [count for name in self._limits for count in limits[name]]
+        ring = self._status
+        memory, place = ring.claim()
         self._struct.pack_into(  # in the order of the type's fields
-            self._staging,
-            0,
+            memory,
+            place,
             time_ns,
             deadline_ns,
             lateness_ns,
@@ -120,10 +120,11 @@ class ServoTelemetry:
             limiter_refused,
             *refused,
             *(self._no_bus if bus is None else bus),
-            *by_joint,
+            *chain.from_iterable(limits),
+            setpoint.tobytes(),
+            position.tobytes(),
         )
-        self._setpoint[:], self._position[:] = setpoint, position
-        self._rings.status.write_bytes(self._staging)
+        ring.publish()
 
     def event(
         self,
@@ -142,24 +143,26 @@ class ServoTelemetry:
 
         ``name`` has 40 bytes of UTF-8, ``text`` 960: what is longer ends with an ellipsis.
         """
-        self._rings.events.write_bytes(
-            _EVENT.pack(
-                self._clock() if time_ns is None else time_ns,
-                self._life,
-                self._tick,
-                kind,
-                before,
-                after,
-                self._epoch if epoch is None else epoch,
-                chunk_index,
-                *(*values, 0, 0, 0, 0)[:VALUES],
-                encoded(name, NAME_BYTES),
-                encoded(text, TEXT_BYTES),
-            )
+        memory, place = self._events.claim()
+        _EVENT.pack_into(
+            memory,
+            place,
+            self._clock() if time_ns is None else time_ns,
+            self._life,
+            self._tick,
+            kind,
+            before,
+            after,
+            self._epoch if epoch is None else epoch,
+            chunk_index,
+            *(*values, 0, 0, 0, 0)[:VALUES],
+            encoded(name, NAME_BYTES),
+            encoded(text, TEXT_BYTES),
         )
+        self._events.publish()
 
     def end(self) -> None:
         """The last word: readers need not wait for more."""
         self.event(EventKind.ENDED)
-        self._rings.events.close()
-        self._rings.status.close()
+        self._events.close()
+        self._status.close()
