@@ -36,7 +36,9 @@ class LogQueue:
         self.failed: OSError | None = None
         """Why the disk took a line last that it did not take."""
         self._file, self._progress, self._memory = file, progress, memory
-        self._overflow = self._refused = self._told = self._stored = self._put = 0
+        self.stored = 0
+        """Lines that the disk took."""
+        self._overflow = self._refused = self._told = self._put = 0
         self._entries: queue.Queue[_Entry | None] = queue.Queue(_WAITING)
         self._ended = False
         progress.keep(memory, file.position)
@@ -55,7 +57,7 @@ class LogQueue:
     @property
     def waiting(self) -> int:
         """Lines neither written nor lost yet."""
-        return self._put - self._overflow - self._refused - self._stored
+        return self._put - self._overflow - self._refused - self.stored
 
     @property
     def lost(self) -> int:
@@ -103,7 +105,7 @@ class LogQueue:
             time.sleep(_RETRY_S)
             return
         self._told += lost
-        self._stored += len(block)
+        self.stored += len(block)
         self._keep(block)
 
     def _note(self, time_ns: int, count: int) -> bytes:
