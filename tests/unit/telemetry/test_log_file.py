@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +17,8 @@ from hypothesis import strategies as st
 from wall_edge.errors import ConfigError
 from wall_edge.runtime.events import event_files, read_events
 from wall_edge.runtime.telemetry.event_ring import EventRing
-from wall_edge.runtime.telemetry.servo_rings import ServoRings
+from wall_edge.runtime.telemetry.servo_rings import LIMITS, REFUSALS, ServoRings
+from wall_edge.runtime.telemetry.servo_telemetry import ServoTelemetry
 from wall_edge.runtime.telemetry.writer import LogWriter, WriterMemory, log_file, log_queue
 from wall_edge.runtime.telemetry.writer.line import Line, line_of
 from wall_edge.runtime.telemetry.writer.log_file import LogFile
@@ -115,6 +117,27 @@ def test_a_pipe_that_nobody_reads_is_refused_at_once(tmp_path: Path) -> None:
         LogFile(tmp_path / "pipe")
 
 
+def test_a_file_that_cannot_be_opened_at_a_rotation_costs_no_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "events.jsonl"
+    file, opened = LogFile(path, max_bytes=200, files=4), log_file._opened
+    for number in range(9):
+        file.append(line(number))
+
+    def full(_: Path) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = numbers(path)
+    monkeypatch.setattr(log_file, "_opened", full)
+    for _ in range(10):
+        with pytest.raises(OSError, match="No space"):
+            file.append(line(9))
+    monkeypatch.setattr(log_file, "_opened", opened)
+    file.append(line(10))
+    assert numbers(path) == [*before, 10]
+
+
 # --- the disk -----------------------------------------------------------------------------------------------
 
 
@@ -206,6 +229,27 @@ def test_streams_are_merged_by_time_and_the_late_are_counted() -> None:
 
 
 # --- overflows ----------------------------------------------------------------------------------------------
+
+
+def test_two_servo_processes_while_no_writer_ran(tmp_path: Path) -> None:
+    """Each is summed up with all that it told, its last word too."""
+    rings, path = ServoRings.of(2, 50.0), tmp_path / "events.jsonl"
+    for ticks in (3, 5):
+        voice = ServoTelemetry(rings, 20_000_000)
+        for tick in range(1, ticks + 1):
+            told(voice, tick)
+        voice.end()
+    assert LogWriter(rings, {}, path, WriterMemory(rings, [])).finish().lost == 0
+    results = [event for event in read_events(path) if event["kind"] == "servo_result"]
+    assert [(result["ended"], result["result"]["ticks"]) for result in results] == [(True, 3), (True, 5)]
+
+
+def told(voice: ServoTelemetry, tick: int) -> None:
+    zero = np.zeros(2)
+    more: dict[str, Any] = {"refused": [0] * len(REFUSALS), "bus": None, "limits": [[0, 0]] * len(LIMITS)}
+    voice.status(
+        time_ns=tick, tick=tick, state=1, epoch=1, served_ticks=tick, setpoint=zero, position=zero, **more
+    )
 
 
 def test_what_a_ring_lost_is_a_line_of_the_log(tmp_path: Path) -> None:

@@ -31,10 +31,14 @@ _GRACE_S = 1.0
 
 @dataclass(frozen=True)
 class LogEnd:
-    """From the writer, last: how many lines it lost, and why the disk refused the last of them."""
+    """From the writer, last."""
 
     lost: int
+    """Lines that found no room on the disk."""
     trouble: str
+    """Why it refused the last of them; empty for it did not."""
+    late: int = 0
+    """Lines that were written later than one stamped after them, at that one's time."""
 
 
 class LogWriter:
@@ -76,7 +80,8 @@ class LogWriter:
             self.order.add(line)
         self._pass_on(None)
         lost, failed = self.queue.close(), self.queue.failed
-        return LogEnd(lost, str(failed.strerror or failed) if failed is not None else "")
+        trouble = str(failed.strerror or failed) if failed is not None else ""
+        return LogEnd(lost, trouble, self.order.late)
 
     def _pass_on(self, until_ns: int | None) -> None:
         for time_ns, line in self.order.due(until_ns):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -53,8 +54,10 @@ class ServoStream:
     def lines(self) -> Iterator[Line]:
         """Those that are new."""
         over = self.over  # before reading: what is there then is all there will be
-        yield from self._status_lines()  # first: an event is never newer than a status of its tick
-        yield from self._event_lines()
+        parts = [*_parts(self._statuses, self._status_lines), *_parts(self._events, self._event_lines)]
+        for part in sorted(parts, key=lambda part: part.life):  # stable: by process, statuses first
+            yield from self._turn(part.life)
+            yield from part.tell(part.rows, part.last)
         if over:
             yield from self.last_words()
         self._keep()
@@ -78,14 +81,11 @@ class ServoStream:
 
     # --- statuses ---------------------------------------------------------------------------------------
 
-    def _status_lines(self) -> Iterator[Line]:
-        for rows, last in _batches(self._statuses):
-            before = max(self._logged_status, self.summary.status_sequence)
-            yield from _gap(STATUS, before, rows, last)
-            for part, sequence in _lives(rows, last):
-                yield from self._turn(int(part["life"][0]))
-                self.summary.add_statuses(part, sequence)
-                yield from self._each_second(part, sequence)
+    def _status_lines(self, rows: Rows, last: int) -> Iterator[Line]:
+        before = max(self._logged_status, self.summary.status_sequence)
+        yield from _gap(STATUS, before, rows, last)
+        self.summary.add_statuses(rows, last)
+        yield from self._each_second(rows, last)
 
     def _each_second(self, rows: Rows, last: int) -> Iterator[Line]:
         first, place = last - len(rows) + 1, 0
@@ -103,16 +103,12 @@ class ServoStream:
 
     # --- events -----------------------------------------------------------------------------------------
 
-    def _event_lines(self) -> Iterator[Line]:
-        for rows, last in _batches(self._events):
-            yield from _gap(EVENTS, self._logged_event, rows, last)
-            for part, sequence in _lives(rows, last):
-                yield from self._turn(int(part["life"][0]))
-                self.summary.add_events(part, sequence)
-                first = sequence - len(part) + 1
-                for place, row in enumerate(part):
-                    if first + place > self._logged_event:
-                        yield from self._event_line(ServoEvent.of(row), first + place)
+    def _event_lines(self, rows: Rows, last: int) -> Iterator[Line]:
+        yield from _gap(EVENTS, self._logged_event, rows, last)
+        self.summary.add_events(rows, last)
+        for sequence, row in enumerate(rows, last - len(rows) + 1):
+            if sequence > self._logged_event:
+                yield from self._event_line(ServoEvent.of(row), sequence)
 
     def _event_line(self, event: ServoEvent, sequence: int) -> Iterator[Line]:
         self._logged_event = sequence
@@ -127,16 +123,22 @@ class ServoStream:
             self.summary = self.summary.successor(life)
 
 
-def _batches(reader: RingReader) -> Iterator[tuple[Rows, int]]:
+@dataclass(frozen=True)
+class _Part:
+    """Rows that one process wrote; ``last`` numbers the last of them, ``tell`` makes lines of them."""
+
+    life: int
+    rows: Rows
+    last: int
+    tell: Callable[[Rows, int], Iterator[Line]]
+
+
+def _parts(reader: RingReader, tell: Callable[[Rows, int], Iterator[Line]]) -> Iterator[_Part]:
     while len(rows := reader.take()):
-        yield rows, reader.sequence
-
-
-def _lives(rows: Rows, last: int) -> Iterator[tuple[Rows, int]]:
-    """Parts that one process wrote each, with the number of their last row."""
-    ends = [*(np.flatnonzero(np.diff(rows["life"])) + 1).tolist(), len(rows)]
-    for start, end in zip([0, *ends[:-1]], ends, strict=True):
-        yield rows[start:end], last - len(rows) + end
+        ends = [*(np.flatnonzero(np.diff(rows["life"])) + 1).tolist(), len(rows)]
+        for start, end in zip([0, *ends[:-1]], ends, strict=True):
+            part = rows[start:end]
+            yield _Part(int(part["life"][0]), part, reader.sequence - len(rows) + end, tell)
 
 
 def _gap(stream: int, before: int, rows: Rows, last: int) -> Iterator[Line]:
