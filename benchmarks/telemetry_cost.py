@@ -2,8 +2,8 @@
 
 One process ticks on absolute deadlines, as the servo process does (same Ticker, same limiter on six joints,
 same settings of the kernel and of the garbage collector). In every other half second it tells a status each
-tick and an event each tenth, in between nothing: both sides meet the same machine in the same minute. The
-writer of the log runs beside it and reads, as it always does.
+tick, counters each second and an event each tenth tick, in between nothing: both sides meet the same machine in
+the same minute. The writer of the log runs beside it and reads, as it always does.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Loop:
         self.limiter.follow(self._reference, self._reference)
 
     def tell_status(self, began_ns: int) -> None:
-        """With every value that the loop has."""
+        """With every value that the loop has, and the counters when they are due."""
         ticker = self.ticker
         self.voice.status(
             time_ns=began_ns,
@@ -85,10 +85,14 @@ class Loop:
             touched=True,
             overruns=ticker.overruns,
             skipped=ticker.skipped,
-            refused=self.refused.values(),
-            bus=self.bus.values(),
-            limits=self.limiter.hits.values(),
         )
+        if self.voice.counters_due(began_ns):
+            self.voice.counters(
+                time_ns=began_ns,
+                refused=self.refused.values(),
+                bus=self.bus.values(),
+                limits=self.limiter.hits.values(),
+            )
 
     def tell_event(self) -> None:
         """A chunk that was taken."""

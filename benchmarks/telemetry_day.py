@@ -21,7 +21,7 @@ import numpy as np
 from wall_edge.machine import facts
 from wall_edge.runtime.events import event_files
 from wall_edge.runtime.telemetry.event_ring import EventRing
-from wall_edge.runtime.telemetry.servo_rings import BUS_COUNTERS, LIMITS, REFUSALS, ServoReader, ServoRings
+from wall_edge.runtime.telemetry.servo_rings import BUS_COUNTERS, LIMITS, REFUSALS, ServoRings
 from wall_edge.runtime.telemetry.servo_summary import ServoSummary
 from wall_edge.runtime.telemetry.servo_telemetry import ServoTelemetry
 from wall_edge.runtime.telemetry.servo_types import EventKind
@@ -41,7 +41,7 @@ class Day:
         self.writer = LogWriter(self.rings, {"supervisor": self.supervisor}, path, memory)
         self.now_ns, self.tick, self.chunk = time.monotonic_ns(), 0, 0
         self.voice = ServoTelemetry(self.rings, SECOND_NS // RATE, clock=lambda: self.now_ns)
-        self.reader, self.summary = self.rings.reader(), ServoSummary(self.rings.status.dtype)
+        self.reader, self.summary = self.rings.reader(), ServoSummary(self.rings)
         self._random = np.random.default_rng(0)
         self._counters: dict[str, Any] = {"refused": [0] * len(REFUSALS), "limits": [[0] * DOF] * len(LIMITS)}
 
@@ -56,7 +56,7 @@ class Day:
             self._tick(late[number], chunk, angles)
         self.supervisor.write("subgoalrecord", time_ns=self.now_ns, epoch=1, text=f"touch block {self.tick}.")
         self.writer.step(self.now_ns)
-        follow(self.reader, self.summary)
+        self.summary.follow(self.reader)
         while self.writer.queue.waiting > _WAITING:  # a disk is not as fast as a replay
             time.sleep(0.001)
 
@@ -84,17 +84,10 @@ class Day:
             last_tick_ns=self.now_ns,
             pickup_ns=late_ns if chunk else -1,
             chunks_taken=self.chunk,
-            bus=[self.tick] * len(BUS_COUNTERS),
-            **self._counters,
         )
-
-
-def follow(reader: ServoReader, summary: ServoSummary) -> None:
-    """What is new."""
-    while len(rows := reader.status.take()):
-        summary.add_statuses(rows, reader.status.sequence)
-    while len(rows := reader.event.take()):
-        summary.add_events(rows, reader.event.sequence)
+        if self.voice.counters_due(self.now_ns):
+            bus = [self.tick] * len(BUS_COUNTERS)
+            self.voice.counters(time_ns=self.now_ns, bus=bus, **self._counters)
 
 
 def resident() -> int:
@@ -115,7 +108,7 @@ def measure(hours: float, path: Path) -> dict[str, Any]:
     result["resident_end"] = resident()
     day.voice.end()
     end = day.writer.finish()
-    follow(day.reader, day.summary)
+    day.summary.follow(day.reader)
     files = event_files(path)
     grew = result["resident_end"] - result["resident_1_percent"]
     return {

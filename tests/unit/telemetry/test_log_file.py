@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from wall_edge.errors import ConfigError
 from wall_edge.runtime.events import event_files, read_events
 from wall_edge.runtime.telemetry.event_ring import EventRing
-from wall_edge.runtime.telemetry.servo_rings import LIMITS, REFUSALS, ServoRings
+from wall_edge.runtime.telemetry.servo_rings import ServoRings
 from wall_edge.runtime.telemetry.servo_telemetry import ServoTelemetry
 from wall_edge.runtime.telemetry.writer import LogWriter, WriterMemory, log_file, log_queue
 from wall_edge.runtime.telemetry.writer.line import Line, line_of
@@ -56,9 +56,9 @@ def test_it_rotates_by_size_and_is_read_in_order(tmp_path: Path) -> None:
     parts = event_files(path)
     assert [part.name for part in parts] == ["events.jsonl.2", "events.jsonl.1", "events.jsonl"]
     assert all(part.stat().st_size <= 1000 for part in parts)
-    kept = numbers(path)
-    assert kept == list(range(200 - len(kept), 200))
-    assert len(kept) > 30
+    newest = numbers(path)
+    assert newest == list(range(200 - len(newest), 200))
+    assert len(newest) > 30
 
 
 def test_a_gap_that_a_killed_rotation_left_is_closed(tmp_path: Path) -> None:
@@ -79,26 +79,26 @@ def test_a_gap_that_a_killed_rotation_left_is_closed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cut", [1, 10, 30])
 def test_a_successor_finds_what_was_written_and_cuts_a_torn_line(tmp_path: Path, cut: int) -> None:
-    path, kept = tmp_path / "events.jsonl", memory()
+    path, memo = tmp_path / "events.jsonl", memory()
     file = LogFile(path)
     file.append(line(1) + line(2))
-    Progress([0, 0, 0, 2], [0, 0, 0, 2], 2).keep(kept, file.position)
+    Progress([0, 0, 0, 2], [0, 0, 0, 2], 2).keep(memo, file.position)
     file.append(line(3) + line(4) + line(5)[:-cut])
-    progress = Progress.resume(kept, LogFile(path))
+    progress = Progress.resume(memo, LogFile(path))
     assert progress.sequence == [0, 0, 0, 4]
     assert progress.last_ns == 4
     assert numbers(path) == [1, 2, 3, 4]
 
 
 def test_a_successor_looks_through_the_files_that_were_rotated_meanwhile(tmp_path: Path) -> None:
-    path, kept = tmp_path / "events.jsonl", memory()
+    path, memo = tmp_path / "events.jsonl", memory()
     file = LogFile(path, max_bytes=150)
     file.append(line(1))
-    Progress([0, 0, 0, 1], [0, 0, 0, 1], 1).keep(kept, file.position)
+    Progress([0, 0, 0, 1], [0, 0, 0, 1], 1).keep(memo, file.position)
     for number in range(2, 8):
         file.append(line(number))
     assert len(event_files(path)) > 2
-    assert Progress.resume(kept, LogFile(path)).sequence == [0, 0, 0, 7]
+    assert Progress.resume(memo, LogFile(path)).sequence == [0, 0, 0, 7]
 
 
 def test_lines_of_an_earlier_run_are_not_taken_for_ours(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def put(queue: LogQueue, first: int, last: int) -> None:
         queue.put(number, line_of(SUPERVISOR, number, number, "tick"))
 
 
-def made(tmp_path: Path) -> LogQueue:
+def queue_in(tmp_path: Path) -> LogQueue:
     return LogQueue(LogFile(tmp_path / "events.jsonl"), Progress([0] * 4, [0] * 4), memory())
 
 
@@ -155,7 +155,7 @@ def test_a_disk_that_hangs_costs_events_never_time(tmp_path: Path, monkeypatch: 
     hangs = threading.Event()
     monkeypatch.setattr(log_queue, "_WAITING", 5)
     monkeypatch.setattr(log_queue, "_CLOSE_S", 0.05)
-    queue = made(tmp_path)
+    queue = queue_in(tmp_path)
     monkeypatch.setattr(queue._file, "append", lambda _: hangs.wait(20))
     put(queue, 1, 20)
     assert queue.close() == 20
@@ -177,7 +177,7 @@ def test_a_disk_that_is_full_for_a_while(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(log_queue, "_RETRY_S", 0.001)
     monkeypatch.setattr(log_file.os, "write", filling)
-    queue = made(tmp_path)
+    queue = queue_in(tmp_path)
     put(queue, 1, 50)
     while queue.waiting:
         pass
@@ -237,19 +237,16 @@ def test_two_servo_processes_while_no_writer_ran(tmp_path: Path) -> None:
     for ticks in (3, 5):
         voice = ServoTelemetry(rings, 20_000_000)
         for tick in range(1, ticks + 1):
-            told(voice, tick)
+            tell(voice, tick)
         voice.end()
     assert LogWriter(rings, {}, path, WriterMemory(rings, [])).finish().lost == 0
     results = [event for event in read_events(path) if event["kind"] == "servo_result"]
     assert [(result["ended"], result["result"]["ticks"]) for result in results] == [(True, 3), (True, 5)]
 
 
-def told(voice: ServoTelemetry, tick: int) -> None:
+def tell(voice: ServoTelemetry, tick: int) -> None:
     zero = np.zeros(2)
-    more: dict[str, Any] = {"refused": [0] * len(REFUSALS), "bus": None, "limits": [[0, 0]] * len(LIMITS)}
-    voice.status(
-        time_ns=tick, tick=tick, state=1, epoch=1, served_ticks=tick, setpoint=zero, position=zero, **more
-    )
+    voice.status(time_ns=tick, tick=tick, state=1, epoch=1, served_ticks=tick, setpoint=zero, position=zero)
 
 
 def test_what_a_ring_lost_is_a_line_of_the_log(tmp_path: Path) -> None:

@@ -89,7 +89,8 @@ def test_nothing_is_nothing() -> None:
     assert len(reader.take()) == 0
     assert (reader.sequence, reader.lost, ring.newest()) == (0, 0, 0)
     assert not ring.writer_alive()
-    assert ring.over
+    assert ring.idle
+    assert not ring.over
 
 
 def test_readers_do_not_disturb_each_other() -> None:

@@ -121,9 +121,14 @@ class Ring:
         return now is not None and start in (0, now)
 
     @property
-    def over(self) -> bool:
-        """Whether nothing can follow: the writer said goodbye, is dead, or there never was one."""
+    def idle(self) -> bool:
+        """Whether nobody writes: nobody yet, or nobody any more."""
         return self.closed or not self.writer_alive()
+
+    @property
+    def over(self) -> bool:
+        """Whether there was a writer, and it said goodbye or is dead. Another may take over."""
+        return bool(self._writer["pid"][0]) and self.idle
 
 
 def _start_time(pid: int) -> int | None:

@@ -1,4 +1,4 @@
-"""The two rings of the servo process, and the reader of both."""
+"""The rings of the servo process and its counters, and the reader of all."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from typing import get_args
 from wall_edge_bridge.drives import BusCounters
 
 from wall_edge.runtime.schedule import Refusal
+from wall_edge.runtime.shared import SharedRecord
 from wall_edge.runtime.telemetry.ring import Ring
 from wall_edge.runtime.telemetry.servo_types import (
+    ServoCounters,
     ServoEvent,
     ServoStatus,
+    counters_dtype,
     event_dtype,
     events,
     status_dtype,
@@ -38,12 +41,15 @@ class ServoRings:
     """Rows of :func:`~wall_edge.runtime.telemetry.servo_types.status_dtype`, one a tick."""
     events: Ring
     """Rows of :func:`~wall_edge.runtime.telemetry.servo_types.event_dtype`."""
+    counters: SharedRecord
+    """Of :func:`~wall_edge.runtime.telemetry.servo_types.counters_dtype`: the newest counts."""
 
     @classmethod
     def of(cls, dof: int, rate_hz: float, seconds: float = _SECONDS) -> ServoRings:
         """Rings that hold the last ``seconds`` of a servo loop: so long may a reader stay away."""
-        dtype = status_dtype(dof, REFUSALS, BUS_COUNTERS, LIMITS)
-        return cls(Ring(dtype, max(64, math.ceil(rate_hz * seconds))), Ring(event_dtype(), _EVENTS))
+        slots = max(64, math.ceil(rate_hz * seconds))
+        counters = SharedRecord(counters_dtype(dof, REFUSALS, BUS_COUNTERS, LIMITS))
+        return cls(Ring(status_dtype(dof), slots), Ring(event_dtype(), _EVENTS), counters)
 
     def reader(self) -> ServoReader:
         """Reads from the oldest on."""
@@ -55,10 +61,11 @@ class ServoRings:
 
 
 class ServoReader:
-    """A cursor in each ring of the servo process."""
+    """A cursor in each ring of the servo process, and its counters."""
 
     def __init__(self, rings: ServoRings, after_status: int = 0, after_event: int = 0) -> None:
         self.status, self.event = rings.status.reader(after_status), rings.events.reader(after_event)
+        self._counters = rings.counters
 
     def statuses(self) -> Iterator[ServoStatus]:
         """Those not returned yet, oldest first. For arithmetic on many take the rows: ``status.take()``."""
@@ -69,6 +76,11 @@ class ServoReader:
         """Those not returned yet, oldest first."""
         while len(rows := self.event.take()):
             yield from events(rows)
+
+    def counters(self) -> ServoCounters | None:
+        """The newest; None before the first."""
+        row = self._counters.read()
+        return None if row is None else ServoCounters.of(row)
 
     @property
     def lost(self) -> int:

@@ -1,4 +1,4 @@
-"""The servo process's voice: a status each tick, an event when something happens, never a wait."""
+"""The servo process's voice: a status each tick, counters each second, events; never a wait."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from wall_edge.runtime.telemetry.servo_types import (
 
 __all__ = ["ServoTelemetry"]
 
+_COUNTERS_NS = 1_000_000_000
+
 _EVENT = struct.Struct(f"={len(EVENT_INTEGERS) + VALUES}q{NAME_BYTES}s{TEXT_BYTES}s")
 
 
@@ -42,7 +44,11 @@ class ServoTelemetry:
         dtype = rings.status.dtype
         floats = dtype["setpoint"].itemsize
         self._struct = struct.Struct(f"={(dtype.itemsize - 2 * floats) // 8}q{floats}s{floats}s")
-        self._no_bus = (NEVER,) * len(dtype["bus"].names or ())
+        counters = rings.counters.dtype
+        self._counters, self._counts = rings.counters, np.zeros(1, counters)
+        self._flat = self._counts.view(np.int64)
+        self._no_bus = (NEVER,) * len(counters["bus"].names or ())
+        self._counters_ns = -_COUNTERS_NS
         self._tick, self._epoch = 0, NEVER
         self._life = rings.status.attach_writer()
         rings.events.attach_writer()
@@ -75,16 +81,10 @@ class ServoTelemetry:
         pickup_ns: int = NEVER,
         first_setpoint_ns: int = NEVER,
         chunks_taken: int = 0,
-        limiter_refused: int = 0,
-        refused: Iterable[int],
-        bus: Iterable[int] | None,
-        limits: Iterable[Iterable[int]],
     ) -> None:
         """One tick, as a :class:`~wall_edge.runtime.telemetry.servo_types.ServoStatus` tells it.
 
-        ``setpoint`` and ``position``: [dof] float64. In the order of the ring's type: ``refused``
-        (``track.refused.values()``), ``bus`` (``vars(drive.counters).values()``; None for no drive) and
-        ``limits`` (``limiter.hits.values()``).
+        ``setpoint`` and ``position``: [dof] float64.
         """
         self._tick, self._epoch = tick, epoch
         ring = self._status
@@ -117,14 +117,38 @@ class ServoTelemetry:
             pickup_ns,
             first_setpoint_ns,
             chunks_taken,
-            limiter_refused,
-            *refused,
-            *(self._no_bus if bus is None else bus),
-            *chain.from_iterable(limits),
             setpoint.tobytes(),
             position.tobytes(),
         )
         ring.publish()
+
+    def counters_due(self, now_ns: int) -> bool:
+        """Whether the counters were told a second ago, or never."""
+        return now_ns - self._counters_ns >= _COUNTERS_NS
+
+    def counters(
+        self,
+        *,
+        time_ns: int,
+        refused: Iterable[int],
+        bus: Iterable[int] | None,
+        limits: Iterable[Iterable[int]],
+        limiter_refused: int = 0,
+    ) -> None:
+        """When they are due, and at last when all is over; in the order of their type.
+
+        ``refused``: ``track.refused.values()``; ``bus``: ``vars(drive.counters).values()``, None for no
+        drive; ``limits``: ``limiter.hits.values()``.
+        """
+        self._counters_ns = time_ns
+        bus = self._no_bus if bus is None else bus
+        self._flat[:] = (
+            *(time_ns, self._life, limiter_refused),
+            *refused,
+            *bus,
+            *chain.from_iterable(limits),
+        )
+        self._counters.write(self._counts[0])
 
     def event(
         self,

@@ -38,7 +38,7 @@ class LogQueue:
         self._file, self._progress, self._memory = file, progress, memory
         self.stored = 0
         """Lines that the disk took."""
-        self._overflow = self._refused = self._told = self._put = 0
+        self._overflow = self._refused = self._noted = self._put = 0
         self._entries: queue.Queue[_Entry | None] = queue.Queue(_WAITING)
         self._ended = False
         progress.keep(memory, file.position)
@@ -95,7 +95,7 @@ class LogQueue:
         return block
 
     def _store(self, block: list[_Entry]) -> None:
-        lost = self.lost - self._told
+        lost = self.lost - self._noted
         note = self._note(block[0].time_ns, lost) if lost else b""
         try:
             self._file.append(note + b"".join(entry.text for entry in block))
@@ -104,7 +104,7 @@ class LogQueue:
             self._refused += len(block)
             time.sleep(_RETRY_S)
             return
-        self._told += lost
+        self._noted += lost
         self.stored += len(block)
         self._keep(block)
 

@@ -36,7 +36,7 @@ class WriterMemory:
                 ("time_ns", np.int64, (streams,)),
             ]
         )
-        self.summary = SharedRecord(checkpoint_dtype(servo.status.dtype), slots=2)
+        self.summary = SharedRecord(checkpoint_dtype(servo), slots=2)
 
 
 @dataclass

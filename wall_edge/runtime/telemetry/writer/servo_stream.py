@@ -35,47 +35,51 @@ class ServoStream:
     """
 
     def __init__(self, rings: ServoRings, progress: Progress, memory: WriterMemory) -> None:
-        self.summary = ServoSummary(rings.status.dtype)
+        self.summary = ServoSummary(rings)
         record = memory.summary.read()
         if record is not None:
             self.summary.restore(record)
         self._rings, self._memory = rings, memory
-        self._kept = (0, 0, 0)
-        self._logged_event, self._logged_status, self._told_life = progress.sequence[: RESULT + 1]
+        self._counters: np.void | None = None
+        self._checkpoint = (0, 0, 0)
+        self._logged_event, self._logged_status, self._result_life = progress.sequence[: RESULT + 1]
         self._status_ns = progress.time_ns[STATUS]
         self._events = rings.events.reader(min(self._logged_event, self.summary.event_sequence))
         self._statuses = rings.status.reader(min(self._logged_status, self.summary.status_sequence))
 
     @property
-    def over(self) -> bool:
-        """Whether nothing can follow."""
-        return self._rings.status.over
+    def idle(self) -> bool:
+        """Whether nobody writes."""
+        return self._rings.status.idle
 
     def lines(self) -> Iterator[Line]:
         """Those that are new."""
-        over = self.over  # before reading: what is there then is all there will be
+        over = self._rings.status.over  # before reading: what is there then is all there will be
         parts = [*_parts(self._statuses, self._status_lines), *_parts(self._events, self._event_lines)]
+        self._counters = self._rings.counters.read()  # after the events: before its last one it told them
         for part in sorted(parts, key=lambda part: part.life):  # stable: by process, statuses first
             yield from self._turn(part.life)
             yield from part.tell(part.rows, part.last)
+        self.summary.add_counters(self._counters)
         if over:
             yield from self.last_words()
         self._keep()
 
     def _keep(self) -> None:
         now = (self.summary.life, self.summary.status_sequence, self.summary.event_sequence)
-        if now != self._kept:
+        if now != self._checkpoint:
             self._memory.summary.write(self.summary.checkpoint())
-            self._kept = now
+            self._checkpoint = now
 
     def last_words(self) -> Iterator[Line]:
         """The last status and the summary of a process that ended, died, or is left to itself."""
         summary = self.summary
-        if not summary.life or summary.life <= self._told_life:
+        if not summary.life or summary.life <= self._result_life:
             return
         if summary.status_sequence > self._logged_status and summary.last["life"]:
             yield self._status_line(summary.last, summary.status_sequence)
-        self._told_life = summary.life
+        self._result_life = summary.life
+        summary.add_counters(self._counters)
         result = {"result": summary.as_dict(trace=False), "ended": summary.ended, "lost": summary.lost}
         yield line_of(RESULT, summary.life, time.monotonic_ns(), "servo_result", **result)
 
