@@ -2,8 +2,8 @@
 
 One process ticks on absolute deadlines, as the servo process does (same Ticker, same limiter on six joints,
 same settings of the kernel and of the garbage collector). In every other half second it tells a status each
-tick, counters each second and an event each tenth tick, in between nothing: both sides meet the same machine in
-the same minute. The writer of the log runs beside it and reads, as it always does.
+tick, counters each second and the chunks that are taken, ten a second; in between nothing: both sides meet the
+same machine in the same minute. The writer of the log runs beside it and reads, as it always does.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from wall_edge.runtime.telemetry.servo_types import EventKind
 from wall_edge.runtime.telemetry.writer import WriterMemory, run_writer
 from wall_edge.runtime.timing import Ticker
 
-DOF, BLOCK_S, EVENT_EVERY, WARM_UP = 6, 0.5, 10, 2
+DOF, BLOCK_S, CHUNKS_HZ, WARM_UP = 6, 0.5, 10, 2
 LIMIT_US = 20.0
 
 
@@ -59,6 +59,7 @@ class Loop:
         self.limiter.reset(np.zeros(DOF))
         self.refused, self.bus = dict.fromkeys(REFUSALS, 0), dict.fromkeys(BUS_COUNTERS, 0)
         self._reference = np.zeros((3, DOF))
+        self.chunk_ticks = max(1, round(rate_hz / CHUNKS_HZ))
 
     def work(self) -> None:
         """A slow wave in all joints, through the limiter."""
@@ -130,7 +131,7 @@ def _tick(loop: Loop, times: Times, telling: bool) -> None:
     told = time.monotonic_ns()
     times.status.append(told - start)
     end = told
-    if loop.ticker.ticks % EVENT_EVERY == 0:
+    if loop.ticker.ticks % loop.chunk_ticks == 0:
         loop.tell_event()
         end = time.monotonic_ns()
         times.event.append(end - told)
