@@ -2,8 +2,8 @@
 
 One process ticks on absolute deadlines, as the servo process does (same Ticker, same limiter on six joints,
 same settings of the kernel and of the garbage collector). In every other half second it tells a status each
-tick, counters each second and the chunks that are taken, ten a second; in between nothing: both sides meet the
-same machine in the same minute. The writer of the log runs beside it and reads, as it always does.
+tick, counters each second and the chunks that are taken, ten a second; in between nothing. So both sides meet
+the same machine in the same minute. The writer of the log runs beside it and reads, as it always does.
 """
 
 from __future__ import annotations
