@@ -17,24 +17,24 @@ POLL_S, LINE_NS = 0.05, 1_000_000_000
 
 def run_console(conn: Connection, rings: ServoRings, show: Callable[[str], None] = print) -> None:
     """Until the servo process has ended or died, or the other end of ``conn`` says something or is gone."""
-    reader, shown_ns = rings.newcomer(), 0
+    reader, last_ns = rings.newcomer(), 0
     while True:
         over = rings.status.over  # asked before reading: what is there afterwards is all there will be
-        shown_ns = console_step(reader, shown_ns, show)
+        last_ns = console_step(reader, last_ns, show)
         if over or conn.poll(POLL_S):
             return
 
 
-def console_step(reader: ServoReader, shown_ns: int, show: Callable[[str], None]) -> int:
+def console_step(reader: ServoReader, last_ns: int, show: Callable[[str], None]) -> int:
     """What is new, event by event and at most a status a second; the time of the last status shown."""
     for event in reader.events():
         words = (f"{event.time_ns / 1e9:.3f}", event.kind.name.lower(), event.name, event.text)
         show(" ".join(filter(None, words)))
     for status in reader.statuses():
-        if status.time_ns - shown_ns >= LINE_NS:
-            shown_ns = status.time_ns
+        if status.time_ns - last_ns >= LINE_NS:
+            last_ns = status.time_ns
             show(status_line(status, reader.lost))
-    return shown_ns
+    return last_ns
 
 
 def status_line(status: ServoStatus, lost: int) -> str:

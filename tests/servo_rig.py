@@ -22,8 +22,8 @@ from wall_edge.runtime.ipc.mailbox_types import (
     feedback_dtype,
 )
 from wall_edge.runtime.servo.loop import ServoLoop
-from wall_edge.runtime.telemetry.servo.follower import ServoFollower
 from wall_edge.runtime.telemetry.servo.rings import ServoRings
+from wall_edge.runtime.telemetry.servo.summary import ServoSummary
 from wall_edge.runtime.telemetry.servo.telemetry import ServoTelemetry
 
 MS = 1_000_000
@@ -203,9 +203,9 @@ class Rig:
 
     def summary(self) -> dict[str, Any]:
         """What a reader of the loop's telemetry adds up."""
-        follower = ServoFollower(self.rings)
-        follower.read()
-        return follower.summary.as_dict()
+        summary = ServoSummary(self.rings)
+        summary.follow(self.rings.reader())
+        return summary.as_dict()
 
     def order(self) -> list[ServoState]:
         """The states that the loop came to, one after the other."""

@@ -32,8 +32,8 @@ from wall_edge.runtime.ipc.mailbox_types import (
 )
 from wall_edge.runtime.latch import require_unlatched
 from wall_edge.runtime.servo.process import run_servo
-from wall_edge.runtime.telemetry.servo.follower import ServoFollower
 from wall_edge.runtime.telemetry.servo.rings import ServoRings
+from wall_edge.runtime.telemetry.servo.summary import ServoSummary
 from wall_edge.runtime.telemetry.servo.types import EventKind
 
 JOINTS: list[Any] = [
@@ -72,7 +72,6 @@ class Robot:
         self.feedback = Mailbox(feedback_dtype(6))
         self.wanted, self.alive = ServoCommand.FOLLOW, True
         self.rings = ServoRings.of(6, CONFIG.control.rate_hz)
-        self.follower = ServoFollower(self.rings)
         _, child_end = context.Pipe()
         arguments = (child_end, CONFIG, port.path, self.chunks, self.command, self.feedback, self.rings)
         self.process = context.Process(target=run_servo, args=arguments, daemon=True)
@@ -119,8 +118,8 @@ class Robot:
 
     def told(self) -> dict[str, Any]:
         """The servo process's summary as of now, by a reader."""
-        self.follower.read()
-        summary = self.follower.summary
+        summary = ServoSummary(self.rings)
+        summary.follow(self.rings.reader())
         return {**summary.as_dict(), "ended": summary.ended}
 
     def torque(self) -> list[bool]:

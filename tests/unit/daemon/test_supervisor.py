@@ -23,8 +23,8 @@ from wall_edge.runtime.ipc.mailbox_types import frame_dtype
 from wall_edge.runtime.ipc.messages import Refusal
 from wall_edge.runtime.servo.states import Event, StateMachine, Transition
 from wall_edge.runtime.telemetry.run_log import ChunkRecord
-from wall_edge.runtime.telemetry.servo.follower import ServoFollower
 from wall_edge.runtime.telemetry.servo.rings import ServoRings
+from wall_edge.runtime.telemetry.servo.summary import ServoSummary
 from wall_edge.runtime.telemetry.servo.telemetry import ServoTelemetry
 from wall_edge.runtime.telemetry.servo.types import EventKind
 from wall_edge.signals import Received
@@ -128,15 +128,15 @@ def test_torque_that_stayed_on_is_said(
 def told() -> tuple[StateMachine, Callable[[], dict[str, Any]]]:
     """The states of a servo process, and what a reader of its telemetry adds up."""
     machine, rings = StateMachine(lambda: MS), ServoRings.of(6, 250.0)
-    telemetry, follower = ServoTelemetry(rings, 4 * MS), ServoFollower(rings)
+    telemetry, reader, total = ServoTelemetry(rings, 4 * MS), rings.reader(), ServoSummary(rings)
 
     def tell(change: Transition) -> None:
         before, after = change.before, change.after
         telemetry.event(EventKind.STATE, before=before, after=after, text=change.reason)
 
     def summary() -> dict[str, Any]:
-        follower.read()
-        return follower.summary.as_dict()
+        total.follow(reader)
+        return total.as_dict()
 
     machine.on_transition = tell
     return machine, summary

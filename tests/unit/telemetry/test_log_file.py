@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from wall_edge.errors import ConfigError
 from wall_edge.runtime.telemetry.event_log import event_files, read_events
 from wall_edge.runtime.telemetry.ring.events import EventRing
 from wall_edge.runtime.telemetry.servo.rings import ServoRings
+from wall_edge.runtime.telemetry.servo.telemetry import ServoTelemetry
 from wall_edge.runtime.telemetry.writer import LogWriter, WriterMemory, log_file, log_queue
 from wall_edge.runtime.telemetry.writer.line import Line, line_of
 from wall_edge.runtime.telemetry.writer.log_file import LogFile
@@ -54,9 +56,9 @@ def test_it_rotates_by_size_and_is_read_in_order(tmp_path: Path) -> None:
     parts = event_files(path)
     assert [part.name for part in parts] == ["events.jsonl.2", "events.jsonl.1", "events.jsonl"]
     assert all(part.stat().st_size <= 1000 for part in parts)
-    kept = numbers(path)
-    assert kept == list(range(200 - len(kept), 200))
-    assert len(kept) > 30
+    newest = numbers(path)
+    assert newest == list(range(200 - len(newest), 200))
+    assert len(newest) > 30
 
 
 def test_a_gap_that_a_killed_rotation_left_is_closed(tmp_path: Path) -> None:
@@ -77,26 +79,26 @@ def test_a_gap_that_a_killed_rotation_left_is_closed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cut", [1, 10, 30])
 def test_a_successor_finds_what_was_written_and_cuts_a_torn_line(tmp_path: Path, cut: int) -> None:
-    path, kept = tmp_path / "events.jsonl", memory()
+    path, memo = tmp_path / "events.jsonl", memory()
     file = LogFile(path)
     file.append(line(1) + line(2))
-    Progress([0, 0, 0, 2], [0, 0, 0, 2], 2).keep(kept, file.position)
+    Progress([0, 0, 0, 2], [0, 0, 0, 2], 2).keep(memo, file.position)
     file.append(line(3) + line(4) + line(5)[:-cut])
-    progress = Progress.resume(kept, LogFile(path))
+    progress = Progress.resume(memo, LogFile(path))
     assert progress.sequence == [0, 0, 0, 4]
     assert progress.last_ns == 4
     assert numbers(path) == [1, 2, 3, 4]
 
 
 def test_a_successor_looks_through_the_files_that_were_rotated_meanwhile(tmp_path: Path) -> None:
-    path, kept = tmp_path / "events.jsonl", memory()
+    path, memo = tmp_path / "events.jsonl", memory()
     file = LogFile(path, max_bytes=150)
     file.append(line(1))
-    Progress([0, 0, 0, 1], [0, 0, 0, 1], 1).keep(kept, file.position)
+    Progress([0, 0, 0, 1], [0, 0, 0, 1], 1).keep(memo, file.position)
     for number in range(2, 8):
         file.append(line(number))
     assert len(event_files(path)) > 2
-    assert Progress.resume(kept, LogFile(path)).sequence == [0, 0, 0, 7]
+    assert Progress.resume(memo, LogFile(path)).sequence == [0, 0, 0, 7]
 
 
 def test_lines_of_an_earlier_run_are_not_taken_for_ours(tmp_path: Path) -> None:
@@ -115,6 +117,27 @@ def test_a_pipe_that_nobody_reads_is_refused_at_once(tmp_path: Path) -> None:
         LogFile(tmp_path / "pipe")
 
 
+def test_a_file_that_cannot_be_opened_at_a_rotation_costs_no_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "events.jsonl"
+    file, opened = LogFile(path, max_bytes=200, files=4), log_file._opened
+    for number in range(9):
+        file.append(line(number))
+
+    def full(_: Path) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = numbers(path)
+    monkeypatch.setattr(log_file, "_opened", full)
+    for _ in range(10):
+        with pytest.raises(OSError, match="No space"):
+            file.append(line(9))
+    monkeypatch.setattr(log_file, "_opened", opened)
+    file.append(line(10))
+    assert numbers(path) == [*before, 10]
+
+
 # --- the disk -----------------------------------------------------------------------------------------------
 
 
@@ -123,7 +146,7 @@ def put(queue: LogQueue, first: int, last: int) -> None:
         queue.put(number, line_of(SUPERVISOR, number, number, "tick"))
 
 
-def made(tmp_path: Path) -> LogQueue:
+def queue_in(tmp_path: Path) -> LogQueue:
     return LogQueue(LogFile(tmp_path / "events.jsonl"), Progress([0] * 4, [0] * 4), memory())
 
 
@@ -132,7 +155,7 @@ def test_a_disk_that_hangs_costs_events_never_time(tmp_path: Path, monkeypatch: 
     hangs = threading.Event()
     monkeypatch.setattr(log_queue, "_WAITING", 5)
     monkeypatch.setattr(log_queue, "_CLOSE_S", 0.05)
-    queue = made(tmp_path)
+    queue = queue_in(tmp_path)
     monkeypatch.setattr(queue._file, "append", lambda _: hangs.wait(20))
     put(queue, 1, 20)
     assert queue.close() == 20
@@ -154,7 +177,7 @@ def test_a_disk_that_is_full_for_a_while(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(log_queue, "_RETRY_S", 0.001)
     monkeypatch.setattr(log_file.os, "write", filling)
-    queue = made(tmp_path)
+    queue = queue_in(tmp_path)
     put(queue, 1, 50)
     while queue.waiting:
         pass
@@ -206,6 +229,24 @@ def test_streams_are_merged_by_time_and_the_late_are_counted() -> None:
 
 
 # --- overflows ----------------------------------------------------------------------------------------------
+
+
+def test_two_servo_processes_while_no_writer_ran(tmp_path: Path) -> None:
+    """Each is summed up with all that it told, its last word too."""
+    rings, path = ServoRings.of(2, 50.0), tmp_path / "events.jsonl"
+    for ticks in (3, 5):
+        voice = ServoTelemetry(rings, 20_000_000)
+        for tick in range(1, ticks + 1):
+            tell(voice, tick)
+        voice.end()
+    assert LogWriter(rings, {}, path, WriterMemory(rings, [])).finish().lost == 0
+    results = [event for event in read_events(path) if event["kind"] == "servo_result"]
+    assert [(result["ended"], result["result"]["ticks"]) for result in results] == [(True, 3), (True, 5)]
+
+
+def tell(voice: ServoTelemetry, tick: int) -> None:
+    zero = np.zeros(2)
+    voice.status(time_ns=tick, tick=tick, state=1, epoch=1, served_ticks=tick, setpoint=zero, position=zero)
 
 
 def test_what_a_ring_lost_is_a_line_of_the_log(tmp_path: Path) -> None:

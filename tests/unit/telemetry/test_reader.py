@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from wall_edge.runtime.telemetry.servo.rings import BUS_COUNTERS, LIMITS, REFUSALS, ServoRings
+from wall_edge.runtime.telemetry.servo.rings import ServoRings
 from wall_edge.runtime.telemetry.servo.telemetry import ServoTelemetry
 from wall_edge.runtime.telemetry.servo.types import EventKind
 
@@ -33,9 +33,6 @@ def tell(voice: ServoTelemetry, tick: int, time_ns: int) -> None:
         lateness_ns=62_000,
         setpoint=np.zeros(DOF),
         position=np.array([0.5, -0.25]),
-        refused=[0] * len(REFUSALS),
-        bus=[0] * len(BUS_COUNTERS),
-        limits={name: [0] * DOF for name in LIMITS},
     )
 
 
@@ -56,24 +53,24 @@ def test_the_example_reads_a_servo_process_to_its_end() -> None:
     voice = ServoTelemetry(rings, PERIOD_NS)
     process = context.Process(target=collect, args=(theirs, rings, lines))
     process.start()
-    start, heard = time.monotonic_ns(), []
+    start, words = time.monotonic_ns(), []
     deadline = time.monotonic() + 60.0
-    while not heard:  # it joins when it joins: what came before is not its business
+    while not words:  # it joins when it joins: what came before is not its business
         assert time.monotonic() < deadline, "waited a minute"
         voice.event(EventKind.FAULT, text="overload of the elbow")
         time.sleep(0.01)
-        heard += [] if lines.empty() else [lines.get()]
-    for told in range(1, 751):
-        tell(voice, told, start + told * PERIOD_NS)
+        words += [] if lines.empty() else [lines.get()]
+    for tick in range(1, 751):
+        tell(voice, tick, start + tick * PERIOD_NS)
         time.sleep(0.0005)
     voice.end()
     process.join(60)
     assert process.exitcode == 0
     while not lines.empty():
-        heard.append(lines.get())
-    assert heard[0].endswith("fault overload of the elbow")
-    ticks = [line for line in heard if " tick " in line]
+        words.append(lines.get())
+    assert words[0].endswith("fault overload of the elbow")
+    ticks = [line for line in words if " tick " in line]
     assert len(ticks) == 3
     assert "62 µs late; joints +0.50 -0.25 rad; 0 bus errors, 0 lost" in ticks[0]
-    assert heard[-1].endswith(" ended")
+    assert words[-1].endswith(" ended")
     ours.close()

@@ -89,7 +89,8 @@ def test_nothing_is_nothing() -> None:
     assert len(reader.take()) == 0
     assert (reader.sequence, reader.lost, ring.newest()) == (0, 0, 0)
     assert not ring.writer_alive()
-    assert ring.over
+    assert ring.idle
+    assert not ring.over
 
 
 def test_readers_do_not_disturb_each_other() -> None:
@@ -145,8 +146,7 @@ def test_a_writer_that_died_in_the_middle() -> None:
     ring = filled(6)
     reader = ring.reader(5)
     slot = ring.slots.bytes[7 % 4]
-    slot[:8] = 0  # what kill -9 leaves of write number 7
-    slot[16:40] = 7
+    slot[16:40] = 7  # what kill -9 leaves of write number 7
     assert numbers(reader.take()) == [6]
     assert len(reader.take()) == 0
     other = successor(ring)

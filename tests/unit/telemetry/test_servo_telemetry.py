@@ -39,12 +39,8 @@ def counters(base: int) -> dict[str, Any]:
     return {
         "refused": range(base, base + len(REFUSALS)),
         "bus": range(base + 20, base + 20 + len(BUS)),
-        "limits": {name: [base + 40 + 3 * k + j for j in range(DOF)] for k, name in enumerate(LIMITS)},
+        "limits": [[base + 40 + 3 * k + j for j in range(DOF)] for k in range(len(LIMITS))],
     }
-
-
-def quiet() -> dict[str, Any]:
-    return {"refused": [0] * len(REFUSALS), "bus": None, "limits": {name: [0] * DOF for name in LIMITS}}
 
 
 def test_every_field_arrives_where_it_belongs() -> None:
@@ -54,13 +50,18 @@ def test_every_field_arrives_where_it_belongs() -> None:
     plain: dict[str, Any] = {name: 100 + k for k, name in enumerate(INTEGERS) if name not in computed}
     plain["time_ns"] = 1_000_000
     setpoint, position = np.array([0.1, 0.2, 0.3]), np.array([1.1, 1.2, 1.3])
-    telemetry.status(**plain, setpoint=setpoint, position=position, **counters(1000))
+    telemetry.status(**plain, setpoint=setpoint, position=position)
+    telemetry.counters(time_ns=5, limiter_refused=6, **counters(1000))
     (status,) = rings.reader().statuses()
+    count = rings.reader().counters()
+    assert count is not None
     assert {name: getattr(status, name) for name in plain} == plain
     assert (status.work_ns, status.period_ns, status.life) == (500, PERIOD_NS, 1)
-    assert status.refused == dict(zip(REFUSALS, range(1000, 1000 + len(REFUSALS)), strict=True))
-    assert status.bus == dict(zip(BUS, range(1020, 1020 + len(BUS)), strict=True))
-    assert {name: by.tolist() for name, by in status.limits.items()} == counters(1000)["limits"]
+    assert count.refused == dict(zip(REFUSALS, range(1000, 1000 + len(REFUSALS)), strict=True))
+    assert count.bus == dict(zip(BUS, range(1020, 1020 + len(BUS)), strict=True))
+    limits = dict(zip(LIMITS, counters(1000)["limits"], strict=True))
+    assert count.limits == limits
+    assert (count.time_ns, count.life, count.limiter_refused) == (5, 1, 6)
     assert status.setpoint.tolist() == setpoint.tolist()
     assert status.position.tolist() == position.tolist()
     assert {field.name for field in fields(ServoStatus)} >= set(INTEGERS)
@@ -162,29 +163,21 @@ class Loop:
             overruns=self.ticker.overruns,
             skipped=self.ticker.skipped,
             pickup_ns=pickup,
-            **quiet(),
         )
         if self.random.random() < 0.01:
             self._take()
 
 
-def feed(summary: ServoSummary, reader: Any) -> None:
-    while len(rows := reader.status.take(137)):
-        summary.add_statuses(rows, reader.status.sequence)
-    while len(rows := reader.event.take()):
-        summary.add_events(rows, reader.event.sequence)
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_the_stream_adds_up_to_what_the_loop_counted(seed: int) -> None:
     """Lateness with its skipped ticks, pickups, trace; read in batches of any size, some of them twice."""
-    loop = Loop(seed, lambda: feed(summary, reader))
+    loop = Loop(seed, lambda: summary.follow(reader))
     reader, again = loop.rings.reader(), loop.rings.reader()
-    summary = ServoSummary(loop.rings.status.dtype)
+    summary = ServoSummary(loop.rings)
     for _ in range(1900):
         loop.tick()
-    feed(summary, reader)
-    feed(summary, again)
+    summary.follow(reader)
+    summary.follow(again)
     result = summary.as_dict()
     assert loop.ticker.skipped > 50
     assert result["lateness_us"] == loop.ticker.lateness.summary_us()
@@ -196,9 +189,9 @@ def test_the_stream_adds_up_to_what_the_loop_counted(seed: int) -> None:
     assert summary.lost == 0
 
 
-def told(telemetry: ServoTelemetry, state: int, **more: Any) -> None:
+def tell(telemetry: ServoTelemetry, state: int, **more: Any) -> None:
     zero = np.zeros(DOF)
-    telemetry.status(state=state, epoch=1, setpoint=zero, position=zero, **{**quiet(), **more})
+    telemetry.status(state=state, epoch=1, setpoint=zero, position=zero, **more)
 
 
 def test_reasons_faults_and_settings() -> None:
@@ -207,14 +200,15 @@ def test_reasons_faults_and_settings() -> None:
     telemetry.event(EventKind.REALTIME, name="scheduler", values=(0,), text="refused: no")
     telemetry.event(EventKind.STATE, before=0, after=ServoState.HOLDING, text="ready")
     telemetry.event(EventKind.TORQUE_ON)
-    told(telemetry, ServoState.HOLDING, time_ns=40, tick=1, served_ticks=1, first_tick_ns=40, last_tick_ns=40)
-    more = {**counters(5), "bus_errors": 7, "bus_cycles": 11, "limiter_refused": 3, "chunks_taken": 2}
+    tell(telemetry, ServoState.HOLDING, time_ns=40, tick=1, served_ticks=1, first_tick_ns=40, last_tick_ns=40)
+    more = {"bus_errors": 7, "bus_cycles": 11, "chunks_taken": 2}
+    telemetry.counters(time_ns=60, limiter_refused=3, **counters(5))
     times = {"time_ns": 60, "tick": 2, "served_ticks": 26, "first_tick_ns": 40, "last_tick_ns": 40 + 10**8}
-    told(telemetry, ServoState.HOLDING, **times, **more)
+    tell(telemetry, ServoState.HOLDING, **times, **more)
     telemetry.event(EventKind.STATE, time_ns=70, before=1, after=ServoState.STOPPING, text="signal")
     telemetry.event(EventKind.STATE, time_ns=80, before=3, after=ServoState.RELEASED, text="at rest")
-    summary = ServoSummary(rings.status.dtype)
-    feed(summary, rings.reader())
+    summary = ServoSummary(rings)
+    summary.follow(rings.reader())
     assert not summary.ended
     result = summary.as_dict(trace=False)
     assert (result["state"], result["reason"], result["fault"]) == ("RELEASED", "signal", None)
@@ -229,22 +223,31 @@ def test_reasons_faults_and_settings() -> None:
         "taken": 2,
         "refused": dict(zip(REFUSALS, counters(5)["refused"], strict=True)),
     }
-    assert result["limiter"] == {**counters(5)["limits"], "refused": 3}
+    limits = dict(zip(LIMITS, counters(5)["limits"], strict=True))
+    assert result["limiter"] == {**limits, "refused": 3}
     assert result["realtime"] == {
         "scheduler": {"name": "scheduler", "granted": False, "detail": "refused: no"}
     }
     for text in ("overload", "torque may still be on"):
         telemetry.event(EventKind.FAULT, text=text)
     telemetry.end()
-    summary = ServoSummary(rings.status.dtype)
-    feed(summary, rings.reader())
+    summary = ServoSummary(rings)
+    summary.follow(rings.reader())
     assert summary.fault == "overload; then: torque may still be on"
     assert summary.ended
     assert json.dumps(summary.as_dict(trace=False))
 
 
+def test_counters_are_due_once_a_second() -> None:
+    telemetry = ServoTelemetry(ServoRings.of(DOF, 250.0), PERIOD_NS)
+    assert telemetry.counters_due(0)
+    telemetry.counters(time_ns=0, **counters(0))
+    assert not telemetry.counters_due(10**9 - 1)
+    assert telemetry.counters_due(10**9)
+
+
 def test_nothing_told_is_a_summary_too() -> None:
-    summary = ServoSummary(ServoRings.of(DOF, 250.0).status.dtype)
+    summary = ServoSummary(ServoRings.of(DOF, 250.0))
     result = summary.as_dict(trace=False)
     assert (result["state"], result["ticks"], result["touched"]) == ("STARTING", 0, False)
     assert result["bus"] == {"cycles_hz": 0.0, "errors": 0, "detail": {}}
@@ -255,9 +258,9 @@ def test_what_was_overwritten_is_counted_and_the_counters_are_right() -> None:
     rings = ServoRings.of(DOF, 250.0, seconds=0.1)
     telemetry = ServoTelemetry(rings, PERIOD_NS)
     for tick in range(1, 1001):
-        told(telemetry, ServoState.HOLDING, time_ns=tick, tick=tick, served_ticks=tick, lateness_ns=5)
-    summary = ServoSummary(rings.status.dtype)
-    feed(summary, rings.reader())
+        tell(telemetry, ServoState.HOLDING, time_ns=tick, tick=tick, served_ticks=tick, lateness_ns=5)
+    summary = ServoSummary(rings)
+    summary.follow(rings.reader())
     assert summary.lost == 1000 - rings.status.slots.capacity
     assert summary.as_dict()["ticks"] == 1000
 
@@ -265,19 +268,19 @@ def test_what_was_overwritten_is_counted_and_the_counters_are_right() -> None:
 def test_a_summary_goes_on_from_a_checkpoint() -> None:
     """As a log's writer does that takes over from a dead one; what was added before is not added again."""
     loop = Loop(9, lambda: None)
-    straight, broken = (ServoSummary(loop.rings.status.dtype) for _ in range(2))
-    mailbox = Mailbox(checkpoint_dtype(loop.rings.status.dtype))
+    straight, broken = (ServoSummary(loop.rings) for _ in range(2))
+    mailbox = Mailbox(checkpoint_dtype(loop.rings))
     for _ in range(20):
         for _ in range(50):
             loop.tick()
         loop.telemetry.event(EventKind.FAULT, text="fault ä")
-        feed(broken, loop.rings.reader())
+        broken.follow(loop.rings.reader())
         mailbox.write(broken.checkpoint())
-        broken = ServoSummary(loop.rings.status.dtype)
+        broken = ServoSummary(loop.rings)
         record = mailbox.read()
         assert record is not None
         broken.restore(record)
-    feed(straight, loop.rings.reader())
+    straight.follow(loop.rings.reader())
     assert broken.as_dict(trace=False) == straight.as_dict(trace=False)
     assert broken.fault is not None
     assert broken.fault.count("fault ä") == 20
@@ -286,15 +289,15 @@ def test_a_summary_goes_on_from_a_checkpoint() -> None:
 def test_a_second_process_is_summed_up_by_itself() -> None:
     rings = ServoRings.of(DOF, 250.0)
     first = ServoTelemetry(rings, PERIOD_NS)
-    told(first, ServoState.HOLDING, time_ns=1, tick=1, lateness_ns=5, starved_ticks=3)
-    summary = ServoSummary(rings.status.dtype)
+    tell(first, ServoState.HOLDING, time_ns=1, tick=1, lateness_ns=5, starved_ticks=3)
+    summary = ServoSummary(rings)
     reader = rings.reader()
-    feed(summary, reader)
+    summary.follow(reader)
     second = ServoTelemetry(rings, PERIOD_NS)
-    told(second, ServoState.FOLLOWING, time_ns=2, tick=1, lateness_ns=6, starved_ticks=1)
-    feed(summary, reader)
+    tell(second, ServoState.FOLLOWING, time_ns=2, tick=1, lateness_ns=6, starved_ticks=1)
+    summary.follow(reader)
     assert summary.as_dict()["starved_ticks"] == 3
-    after = ServoSummary(rings.status.dtype).successor(2)
-    feed(after, rings.reader())
+    after = ServoSummary(rings).successor(2)
+    after.follow(rings.reader())
     result = after.as_dict()
     assert (result["state"], result["starved_ticks"], result["lateness_us"]["count"]) == ("FOLLOWING", 1, 1)

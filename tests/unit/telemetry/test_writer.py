@@ -34,13 +34,8 @@ SPAWN = multiprocessing.get_context("spawn")
 NAMES = ("supervisor", "policy")
 DOF, PERIOD_NS = 6, 2_000_000
 ZERO: Any = np.zeros(DOF)
-QUIET: dict[str, Any] = {
-    "setpoint": ZERO,
-    "position": ZERO,
-    "refused": [0] * len(REFUSALS),
-    "bus": [0] * len(BUS_COUNTERS),
-    "limits": {name: [0] * DOF for name in LIMITS},
-}
+ZEROS: dict[str, Any] = {"setpoint": ZERO, "position": ZERO}
+COUNTS: dict[str, Any] = {"refused": [0] * len(REFUSALS), "limits": [[0] * DOF] * len(LIMITS)}
 
 
 def until(done: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -58,7 +53,7 @@ class Telemetry:
         self.servo = ServoRings.of(DOF, 500.0)
         self.sources = {name: EventRing() for name in NAMES}
         self.memory = WriterMemory(self.servo, NAMES)
-        self.told = {name: SPAWN.RawArray("q", 3) for name in (*NAMES, "servo")}
+        self.words = {name: SPAWN.RawArray("q", 3) for name in (*NAMES, "servo")}
 
     def writer(self) -> tuple[Any, Connection]:
         ours, theirs = SPAWN.Pipe()
@@ -74,7 +69,7 @@ class Telemetry:
 
 def servo(telemetry: Telemetry, ticks: int) -> None:
     """A servo process of 500 Hz with an event every tenth tick."""
-    rings, told = telemetry.servo, telemetry.told["servo"]
+    rings, word = telemetry.servo, telemetry.words["servo"]
     voice = ServoTelemetry(rings, PERIOD_NS)
     voice.event(EventKind.STATE, before=ServoState.STARTING, after=ServoState.HOLDING, text="ready")
     events = 2
@@ -90,20 +85,23 @@ def servo(telemetry: Telemetry, ticks: int) -> None:
             epoch=1,
             lateness_ns=7,
             served_ticks=tick,
-            **QUIET,
+            **ZEROS,
         )
-        told[:] = (tick, events, now)
+        if voice.counters_due(now):
+            voice.counters(time_ns=now, bus=[tick] * len(BUS_COUNTERS), **COUNTS)
+        word[:] = (tick, events, now)
         time.sleep(PERIOD_NS / 1e9)
+    voice.counters(time_ns=now, bus=[ticks] * len(BUS_COUNTERS), **COUNTS)
     voice.end()
 
 
 def chatter(telemetry: Telemetry, name: str, count: int) -> None:
     """A process with something to say every millisecond, some of it long."""
-    ring, told = telemetry.sources[name], telemetry.told[name]
+    ring, word = telemetry.sources[name], telemetry.words[name]
     for number in range(1, count + 1):
         words = "x" * (1200 if number % 50 == 0 else 20)
         ring.write("word", number=number, words=words)
-        told[:] = (number, number, time.monotonic_ns())
+        word[:] = (number, number, time.monotonic_ns())
         time.sleep(0.001)
     ring.close()
 
@@ -153,12 +151,12 @@ def require_words(telemetry: Telemetry, events: list[dict[str, Any]], name: str)
     """Everything that a process said it had told is there, once."""
     numbers = [event["number"] for event in of(events, name)]
     assert numbers == list(range(1, len(numbers) + 1))
-    assert len(numbers) - telemetry.told[name][0] in (0, 1)  # killed between the event and its word about it
+    assert len(numbers) - telemetry.words[name][0] in (0, 1)  # killed between the event and its word about it
 
 
 def require_servo(telemetry: Telemetry, events: list[dict[str, Any]]) -> dict[str, Any]:
     """All events of the servo process up to its last tick, and its summary."""
-    ticks, count, last_ns = telemetry.told["servo"]
+    ticks, count, last_ns = telemetry.words["servo"]
     assert [event["seq"] for event in of(events, "servo")][:count] == list(range(1, count + 1))
     assert len(of(events, "servo")) - count in (0, 1)
     results = of(events, "servo/result")
@@ -181,11 +179,11 @@ def test_kill_9_of_a_process_leaves_all_that_it_told(victim: str, tmp_path: Path
         running(servo, telemetry, 100_000) as servo_process,
         running(chatter, telemetry, "policy", 100_000) as policy,
     ):
-        until(lambda: telemetry.told["servo"][0] > 300 and telemetry.told["policy"][0] > 300)
+        until(lambda: telemetry.words["servo"][0] > 300 and telemetry.words["policy"][0] > 300)
         os.kill({"servo": servo_process, "policy": policy}[victim].pid, signal.SIGKILL)
-        at_death = list(telemetry.told["policy"])
-        until(lambda: telemetry.told["servo" if victim == "policy" else "policy"][2] > at_death[2] + 10**8)
-    assert stopped(process, conn) == LogEnd(0, "")
+        at_death = list(telemetry.words["policy"])
+        until(lambda: telemetry.words["servo" if victim == "policy" else "policy"][2] > at_death[2] + 10**8)
+    assert stopped(process, conn).lost == 0
     events = whole_log(telemetry)
     require_words(telemetry, events, "policy")
     result = require_servo(telemetry, events)
@@ -202,7 +200,7 @@ def test_kill_9_of_the_writer_again_and_again(tmp_path: Path) -> None:
         running(chatter, telemetry, "policy", 1500),
         running(chatter, telemetry, "supervisor", 1500),
     ):
-        until(lambda: telemetry.told["servo"][0] > 0)
+        until(lambda: telemetry.words["servo"][0] > 0)
         for _ in range(5):
             process, conn = telemetry.writer()
             conn.recv()  # Ready
@@ -211,13 +209,14 @@ def test_kill_9_of_the_writer_again_and_again(tmp_path: Path) -> None:
             process.join()
         process, conn = telemetry.writer()
         until(telemetry.over)
-    assert stopped(process, conn) == LogEnd(0, "")
+    assert stopped(process, conn).lost == 0
     assert len(event_files(telemetry.path)) > 3
     events = whole_log(telemetry)
     for name in NAMES:
         require_words(telemetry, events, name)
     result = require_servo(telemetry, events)
     assert result["ended"]
+    assert result["result"]["bus"]["detail"]["cycles"] == 1500
     seconds = [event["time_ns"] for event in events if event["kind"] == "servo_status"]
     assert all(b - a >= 10**9 for a, b in pairwise(seconds[:-1]))  # the last is told when all has ended
 
@@ -238,9 +237,9 @@ def test_kill_9_of_the_supervisor(tmp_path: Path) -> None:
     telemetry = Telemetry(tmp_path / "events.jsonl")
     pids = SPAWN.RawArray("q", 2)
     with running(supervise, telemetry, pids) as supervisor:
-        until(lambda: telemetry.told["servo"][0] > 20)
+        until(lambda: telemetry.words["servo"][0] > 20)
         os.kill(supervisor.pid, signal.SIGKILL)
-    at_death = telemetry.told["supervisor"][2]
+    at_death = telemetry.words["supervisor"][2]
     for pid in pids:
         until(lambda pid=pid: not alive(pid))
     events = whole_log(telemetry)
@@ -261,12 +260,12 @@ def test_a_second_servo_process_has_a_summary_of_its_own(tmp_path: Path) -> None
     telemetry = Telemetry(tmp_path / "events.jsonl")
     process, conn = telemetry.writer()
     with running(servo, telemetry, 100_000) as first:
-        until(lambda: telemetry.told["servo"][0] > 20)
+        until(lambda: telemetry.words["servo"][0] > 20)
         os.kill(first.pid, signal.SIGKILL)
-    telemetry.told["servo"][:] = (0, 0, 0)
+    telemetry.words["servo"][:] = (0, 0, 0)
     with running(servo, telemetry, 30) as second:
         second.join(60)
-    assert stopped(process, conn) == LogEnd(0, "")
+    assert stopped(process, conn).lost == 0
     results = of(whole_log(telemetry), "servo/result")
     assert [(result["seq"], result["ended"]) for result in results] == [(1, False), (2, True)]
     assert results[1]["result"]["ticks"] == 30

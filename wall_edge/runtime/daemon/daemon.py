@@ -26,7 +26,7 @@ from wall_edge.runtime.ipc.mailbox_types import ServoCommand, ServoState
 from wall_edge.runtime.ipc.messages import Instruct
 from wall_edge.runtime.latch import require_latch, require_unlatched
 from wall_edge.runtime.telemetry.run_log import FrameRecord, RunLog
-from wall_edge.runtime.telemetry.servo.follower import ServoFollower
+from wall_edge.runtime.telemetry.servo.summary import ServoSummary
 from wall_edge.runtime.telemetry.session_recorder import RecordingOptions
 from wall_edge.runtime.telemetry.writer.log_file import LogFile
 from wall_edge.session_format import require_unused
@@ -72,7 +72,7 @@ class Daemon:
             LogFile(events).close()  # one that does not open is refused here
         memory = self._memory = SharedMemory.of(config, self.manifest)
         self._events = memory.events["supervisor"]
-        self._servo = ServoFollower(memory.rings)
+        self._servo, self._summary = memory.rings.reader(), ServoSummary(memory.rings)
         self._plant = Plant(config, memory, config.drive.port, world, recording, events)
         self.inbox = Inbox(self.record, self._plant, self._write)
         self._supervisor = Supervisor(self._plant, self._write)
@@ -122,7 +122,7 @@ class Daemon:
             return self._shutdown.run()
         finally:
             if not self.record.servo and self._supervisor.runs("servo"):  # it died: what it told until then
-                self.record.servo = self._servo.summary.as_dict()
+                self.record.servo = self._summary.as_dict()
             self._supervisor.end()
             self._heart.close()
             self._receive(0.0)  # the writer's last word
@@ -179,9 +179,9 @@ class Daemon:
     def _receive(self, timeout_s: float = _POLL_S) -> None:
         for name, message in self._supervisor.receive(timeout_s):
             self.inbox.take(name, message)
-        self._servo.read()
-        if self._servo.summary.ended and not self.record.servo:
-            self.record.servo = self._servo.summary.as_dict()
+        self._summary.follow(self._servo)
+        if self._summary.ended and not self.record.servo:
+            self.record.servo = self._summary.as_dict()
 
     def _refuse_interrupted(self) -> None:
         if self._heart.interrupted and not self._heart.emergency:

@@ -100,11 +100,15 @@ class Publication:
             pickup_ns=pilot.pickup_ns if ticked else -1,
             first_setpoint_ns=first_setpoint_ns,
             chunks_taken=pilot.track.taken,
-            limiter_refused=pilot.limiter.refused,
-            refused=tuple(pilot.track.refused.values()),
-            bus=None if drive is None else tuple(vars(drive.counters).values()),
-            limits=pilot.limiter.hits,
         )
+        if not ticked or self._telemetry.counters_due(now):
+            self._telemetry.counters(
+                time_ns=now,
+                refused=pilot.track.refused.values(),
+                bus=None if drive is None else vars(drive.counters).values(),
+                limits=pilot.limiter.hits.values(),
+                limiter_refused=pilot.limiter.refused,
+            )
 
     def _feed_back(self, now: int, chunk: Chunk | None) -> None:
         record, joints, track = self._record, self._joints, self._pilot.track

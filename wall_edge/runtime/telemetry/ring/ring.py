@@ -23,6 +23,7 @@ from wall_edge.errors import RuntimeFault
 from wall_edge.runtime.telemetry.ring.reader import RingReader
 from wall_edge.runtime.telemetry.ring.slots import RingSlots
 
+_UNKNOWN = -1
 _WRITER = np.dtype([("pid", np.int64), ("start", np.int64), ("life", np.int64), ("closed", np.int64)])
 
 
@@ -43,7 +44,7 @@ class Ring:
     def __setstate__(self, slots: RingSlots) -> None:
         self.slots = slots
         self._writer = slots.label[: _WRITER.itemsize].view(_WRITER)
-        self._last: int | None = None
+        self._last, self._place = _UNKNOWN, 0
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -69,15 +70,22 @@ class Ring:
         """Appends a record (of this dtype, scalar or shape ()); its sequence number, from 1 on."""
         if record.dtype != self.dtype:
             raise RuntimeFault(f"a record of {record.dtype}", expected=str(self.dtype))
-        return self.write_bytes(record.tobytes())
+        memory, place = self.claim()
+        memory[place : place + self.dtype.itemsize] = record.tobytes()
+        return self.publish()
 
-    def write_bytes(self, payload: bytes | bytearray | memoryview) -> int:
-        """Appends a record as its ``dtype.itemsize`` bytes: microseconds, whoever reads or hangs."""
-        if self._last is None:
+    def claim(self) -> tuple[memoryview, int]:
+        """Memory, and where in it the next record's bytes go: to be packed there, then :meth:`publish`."""
+        if self._last < 0:
             self.attach_writer()
-        sequence = (self._last or 0) + 1
-        self.slots.put(sequence, payload)
-        self._last = sequence
+        slots = self.slots
+        self._place = place = slots.place(self._last + 1)
+        return slots.memory, place
+
+    def publish(self) -> int:
+        """What was packed is the next record: microseconds, whoever reads or hangs. Its sequence number."""
+        self._last = sequence = self._last + 1
+        self.slots.seal(sequence, self._place)
         return sequence
 
     def close(self) -> None:
@@ -111,9 +119,14 @@ class Ring:
         return now is not None and start in (0, now)
 
     @property
-    def over(self) -> bool:
-        """Whether nothing can follow: the writer said goodbye, is dead, or there never was one."""
+    def idle(self) -> bool:
+        """Whether nobody writes: nobody yet, or nobody any more."""
         return self.closed or not self.writer_alive()
+
+    @property
+    def over(self) -> bool:
+        """Whether there was a writer, and it said goodbye or is dead. Another may take over."""
+        return bool(self._writer["pid"][0]) and self.idle
 
 
 def _start_time(pid: int) -> int | None:

@@ -14,8 +14,9 @@ import numpy.typing as npt
 from wall_edge.errors import RuntimeFault
 
 _HEADER = struct.Struct("=QQ")
-_SEQUENCE = struct.Struct("=Q")
 _ALIGNMENT = 64  # a cache line: two slots never share one
+_HEADER_BYTES, _FIRST, _SEED = _HEADER.size, _ALIGNMENT + _HEADER.size, 0xFFFFFFFF
+_seal, _crc32 = _HEADER.pack_into, zlib.crc32
 
 Memory = ctypes.Array[ctypes.c_uint8]
 Bytes = npt.NDArray[np.uint8]
@@ -34,7 +35,7 @@ class RingSlots:
             raise RuntimeFault(
                 f"a ring of {capacity} slots of {dtype}", expected="2 or more slots of plain data"
             )
-        stride = -(-(_HEADER.size + dtype.itemsize) // _ALIGNMENT) * _ALIGNMENT
+        stride = -(-(_HEADER_BYTES + dtype.itemsize) // _ALIGNMENT) * _ALIGNMENT
         context = multiprocessing.get_context("spawn")
         self._attach(dtype, capacity, context.RawArray(ctypes.c_uint8, _ALIGNMENT + stride * capacity))
 
@@ -46,8 +47,10 @@ class RingSlots:
         self.bytes: Bytes = every[_ALIGNMENT:].reshape(capacity, -1)
         """[capacity, stride] sequence number (8), CRC (8), payload."""
         self.sequences: npt.NDArray[np.uint64] = self.bytes[:, :8].view(np.uint64)[:, 0]
-        """[capacity] number of the record in each slot; 0 for none, or one being written."""
-        self._view, self._stride, self._size = every.data, self.bytes.shape[1], dtype.itemsize
+        """[capacity] number of each slot's record, 0 for none; its predecessor's while one is written."""
+        self.memory = every.data
+        """All of it, for the writer."""
+        self._stride, self._size = self.bytes.shape[1], dtype.itemsize
 
     def __getstate__(self) -> tuple[np.dtype[Any], int, Memory]:
         return self.dtype, self.capacity, self._memory
@@ -55,13 +58,15 @@ class RingSlots:
     def __setstate__(self, state: tuple[np.dtype[Any], int, Memory]) -> None:
         self._attach(*state)
 
-    def put(self, sequence: int, payload: bytes | bytearray | memoryview) -> None:
-        """Writes record ``sequence`` over what lay in its slot; ``payload`` has the type's size."""
-        view, slot = self._view, _ALIGNMENT + sequence % self.capacity * self._stride
-        start = slot + _HEADER.size
-        _SEQUENCE.pack_into(view, slot, 0)  # a reader need not even try this slot
-        view[start : start + self._size] = payload
-        _HEADER.pack_into(view, slot, sequence, _crc(payload, sequence))
+    def place(self, sequence: int) -> int:
+        """Where in :attr:`memory` the payload of record ``sequence`` begins."""
+        return _FIRST + sequence % self.capacity * self._stride
+
+    def seal(self, sequence: int, place: int) -> None:
+        """Makes what was written at its place record ``sequence``: until then it does not add up."""
+        # As _crc below, without the call: this is in the servo loop's tick.
+        crc = _crc32(self.memory[place : place + self._size], sequence & _SEED)
+        _seal(self.memory, place - _HEADER_BYTES, sequence, crc)
 
     def copy(self, first: int, count: int) -> tuple[npt.NDArray[Any], int]:
         """[count] copies of the payloads from record ``first`` on, and how many at the front are whole."""
@@ -69,8 +74,8 @@ class RingSlots:
         raw = self.bytes[start : start + count].copy()
         if start + count > self.capacity:
             raw = np.concatenate([raw, self.bytes[: start + count - self.capacity]])
-        payloads = np.ascontiguousarray(raw[:, _HEADER.size : _HEADER.size + self._size])
-        headers = raw[:, : _HEADER.size].copy().view(np.uint64).tolist()
+        payloads = np.ascontiguousarray(raw[:, _HEADER_BYTES : _HEADER_BYTES + self._size])
+        headers = raw[:, :_HEADER_BYTES].copy().view(np.uint64).tolist()
         whole = self._whole(payloads.reshape(-1).data, headers, first)
         return payloads.reshape(-1).view(self.dtype), whole
 
@@ -91,5 +96,5 @@ class RingSlots:
 
 
 def _crc(payload: bytes | bytearray | memoryview, sequence: int) -> int:
-    # The sequence is part of the sum: an old payload under a new number does not add up.
-    return zlib.crc32(payload, zlib.crc32(_SEQUENCE.pack(sequence)))
+    # The sum starts from the number: an old payload under a new number does not add up.
+    return zlib.crc32(payload, sequence & _SEED)

@@ -1,4 +1,4 @@
-"""The two rings of the servo process, and the reader of both."""
+"""The rings of the servo process and its counters, and the reader of all."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from typing import get_args
 
 from wall_edge_bridge.drives import BusCounters
 
+from wall_edge.runtime.ipc.mailbox import Mailbox
 from wall_edge.runtime.motion.chunk_track import Refusal
 from wall_edge.runtime.telemetry.ring.ring import Ring
 from wall_edge.runtime.telemetry.servo.types import (
+    ServoCounters,
     ServoEvent,
     ServoStatus,
+    counters_dtype,
     event_dtype,
     events,
     status_dtype,
@@ -36,12 +39,15 @@ class ServoRings:
     """Rows of :func:`~wall_edge.runtime.telemetry.servo.types.status_dtype`, one a tick."""
     events: Ring
     """Rows of :func:`~wall_edge.runtime.telemetry.servo.types.event_dtype`."""
+    counters: Mailbox
+    """Of :func:`~wall_edge.runtime.telemetry.servo.types.counters_dtype`: the newest counts."""
 
     @classmethod
     def of(cls, dof: int, rate_hz: float, seconds: float = _SECONDS) -> ServoRings:
         """Rings that hold the last ``seconds`` of a servo loop: so long may a reader stay away."""
-        dtype = status_dtype(dof, REFUSALS, BUS_COUNTERS, LIMITS)
-        return cls(Ring(dtype, max(64, math.ceil(rate_hz * seconds))), Ring(event_dtype(), _EVENTS))
+        slots = max(64, math.ceil(rate_hz * seconds))
+        counters = Mailbox(counters_dtype(dof, REFUSALS, BUS_COUNTERS, LIMITS))
+        return cls(Ring(status_dtype(dof), slots), Ring(event_dtype(), _EVENTS), counters)
 
     def reader(self) -> ServoReader:
         """Reads from the oldest on."""
@@ -53,10 +59,11 @@ class ServoRings:
 
 
 class ServoReader:
-    """A cursor in each ring of the servo process."""
+    """A cursor in each ring of the servo process, and its counters."""
 
     def __init__(self, rings: ServoRings, after_status: int = 0, after_event: int = 0) -> None:
         self.status, self.event = rings.status.reader(after_status), rings.events.reader(after_event)
+        self._counters = rings.counters
 
     def statuses(self) -> Iterator[ServoStatus]:
         """Those not returned yet, oldest first. For arithmetic on many take the rows: ``status.take()``."""
@@ -67,6 +74,11 @@ class ServoReader:
         """Those not returned yet, oldest first."""
         while len(rows := self.event.take()):
             yield from events(rows)
+
+    def counters(self) -> ServoCounters | None:
+        """The newest; None before the first."""
+        row = self._counters.read()
+        return None if row is None else ServoCounters.of(row)
 
     @property
     def lost(self) -> int:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from wall_edge.runtime.ipc.mailbox_types import ServoState
 from wall_edge.runtime.telemetry.servo.latency import LatencyRecorder
 from wall_edge.runtime.telemetry.servo.latency_batch import record_many, ticker_lateness
+from wall_edge.runtime.telemetry.servo.rings import ServoReader, ServoRings
 from wall_edge.runtime.telemetry.servo.trace import ServoTrace
 from wall_edge.runtime.telemetry.servo.types import EventKind, ServoEvent, counts
 
@@ -23,12 +24,14 @@ _FAULT_CHARACTERS, _WORDS_BYTES = 4000, 32 << 10
 class ServoSummary:
     """Adds up one servo process's statuses and events in bounded memory; :meth:`as_dict` at any time.
 
-    Rows are passed with the number of the last of them, so that what was added before is not added twice.
-    ``lost`` statuses and events were overwritten unread: counters are right all the same, as they count since
-    the start; the latencies miss the lost ones.
+    :meth:`follow` takes what a reader has. Rows come with the number of the last of them, so that what was
+    added before is not added twice. ``lost`` statuses and events were overwritten unread: what counts is
+    right all the same, as it counts since the start; the latencies miss the lost ones. Of a process that was
+    killed, refusals, the bus in detail and the limits are up to a second old.
     """
 
-    def __init__(self, dtype: np.dtype[Any]) -> None:
+    def __init__(self, rings: ServoRings) -> None:
+        self._rings = rings
         self.life = 0
         """Which process: rows of another are not added."""
         self.ended = False
@@ -36,9 +39,10 @@ class ServoSummary:
         self.lost = 0
         self.status_sequence = self.event_sequence = 0
         self.fault: str | None = None
-        self.trace = ServoTrace(dtype)
-        self.last: np.void = np.zeros(1, dtype)[0]
-        """The last status: a view, all zeros before the first."""
+        self.trace = ServoTrace(rings.status.dtype)
+        self.last: np.void = np.zeros(1, rings.status.dtype)[0]
+        """The last status, all zeros before the first; and so the counters."""
+        self.counters: np.void = np.zeros(1, rings.counters.dtype)[0]
         self.lateness, self.pickup, self.first_setpoint = (LatencyRecorder() for _ in _LATENCIES)
         self._reason = self._stop_reason = ""
         self._touched = False
@@ -49,10 +53,23 @@ class ServoSummary:
 
     def successor(self, life: int) -> ServoSummary:
         """Of the next process that writes into the same rings, from here on."""
-        summary = ServoSummary(self.last.dtype)
+        summary = ServoSummary(self._rings)
         summary.life = life
         summary.status_sequence, summary.event_sequence = self.status_sequence, self.event_sequence
         return summary
+
+    def follow(self, reader: ServoReader) -> None:
+        """Adds all that is new to a reader."""
+        while len(rows := reader.status.take()):
+            self.add_statuses(rows, reader.status.sequence)
+        while len(rows := reader.event.take()):
+            self.add_events(rows, reader.event.sequence)
+        self.add_counters(self._rings.counters.read())
+
+    def add_counters(self, row: np.void | None) -> None:
+        """The newest; those of another process are left."""
+        if row is not None and row["life"] == self.life:
+            self.counters = row
 
     def add_statuses(self, rows: Rows, last_sequence: int) -> None:
         """Rows [n] of :func:`~wall_edge.runtime.telemetry.servo.types.status_dtype`, in order."""
@@ -136,32 +153,32 @@ class ServoSummary:
             "first_setpoint_us": self.first_setpoint.summary_us(),
             "overruns": int(last["overruns"]),
             "skipped": int(last["skipped"]),
-            "chunks": {"taken": int(last["chunks_taken"]), "refused": counts(last["refused"])},
+            "chunks": {"taken": int(last["chunks_taken"]), "refused": counts(self.counters["refused"])},
             "bus": self._bus(seconds),
-            "limiter": {**self._limits(), "refused": int(last["limiter_refused"])},
+            "limiter": {**self._limits(), "refused": int(self.counters["limiter_refused"])},
             "realtime": self._realtime,
             **({"trace": self.trace.columns()} if trace else {}),
         }
 
     def _bus(self, seconds: float) -> dict[str, object]:
-        detail = counts(self.last["bus"])
-        complete = self.status_sequence and min(detail.values(), default=0) >= 0
+        detail = counts(self.counters["bus"])
+        has_drive = self.counters["life"] and min(detail.values(), default=0) >= 0
         return {
             "cycles_hz": (int(self.last["bus_cycles"]) - 1) / seconds if seconds > 0 else 0.0,
             "errors": int(self.last["bus_errors"]),
-            "detail": detail if complete else {},
+            "detail": detail if has_drive else {},
         }
 
     def _limits(self) -> dict[str, object]:
-        limits = self.last["limits"]
+        limits = self.counters["limits"]
         return {name: limits[name].tolist() for name in limits.dtype.names or ()}
 
     # --- a reader that takes over from a dead one ---------------------------------------------------------
 
     def checkpoint(self) -> np.void:
         """All but the trace as one record of :func:`checkpoint_dtype`: another process can go on from it."""
-        row = np.zeros(1, checkpoint_dtype(self.last.dtype))
-        row["last"] = self.last
+        row = np.zeros(1, checkpoint_dtype(self._rings))
+        row["last"], row["counters"] = self.last, self.counters
         for name in _LATENCIES:
             recorder: LatencyRecorder = getattr(self, name)
             row[name], row[f"{name}_max_ns"] = recorder.counts, recorder.max_ns
@@ -172,7 +189,7 @@ class ServoSummary:
 
     def restore(self, record: np.void) -> None:
         """Goes on from a checkpoint."""
-        self.last = record["last"].copy()
+        self.last, self.counters = record["last"].copy(), record["counters"].copy()
         for name in _LATENCIES:
             recorder: LatencyRecorder = getattr(self, name)
             recorder.counts[:] = record[name]
@@ -197,12 +214,13 @@ _WORDS = (
 )
 
 
-def checkpoint_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Of a summary of statuses of ``dtype``: fixed size, for a mailbox."""
+def checkpoint_dtype(rings: ServoRings) -> np.dtype[Any]:
+    """Of a summary of what comes through ``rings``: fixed size, for a mailbox."""
     bins = len(LatencyRecorder().counts)
     return np.dtype(
         [
-            ("last", dtype),
+            ("last", rings.status.dtype),
+            ("counters", rings.counters.dtype),
             *((name, np.int64, (bins,)) for name in _LATENCIES),
             *((f"{name}_max_ns", np.int64) for name in _LATENCIES),
             ("length", np.int64),

@@ -1,11 +1,12 @@
-"""The servo process's voice: a status each tick, an event when something happens, never a wait."""
+"""The servo process's voice: a status each tick, counters each second, events; never a wait."""
 
 from __future__ import annotations
 
 import os
 import struct
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -21,28 +22,31 @@ from wall_edge.runtime.telemetry.servo.types import (
     encoded,
 )
 
+_COUNTERS_NS = 1_000_000_000
+
 _EVENT = struct.Struct(f"={len(EVENT_INTEGERS) + VALUES}q{NAME_BYTES}s{TEXT_BYTES}s")
 
 
 class ServoTelemetry:
     """Writes both rings; for one thread. ``clock`` is CLOCK_MONOTONIC ns, ``period_ns`` a tick's.
 
-    A status is packed into memory that exists, and copied into its slot: no lock, no system call. What it
+    A status is packed into its slot as it is: no lock, no system call, no memory but for a moment. What it
     costs a tick: ``benchmarks/telemetry_cost.py``.
     """
 
     def __init__(
         self, rings: ServoRings, period_ns: int, clock: Callable[[], int] = time.monotonic_ns
     ) -> None:
-        self._rings, self._period_ns, self._clock = rings, period_ns, clock
+        self._status, self._events = rings.status, rings.events
+        self._period_ns, self._clock = period_ns, clock
         dtype = rings.status.dtype
-        self._staging = bytearray(dtype.itemsize)
-        rows = np.frombuffer(self._staging, dtype)
-        self._setpoint, self._position = rows["setpoint"][0], rows["position"][0]
-        floats = self._setpoint.nbytes + self._position.nbytes
-        self._struct = struct.Struct(f"={(dtype.itemsize - floats) // 8}q")
-        self._no_bus = (NEVER,) * len(dtype["bus"].names or ())
-        self._limits = dtype["limits"].names or ()
+        floats = dtype["setpoint"].itemsize
+        self._struct = struct.Struct(f"={(dtype.itemsize - 2 * floats) // 8}q{floats}s{floats}s")
+        counters = rings.counters.dtype
+        self._counters, self._counts = rings.counters, np.zeros(1, counters)
+        self._flat = self._counts.view(np.int64)
+        self._no_bus = (NEVER,) * len(counters["bus"].names or ())
+        self._counters_ns = -_COUNTERS_NS
         self._tick, self._epoch = 0, NEVER
         self._life = rings.status.attach_writer()
         rings.events.attach_writer()
@@ -75,21 +79,17 @@ class ServoTelemetry:
         pickup_ns: int = NEVER,
         first_setpoint_ns: int = NEVER,
         chunks_taken: int = 0,
-        limiter_refused: int = 0,
-        refused: Sequence[int],
-        bus: Sequence[int] | None,
-        limits: Mapping[str, Sequence[int]],
     ) -> None:
         """One tick, as a :class:`~wall_edge.runtime.telemetry.servo.types.ServoStatus` tells it.
 
-        ``refused`` and ``bus`` in the order of the ring's type (``tuple(track.refused.values())``,
-        ``tuple(vars(drive.counters).values())``; None for no drive); ``limits``: the limiter's ``hits``.
+        ``setpoint`` and ``position``: [dof] float64.
         """
         self._tick, self._epoch = tick, epoch
-        by_joint = [count for name in self._limits for count in limits[name]]
+        ring = self._status
+        memory, place = ring.claim()
         self._struct.pack_into(  # in the order of the type's fields
-            self._staging,
-            0,
+            memory,
+            place,
             time_ns,
             deadline_ns,
             lateness_ns,
@@ -115,13 +115,38 @@ class ServoTelemetry:
             pickup_ns,
             first_setpoint_ns,
             chunks_taken,
-            limiter_refused,
-            *refused,
-            *(self._no_bus if bus is None else bus),
-            *by_joint,
+            setpoint.tobytes(),
+            position.tobytes(),
         )
-        self._setpoint[:], self._position[:] = setpoint, position
-        self._rings.status.write_bytes(self._staging)
+        ring.publish()
+
+    def counters_due(self, now_ns: int) -> bool:
+        """Whether the counters were told a second ago, or never."""
+        return now_ns - self._counters_ns >= _COUNTERS_NS
+
+    def counters(
+        self,
+        *,
+        time_ns: int,
+        refused: Iterable[int],
+        bus: Iterable[int] | None,
+        limits: Iterable[Iterable[int]],
+        limiter_refused: int = 0,
+    ) -> None:
+        """When they are due, and at last when all is over; in the order of their type.
+
+        ``refused``: ``track.refused.values()``; ``bus``: ``vars(drive.counters).values()``, None for no
+        drive; ``limits``: ``limiter.hits.values()``.
+        """
+        self._counters_ns = time_ns
+        bus = self._no_bus if bus is None else bus
+        self._flat[:] = (
+            *(time_ns, self._life, limiter_refused),
+            *refused,
+            *bus,
+            *chain.from_iterable(limits),
+        )
+        self._counters.write(self._counts[0])
 
     def event(
         self,
@@ -140,24 +165,26 @@ class ServoTelemetry:
 
         ``name`` has 40 bytes of UTF-8, ``text`` 960: what is longer ends with an ellipsis.
         """
-        self._rings.events.write_bytes(
-            _EVENT.pack(
-                self._clock() if time_ns is None else time_ns,
-                self._life,
-                self._tick,
-                kind,
-                before,
-                after,
-                self._epoch if epoch is None else epoch,
-                chunk_index,
-                *(*values, 0, 0, 0, 0)[:VALUES],
-                encoded(name, NAME_BYTES),
-                encoded(text, TEXT_BYTES),
-            )
+        memory, place = self._events.claim()
+        _EVENT.pack_into(
+            memory,
+            place,
+            self._clock() if time_ns is None else time_ns,
+            self._life,
+            self._tick,
+            kind,
+            before,
+            after,
+            self._epoch if epoch is None else epoch,
+            chunk_index,
+            *(*values, 0, 0, 0, 0)[:VALUES],
+            encoded(name, NAME_BYTES),
+            encoded(text, TEXT_BYTES),
         )
+        self._events.publish()
 
     def end(self) -> None:
         """The last word: readers need not wait for more."""
         self.event(EventKind.ENDED)
-        self._rings.events.close()
-        self._rings.status.close()
+        self._events.close()
+        self._status.close()

@@ -14,7 +14,7 @@ class EventStream:
 
     def __init__(self, stream: int, events: EventRing, after: int) -> None:
         self._stream, self._ring, self._reader = stream, events.ring, events.reader(after)
-        self._told = 0
+        self._noted = 0
 
     def lines(self) -> Iterator[Line]:
         """Those that are new."""
@@ -25,11 +25,11 @@ class EventStream:
         yield from self._losses(self._reader.settled, time.monotonic_ns())
 
     def _losses(self, sequence: int, time_ns: int) -> Iterator[Line]:
-        if count := self._reader.lost - self._told:
-            self._told += count
+        if count := self._reader.lost - self._noted:
+            self._noted += count
             yield lost_line(self._stream, sequence, time_ns, count)
 
     @property
-    def over(self) -> bool:
-        """Whether nothing can follow."""
-        return self._ring.over
+    def idle(self) -> bool:
+        """Whether nobody writes."""
+        return self._ring.idle

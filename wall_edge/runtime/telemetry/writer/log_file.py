@@ -71,9 +71,10 @@ class LogFile:
     def _rotate(self) -> None:
         numbers = range(1, self._files)
         gap = next((n for n in numbers if not _numbered(self.path, n).exists()), self._files - 1)
+        if not self.path.exists():  # it was moved already, and then its successor could not be opened
+            gap = 0
         for number in range(gap, 0, -1):  # up to the first gap, which a writer killed at this leaves
-            with contextlib.suppress(FileNotFoundError):
-                _numbered(self.path, number - 1).replace(_numbered(self.path, number))
+            _numbered(self.path, number - 1).replace(_numbered(self.path, number))
         fresh = _opened(self.path)
         os.close(self._fd)
         self._fd = fresh
@@ -99,9 +100,12 @@ class LogFile:
             return
         ours = since.offset if since is not None and _is_at(self.path, since) else 0
         start = max(0, self.position.offset - 1) if since is None else ours
-        with self.path.open("rb") as file:
-            file.seek(start)
-            tail = file.read()
+        try:
+            with self.path.open("rb") as file:
+                file.seek(start)
+                tail = file.read()
+        except OSError:  # it may be appended to, but not read
+            return
         if not tail or tail.endswith(b"\n"):
             return
         if since is None:

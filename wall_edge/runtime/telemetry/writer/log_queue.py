@@ -34,7 +34,9 @@ class LogQueue:
         self.failed: OSError | None = None
         """Why the disk took a line last that it did not take."""
         self._file, self._progress, self._memory = file, progress, memory
-        self._overflow = self._refused = self._told = self._stored = self._put = 0
+        self.stored = 0
+        """Lines that the disk took."""
+        self._overflow = self._refused = self._noted = self._put = 0
         self._entries: queue.Queue[_Entry | None] = queue.Queue(_WAITING)
         self._ended = False
         progress.keep(memory, file.position)
@@ -53,7 +55,7 @@ class LogQueue:
     @property
     def waiting(self) -> int:
         """Lines neither written nor lost yet."""
-        return self._put - self._overflow - self._refused - self._stored
+        return self._put - self._overflow - self._refused - self.stored
 
     @property
     def lost(self) -> int:
@@ -91,7 +93,7 @@ class LogQueue:
         return block
 
     def _store(self, block: list[_Entry]) -> None:
-        lost = self.lost - self._told
+        lost = self.lost - self._noted
         note = self._note(block[0].time_ns, lost) if lost else b""
         try:
             self._file.append(note + b"".join(entry.text for entry in block))
@@ -100,8 +102,8 @@ class LogQueue:
             self._refused += len(block)
             time.sleep(_RETRY_S)
             return
-        self._told += lost
-        self._stored += len(block)
+        self._noted += lost
+        self.stored += len(block)
         self._keep(block)
 
     def _note(self, time_ns: int, count: int) -> bytes:

@@ -16,7 +16,7 @@ from wall_edge.runtime.telemetry.servo.rings import ServoRings
 from wall_edge.runtime.telemetry.writer.event_stream import EventStream
 from wall_edge.runtime.telemetry.writer.log_file import FILES, MAX_BYTES, LogFile
 from wall_edge.runtime.telemetry.writer.log_queue import LogQueue
-from wall_edge.runtime.telemetry.writer.progress import SERVO_STREAMS, Progress, WriterMemory
+from wall_edge.runtime.telemetry.writer.progress import Progress, WriterMemory
 from wall_edge.runtime.telemetry.writer.servo_stream import ServoStream
 from wall_edge.runtime.telemetry.writer.time_order import TimeOrder
 
@@ -29,10 +29,14 @@ _GRACE_S = 1.0
 
 @dataclass(frozen=True)
 class LogEnd:
-    """From the writer, last: how many lines it lost, and why the disk refused the last of them."""
+    """From the writer, last."""
 
     lost: int
+    """Lines that found no room on the disk."""
     trouble: str
+    """Why it refused the last of them; empty for it did not."""
+    late: int = 0
+    """Lines that were written later than one stamped after them, at that one's time."""
 
 
 class LogWriter:
@@ -55,8 +59,8 @@ class LogWriter:
         self.order = TimeOrder(progress.last_ns)
         self.servo = ServoStream(servo, progress, memory)
         self._streams: list[ServoStream | EventStream] = [self.servo]
-        for stream, (name, ring) in enumerate(sources.items(), len(SERVO_STREAMS)):
-            assert memory.sources[stream] == name
+        for name, ring in sources.items():
+            stream = memory.sources.index(name)
             self._streams.append(EventStream(stream, ring, progress.sequence[stream]))
         self.queue = LogQueue(file, progress, memory)
 
@@ -74,16 +78,17 @@ class LogWriter:
             self.order.add(line)
         self._pass_on(None)
         lost, failed = self.queue.close(), self.queue.failed
-        return LogEnd(lost, str(failed.strerror or failed) if failed is not None else "")
+        trouble = str(failed.strerror or failed) if failed is not None else ""
+        return LogEnd(lost, trouble, self.order.late)
 
     def _pass_on(self, until_ns: int | None) -> None:
         for time_ns, line in self.order.due(until_ns):
             self.queue.put(time_ns, line)
 
     @property
-    def over(self) -> bool:
-        """Whether nothing can follow in any ring."""
-        return all(stream.over for stream in self._streams)
+    def idle(self) -> bool:
+        """Whether nobody writes into any ring."""
+        return all(stream.idle for stream in self._streams)
 
 
 def run_writer(
@@ -97,7 +102,7 @@ def run_writer(
 ) -> None:
     """The body of the writer process; ends on Stop, or without a supervisor when nobody writes any more.
 
-    ``sources`` in the order of ``memory``'s names. Says Ready when the file is open, and :class:`LogEnd` at
+    ``memory`` knows the names of ``sources``. Says Ready when the file is open, and :class:`LogEnd` at
     last.
     """
     with reporting(conn):
@@ -116,13 +121,13 @@ def _until_told(conn: Connection, writer: LogWriter) -> None:
             if conn.poll(_POLL_S) and isinstance(conn.recv(), Stop):
                 return
     except (EOFError, ConnectionError):
-        _until_over(writer)
+        _until_idle(writer)
 
 
-def _until_over(writer: LogWriter) -> None:
+def _until_idle(writer: LogWriter) -> None:
     """The supervisor is gone: the others may still have something to say, the servo process above all."""
-    over_s = 0.0
-    while over_s < _GRACE_S:
-        over_s = over_s + _POLL_S if writer.over else 0.0
+    idle_s = 0.0
+    while idle_s < _GRACE_S:
+        idle_s = idle_s + _POLL_S if writer.idle else 0.0
         writer.step(time.monotonic_ns())
         time.sleep(_POLL_S)

@@ -34,7 +34,7 @@ class WriterMemory:
                 ("time_ns", np.int64, (streams,)),
             ]
         )
-        self.summary = Mailbox(checkpoint_dtype(servo.status.dtype), slots=2)
+        self.summary = Mailbox(checkpoint_dtype(servo), slots=2)
 
 
 @dataclass

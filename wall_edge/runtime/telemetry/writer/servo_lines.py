@@ -27,13 +27,12 @@ def event_fields(event: ServoEvent) -> Fields:
 
 
 def status_fields(row: np.void) -> Fields:
-    """The counters and the joints of a status [rad]; refusals only where there were some."""
+    """The counters and the joints of a status [rad]."""
     status = ServoStatus.of(row)
     return {
         "state": ServoState(status.state).name,
         **{name: getattr(status, name) for name in _STATUS},
         "lateness_us": status.lateness_ns / 1e3 if status.lateness_ns >= 0 else None,
-        "refused": {name: count for name, count in status.refused.items() if count},
         "setpoint": status.setpoint.round(_DECIMALS).tolist(),
         "position": status.position.round(_DECIMALS).tolist(),
     }

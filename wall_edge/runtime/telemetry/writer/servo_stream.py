@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,58 +33,61 @@ class ServoStream:
     """
 
     def __init__(self, rings: ServoRings, progress: Progress, memory: WriterMemory) -> None:
-        self.summary = ServoSummary(rings.status.dtype)
+        self.summary = ServoSummary(rings)
         record = memory.summary.read()
         if record is not None:
             self.summary.restore(record)
         self._rings, self._memory = rings, memory
-        self._kept = (0, 0, 0)
-        self._logged_event, self._logged_status, self._told_life = progress.sequence[: RESULT + 1]
+        self._counters: np.void | None = None
+        self._checkpoint = (0, 0, 0)
+        self._logged_event, self._logged_status, self._result_life = progress.sequence[: RESULT + 1]
         self._status_ns = progress.time_ns[STATUS]
         self._events = rings.events.reader(min(self._logged_event, self.summary.event_sequence))
         self._statuses = rings.status.reader(min(self._logged_status, self.summary.status_sequence))
 
     @property
-    def over(self) -> bool:
-        """Whether nothing can follow."""
-        return self._rings.status.over
+    def idle(self) -> bool:
+        """Whether nobody writes."""
+        return self._rings.status.idle
 
     def lines(self) -> Iterator[Line]:
         """Those that are new."""
-        over = self.over  # before reading: what is there then is all there will be
-        yield from self._status_lines()  # first: an event is never newer than a status of its tick
-        yield from self._event_lines()
+        over = self._rings.status.over  # before reading: what is there then is all there will be
+        parts = [*_parts(self._statuses, self._status_lines), *_parts(self._events, self._event_lines)]
+        self._counters = self._rings.counters.read()  # after the events: before its last one it told them
+        for part in sorted(parts, key=lambda part: part.life):  # stable: by process, statuses first
+            yield from self._turn(part.life)
+            yield from part.tell(part.rows, part.last)
+        self.summary.add_counters(self._counters)
         if over:
             yield from self.last_words()
         self._keep()
 
     def _keep(self) -> None:
         now = (self.summary.life, self.summary.status_sequence, self.summary.event_sequence)
-        if now != self._kept:
+        if now != self._checkpoint:
             self._memory.summary.write(self.summary.checkpoint())
-            self._kept = now
+            self._checkpoint = now
 
     def last_words(self) -> Iterator[Line]:
         """The last status and the summary of a process that ended, died, or is left to itself."""
         summary = self.summary
-        if not summary.life or summary.life <= self._told_life:
+        if not summary.life or summary.life <= self._result_life:
             return
         if summary.status_sequence > self._logged_status and summary.last["life"]:
             yield self._status_line(summary.last, summary.status_sequence)
-        self._told_life = summary.life
+        self._result_life = summary.life
+        summary.add_counters(self._counters)
         result = {"result": summary.as_dict(trace=False), "ended": summary.ended, "lost": summary.lost}
         yield line_of(RESULT, summary.life, time.monotonic_ns(), "servo_result", **result)
 
     # --- statuses ---------------------------------------------------------------------------------------
 
-    def _status_lines(self) -> Iterator[Line]:
-        for rows, last in _batches(self._statuses):
-            before = max(self._logged_status, self.summary.status_sequence)
-            yield from _gap(STATUS, before, rows, last)
-            for part, sequence in _lives(rows, last):
-                yield from self._turn(int(part["life"][0]))
-                self.summary.add_statuses(part, sequence)
-                yield from self._each_second(part, sequence)
+    def _status_lines(self, rows: Rows, last: int) -> Iterator[Line]:
+        before = max(self._logged_status, self.summary.status_sequence)
+        yield from _gap(STATUS, before, rows, last)
+        self.summary.add_statuses(rows, last)
+        yield from self._each_second(rows, last)
 
     def _each_second(self, rows: Rows, last: int) -> Iterator[Line]:
         first, place = last - len(rows) + 1, 0
@@ -101,16 +105,12 @@ class ServoStream:
 
     # --- events -----------------------------------------------------------------------------------------
 
-    def _event_lines(self) -> Iterator[Line]:
-        for rows, last in _batches(self._events):
-            yield from _gap(EVENTS, self._logged_event, rows, last)
-            for part, sequence in _lives(rows, last):
-                yield from self._turn(int(part["life"][0]))
-                self.summary.add_events(part, sequence)
-                first = sequence - len(part) + 1
-                for place, row in enumerate(part):
-                    if first + place > self._logged_event:
-                        yield from self._event_line(ServoEvent.of(row), first + place)
+    def _event_lines(self, rows: Rows, last: int) -> Iterator[Line]:
+        yield from _gap(EVENTS, self._logged_event, rows, last)
+        self.summary.add_events(rows, last)
+        for sequence, row in enumerate(rows, last - len(rows) + 1):
+            if sequence > self._logged_event:
+                yield from self._event_line(ServoEvent.of(row), sequence)
 
     def _event_line(self, event: ServoEvent, sequence: int) -> Iterator[Line]:
         self._logged_event = sequence
@@ -125,16 +125,22 @@ class ServoStream:
             self.summary = self.summary.successor(life)
 
 
-def _batches(reader: RingReader) -> Iterator[tuple[Rows, int]]:
+@dataclass(frozen=True)
+class _Part:
+    """Rows that one process wrote; ``last`` numbers the last of them, ``tell`` makes lines of them."""
+
+    life: int
+    rows: Rows
+    last: int
+    tell: Callable[[Rows, int], Iterator[Line]]
+
+
+def _parts(reader: RingReader, tell: Callable[[Rows, int], Iterator[Line]]) -> Iterator[_Part]:
     while len(rows := reader.take()):
-        yield rows, reader.sequence
-
-
-def _lives(rows: Rows, last: int) -> Iterator[tuple[Rows, int]]:
-    """Parts that one process wrote each, with the number of their last row."""
-    ends = [*(np.flatnonzero(np.diff(rows["life"])) + 1).tolist(), len(rows)]
-    for start, end in zip([0, *ends[:-1]], ends, strict=True):
-        yield rows[start:end], last - len(rows) + end
+        ends = [*(np.flatnonzero(np.diff(rows["life"])) + 1).tolist(), len(rows)]
+        for start, end in zip([0, *ends[:-1]], ends, strict=True):
+            part = rows[start:end]
+            yield _Part(int(part["life"][0]), part, reader.sequence - len(rows) + end, tell)
 
 
 def _gap(stream: int, before: int, rows: Rows, last: int) -> Iterator[Line]:
