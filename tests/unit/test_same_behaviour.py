@@ -1,0 +1,99 @@
+"""The comparison of two checkouts' figures, apart from measuring them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))  # scripts' siblings, not a package
+
+import same_behaviour
+from behaviour.checkout import Checkout
+from behaviour.compare import MISSING, Difference, compare
+
+
+def side(**figures: Any) -> dict[str, Any]:
+    about = {"commit": "c0ffee", "machine": "one", "quick": False}
+    return {"about": about, "sections": {"goldens": figures}}
+
+
+def test_what_is_nested_is_compared_by_its_full_name() -> None:
+    before = {"rtc": {"stages": [{"max_abs": 1e-7}, {"max_abs": 2e-7}]}, "ok": True}
+    after = {"rtc": {"stages": [{"max_abs": 1e-7}, {"max_abs": 3e-7}]}, "ok": True}
+    assert compare(before, after) == (3, [Difference("rtc.stages.1.max_abs", 2e-7, 3e-7)])
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(0.1 + 0.2, 0.3), (1, True), (0, 0.0), (None, "None"), ([], {}), ([], [1]), (float("nan"), 0.0)],
+)
+def test_the_last_bit_and_the_type_count(before: Any, after: Any) -> None:
+    assert compare({"x": before}, {"x": after})[1]
+    assert compare({"x": before}, {"x": before})[1] == []
+
+
+@pytest.mark.parametrize("before", [{"rows": {"sync": 1, "rtc": None}}, {"rows": {"rtc": None, "sync": 1}}])
+def test_what_one_side_lacks_is_a_difference(before: dict[str, Any]) -> None:
+    after = {"rows": {"sync": 1}}
+    assert compare(before, after) == (2, [Difference("rows.rtc", None, MISSING)])
+    assert compare(after, before) == (2, [Difference("rows.rtc", MISSING, None)])
+
+
+def test_an_empty_list_is_not_a_missing_one() -> None:
+    assert compare({"losses": [], "ok": True}, {"ok": True}) == (2, [Difference("losses", [], MISSING)])
+
+
+def test_times_and_versions_are_left_out_wherever_they_are() -> None:
+    before = {"export": {"bytes": 7, "times": {"seconds": 1.0}}, "opinion": [{"tools": {"pillow": "1"}}, 2]}
+    after = {"export": {"bytes": 7, "times": {"seconds": 2.0, "more": 1}}, "opinion": [{}, 2]}
+    count, differences = compare(before, after)
+    assert (count, [one.name for one in differences]) == (3, ["opinion.0"])
+    after["opinion"][0]["tools"] = {"pillow": "2"}
+    after["export"]["times"] = {}
+    assert compare(before, after)[1] == []
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> object:
+    monkeypatch.setattr(sys, "argv", ["same_behaviour.py", *(str(word) for word in words)])
+    with pytest.raises(SystemExit) as end:
+        same_behaviour.main()
+    return end.value.code
+
+
+@pytest.mark.parametrize(("error", "code"), [(1e-7, 0), (2e-7, 1)])
+def test_two_files_of_figures(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: float,
+    code: int,
+) -> None:
+    before, after = tmp_path / "before.json", tmp_path / "after.json"
+    before.write_text(json.dumps(side(text_logits=1e-7, times=3)))
+    after.write_text(json.dumps(side(text_logits=error, times=4)))
+    assert run(monkeypatch, "--before", before, "--after", after, "--only", "goldens") == code
+    assert ("goldens.text_logits: 1e-07 -> 2e-07" in capsys.readouterr().out) is bool(code)
+    assert run(monkeypatch, "--before", before, "--after", after, "--only", "goldens", "--json") == code
+    assert len(json.loads(capsys.readouterr().out)["sections"]["goldens"]["differences"]) == code
+
+
+@pytest.mark.parametrize("words", [["--quick"], ["--only", "goldens,eval"], ["--only", "golden"]])
+def test_a_file_that_does_not_hold_what_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    path = tmp_path / "before.json"
+    path.write_text(json.dumps(side(text_logits=1e-7)))
+    assert run(monkeypatch, "--only", "goldens", *words, "--before", path, "--after", path) not in (0, 1)
+
+
+def test_another_checkout_s_code_is_refused(tmp_path: Path) -> None:
+    """A side without packages of its own would run those that are installed."""
+    (folder := tmp_path / "side").mkdir()
+    (work := tmp_path / "work").mkdir()
+    (folder / "pyproject.toml").write_text('[project.entry-points."wall_edge.commands"]\nexport = "x:y"\n')
+    with pytest.raises(SystemExit, match=r"was imported|exit code 1"):
+        Checkout(folder, work, quick=True)
