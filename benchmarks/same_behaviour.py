@@ -35,10 +35,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from behaviour.checkout import Checkout
-from behaviour.compare import Difference, Figures, compare
-from behaviour.sections import SECTIONS
-
+from benchmarks.behaviour.checkout import Checkout
+from benchmarks.behaviour.compare import Difference, Figures, compare
+from benchmarks.behaviour.sections import SECTIONS
 from wall_edge.machine import facts
 
 Results = Mapping[str, tuple[int, list[Difference]]]

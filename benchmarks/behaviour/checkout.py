@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
-from behaviour.compare import Figures
+from benchmarks.behaviour.compare import Figures
 
 PACKAGES = ("wall_edge", "wall_edge_export", "wall_edge_engines", "wall_edge_bridge")
 ROOMS = ("", "export", "engines", "firmware_bridge")

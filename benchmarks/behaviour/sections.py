@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
-from behaviour.checkout import TABLETOP, VARIANTS, Checkout
-from behaviour.compare import Figures, flat
+
+from benchmarks.behaviour.checkout import TABLETOP, VARIANTS, Checkout
+from benchmarks.behaviour.compare import Figures, flat
 
 GOLDENS = ("wall_edge_export.reference.goldens", "wall_edge_export.golden")
 """Where the golden command may be, the newest place first."""

@@ -9,11 +9,9 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))  # scripts' siblings, not a package
-
-import same_behaviour
-from behaviour.checkout import Checkout
-from behaviour.compare import MISSING, Difference, compare
+from benchmarks import same_behaviour
+from benchmarks.behaviour.checkout import Checkout
+from benchmarks.behaviour.compare import MISSING, Difference, compare
 
 
 def side(**figures: Any) -> dict[str, Any]:
