@@ -1,7 +1,8 @@
 """Whether two checkouts behave alike: ``python benchmarks/same_behaviour.py --before SIDE --after SIDE``.
 
-A side is a checkout, or a file of figures that ``--save FILE`` kept of ``--before``. Each checkout runs its
-own code through the public commands, with this interpreter, in a temporary folder.
+A side is a checkout, or a file of figures that ``--save FILE`` kept of ``--before``; saving goes on where it
+was interrupted. Each checkout runs its own code through the public commands, with this interpreter, in a
+temporary folder.
 
 ``goldens``  every golden case through both backends: each output's largest error; token ids are exact.
 ``verify``   the tabletop policy exported with every recipe, ``auto``, ``--guidance`` and ``--vocabulary``:
@@ -35,7 +36,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.behaviour.checkout import Checkout
+from benchmarks.behaviour.checkout import Checkout, SideError
 from benchmarks.behaviour.compare import Difference, Figures, compare
 from benchmarks.behaviour.sections import SECTIONS
 from wall_edge.machine import facts
@@ -43,23 +44,45 @@ from wall_edge.machine import facts
 Results = Mapping[str, tuple[int, list[Difference]]]
 
 
-def measure(folder: Path, names: Sequence[str], *, quick: bool) -> Figures:
-    """One side: what it is (``about``), and the figures of each section."""
-    result: Figures = {"sections": {}}
+def measure(side: Path, names: Sequence[str], *, quick: bool, file: Path | None = None) -> Figures:
+    """What a checkout is (``about``), and the figures of each section.
+
+    ``file`` has every section as soon as it is measured; what it has of this commit is taken from there. Of
+    a section that fails the only figure is its ``error``, which is not kept.
+    """
     with tempfile.TemporaryDirectory(prefix="wall-edge-same-") as work:
-        side = Checkout(folder, Path(work), quick=quick)
-        result["about"] = {"commit": side.commit(), **facts("onnxruntime", "torch"), "quick": quick}
-        for name in names:
+        checkout = Checkout(side, Path(work), quick=quick)
+        about = {"commit": checkout.commit(), **facts("onnxruntime", "torch"), "quick": quick}
+        result = _earlier(file, about) or {"about": about, "sections": {}}
+        for name in [name for name in names if name not in result["sections"]]:
             begin = time.monotonic()
-            result["sections"][name] = SECTIONS[name](side)
-            print(f"{folder}: {name} took {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
+            try:
+                result["sections"][name] = SECTIONS[name](checkout)
+            except (SideError, KeyError, OSError, ValueError) as error:  # or output of another form
+                result["sections"][name] = {"error": f"{type(error).__name__}: {error}"}
+                print(f"{side}: {name}: {result['sections'][name]['error']}", file=sys.stderr)
+            _keep(result, file)
+            print(f"{side}: {name} took {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
     return result
 
 
-def figures_of(side: Path, names: Sequence[str], *, quick: bool) -> Figures:
-    """Measured in a checkout, or read from a file that was saved."""
-    if side.is_dir():
-        return measure(side, names, quick=quick)
+def _earlier(file: Path | None, about: Figures) -> Figures | None:
+    """What ``file`` has of the same code on the same machine."""
+    if file is None or not file.exists():
+        return None
+    result: Figures = json.loads(file.read_text())
+    same = {**result["about"], "date": None} == {**about, "date": None}
+    return result if same and not about["commit"].endswith("-dirty") else None
+
+
+def _keep(result: Figures, file: Path | None) -> None:
+    if file is not None:
+        sections = {name: value for name, value in result["sections"].items() if "error" not in value}
+        file.write_text(json.dumps({**result, "sections": sections}, indent=1))
+
+
+def read(side: Path, names: Sequence[str], *, quick: bool) -> Figures:
+    """A side's figures from the file that ``--save`` wrote."""
     result: Figures = json.loads(side.read_text())
     if missing := [name for name in names if name not in result["sections"]]:
         sys.exit(f"{side} has no {', '.join(missing)}; expected the sections of --only; save it again")
@@ -106,15 +129,24 @@ def arguments() -> argparse.Namespace:
     return options
 
 
+def _side(side: Path, names: Sequence[str], quick: bool, file: Path | None) -> Figures:
+    if not side.is_dir():
+        return read(side, names, quick=quick)
+    return measure(side, names, quick=quick, file=file)
+
+
 def main() -> None:
     options = arguments()
     names = [name for name in SECTIONS if name in options.only]
-    before = figures_of(options.before, names, quick=options.quick)
-    if options.save:
-        options.save.write_text(json.dumps(before, indent=1))
-    if not options.after:
-        return
-    after = figures_of(options.after, names, quick=options.quick)
+    try:
+        before = _side(options.before, names, options.quick, options.save)
+        if errors := [name for name in names if "error" in before["sections"][name]]:
+            sys.exit(f"{options.before}: {', '.join(errors)} failed: nothing to compare with")
+        if not options.after:
+            return
+        after = _side(options.after, names, options.quick, None)
+    except SideError as error:
+        sys.exit(f"error: {error}")
     results = {name: compare(before["sections"][name], after["sections"][name]) for name in names}
     (print_json if options.json else print_table)(before["about"], after["about"], results)
     sys.exit(any(differences for _, differences in results.values()))

@@ -26,10 +26,14 @@ VARIANTS = {
 _COMMANDS = re.compile(r'^\[project\.entry-points\."wall_edge\.commands"\]\n([^\[]*)', re.MULTILINE)
 
 
+class SideError(Exception):
+    """What cannot be measured of a side, and why."""
+
+
 class Checkout:
     """One side's code in ``folder``, which stays as it is, and the empty folder ``work`` that it works in.
 
-    Whatever cannot be measured ends the script with one line and the end of the command's stderr.
+    Raises :class:`SideError` for a folder that is no checkout, or a command that fails.
     """
 
     def __init__(self, folder: Path, work: Path, *, quick: bool) -> None:
@@ -50,7 +54,7 @@ class Checkout:
         pyproject = self.folder / "pyproject.toml"
         section = _COMMANDS.search(pyproject.read_text()) if pyproject.exists() else None
         if section is None:
-            sys.exit(f"{pyproject}: no entry points wall_edge.commands; expected a checkout of wall-edge")
+            raise SideError(f"{pyproject}: no entry points wall_edge.commands; expected those of wall-edge")
         info = self.work / "wall_edge-0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: wall-edge\nVersion: 0\n")
@@ -60,7 +64,7 @@ class Checkout:
         files = ", ".join(f"{name}.__file__" for name in PACKAGES)
         for path in self.run("-c", f"import {', '.join(PACKAGES)}; print({files})").stdout.split():
             if not Path(path).is_relative_to(self.folder):
-                sys.exit(f"{path} was imported; expected the code in {self.folder}")
+                raise SideError(f"{path} was imported; expected the code in {self.folder}")
 
     def commit(self) -> str:
         """The commit, and whether the files differ from it."""
@@ -78,8 +82,8 @@ class Checkout:
             command, cwd=self.folder, env=self._environment, capture_output=True, text=True, check=False
         )
         if done.returncode not in (0, 1) or not done.stdout:
-            line = f"in {self.folder}: {' '.join(command)}: exit code {done.returncode}"
-            sys.exit(f"{line}\n{done.stderr[-2000:]}")
+            line = f"{' '.join(command)}: exit code {done.returncode}; expected figures"
+            raise SideError(f"{line}\n{done.stderr[-2000:]}")
         return done
 
     def figures(self, module: str, *arguments: object) -> Figures:

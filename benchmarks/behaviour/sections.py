@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
 
-from benchmarks.behaviour.checkout import TABLETOP, VARIANTS, Checkout
+from benchmarks.behaviour.checkout import TABLETOP, VARIANTS, Checkout, SideError
 from benchmarks.behaviour.compare import Figures, flat
 
 GOLDENS = ("wall_edge_export.reference.goldens", "wall_edge_export.golden")
@@ -29,7 +28,7 @@ def goldens(side: Checkout) -> Figures:
     places = [module for module in GOLDENS if (export / f"{module.replace('.', '/')}.py").exists()]
     cases = sorted(path.parent for path in (side.folder / "tests").rglob("cases/*/case.npz"))
     if not places or not cases:
-        sys.exit(f"{side.folder}: no {' or '.join(GOLDENS)}, or no tests/…/cases/*/case.npz")
+        raise SideError(f"{side.folder}: no {' or '.join(GOLDENS)}, or no tests/…/cases/*/case.npz")
     result: Figures = {}
     for backend in ("reference", "onnxruntime"):
         result[backend] = side.figures(places[0], *cases, "--backend", backend)

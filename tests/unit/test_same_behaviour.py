@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import same_behaviour
-from benchmarks.behaviour.checkout import Checkout
+from benchmarks.behaviour.checkout import Checkout, SideError
 from benchmarks.behaviour.compare import MISSING, Difference, compare
 
 
@@ -93,5 +94,61 @@ def test_another_checkout_s_code_is_refused(tmp_path: Path) -> None:
     (folder := tmp_path / "side").mkdir()
     (work := tmp_path / "work").mkdir()
     (folder / "pyproject.toml").write_text('[project.entry-points."wall_edge.commands"]\nexport = "x:y"\n')
-    with pytest.raises(SystemExit, match=r"was imported|exit code 1"):
+    with pytest.raises(SideError, match=r"was imported|exit code 1"):
         Checkout(folder, work, quick=True)
+
+
+class Scripted:
+    """A checkout of which ``broken`` sections cannot be measured."""
+
+    def __init__(self, folder: Path, work: Path, *, quick: bool) -> None:
+        self.broken = (folder / "broken").read_text().split()
+        (self.folder, self.work, self.quick) = folder, work, quick
+
+    def commit(self) -> str:
+        return "c0ffee"
+
+
+@pytest.fixture
+def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list[str]]:
+    """Its folder, and the sections that were measured."""
+    measured: list[str] = []
+
+    def section(name: str, side: Scripted) -> dict[str, Any]:
+        measured.append(name)
+        if name in side.broken:
+            raise SideError(f"{name} failed")
+        return {"figure": 1}
+
+    monkeypatch.setattr(same_behaviour, "Checkout", Scripted)
+    sections = {name: partial(section, name) for name in ("goldens", "demo")}
+    monkeypatch.setattr(same_behaviour, "SECTIONS", sections)
+    (folder := tmp_path / "side").mkdir()
+    (folder / "broken").write_text("")
+    return folder, measured
+
+
+def test_saving_goes_on_where_it_failed(
+    scripted: tuple[Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A demo that a busy machine stopped costs the demo only, not the half hour before it."""
+    (folder, measured), file = scripted, tmp_path / "before.json"
+    (folder / "broken").write_text("demo")
+    assert "demo failed" in str(run(monkeypatch, "--before", folder, "--save", file))
+    assert measured == ["goldens", "demo"]
+    (folder / "broken").write_text("")
+    assert run(monkeypatch, "--before", folder, "--save", file, "--after", file) == 0
+    assert measured == ["goldens", "demo", "demo"]
+
+
+def test_a_section_that_fails_afterwards_is_a_difference(
+    scripted: tuple[Path, list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (folder, _), file = scripted, tmp_path / "before.json"
+    assert run(monkeypatch, "--before", folder, "--save", file, "--after", folder) == 0
+    (folder / "broken").write_text("goldens")
+    assert run(monkeypatch, "--before", file, "--after", folder) == 1
+    assert "goldens.error: (missing) -> SideError: goldens failed" in capsys.readouterr().out
