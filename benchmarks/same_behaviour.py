@@ -36,7 +36,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.behaviour.checkout import Checkout, SideError
+from benchmarks.behaviour.checkout import UNKNOWN, Checkout, SideError
 from benchmarks.behaviour.compare import Difference, Figures, compare
 from benchmarks.behaviour.sections import SECTIONS
 from wall_edge.machine import facts
@@ -67,12 +67,12 @@ def measure(side: Path, names: Sequence[str], *, quick: bool, file: Path | None 
 
 
 def _earlier(file: Path | None, about: Figures) -> Figures | None:
-    """What ``file`` has of the same code on the same machine."""
-    if file is None or not file.exists():
+    """What ``file`` has of the same code on the same machine; of changed code nobody knows."""
+    changed = about["commit"] == UNKNOWN or about["commit"].endswith("-dirty")
+    if file is None or changed or not file.exists():
         return None
     result: Figures = json.loads(file.read_text())
-    same = {**result["about"], "date": None} == {**about, "date": None}
-    return result if same and not about["commit"].endswith("-dirty") else None
+    return result if {**result["about"], "date": about["date"]} == about else None
 
 
 def _keep(result: Figures, file: Path | None) -> None:

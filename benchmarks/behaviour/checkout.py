@@ -16,6 +16,8 @@ from benchmarks.behaviour.compare import Figures
 PACKAGES = ("wall_edge", "wall_edge_export", "wall_edge_engines", "wall_edge_bridge")
 ROOMS = ("", "export", "engines", "firmware_bridge")
 TABLETOP = Path("examples/tabletop")
+UNKNOWN = "unknown"
+"""The commit of a folder that git knows nothing of."""
 VARIANTS = {
     "auto": ("--precision", "auto", "--max-action-error", "0.03", "--samples", "64"),
     "guidance": ("--guidance",),
@@ -73,7 +75,7 @@ class Checkout:
             capture_output=True,
             text=True,
         )
-        return done.stdout.strip() or "unknown"
+        return done.stdout.strip() or UNKNOWN
 
     def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         """``python ARGUMENTS``. Exit code 1 is a judgement when there is output, else an error."""
