@@ -36,10 +36,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from wall_edge.machine import facts
+
 from benchmarks.behaviour.checkout import UNKNOWN, Checkout, SideError
 from benchmarks.behaviour.compare import Difference, Figures, compare
 from benchmarks.behaviour.sections import SECTIONS
-from wall_edge.machine import facts
 
 Results = Mapping[str, tuple[int, list[Difference]]]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.cores import (  # noqa: F401 - pytest finds hooks and fixtures here
     on_a_quiet_machine,
@@ -21,6 +22,9 @@ from tests.cores import (  # noqa: F401 - pytest finds hooks and fixtures here
 )
 from wall_edge.bundle import Bundle
 from wall_edge.config import RobotConfig, load_robot
+
+settings.register_profile("wall-edge", deadline=None)  # a busy machine fails no test
+settings.load_profile("wall-edge")
 
 ROOT = Path(__file__).parents[1]
 CASES = Path(__file__).parent / "golden" / "cases"

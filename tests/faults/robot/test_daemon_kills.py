@@ -23,8 +23,8 @@ from wall_edge_bridge.sim import SimulatedServoBus, serving
 
 from tests.patience import patient_file
 from wall_edge.config import RobotConfig, load_robot
+from wall_edge.runtime.servo.drives import open_drive
 from wall_edge.runtime.servo.joints import joint_specs
-from wall_edge.runtime.servo.process import open_drive
 from wall_edge.runtime.telemetry.event_log import read_events
 from wall_edge.sim.tabletop import arm
 from wall_edge.sim.tabletop.referee import TabletopWorld

@@ -24,8 +24,8 @@ from wall_edge.errors import BusError, WallEdgeError
 from wall_edge.runtime.daemon.readiness import check_bus
 from wall_edge.runtime.daemon.release import release_arm, torque_found
 from wall_edge.runtime.ipc.mailbox_types import ServoState
+from wall_edge.runtime.servo.drives import open_drive
 from wall_edge.runtime.servo.joints import joint_specs
-from wall_edge.runtime.servo.process import open_drive
 from wall_edge.sim.tabletop import arm
 
 ROBOT = Path(__file__).parents[3] / "examples" / "tabletop" / "robot.yaml"

@@ -10,7 +10,7 @@ from wall_edge.config import CameraConfig, RobotConfig
 from wall_edge.errors import CameraError, ConfigError
 from wall_edge.runtime.ipc.mailbox import Mailbox
 from wall_edge.runtime.policy.observer import slow_camera
-from wall_edge.runtime.servo.process import open_drive
+from wall_edge.runtime.servo.drives import open_drive
 
 _WINDOW_NS, _WINDOWS = 500_000_000, 4
 _SLOWEST = 0.48

@@ -10,7 +10,7 @@ import numpy as np
 
 from wall_edge.config import RobotConfig
 from wall_edge.errors import BusError, WallEdgeError
-from wall_edge.runtime.servo.process import open_drive
+from wall_edge.runtime.servo.drives import open_drive
 
 RELEASE_S = 5.0
 """How long torque-off is tried: a USB adapter that lost its port gets it back within seconds."""

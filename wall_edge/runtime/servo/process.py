@@ -1,33 +1,22 @@
-"""The servo process: opens the drive, runs the loop, tells what happened."""
+"""The servo process: opens the drive, runs the loop, latches its fault."""
 
 from __future__ import annotations
 
 import signal
 from multiprocessing.connection import Connection
 
-from wall_edge_bridge.drives import Drive, FeetechDrive
-from wall_edge_bridge.transport import SerialTransport
-
 from wall_edge.config import RobotConfig
 from wall_edge.runtime.ipc.mailbox import Mailbox
 from wall_edge.runtime.ipc.mailbox_types import ServoState
 from wall_edge.runtime.latch import set_latch
 from wall_edge.runtime.servo import realtime
-from wall_edge.runtime.servo.joints import joint_specs
+from wall_edge.runtime.servo.drives import open_drive
 from wall_edge.runtime.servo.loop import ServoLoop
 from wall_edge.runtime.servo.states import Event
 from wall_edge.runtime.telemetry.servo.rings import ServoRings
 from wall_edge.runtime.telemetry.servo.telemetry import ServoTelemetry
 from wall_edge.runtime.telemetry.servo.types import EventKind
 from wall_edge.signals import ALL_SIGNALS, EMERGENCY_SIGNAL, ENDING_SIGNALS
-
-
-def open_drive(config: RobotConfig, port: str) -> Drive:
-    """The drive that ROBOT.yaml describes, on ``port`` (its own, or the simulated arm's). Raises BusError."""
-    transport = SerialTransport(port, config.drive.baudrate)
-    slack_rad = config.control.start_slack_rad
-    timeout_s = config.drive.timeout_ms / 1e3
-    return FeetechDrive(transport, joint_specs(config), timeout_s, start_slack_rad=slack_rad)
 
 
 def run_servo(
