@@ -11,7 +11,7 @@ from wall_edge_bridge.protocols.feetech_registers import TICKS_PER_TURN
 
 from wall_edge.config import JointConfig, load_robot
 from wall_edge.errors import ConfigError, DriveError
-from wall_edge.runtime.daemon.release import angles_found, release_arm, torque_found
+from wall_edge.runtime.daemon.release import read_angles, read_torque, release_arm
 
 _PATIENCE_S = 2.0
 _WORDS = {True: "on", False: "off", None: "no answer"}
@@ -27,10 +27,10 @@ def release(robot: Annotated[Path, typer.Argument(help="ROBOT.yaml")]) -> None:
         raise ConfigError(
             f"{config.name} is simulated", expected="a robot with a real drive.port", fix="nothing is powered"
         )
-    before = torque_found(config, config.drive.port)
+    before = read_torque(config, config.drive.port)
     trouble = release_arm(config, config.drive.port, _PATIENCE_S)
-    after = torque_found(config, config.drive.port)
-    angles = angles_found(config, config.drive.port)
+    after = read_torque(config, config.drive.port)
+    angles = read_angles(config, config.drive.port)
     width = max(len(name) for name in after)
     for joint in config.drive.joints:
         name = joint.name

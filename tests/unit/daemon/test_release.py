@@ -22,7 +22,7 @@ from wall_edge.cli.release import release
 from wall_edge.config import RobotConfig
 from wall_edge.errors import BusError, WallEdgeError
 from wall_edge.runtime.daemon.readiness import check_bus
-from wall_edge.runtime.daemon.release import release_arm, torque_found
+from wall_edge.runtime.daemon.release import read_torque, release_arm
 from wall_edge.runtime.ipc.mailbox_types import ServoState
 from wall_edge.runtime.servo.drives import open_drive
 from wall_edge.runtime.servo.joints import joint_specs
@@ -115,7 +115,7 @@ class TestCommand:
 def test_looking_at_the_bus_leaves_torque_as_it_is(powered: Arm) -> None:
     """A7"""
     assert check_bus(powered.config, powered.port.path) == arm.JOINTS
-    assert torque_found(powered.config, powered.port.path) == dict.fromkeys(arm.JOINTS, True)
+    assert read_torque(powered.config, powered.port.path) == dict.fromkeys(arm.JOINTS, True)
     assert powered.torque() == [1] * 6
 
 

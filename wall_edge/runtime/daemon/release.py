@@ -50,7 +50,7 @@ def _attempt(action: Callable[[], None]) -> str:
     return ""
 
 
-def angles_found(config: RobotConfig, port: str) -> dict[str, float]:
+def read_angles(config: RobotConfig, port: str) -> dict[str, float]:
     """Where each joint stands [rad], by name; NaN for one that does not answer."""
     drive = open_drive(config, port)
     position = np.full(drive.dof, np.nan)
@@ -65,7 +65,7 @@ def angles_found(config: RobotConfig, port: str) -> dict[str, float]:
     return {joint.name: float(angle) for joint, angle in zip(drive.joints, position, strict=True)}
 
 
-def torque_found(config: RobotConfig, port: str) -> dict[str, bool | None]:
+def read_torque(config: RobotConfig, port: str) -> dict[str, bool | None]:
     """Whether each joint is powered, by name; None for one that does not answer. Raises BusError."""
     drive = open_drive(config, port)
     try:
