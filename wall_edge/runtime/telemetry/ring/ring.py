@@ -44,7 +44,7 @@ class Ring:
     def __setstate__(self, slots: RingSlots) -> None:
         self.slots = slots
         self._writer = slots.label[: _WRITER.itemsize].view(_WRITER)
-        self._last, self._place = _UNKNOWN, 0
+        self._last, self._place, self._size = _UNKNOWN, 0, slots.dtype.itemsize
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -82,10 +82,13 @@ class Ring:
         self._place = place = slots.place(self._last + 1)
         return slots.memory, place
 
-    def publish(self) -> int:
-        """What was packed is the next record: microseconds, whoever reads or hangs. Its sequence number."""
+    def publish(self, length: int | None = None) -> int:
+        """What was packed is the next record: microseconds, whoever reads or hangs. Its sequence number.
+
+        ``length``: how many bytes were packed, where the rest of the record is zeros.
+        """
         self._last = sequence = self._last + 1
-        self.slots.seal(sequence, self._place)
+        self.slots.seal(sequence, self._place, self._size if length is None else length)
         return sequence
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import ctypes
 import multiprocessing
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from wall_edge.errors import RuntimeFault
 
-_HEADER = struct.Struct("=QQ")
+_HEADER = struct.Struct("=QII")
 _ALIGNMENT = 64  # a cache line: two slots never share one
 _HEADER_BYTES, _FIRST, _SEED = _HEADER.size, _ALIGNMENT + _HEADER.size, 0xFFFFFFFF
 _seal, _crc32 = _HEADER.pack_into, zlib.crc32
@@ -45,7 +46,7 @@ class RingSlots:
         self.label: Bytes = every[:_ALIGNMENT]
         """[64] for the ring's own use."""
         self.bytes: Bytes = every[_ALIGNMENT:].reshape(capacity, -1)
-        """[capacity, stride] sequence number (8), CRC (8), payload."""
+        """[capacity, stride] sequence number (8), CRC (4), length of the payload (4), payload."""
         self.sequences: npt.NDArray[np.uint64] = self.bytes[:, :8].view(np.uint64)[:, 0]
         """[capacity] number of each slot's record, 0 for none; its predecessor's while one is written."""
         self.memory = every.data
@@ -62,11 +63,14 @@ class RingSlots:
         """Where in :attr:`memory` the payload of record ``sequence`` begins."""
         return _FIRST + sequence % self.capacity * self._stride
 
-    def seal(self, sequence: int, place: int) -> None:
-        """Makes what was written at its place record ``sequence``: until then it does not add up."""
-        # As _crc below, without the call: this is in the servo loop's tick.
-        crc = _crc32(self.memory[place : place + self._size], sequence & _SEED)
-        _seal(self.memory, place - _HEADER_BYTES, sequence, crc)
+    def seal(self, sequence: int, place: int, length: int) -> None:
+        """Makes what was written at its place record ``sequence``: until then it does not add up.
+
+        Of the payload ``length`` bytes count, the rest is read as zeros.
+        """
+        # The sum starts from the number: an old payload under a new number does not add up.
+        crc = _crc32(self.memory[place : place + length], sequence & _SEED)
+        _seal(self.memory, place - _HEADER_BYTES, sequence, crc, length)
 
     def copy(self, first: int, count: int) -> tuple[npt.NDArray[Any], int]:
         """[count] copies of the payloads from record ``first`` on, and how many at the front are whole."""
@@ -75,17 +79,19 @@ class RingSlots:
         if start + count > self.capacity:
             raw = np.concatenate([raw, self.bytes[: start + count - self.capacity]])
         payloads = np.ascontiguousarray(raw[:, _HEADER_BYTES : _HEADER_BYTES + self._size])
-        headers = raw[:, :_HEADER_BYTES].copy().view(np.uint64).tolist()
-        whole = self._whole(payloads.reshape(-1).data, headers, first)
-        return payloads.reshape(-1).view(self.dtype), whole
+        headers = _HEADER.iter_unpack(raw[:, :_HEADER_BYTES].tobytes())
+        return payloads.reshape(-1).view(self.dtype), self._whole(payloads, headers, first)
 
-    def _whole(self, payloads: memoryview, headers: list[list[int]], first: int) -> int:
-        size = self._size
-        for place, (sequence, crc) in enumerate(headers):
-            payload = payloads[place * size : (place + 1) * size]
-            if sequence != first + place or crc != _crc(payload, sequence):
-                return place
-        return len(headers)
+    def _whole(self, payloads: Bytes, headers: Iterator[tuple[int, ...]], first: int) -> int:
+        """How many at the front are what their headers say, and fills those that are short."""
+        view, size, count = payloads.reshape(-1).data, self._size, 0
+        for sequence, crc, length in headers:
+            payload = view[count * size : count * size + length]
+            if sequence != first + count or length > size or crc != _crc32(payload, sequence & _SEED):
+                break
+            payloads[count, length:] = 0
+            count += 1
+        return count
 
     def newest(self) -> int:
         """Number of the newest whole record; 0 for none."""
@@ -93,8 +99,3 @@ class RingSlots:
             if sequence == 0 or self.copy(sequence, 1)[1]:
                 return int(sequence)
         return 0
-
-
-def _crc(payload: bytes | bytearray | memoryview, sequence: int) -> int:
-    # The sum starts from the number: an old payload under a new number does not add up.
-    return zlib.crc32(payload, sequence & _SEED)

@@ -24,7 +24,7 @@ from wall_edge.runtime.telemetry.servo.types import (
 
 _COUNTERS_NS = 1_000_000_000
 
-_EVENT = struct.Struct(f"={len(EVENT_INTEGERS) + VALUES}q{NAME_BYTES}s{TEXT_BYTES}s")
+_EVENT = struct.Struct(f"={len(EVENT_INTEGERS) + VALUES}q{NAME_BYTES}s")
 
 
 class ServoTelemetry:
@@ -165,6 +165,7 @@ class ServoTelemetry:
 
         ``name`` has 40 bytes of UTF-8, ``text`` 960: what is longer ends with an ellipsis.
         """
+        words = encoded(text, TEXT_BYTES) if text else b""
         memory, place = self._events.claim()
         _EVENT.pack_into(
             memory,
@@ -178,10 +179,11 @@ class ServoTelemetry:
             self._epoch if epoch is None else epoch,
             chunk_index,
             *(*values, 0, 0, 0, 0)[:VALUES],
-            encoded(name, NAME_BYTES),
-            encoded(text, TEXT_BYTES),
+            encoded(name, NAME_BYTES) if name else b"",
         )
-        self._events.publish()
+        end = place + _EVENT.size
+        memory[end : end + len(words)] = words
+        self._events.publish(_EVENT.size + len(words))
 
     def end(self) -> None:
         """The last word: readers need not wait for more."""
