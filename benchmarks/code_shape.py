@@ -65,8 +65,7 @@ def main() -> None:
         f"files               {len(files)}, median {statistics.median(files):g} lines, longest {max(files)}"
     )
     print(
-        f"functions           {len(functions)}, median {statistics.median(functions):g} lines, "
-        f"longest {max(functions)}"
+        f"functions           {len(functions)}, median {median(functions):g} lines, longest {max(functions)}"
     )
     print(f"public docstrings   {sum(documented) / len(documented):.0%} of {len(documented)}")
     print(f"fullest folder      {most} files of Python in {fullest.relative_to(root)}")
