@@ -60,6 +60,7 @@ def main() -> None:
     functions = [lines(node) for node in nodes if not isinstance(node, ast.ClassDef)]
     documented = [ast.get_docstring(node) is not None for node in nodes if public(node)]
     folders = Counter(path.parent for path in root.rglob("*.py") if ".venv" not in path.parts)
+    median = statistics.median
     fullest, most = folders.most_common(1)[0]
     print(
         f"files               {len(files)}, median {statistics.median(files):g} lines, longest {max(files)}"
