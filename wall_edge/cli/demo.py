@@ -70,6 +70,8 @@ def demo(
     print(json.dumps(summary)) if as_json else SafeConsole().print(_table(summary))
     for line in refused_settings(daemon.record.servo):
         stderr.print(line)
+    if daemon.inbox.log_trouble:
+        stderr.print(f"note: {daemon.inbox.log_trouble}", markup=False)
     if summary["success_rate"] < min_success:
         stderr.print(f"success rate {summary['success_rate']:.0%} is below {min_success:.0%}")
         raise typer.Exit(1)
