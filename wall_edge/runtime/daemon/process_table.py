@@ -13,6 +13,7 @@ from wall_edge.runtime.daemon.shared_memory import SharedMemory
 from wall_edge.runtime.daemon.world import World
 from wall_edge.runtime.policy.process import run_policy
 from wall_edge.runtime.servo.process import run_servo
+from wall_edge.runtime.telemetry.ring.ring import Ring
 from wall_edge.runtime.telemetry.session_recorder import RecordingOptions
 from wall_edge.runtime.telemetry.writer import run_writer
 
@@ -61,6 +62,8 @@ class ProcessRow:
     start_s: float
     """How long starting may take [s]."""
     death: Death
+    rings: Callable[[Plant], Sequence[Ring]] = lambda _: ()
+    """Where it alone writes, so that readers know who is to come."""
     restarts: int = 0
     """How often another is started in its place; then the robot goes on without."""
 
@@ -141,6 +144,7 @@ TABLE = (
         body=lambda _: run_policy,
         arguments=_policy,
         instances=lambda _: ("policy",),
+        rings=lambda plant: (plant.memory.events["policy"].ring,),
         when="always",
         started=Started.READY,
         start_s=600.0,  # a full-size bundle takes minutes to load on an embedded board
@@ -152,6 +156,7 @@ TABLE = (
         body=lambda _: run_servo,
         arguments=_servo,
         instances=lambda _: ("servo",),
+        rings=lambda plant: (plant.memory.rings.status, plant.memory.rings.events),
         when="always",
         started=Started.HOLDING,
         start_s=60.0,

@@ -22,6 +22,8 @@ class Supervisor:
         """Start one instance of a row."""
         self._rows[name] = row
         pid = self._children.spawn(name, row.body(self._plant), *row.arguments(self._plant, name))
+        for ring in row.rings(self._plant):
+            ring.assign_writer(pid)
         self._log("spawned", process=name, pid=pid)
 
     def runs(self, name: str) -> bool:

@@ -48,9 +48,7 @@ class EventKind(IntEnum):
     """Asked for: from now on it may be on by our doing."""
     TORQUE_OFF = 10
     """Tried; ``values``: which try; ``text``: what went wrong, empty for nothing."""
-    TORQUE_LEFT = 11
-    """As the process leaves it; ``text``; ``values``: bits of the joints that are on, that are known."""
-    ENDED = 12
+    ENDED = 11
     """The last: nothing follows."""
 
 

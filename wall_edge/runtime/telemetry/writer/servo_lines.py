@@ -69,10 +69,5 @@ _TELLS: dict[EventKind, Callable[[ServoEvent], Fields]] = {
     EventKind.BUS_ERROR: lambda event: {"error": event.text, "errors": event.values[0]},
     EventKind.TORQUE_ON: lambda _: {},
     EventKind.TORQUE_OFF: lambda event: {"attempt": event.values[0], "trouble": event.text},
-    EventKind.TORQUE_LEFT: lambda event: {
-        "on": event.values[0],
-        "known": event.values[1],
-        "detail": event.text,
-    },
     EventKind.ENDED: lambda _: {},
 }
