@@ -45,7 +45,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def bundle(checkpoint: Path, fast_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     out = tmp_path_factory.mktemp("bundle") / "fast"
-    export_bundle(Checkpoint(checkpoint), out, request=ExportOptions(fast=fast_folder))
+    export_bundle(Checkpoint(checkpoint), out, options=ExportOptions(fast=fast_folder))
     return Bundle(out)
 
 
@@ -95,11 +95,11 @@ def test_a_chunk_in_the_model_s_own_words_comes_back(bundle: Bundle, monkeypatch
 
 
 def test_auto_is_refused_for_fast_actions(checkpoint: Path, fast_folder: Path, tmp_path: Path) -> None:
-    request = ExportOptions(precision="auto", max_action_error=0.1, fast=fast_folder)
+    options = ExportOptions(precision="auto", max_action_error=0.1, fast=fast_folder)
     with pytest.raises(ConfigError, match="auto measures flow chunks"):
-        export_bundle(Checkpoint(checkpoint), tmp_path / "bundle", request=request)
+        export_bundle(Checkpoint(checkpoint), tmp_path / "bundle", options=options)
 
 
 def test_a_folder_without_a_fast_tokenizer_is_named(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"processor_config\.json"):
-        export_bundle(Checkpoint(checkpoint), tmp_path / "bundle", request=ExportOptions(fast=tmp_path))
+        export_bundle(Checkpoint(checkpoint), tmp_path / "bundle", options=ExportOptions(fast=tmp_path))
