@@ -25,6 +25,7 @@ import numpy as np
 import yaml
 
 from wall_edge.array_types import Array, Floats
+from wall_edge.arrays import require_finite
 from wall_edge.atomic import atomic_write
 from wall_edge.bundle import MANIFEST, MAX_HORIZON, Bundle, file_digest
 from wall_edge.checks import (
@@ -232,8 +233,8 @@ def _require_format(arrays: Mapping[str, Array], header: SessionHeader, path: Pa
             raise ConfigError(
                 f"{path}: {name} is {actual} {list(array.shape)}", expected=f"{kind} {list(shape)}"
             )
-        if kind == "float64" and not np.all(np.isfinite(array)):
-            raise ConfigError(f"{path}: {name} holds NaN or infinite values", expected="finite values in rad")
+        if kind == "float64":
+            require_finite(array, f"{path}: {name}", ConfigError, expected="finite values in rad")
         if kind == "float64" and np.abs(array).max(initial=0.0) > _LARGEST_RAD:
             what = f"{path}: {name} holds {np.abs(array).max():g} rad"
             raise ConfigError(what, expected=f"at most {_LARGEST_RAD:g} rad")

@@ -10,8 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from wall_edge.bundle import Bundle, GraphSpec, Manifest, TensorSpec
-from wall_edge.bundle.second_opinion import describe_opinion
+from wall_edge.bundle import Bundle, GraphSpec, Manifest, TensorSpec, describe_opinion
 from wall_edge.cli.console import SafeConsole
 
 

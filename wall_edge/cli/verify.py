@@ -11,8 +11,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from wall_edge.bundle import Bundle, Manifest
-from wall_edge.bundle.second_opinion import describe_opinion
+from wall_edge.bundle import Bundle, Manifest, describe_opinion
 from wall_edge.cli.console import SafeConsole
 from wall_edge.cli.output import stage_progress
 from wall_edge.verification.comparison import StageCheck

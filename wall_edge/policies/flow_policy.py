@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from wall_edge.array_types import Floats, Floats32
+from wall_edge.arrays import require_finite
 from wall_edge.bundle import uniform_grid
 from wall_edge.errors import PolicyError
 from wall_edge.policies.encoder import Encoder
@@ -55,8 +56,7 @@ class FlowPolicy:
             actions = integrate(self.velocity, noise, self._grid)
         else:
             actions = integrate(self._guided(observation, guidance), noise, self._grid)
-        if not np.all(np.isfinite(actions)):
-            raise PolicyError("the action chunk holds values that are not finite", expected="finite actions")
+        require_finite(actions, "the action chunk", PolicyError, expected="finite actions")
         return physical(self._manifest, actions[:, self._slots], observation.state)
 
     def normalised_chunk(

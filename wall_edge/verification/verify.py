@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from wall_edge_engines.base import Engine
 
 from wall_edge.array_types import Array
-from wall_edge.bundle import Bundle, Manifest, Tolerance
-from wall_edge.bundle.goldens import require_goldens, unchecked_stage
+from wall_edge.bundle import Bundle, Manifest, Tolerance, require_goldens, unchecked_stage
 from wall_edge.policies.prompts import Prompts
 from wall_edge.verification.comparison import StageCheck, compare
 from wall_edge.verification.stages import Stages, middle_step
