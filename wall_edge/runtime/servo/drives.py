@@ -18,7 +18,8 @@ def open_drive(config: RobotConfig, port: str) -> Drive:
 
 def _feetech(config: RobotConfig, port: str) -> Drive:
     transport = SerialTransport(port, config.drive.baudrate)
-    return FeetechDrive(transport, joint_specs(config), config.drive.timeout_ms / 1e3)
+    timeout_s, slack_rad = config.drive.timeout_ms / 1e3, config.control.start_slack_rad
+    return FeetechDrive(transport, joint_specs(config), timeout_s, start_slack_rad=slack_rad)
 
 
 DRIVES: dict[str, Callable[[RobotConfig, str], Drive]] = {"feetech": _feetech}
