@@ -66,10 +66,12 @@ class Daemon:
         self.manifest = _checked(config, world, instruction, recording)
         self.record = RunLog(joint_names=tuple(joint.name for joint in config.drive.joints), kept=kept)
         self.epoch = 0
+        self._log: LogFile | None = None
         self.torque_note = ""
         """After a start that came to nothing: how the torque was before, and is now."""
         if events is not None:
-            LogFile(events).close()  # one that does not open is refused here
+            self._log = LogFile(events)  # one that does not open is refused here
+            events = self._log.lasting_path()
         memory = self._memory = SharedMemory.of(config, self.manifest)
         self._events = memory.events["supervisor"]
         self._servo, self._summary = memory.rings.reader(), ServoSummary(memory.rings)
@@ -121,11 +123,16 @@ class Daemon:
         try:
             return self._shutdown.run()
         finally:
+            try:
+                self._supervisor.end()
+            finally:
+                self._heart.close()
+            if self._log is not None:
+                self._log.close()
+            self._receive(0.0)  # the writer's last word
+            self.inbox.require_log_end(logged=self._supervisor.runs("writer"))
             if not self.record.servo and self._supervisor.runs("servo"):  # it died: what it told until then
                 self.record.servo = self._summary.as_dict()
-            self._supervisor.end()
-            self._heart.close()
-            self._receive(0.0)  # the writer's last word
 
     def instruct(self, instruction: str) -> int:
         """Follow a new instruction from now on; returns its epoch. Chunks of earlier epochs are void.
@@ -195,7 +202,8 @@ class Daemon:
         if servo:
             return f"the arm was brought to rest by itself: {servo['reason']}"
         if failure := self._supervisor.failure():
-            return failure
+            self._receive(0.0)  # its last word may have come since it was listened to
+            return self._failure() if self.record.servo else failure
         if not self._heart.beats:
             return "the supervisor's heartbeat ended"
         silent_s = self._silent_s() if self._holds else 0.0
@@ -221,7 +229,8 @@ class Daemon:
 
     def _touched(self) -> bool:
         """Whether anybody of us has changed the torque, or may have."""
-        return self._supervisor.runs("servo") and bool(self.record.servo.get("touched", True))
+        # Of one that did not say its last word, the supervisor has taken the torque off.
+        return self._supervisor.runs("servo") and (not self._summary.ended or self._summary.touched)
 
     def _write(self, kind: str, **fields: Any) -> None:
         self._events.write(kind, **fields)

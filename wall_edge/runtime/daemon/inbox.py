@@ -26,6 +26,7 @@ class Inbox:
         self.recording_trouble = ""
         self.log_trouble = ""
         """Why the event log is not whole."""
+        self._log_ended = False
         self.closed = False
         """Whether the daemon stops: a task that comes in now must not start the arm again."""
 
@@ -72,7 +73,13 @@ class Inbox:
         else:
             self.failure = self.failure or reason
 
+    def require_log_end(self, *, logged: bool) -> None:
+        """A writer that was killed, or hung, says nothing of what is missing."""
+        if logged and not self._log_ended:
+            self.log_trouble = self.log_trouble or "the event log's end is missing: its writer died or hung"
+
     def _end_log(self, message: LogEnd) -> None:
+        self._log_ended = True
         if message.lost:
             why = f": {message.trouble}" if message.trouble else ""
             self.log_trouble = f"{message.lost} events are missing from the log{why}"

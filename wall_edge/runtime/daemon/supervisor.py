@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -28,7 +29,7 @@ class Supervisor:
 
     def runs(self, name: str) -> bool:
         """Whether a process was ever started under this name."""
-        return name in self._rows
+        return name in self._children.names
 
     def alive(self, name: str) -> bool:
         """Whether it was started and has not ended."""
@@ -47,7 +48,8 @@ class Supervisor:
 
         One whose row allows it is started again instead.
         """
-        for name, row in tuple(self._rows.items()):
+        for name in self._children.names:
+            row = self._rows[name]
             if (code := self._children.exit_code(name)) is None:
                 continue
             if row.death is not Death.RESTART:
@@ -55,7 +57,8 @@ class Supervisor:
             if self._restarts.get(name, 0) < row.restarts:
                 self._restarts[name] = self._restarts.get(name, 0) + 1
                 self._log("restart", process=name, exit_code=code)
-                self.start(row, name)
+                with contextlib.suppress(OSError):  # no process to be had: the robot goes on without a log
+                    self.start(row, name)
         return ""
 
     def kill(self, name: str) -> None:
@@ -64,5 +67,5 @@ class Supervisor:
 
     def end(self) -> None:
         """End all processes, the last one started first."""
-        for name in reversed(self._rows):
+        for name in reversed(self._children.names):
             self._children.end(name)

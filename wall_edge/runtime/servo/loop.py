@@ -129,6 +129,7 @@ class ServoLoop:
         """One cycle, begun at ``now`` [ns]."""
         self.served_ticks += 1
         self._publication.served(now)
+        self.pilot.begin_tick()
         first_setpoint_ns = -1
         try:
             self.joints.write(self._setpoint(now), now)
@@ -182,6 +183,7 @@ class ServoLoop:
         Feedback no longer matters: the motors hold where they are told to as long as the bus takes it.
         """
         try:
+            self.pilot.begin_tick()
             self.joints.write(self.pilot.limiter.stop(), now)
         except (WallEdgeError, OSError):
             return False

@@ -69,9 +69,13 @@ class Pilot:
         """The arm is powered where it stands."""
         self._idle_since_ns = self._clock()
 
+    def begin_tick(self) -> None:
+        """No chunk was taken in this tick yet."""
+        self.pickup_ns, self.published_ns = -1, 0
+
     def take(self) -> None:
         """Read the command and the chunk mailbox."""
-        self.pickup_ns, self.published_ns = -1, 0
+        self.begin_tick()
         new_epoch = self._command.take()
         if new_epoch:
             self.track.start_epoch(self._command.epoch)

@@ -5,6 +5,8 @@ Nothing here waits for a reader.
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 
 from wall_edge.config import RobotConfig
@@ -66,6 +68,19 @@ class Publication:
     ) -> None:
         chunk = self._pilot.track.chunk if self._machine.state is ServoState.FOLLOWING else None
         self._feed_back(now, chunk)
+        with contextlib.suppress(Exception):  # no trouble with telemetry may take the arm down
+            self._tell_status(now, chunk, touched, served_ticks, first_setpoint_ns, ticked=ticked)
+
+    def _tell_status(
+        self,
+        now: int,
+        chunk: Chunk | None,
+        touched: bool,
+        served_ticks: int,
+        first_setpoint_ns: int,
+        *,
+        ticked: bool,
+    ) -> None:
         if self._telemetry is None:
             return
         ticker, pilot, drive = self._ticker, self._pilot, self._joints.drive
@@ -141,4 +156,5 @@ class Publication:
 
     def _tell(self, kind: EventKind, **fields: object) -> None:
         if self._telemetry is not None:
-            self._telemetry.event(kind, **fields)  # type: ignore[arg-type]
+            with contextlib.suppress(Exception):  # no trouble with telemetry may keep the torque on
+                self._telemetry.event(kind, **fields)  # type: ignore[arg-type]

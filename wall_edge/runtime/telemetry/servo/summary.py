@@ -60,10 +60,13 @@ class ServoSummary:
 
     def follow(self, reader: ServoReader) -> None:
         """Adds all that is new to a reader."""
+        batches = []
+        while len(rows := reader.event.take()):  # first: before its last event a process told its last status
+            batches.append((rows, reader.event.sequence))
         while len(rows := reader.status.take()):
             self.add_statuses(rows, reader.status.sequence)
-        while len(rows := reader.event.take()):
-            self.add_events(rows, reader.event.sequence)
+        for rows, sequence in batches:
+            self.add_events(rows, sequence)
         self.add_counters(self._rings.counters.read())
 
     def add_counters(self, row: np.void | None) -> None:
@@ -140,7 +143,7 @@ class ServoSummary:
         ticks, seconds = int(last["served_ticks"]), float(last["last_tick_ns"] - last["first_tick_ns"]) / 1e9
         return {
             "state": self.state.name,
-            "fault": self.fault,
+            "fault": self.fault or self._lost_fault(),
             "reason": self.reason,
             "touched": self.touched,
             "ticks": ticks,
@@ -159,6 +162,11 @@ class ServoSummary:
             "realtime": self._realtime,
             **({"trace": self.trace.columns()} if trace else {}),
         }
+
+    def _lost_fault(self) -> str | None:
+        """Of a process whose state says that it faulted, though the ring has lost why."""
+        lost = self.state is ServoState.FAULT
+        return "a fault, of which telemetry lost the reason (see the latch)" if lost else None
 
     def _bus(self, seconds: float) -> dict[str, object]:
         detail = counts(self.counters["bus"])

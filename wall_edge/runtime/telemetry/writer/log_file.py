@@ -113,6 +113,10 @@ class LogFile:
         else:
             os.ftruncate(self._fd, start + tail.rfind(b"\n") + 1)
 
+    def lasting_path(self) -> Path:
+        """For another process, while this is open: of a pipe, which may have no name there, this very one."""
+        return self.path if self.regular else Path(f"/proc/{os.getpid()}/fd/{self._fd}")
+
     def close(self) -> None:
         """Nothing follows."""
         with contextlib.suppress(OSError):
