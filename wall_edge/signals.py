@@ -1,6 +1,6 @@
 """Signals that end a run: one way for all of them, and never in the middle of what must not be broken off.
 
-A signal is stops by the kernel's own handler, which writes a byte into a pipe (``signal.set_wakeup_fd``): a
+A signal is noted by the kernel's own handler, which writes a byte into a pipe (``signal.set_wakeup_fd``): a
 thread that reads the pipe learns of it at once, whatever the main thread waits for.
 """
 
@@ -70,7 +70,7 @@ class Received:
 
 @contextmanager
 def received() -> Iterator[Received]:
-    """For whoever drives an arm: signals are only stops, and a terminal suspends nobody.
+    """For whoever drives an arm: signals are only noted, and a terminal suspends nobody.
 
     Nothing is ever broken off by an exception out of nowhere. Here the signals wait; the thread that unblocks
     them and reads ``fd`` (``daemon.heart``) gets them, however busy the machine keeps this one.

@@ -114,7 +114,7 @@ TABLE = (
         started=Started.READY,
         start_s=60.0,
         death=Death.RESTART,
-        restarts=100,
+        restarts=5,
     ),
     ProcessRow(
         name="world",

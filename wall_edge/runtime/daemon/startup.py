@@ -31,7 +31,7 @@ class Startup:
         self.powered: tuple[str, ...] = ()
         """Joints of a real arm that were powered before anybody of us came."""
         self._checks: dict[str, Callable[[], None]] = {
-            "camera": self._check_bus,
+            TABLE[0].name: self._check_bus,
             "policy": self._await_frames,
             "servo": self._require_rates,
         }

@@ -69,6 +69,11 @@ class Pilot:
         """The arm is powered where it stands."""
         self._idle_since_ns = self._clock()
 
+    @property
+    def epoch(self) -> int:
+        """Of the command that holds; -1 before the first."""
+        return self._command.epoch
+
     def begin_tick(self) -> None:
         """No chunk was taken in this tick yet."""
         self.pickup_ns, self.published_ns = -1, 0

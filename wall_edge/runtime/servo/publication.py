@@ -19,6 +19,8 @@ from wall_edge.runtime.servo.timing import Ticker
 from wall_edge.runtime.telemetry.servo.telemetry import ServoTelemetry
 from wall_edge.runtime.telemetry.servo.types import EventKind
 
+_TROUBLES_NS = 100_000_000
+
 
 class Publication:
     """Sees the parts of one loop; ``telemetry`` None tells nobody but those who read the feedback record."""
@@ -37,7 +39,8 @@ class Publication:
         self._machine, self._joints, self._ticker, self._pilot = machine, joints, ticker, pilot
         self._record: np.void = np.zeros(1, feedback_dtype(config.dof))[0]
         self._first_tick_ns = self._last_tick_ns = 0
-        self._bus_errors = self._overruns = 0
+        self._bus_errors = self._overruns = self._skipped = 0
+        self._troubles_ns = -_TROUBLES_NS
         if telemetry is not None:
             machine.on_transition, machine.on_fault = self._transition, self._fault
             pilot.on_epoch, pilot.on_chunk = self._epoch, self._chunk
@@ -84,17 +87,12 @@ class Publication:
         if self._telemetry is None:
             return
         ticker, pilot, drive = self._ticker, self._pilot, self._joints.drive
-        if drive is not None and drive.counters.errors != self._bus_errors:
-            self._bus_errors = drive.counters.errors
-            self._tell(EventKind.BUS_ERROR, values=(self._bus_errors,))
-        if ticker.overruns != self._overruns:
-            self._overruns = ticker.overruns
-            self._tell(EventKind.OVERRUN, values=(ticker.overrun_ns, ticker.missed))
+        self._tell_troubles(now, final=not ticked)
         self._telemetry.status(
             time_ns=now,
             tick=ticker.ticks,
             state=self._machine.state,
-            epoch=pilot.track.epoch,
+            epoch=pilot.epoch,
             setpoint=pilot.limiter.position,
             position=self._joints.position,
             deadline_ns=ticker.deadline_ns if ticked else -1,
@@ -111,7 +109,7 @@ class Publication:
             overruns=ticker.overruns,
             skipped=ticker.skipped,
             bus_cycles=self._joints.cycles,
-            bus_errors=self._bus_errors,
+            bus_errors=0 if drive is None else drive.counters.errors,
             pickup_ns=pilot.pickup_ns if ticked else -1,
             first_setpoint_ns=first_setpoint_ns,
             chunks_taken=pilot.track.taken,
@@ -125,13 +123,28 @@ class Publication:
                 limiter_refused=pilot.limiter.refused,
             )
 
+    def _tell_troubles(self, now: int, *, final: bool) -> None:
+        """Bus errors and overruns, summed up over a tenth of a second: a bad bus must not fill the log."""
+        if now - self._troubles_ns < _TROUBLES_NS and not final:
+            return
+        ticker, drive = self._ticker, self._joints.drive
+        errors = 0 if drive is None else drive.counters.errors
+        if errors != self._bus_errors:
+            self._tell(EventKind.BUS_ERROR, values=(errors, errors - self._bus_errors))
+        if ticker.overruns != self._overruns:
+            skipped = ticker.skipped - self._skipped
+            self._tell(EventKind.OVERRUN, values=(ticker.overruns - self._overruns, skipped))
+        if (errors, ticker.overruns) != (self._bus_errors, self._overruns):
+            self._troubles_ns = now
+        self._bus_errors, self._overruns, self._skipped = errors, ticker.overruns, ticker.skipped
+
     def _feed_back(self, now: int, chunk: Chunk | None) -> None:
         record, joints, track = self._record, self._joints, self._pilot.track
         record["time_ns"], record["measured_ns"] = now, joints.measured_ns
         record["tick"], record["state"], record["epoch"] = (
             self._ticker.ticks,
             self._machine.state,
-            track.epoch,
+            self._pilot.epoch,
         )
         record["chunk_index"] = -1 if chunk is None else chunk.index
         record["last_index"], record["plan_ns"] = track.last_index, track.plan_ns

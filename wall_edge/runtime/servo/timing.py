@@ -58,8 +58,8 @@ class Ticker:
         """Ticks whose work ended after the next one was due."""
         self.skipped = 0
         """Ticks that never ran because of that."""
-        self.overrun_ns, self.missed = -1, 0
-        """How far the work before this tick ran past the next deadline, -1 for not; what the last cost."""
+        self.overrun_ns = -1
+        """How far the work before this tick ran past the next deadline; -1 for not."""
         self.lateness = LatencyRecorder()
         """From when a tick was due until it began, or was given up."""
 
@@ -72,7 +72,7 @@ class Ticker:
         self.overrun_ns = -1
         if now > self.deadline_ns:
             self.overrun_ns = now - self.deadline_ns
-            missed = self.missed = -((self.deadline_ns - now) // self.period_ns)
+            missed = -((self.deadline_ns - now) // self.period_ns)
             for k in range(min(missed, _MOST_MISSED)):  # a tick that never ran was late all the same
                 self.lateness.record(now - self.deadline_ns - k * self.period_ns)
             self.overruns += 1

@@ -31,7 +31,7 @@ class TorqueOff:
     def run(self, report: Callable[[int, str], None], between: Callable[[], None]) -> str:
         """What the last try met, or an empty string.
 
-        ``told`` is called after each try with its number and what went wrong, ``between`` before another.
+        ``report`` is called after each try with its number and what went wrong, ``between`` before another.
         """
         start_ns = self._clock()
         while trouble := self._attempt(report):

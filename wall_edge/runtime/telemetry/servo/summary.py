@@ -190,10 +190,18 @@ class ServoSummary:
         for name in _LATENCIES:
             recorder: LatencyRecorder = getattr(self, name)
             row[name], row[f"{name}_max_ns"] = recorder.counts, recorder.max_ns
-        words = json.dumps({name: getattr(self, name) for name in _WORDS}, ensure_ascii=False).encode()
+        words = self._words(_FAULT_CHARACTERS)
+        if len(words) > _WORDS_BYTES:  # JSON spells a control character in six
+            words = self._words(_FAULT_CHARACTERS // 8)
         row["length"], row["words"][0, : len(words)] = len(words), np.frombuffer(words, np.uint8)
         record: np.void = row[0]
         return record
+
+    def _words(self, longest: int) -> bytes:
+        """What is no number, as JSON; no text of more than ``longest`` characters."""
+        words = {name: getattr(self, name) for name in _WORDS}
+        short = {name: text[:longest] if isinstance(text, str) else text for name, text in words.items()}
+        return json.dumps(short, ensure_ascii=False).encode("utf-8", "replace")
 
     def restore(self, record: np.void) -> None:
         """Goes on from a checkpoint."""

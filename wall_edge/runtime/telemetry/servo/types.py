@@ -41,9 +41,9 @@ class EventKind(IntEnum):
     CHUNK_REFUSED = 6
     """``chunk_index``; ``name``: why."""
     OVERRUN = 7
-    """``values``: nanoseconds past the next deadline, ticks left out."""
+    """``values``: how many since the last such event, and how many ticks were left out."""
     BUS_ERROR = 8
-    """``text``; ``values``: errors counted until now."""
+    """``values``: errors counted until now, and how many of them since the last such event."""
     TORQUE_ON = 9
     """Asked for: from now on it may be on by our doing."""
     TORQUE_OFF = 10

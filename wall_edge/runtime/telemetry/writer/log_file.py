@@ -11,8 +11,8 @@ from pathlib import Path
 
 from wall_edge.errors import ConfigError
 
-MAX_BYTES, FILES = 32 * 1024 * 1024, 8
-"""A file's size and how many are kept."""
+MAX_BYTES, FILES = 32 * 1024 * 1024, 20
+"""A file's size and how many are kept: a day of a robot at work is about 530 MB."""
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 

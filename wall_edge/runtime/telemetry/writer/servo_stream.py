@@ -53,7 +53,9 @@ class ServoStream:
     def lines(self) -> Iterator[Line]:
         """Those that are new."""
         over = self._rings.status.over  # before reading: what is there then is all there will be
-        parts = [*_parts(self._statuses, self._status_lines), *_parts(self._events, self._event_lines)]
+        # Taken first: before its last event a process has told its last status.
+        events = [*_parts(self._events, self._event_lines)]
+        parts = [*_parts(self._statuses, self._status_lines), *events]
         self._counters = self._rings.counters.read()  # after the events: before its last one it told them
         for part in sorted(parts, key=lambda part: part.life):  # stable: by process, statuses first
             yield from self._turn(part.life)
