@@ -25,7 +25,8 @@ import numpy.typing as npt
 
 from wall_edge.config import Bounds, stopping_distance
 from wall_edge.provenance import provenance
-from wall_edge.runtime.motion.chunk_track import ON_ARRIVAL, Chunk, ChunkTrack
+from wall_edge.runtime.ipc.mailbox_types import ON_ARRIVAL, Chunk
+from wall_edge.runtime.motion.chunk_track import ChunkTrack
 from wall_edge.runtime.motion.limits import Limiter
 
 Floats = npt.NDArray[np.float64]

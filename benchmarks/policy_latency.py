@@ -31,7 +31,7 @@ from benchmarks.random_bundles import WORDS, exported, random_checkpoint, synthe
 from wall_edge.bundle import Bundle
 from wall_edge.cli.output import stderr
 from wall_edge.errors import EngineError, WallEdgeError
-from wall_edge.policies.encoder import session_capacity
+from wall_edge.policies.encoder import Encoder, session_capacity
 from wall_edge.policies.flow_policy import FlowPolicy
 from wall_edge.policies.observation import Observation
 from wall_edge.policies.prompts import Prompts
@@ -77,7 +77,7 @@ class Ours:
         manifest, self._observation = bundle.manifest, observation
         engine = wall_edge_engines.load(bundle, threads=threads)
         self._session = TimedSession(engine, capacity=session_capacity(manifest))
-        self._policy = FlowPolicy(manifest, Prompts.of(bundle), self._session)
+        self._policy = FlowPolicy(Encoder(manifest, Prompts.of(bundle), self._session))
         noise = start_noise(manifest.horizon, manifest.action_slots)
         self.actions = self._policy.normalised_chunk(observation, WORDS, noise)
 

@@ -28,12 +28,12 @@ from wall_edge_export.quantize.precision import load_recipe
 from benchmarks.tabletop_success import Player
 from wall_edge.bundle import Bundle
 from wall_edge.cli.output import stderr
-from wall_edge.policies.encoder import new_session
+from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.flow_policy import FlowPolicy
 from wall_edge.policies.prompts import Prompts
 from wall_edge.provenance import provenance
 from wall_edge.session_format import Sample
-from wall_edge.verify import verify
+from wall_edge.verification.verify import verify
 
 TABLETOP = Path(__file__).resolve().parents[1] / "examples" / "tabletop"
 
@@ -68,7 +68,7 @@ def export(recipe: str, out: Path, calibration: Path, limit: float) -> Bundle:
 def latency_ms(bundle: Bundle, samples: Sequence[Sample]) -> float:
     """Median time from frames to a chunk on one thread, as in the daemon."""
     engine = wall_edge_engines.load(bundle, threads=1)
-    policy = FlowPolicy(bundle.manifest, Prompts.of(bundle), new_session(bundle.manifest, engine))
+    policy = FlowPolicy(Encoder.on(engine, bundle.manifest, Prompts.of(bundle)))
     times = []
     for sample in [samples[0], *samples]:  # the first warms up
         begun = time.perf_counter()

@@ -21,7 +21,7 @@ from rich.progress import track
 from wall_edge.bundle import Bundle
 from wall_edge.cli.output import stderr
 from wall_edge.errors import PolicyError
-from wall_edge.policies.encoder import new_session
+from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.flow_policy import FlowPolicy
 from wall_edge.policies.observation import Observation
 from wall_edge.policies.prompts import Prompts
@@ -48,10 +48,9 @@ class Player:
     def __init__(self, bundle: Bundle, *, seed: int, every: int, delay: int, steps: int | None) -> None:
         manifest = bundle.manifest
         engine = wall_edge_engines.load(bundle, threads=2)
-        sessions = [new_session(manifest, engine) for _ in range(2)]
         prompts = Prompts.of(bundle)
-        self._policy = FlowPolicy(manifest, prompts, sessions[0], integration_steps=steps, seed=seed)
-        self._planner = SubgoalPlanner(manifest, prompts, sessions[1])
+        self._policy = FlowPolicy(Encoder.on(engine, manifest, prompts), integration_steps=steps, seed=seed)
+        self._planner = SubgoalPlanner(Encoder.on(engine, manifest, prompts))
         self._world, self._every, self._delay = TabletopWorld(seed), every, delay
         self._q = np.array(arm.REST)
         self._observations = 0

@@ -13,8 +13,13 @@ from wall_edge_bridge.drives import Drive, Feedback, JointSpec
 from wall_edge.config import RobotConfig
 from wall_edge.config_loader import from_mapping
 from wall_edge.runtime.ipc.mailbox import Mailbox
-from wall_edge.runtime.ipc.mailbox_types import ServoCommand, chunk_dtype, command_dtype, feedback_dtype
-from wall_edge.runtime.motion.chunk_track import Chunk
+from wall_edge.runtime.ipc.mailbox_types import (
+    Chunk,
+    ServoCommand,
+    chunk_dtype,
+    command_dtype,
+    feedback_dtype,
+)
 from wall_edge.runtime.servo.loop import ServoLoop
 from wall_edge.runtime.servo.states import ServoState
 

@@ -67,9 +67,9 @@ def require_names(key: str, names: Iterable[str], also: str = "") -> None:
 
 def require_unique(key: str, values: Sequence[Hashable], attribute: str = "") -> None:
     """No value twice; ``attribute`` is what the values are of the list's entries."""
-    seen: dict[Hashable, int] = {}
+    positions: dict[Hashable, int] = {}
     for i, value in enumerate(values):
-        first = seen.setdefault(value, i)
+        first = positions.setdefault(value, i)
         if first != i:
             dotted = f"{key}[{i}].{attribute}" if attribute else f"{key}[{i}]"
             raise Invalid(dotted, value, expected=f"a value other than that of {key}[{first}]")

@@ -46,7 +46,9 @@ def from_mapping(
     """Builds the dataclass ``cls`` from plain data, nested dataclasses included.
 
     Understands bool, int, float (finite; an int will do), str, Path, Literal, Optional and other unions,
-    ``tuple[X, ...]``, ``tuple[X, Y]``, ``dict[str, X]`` and Any. ``where`` (the file) begins each message.
+    ``tuple[X, ...]``, ``tuple[X, Y]``, ``dict[str, X]`` and Any. A union of dataclasses that each have a
+    ``kind`` (a Literal) is one of those by the ``kind`` in the data; a bare word stands for ``{kind: word}``.
+    ``where`` (the file) begins each message.
     Unless ``strict``, keys that the dataclass does not have are ignored: for files that belong to others.
     Raises ``error`` for unknown or missing keys, wrong types and whatever the dataclass itself finds Invalid.
     """
@@ -66,7 +68,7 @@ class _Place:
         name = shown(key, 64)
         return replace(self, path=f"{self.path}.{name}" if self.path else name)
 
-    def wrong(self, what: str, expected: str = "", fix: str = "") -> WallEdgeError:
+    def problem(self, what: str, expected: str = "", fix: str = "") -> WallEdgeError:
         return self.error(f"{self.where}: {self.path or 'the document'} {what}", expected=expected, fix=fix)
 
 
@@ -90,20 +92,18 @@ def _convert(kind: Any, value: object, place: _Place) -> object:
 
 def _dataclass(cls: type, value: object, place: _Place) -> object:
     data, hints = _mapping(value, place), get_type_hints(cls)
-    known = [f for f in fields(cls) if f.init]
+    names = [f.name for f in fields(cls) if f.init]
     for key in data:
-        if place.strict and key not in {f.name for f in known}:
-            names = [f.name for f in known]
-            raise place.at(key).wrong("is not a known key", f"one of {', '.join(names)}", _hint(key, names))
-    for f in known:
-        if f.name not in data and _required(f):
-            raise place.at(f.name).wrong("is missing", _name(hints[f.name]))
-    given = {f.name: data[f.name] for f in known if f.name in data}
-    values = {name: _convert(hints[name], item, place.at(name)) for name, item in given.items()}
+        if place.strict and key not in names:
+            raise place.at(key).problem("is not a known key", f"one of {', '.join(names)}", _hint(key, names))
+    for f in fields(cls):
+        if f.init and f.name not in data and _required(f):
+            raise place.at(f.name).problem("is missing", _name(hints[f.name]))
+    values = {name: _convert(hints[name], data[name], place.at(name)) for name in names if name in data}
     try:
         return cls(**values)
     except Invalid as problem:
-        raise place.at(problem.key).wrong(
+        raise place.at(problem.key).problem(
             f"is {_brief(problem.value)}", problem.expected, problem.fix
         ) from None
     except ConfigError as problem:  # of several values together, which no one key is to blame for
@@ -121,29 +121,43 @@ def _union(arms: tuple[Any, ...], value: object, place: _Place) -> object:
     rest = [arm for arm in arms if arm is not types.NoneType]
     if len(rest) == 1:
         return _convert(rest[0], value, place)
+    if all(is_dataclass(arm) and "kind" in get_type_hints(arm) for arm in rest):
+        return _tagged_union(rest, value, place)
     for arm in rest:
         try:
             return _convert(arm, value, place)
         except place.error:
             continue
-    raise place.wrong(f"is {_show(value)}", " or ".join(_name(arm) for arm in arms))
+    raise place.problem(f"is {_show(value)}", " or ".join(_name(arm) for arm in arms))
+
+
+def _tagged_union(arms: list[Any], value: object, place: _Place) -> object:
+    """The arm whose ``kind`` the data has; a bare word stands for ``{kind: word}``."""
+    by_kind = {kind: arm for arm in arms for kind in get_args(get_type_hints(arm)["kind"])}
+    word = isinstance(value, str)
+    data = _mapping({"kind": value} if word else value, place)
+    kind_place = place if word else place.at("kind")
+    if "kind" not in data:
+        raise kind_place.problem("is missing", " or ".join(map(repr, by_kind)))
+    kind = _literal(tuple(by_kind), data["kind"], kind_place)
+    return _dataclass(by_kind[kind], data, place)
 
 
 def _literal(choices: tuple[object, ...], value: object, place: _Place) -> object:
     for choice in choices:
         if type(choice) is type(value) and choice == value:
             return choice
-    wanted = [repr(choice) for choice in choices]
-    raise place.wrong(f"is {_show(value)}", " or ".join(wanted), _hint(str(value), map(str, choices)))
+    expected = " or ".join(repr(choice) for choice in choices)
+    raise place.problem(f"is {_show(value)}", expected, _hint(str(value), map(str, choices)))
 
 
 def _tuple(kinds: tuple[Any, ...], value: object, place: _Place) -> tuple[object, ...]:
     if not isinstance(value, list | tuple):
-        raise place.wrong(f"is {_show(value)}", "a list")
+        raise place.problem(f"is {_show(value)}", "a list")
     if len(kinds) == 2 and kinds[1] is Ellipsis:
         kinds = (kinds[0],) * len(value)
     if len(kinds) != len(value):
-        raise place.wrong(f"has {len(value)} entries", f"{len(kinds)}")
+        raise place.problem(f"has {len(value)} entries", f"{len(kinds)}")
     return tuple(
         _convert(kind, item, place.at(i)) for i, (kind, item) in enumerate(zip(kinds, value, strict=True))
     )
@@ -151,10 +165,10 @@ def _tuple(kinds: tuple[Any, ...], value: object, place: _Place) -> tuple[object
 
 def _mapping(value: object, place: _Place) -> dict[str, object]:
     if not isinstance(value, Mapping):
-        raise place.wrong(f"is {_show(value)}", "a mapping (key: value)")
+        raise place.problem(f"is {_show(value)}", "a mapping (key: value)")
     for key in value:
         if not isinstance(key, str):
-            raise place.wrong(
+            raise place.problem(
                 f"has the key {_brief(key)}", "text as a key", "quote it: YAML reads on, yes and 1 as values"
             )
     return dict(value)
@@ -168,7 +182,7 @@ def _scalar(kind: Any, value: object, place: _Place) -> object:
         return Path(value)
     if isinstance(value, kind) and (kind is not int or number) and kind is not float:
         return value
-    raise place.wrong(f"is {_show(value)}", _name(kind), _float_hint(kind, value))
+    raise place.problem(f"is {_show(value)}", _name(kind), _float_hint(kind, value))
 
 
 def _float_hint(kind: object, value: object) -> str:

@@ -38,8 +38,8 @@ def shortened(text: str, length: int) -> str:
 class WallEdgeError(Exception):
     """One line that names what was given, what was expected and what to do about it."""
 
-    def __init__(self, given: str, *, expected: str = "", fix: str = "") -> None:
-        parts = [given]
+    def __init__(self, what: str, *, expected: str = "", fix: str = "") -> None:
+        parts = [what]
         if expected:
             parts.append(f"expected {expected}")
         if fix:

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, NoReturn, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import yaml
 
+from wall_edge.array_types import Array
 from wall_edge.errors import WallEdgeError, printable, shortened
 
 TEXT_BYTES = 4 << 20
@@ -126,17 +126,15 @@ def parse_yaml(text: str, where: str, error: type[WallEdgeError]) -> Any:
 
 def read_arrays(
     path: Path, error: type[WallEdgeError], limit: int = ARRAY_BYTES, fix: str = ""
-) -> dict[str, npt.NDArray[Any]]:
+) -> dict[str, Array]:
     """The arrays of an npz by name; their CRCs are checked and no object is unpickled. Raises ``error``."""
     return _damaged_or(path, error, fix, "an npz", lambda: _archived(path, error, limit, fix))
 
 
-def read_array(
-    path: Path, error: type[WallEdgeError], limit: int = ARRAY_BYTES, fix: str = ""
-) -> npt.NDArray[Any]:
+def read_array(path: Path, error: type[WallEdgeError], limit: int = ARRAY_BYTES, fix: str = "") -> Array:
     """The array of an npy file. Raises ``error``."""
 
-    def read() -> npt.NDArray[Any]:
+    def read() -> Array:
         with open_regular(path, error, limit, fix) as file:
             return _array(file, limit)
 
@@ -159,7 +157,7 @@ def _damaged_or(path: Path, error: type[WallEdgeError], fix: str, kind: str, rea
         ) from None
 
 
-def _archived(path: Path, error: type[WallEdgeError], limit: int, fix: str) -> dict[str, npt.NDArray[Any]]:
+def _archived(path: Path, error: type[WallEdgeError], limit: int, fix: str) -> dict[str, Array]:
     with open_regular(path, error, limit, fix) as file:
         _require_short_directory(file)
         with zipfile.ZipFile(file) as archive:
@@ -258,8 +256,8 @@ class _Nodes:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     data = dict(pairs)
     if len(data) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        keys: set[str] = set()
+        twice = next(key for key, _ in pairs if key in keys or keys.add(key))  # type: ignore[func-returns-value]
         raise ValueError(f"{shown(twice, 64)} appears twice")
     return data
 
@@ -270,7 +268,7 @@ def _whole(digits: str) -> int:
     return int(digits)
 
 
-def _array(file: IO[bytes], limit: int) -> npt.NDArray[Any]:
+def _array(file: IO[bytes], limit: int) -> Array:
     """The array of an npy stream that holds it and nothing else; read in pieces, as it may be large."""
     major, _ = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
@@ -290,7 +288,7 @@ def _array(file: IO[bytes], limit: int) -> npt.NDArray[Any]:
         at += len(piece)
     if file.read(1):  # which also makes zipfile compare the CRC
         raise ValueError("bytes behind the array")
-    array: npt.NDArray[Any] = np.ndarray(shape, dtype=kind, buffer=content, order="F" if by_columns else "C")
+    array: Array = np.ndarray(shape, dtype=kind, buffer=content, order="F" if by_columns else "C")
     return array
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 def provenance(*packages: str) -> dict[str, str]:
     """``machine``, ``python``, ``versions`` (wall-edge, numpy, those ``packages`` installed), ``date``."""
-    found = {name: _version(name) for name in dict.fromkeys(("wall-edge", "numpy", *packages))}
+    versions = {name: _version(name) for name in dict.fromkeys(("wall-edge", "numpy", *packages))}
     return {
         "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "versions": ", ".join(f"{name} {version}" for name, version in found.items() if version),
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items() if version),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     }
 

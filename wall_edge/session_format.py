@@ -15,20 +15,19 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import yaml
 
-from wall_edge.bundle import MANIFEST, Bundle, file_digest
-from wall_edge.bundle.manifest_checks import MAX_HORIZON
+from wall_edge.array_types import Array, Floats
+from wall_edge.arrays import require_finite
+from wall_edge.atomic import atomic_write
+from wall_edge.bundle import MANIFEST, MAX_HORIZON, Bundle, file_digest
 from wall_edge.checks import (
     MAX_CAMERAS,
     MAX_DOF,
@@ -108,11 +107,11 @@ class SessionHeader:
 
 @dataclass(frozen=True)
 class Sample:
-    """What was seen, the words that were acted on, and the chunk ``actions [horizon, dof]`` in rad."""
+    """What the robot saw, the words that were acted on, and the chunk ``actions [horizon, dof]`` in rad."""
 
     observation: Observation
     words: str
-    actions: npt.NDArray[np.float64]
+    actions: Floats
     epoch: int = 0
 
 
@@ -125,16 +124,14 @@ class SessionWriter:
     def __init__(self, folder: Path, header: SessionHeader) -> None:
         require_unused(folder)
         self.folder, self._header, self.count = folder, header, 0
-        with _written(folder):
+        with _refused_writes(folder):
             folder.mkdir(parents=True, exist_ok=True)
 
-    def add(
-        self, observation: Observation, words: str, actions: npt.NDArray[np.float64], *, epoch: int = 0
-    ) -> Path:
+    def add(self, observation: Observation, words: str, actions: Floats, *, epoch: int = 0) -> Path:
         """Write one moment; its file. Raises :class:`ConfigError` when the disk refuses it."""
         name = f"{self.count + 1:06d}.npz"
         arrays = _arrays(Sample(observation, words, actions, epoch))
-        _check(arrays, self._header, self.folder / name)
+        _require_format(arrays, self._header, self.folder / name)
         if self.count == 0:
             self._put(HEADER, _yaml(self._header))
         path = self._put(name, _npz(arrays))
@@ -142,20 +139,14 @@ class SessionWriter:
         return path
 
     def _put(self, name: str, content: bytes) -> Path:
-        path, partial = self.folder / name, self.folder / f".{name}.partial"
-        with _written(path):
-            try:
-                with partial.open("wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())  # a robot may lose its power right after the rename
-                return partial.replace(path)
-            finally:
-                partial.unlink(missing_ok=True)
+        path = self.folder / name
+        with _refused_writes(path):
+            atomic_write(path, content, durable=True)  # a robot may lose its power right after the rename
+        return path
 
 
 @contextlib.contextmanager
-def _written(path: Path) -> Iterator[None]:
+def _refused_writes(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -171,10 +162,12 @@ def require_unused(folder: Path) -> None:
     try:
         if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
             return
-        held = "holds another session" if (folder / HEADER).exists() else "exists and is not an empty folder"
+        reason = (
+            "holds another session" if (folder / HEADER).exists() else "exists and is not an empty folder"
+        )
     except OSError as error:
-        held = error.strerror or str(error)
-    raise ConfigError(f"{folder}: {held}", expected="a new folder", fix="choose another one")
+        reason = error.strerror or str(error)
+    raise ConfigError(f"{folder}: {reason}", expected="a new folder", fix="choose another one")
 
 
 @dataclass(frozen=True)
@@ -188,7 +181,7 @@ class Session:
     def moment(self, path: Path) -> Sample:
         """Read one of ``files``. Raises :class:`ConfigError` naming the file and the field."""
         arrays = read_arrays(path, ConfigError, _MOMENT_BYTES, _COPY_AGAIN)
-        _check(arrays, self.header, path)
+        _require_format(arrays, self.header, path)
         observation = Observation(
             time_ns=int(arrays["time_ns"]),
             frames={name: arrays[f"frames.{name}"] for name in self.header.cameras},
@@ -214,43 +207,34 @@ def read_session(folder: Path) -> Session:
     return Session(folder, header, tuple(files))
 
 
-def _arrays(moment: Sample) -> dict[str, npt.NDArray[Any]]:
-    seen = moment.observation
+def _arrays(moment: Sample) -> dict[str, Array]:
+    observation = moment.observation
     return {
-        **{f"frames.{name}": frame for name, frame in seen.frames.items()},
-        "state": np.asarray(seen.state, dtype=np.float64),
+        **{f"frames.{name}": frame for name, frame in observation.frames.items()},
+        "state": np.asarray(observation.state, dtype=np.float64),
         "words": np.array(moment.words),
         "actions": np.asarray(moment.actions, dtype=np.float64),
-        "time_ns": np.array(seen.time_ns, dtype=np.int64),
-        "frames_ns": np.array(seen.frames_ns, dtype=np.int64),
+        "time_ns": np.array(observation.time_ns, dtype=np.int64),
+        "frames_ns": np.array(observation.frames_ns, dtype=np.int64),
         "epoch": np.array(moment.epoch, dtype=np.int64),
     }
 
 
-def _check(arrays: Mapping[str, npt.NDArray[Any]], header: SessionHeader, path: Path) -> None:
+def _require_format(arrays: Mapping[str, Array], header: SessionHeader, path: Path) -> None:
     """Names, types, shapes and finiteness, of what is written as of what is read."""
-    dof = len(header.dof_names)
-    wanted: dict[str, tuple[str, tuple[int, ...]]] = {
-        f"frames.{name}": ("uint8", (size.height, size.width, 3)) for name, size in header.cameras.items()
-    }
-    wanted |= {
-        "state": ("float64", (dof,)),
-        "actions": ("float64", (header.horizon, dof)),
-        "words": ("str", ()),
-    }
-    wanted |= dict.fromkeys(("time_ns", "frames_ns", "epoch"), ("int64", ()))
-    if set(arrays) != set(wanted):
-        found = shown(", ".join(sorted(arrays)))
-        raise ConfigError(f"{path}: {found}", expected=", ".join(sorted(wanted)))
-    for name, (kind, shape) in wanted.items():
+    formats = _formats(header)
+    if set(arrays) != set(formats):
+        names = shown(", ".join(sorted(arrays)))
+        raise ConfigError(f"{path}: {names}", expected=", ".join(sorted(formats)))
+    for name, (kind, shape) in formats.items():
         array = arrays[name]
-        found = "str" if array.dtype.kind == "U" else str(array.dtype)
-        if (found, array.shape) != (kind, shape):
+        actual = "str" if array.dtype.kind == "U" else str(array.dtype)
+        if (actual, array.shape) != (kind, shape):
             raise ConfigError(
-                f"{path}: {name} is {found} {list(array.shape)}", expected=f"{kind} {list(shape)}"
+                f"{path}: {name} is {actual} {list(array.shape)}", expected=f"{kind} {list(shape)}"
             )
-        if kind == "float64" and not np.all(np.isfinite(array)):
-            raise ConfigError(f"{path}: {name} holds NaN or infinite values", expected="finite values in rad")
+        if kind == "float64":
+            require_finite(array, f"{path}: {name}", ConfigError, expected="finite values in rad")
         if kind == "float64" and np.abs(array).max(initial=0.0) > _LARGEST_RAD:
             what = f"{path}: {name} holds {np.abs(array).max():g} rad"
             raise ConfigError(what, expected=f"at most {_LARGEST_RAD:g} rad")
@@ -259,12 +243,26 @@ def _check(arrays: Mapping[str, npt.NDArray[Any]], header: SessionHeader, path: 
             raise ConfigError(what, expected=f"at most {_MAX_WORDS}")
 
 
+def _formats(header: SessionHeader) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Type and shape of every array of a moment."""
+    dof = len(header.dof_names)
+    formats: dict[str, tuple[str, tuple[int, ...]]] = {
+        f"frames.{name}": ("uint8", (size.height, size.width, 3)) for name, size in header.cameras.items()
+    }
+    formats |= {
+        "state": ("float64", (dof,)),
+        "actions": ("float64", (header.horizon, dof)),
+        "words": ("str", ()),
+    }
+    return formats | dict.fromkeys(("time_ns", "frames_ns", "epoch"), ("int64", ()))
+
+
 def _yaml(header: SessionHeader) -> bytes:
     plain = {"format_version": FORMAT_VERSION, **asdict(header), "dof_names": list(header.dof_names)}
     return yaml.safe_dump(plain, sort_keys=False).encode()
 
 
-def _npz(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+def _npz(arrays: Mapping[str, Array]) -> bytes:
     """As ``np.savez`` writes it, but with the same bytes whatever the clock says."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:

@@ -1,6 +1,6 @@
 """Signals that end a run: one way for all of them, and never in the middle of what must not be broken off.
 
-A signal is noted by the kernel's own handler, which writes a byte into a pipe (``signal.set_wakeup_fd``): a
+A signal is stops by the kernel's own handler, which writes a byte into a pipe (``signal.set_wakeup_fd``): a
 thread that reads the pipe learns of it at once, whatever the main thread waits for.
 """
 
@@ -17,6 +17,8 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """Ctrl-C, a service manager, a terminal that went away, Ctrl-backslash."""
 EMERGENCY_SIGNAL = signal.SIGUSR1
 """To any process of the daemon: stop the arm where it is."""
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit code of a command that Ctrl-C ended, as shells have it."""
 _JOB_SIGNALS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 """A terminal that would suspend us: whoever watches over a powered arm is not to be suspended."""
 _OTHERWISE = {
@@ -68,31 +70,31 @@ class Received:
 
 @contextmanager
 def received() -> Iterator[Received]:
-    """For whoever drives an arm: signals are only noted, and a terminal suspends nobody.
+    """For whoever drives an arm: signals are only stops, and a terminal suspends nobody.
 
     Nothing is ever broken off by an exception out of nowhere. Here the signals wait; the thread that unblocks
     them and reads ``fd`` (``daemon.heart``) gets them, however busy the machine keeps this one.
     Main thread only.
     """
-    made = Received()
-    noted = (*STOP_SIGNALS, *ENDING_SIGNALS, EMERGENCY_SIGNAL)
-    handlers: dict[int, _Handler] = dict.fromkeys(noted, made.note)
+    signals = Received()
+    stops = (*STOP_SIGNALS, *ENDING_SIGNALS, EMERGENCY_SIGNAL)
+    handlers: dict[int, _Handler] = dict.fromkeys(stops, signals.note)
     handlers |= dict.fromkeys(_JOB_SIGNALS, signal.SIG_IGN)
     with blocked(), _handled(handlers):
-        former = signal.set_wakeup_fd(made.entry, warn_on_full_buffer=False)
+        former = signal.set_wakeup_fd(signals.entry, warn_on_full_buffer=False)
         try:
-            yield made
+            yield signals
         finally:
             signal.set_wakeup_fd(former)
-            made.close()
+            signals.close()
 
 
 @contextmanager
 def stop_flag() -> Iterator[Callable[[], bool]]:
     """Stop signals only set a flag, which the function given here tells."""
-    got: list[int] = []
-    with _handled(dict.fromkeys(STOP_SIGNALS, lambda number, _: got.append(number))):
-        yield lambda: bool(got)
+    numbers: list[int] = []
+    with _handled(dict.fromkeys(STOP_SIGNALS, lambda number, _: numbers.append(number))):
+        yield lambda: bool(numbers)
 
 
 @contextmanager

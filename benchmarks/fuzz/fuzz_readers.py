@@ -124,7 +124,7 @@ def _verify_bundle(folder: Path) -> None:
     import wall_edge_engines
 
     from wall_edge.bundle import Bundle
-    from wall_edge.verify import verify
+    from wall_edge.verification.verify import verify
 
     opened = Bundle(folder)
     verify(opened, wall_edge_engines.load(opened))
@@ -132,7 +132,6 @@ def _verify_bundle(folder: Path) -> None:
 
 def _session(folder: Path) -> None:
     from tests.unit.telemetry.test_session_format import HEADER, add, moment
-
     from wall_edge.session_format import SessionWriter
 
     writer = SessionWriter(folder, HEADER)

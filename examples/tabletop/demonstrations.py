@@ -160,9 +160,9 @@ def _on_the_way(rng: np.random.Generator, start: Array, target: Array) -> Array:
     pan = start[:, 0] + share * (np.arctan2(target[:, 1], target[:, 0]) - start[:, 0])
     radius = radius + share * (np.hypot(target[:, 0], target[:, 1]) - radius)
     there = np.column_stack((radius * np.cos(pan), radius * np.sin(pan)))
-    wanted = expert.wanted_height(np.hypot(*(target - there).T))
-    rising = height + rng.random(size) * (wanted - height)
-    return arm.from_planar(pan, radius, np.where(share > 0, wanted, rising), np.full(size, np.pi))
+    goal = expert.wanted_height(np.hypot(*(target - there).T))
+    rising = height + rng.random(size) * (goal - height)
+    return arm.from_planar(pan, radius, np.where(share > 0, goal, rising), np.full(size, np.pi))
 
 
 def _done(scene: Scene) -> int:

@@ -10,7 +10,7 @@ import wall_edge_engines
 from PIL import Image
 
 from wall_edge.bundle import Bundle
-from wall_edge.policies.encoder import new_session
+from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.flow_policy import FlowPolicy
 from wall_edge.policies.observation import Observation
 from wall_edge.policies.prompts import Prompts
@@ -26,24 +26,23 @@ def main() -> None:
     """Play episode 0 in virtual time and lay a few moments of it side by side."""
     bundle = Bundle(Path(sys.argv[1]))
     engine, prompts, manifest = wall_edge_engines.load(bundle), Prompts.of(bundle), bundle.manifest
-    sessions = [new_session(manifest, engine) for _ in range(2)]
-    policy = FlowPolicy(manifest, prompts, sessions[0])
-    planner = SubgoalPlanner(manifest, prompts, sessions[1])
+    policy = FlowPolicy(Encoder.on(engine, manifest, prompts))
+    planner = SubgoalPlanner(Encoder.on(engine, manifest, prompts))
     world = TabletopWorld(0)
     q, moments = np.array(arm.REST), []
     while world.episode.status == "running":
         frames = world.frames(q)
         moments.append(np.concatenate([frames[camera] for camera in CAMERAS]))
         if world.episode.steps % RE_PLAN == 0:
-            seen = Observation(0, frames, q)
-            words = planner.subgoal(seen, world.episode.task.instruction)
-            chunk, start = policy.chunk(seen, words), world.episode.steps
+            observation = Observation(0, frames, q)
+            words = planner.subgoal(observation, world.episode.task.instruction)
+            chunk, start = policy.chunk(observation, words), world.episode.steps
         q = expert.follow(q, chunk[world.episode.steps - start])
         world.step(q)
     frames = world.frames(q)
     moments.append(np.concatenate([frames[camera] for camera in CAMERAS]))
-    chosen = [moments[round(n)] for n in np.linspace(0, len(moments) - 1, COLUMNS)]
-    picture = Image.fromarray(np.concatenate(chosen, axis=1))
+    pictures = [moments[round(n)] for n in np.linspace(0, len(moments) - 1, COLUMNS)]
+    picture = Image.fromarray(np.concatenate(pictures, axis=1))
     picture.resize((picture.width * SCALE, picture.height * SCALE), Image.Resampling.NEAREST).save(
         sys.argv[2]
     )

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from wall_edge.bundle.image_geometry import ImageGeometry
+from wall_edge.bundle import ImageGeometry
 from wall_edge.policies.prompt_text import SPECIAL_TOKENS, action_text, observation_text, subgoal_text
 from wall_edge.sim.tabletop.arm import JOINTS, LOWER, UPPER
 from wall_edge.sim.tabletop.render import CAMERAS

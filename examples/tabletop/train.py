@@ -129,11 +129,10 @@ class Trainer:
         noisy = (1 - time) * data.noise + time * data.actions[:, None]
         chunks = model.action_preprocessor.embed_action(noisy, torch.ones_like(noisy), data.time)
         past = cache.index_select(1, layout.action_branch)[:, None].expand(-1, NOISES, *[-1] * 5)
-        moved, _ = model.model(chunks, layout.chunk_positions, None, n_action=HORIZON, past=past)
+        hidden_actions, _ = model.model(chunks, layout.chunk_positions, None, n_action=HORIZON, past=past)
 
-        velocity = model.action_preprocessor.action_proj_back(moved)
-        wanted = data.actions[:, None] - data.noise
-        flow = nn.functional.mse_loss(velocity, wanted)
+        velocity = model.action_preprocessor.action_proj_back(hidden_actions)
+        flow = nn.functional.mse_loss(velocity, data.actions[:, None] - data.noise)
         logits = model.lm_head(hidden[:, layout.predicts_answer])
         text = nn.functional.cross_entropy(logits.flatten(0, 1), data.ids[:, layout.answer].flatten())
         grounded = self.heads.target(hidden[:, -1])
@@ -148,12 +147,12 @@ class Trainer:
         return rest.scatter(1, place, images)
 
     def _image_loss(self, images: Tensor, colours: Tensor) -> Tensor:
-        found = self.heads.image(images.flatten(1)).view(colours.shape)
+        outputs = self.heads.image(images.flatten(1)).view(colours.shape)
         present = colours[..., :1]
-        seen = nn.functional.binary_cross_entropy_with_logits(found[..., :1], present)
-        touched = nn.functional.binary_cross_entropy_with_logits(found[..., 1:2], colours[..., 1:2])
-        place = ((found[..., 2:] - colours[..., 2:]).square() * present).mean()
-        return seen + touched + place
+        presence = nn.functional.binary_cross_entropy_with_logits(outputs[..., :1], present)
+        touch = nn.functional.binary_cross_entropy_with_logits(outputs[..., 1:2], colours[..., 1:2])
+        place = ((outputs[..., 2:] - colours[..., 2:]).square() * present).mean()
+        return presence + touch + place
 
     def rate(self, step: int) -> float:
         """Learning rate: warm-up, then a cosine down to 2 %."""
@@ -237,9 +236,9 @@ def main() -> None:
         if (number + 1) % options.log_every == 0 or number + 1 == options.steps:
             means = torch.stack(recent).mean(0).tolist()
             names = ("flow", "text", "image", "target", "sparse")
-            shown = "  ".join(f"{name} {value:.4f}" for name, value in zip(names, means, strict=True))
+            line = "  ".join(f"{name} {value:.4f}" for name, value in zip(names, means, strict=True))
             spent = time.monotonic() - start
-            print(f"step {number + 1:5d}  {spent:6.0f} s  {shown}", flush=True)
+            print(f"step {number + 1:5d}  {spent:6.0f} s  {line}", flush=True)
             recent = []
         if (number + 1) % 500 == 0:
             trainer.save()

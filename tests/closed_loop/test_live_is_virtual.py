@@ -21,8 +21,15 @@ from wall_edge_bridge.sim import SimulatedDrive
 
 from wall_edge.config import RobotConfig, load_robot
 from wall_edge.runtime.ipc.mailbox import Mailbox
-from wall_edge.runtime.ipc.mailbox_types import ServoCommand, chunk_dtype, command_dtype, feedback_dtype
-from wall_edge.runtime.motion.chunk_track import ON_ARRIVAL, Chunk, Refusal
+from wall_edge.runtime.ipc.mailbox_types import (
+    ON_ARRIVAL,
+    Chunk,
+    ServoCommand,
+    chunk_dtype,
+    command_dtype,
+    feedback_dtype,
+)
+from wall_edge.runtime.motion.chunk_track import Refusal
 from wall_edge.runtime.servo.joints import joint_specs
 from wall_edge.runtime.servo.loop import ServoLoop
 from wall_edge.runtime.servo.states import ServoState

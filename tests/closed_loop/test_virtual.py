@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,7 @@ import yaml
 from typer.testing import CliRunner
 
 from wall_edge.cli import app
-from wall_edge.config import RobotConfig, load_robot
+from wall_edge.config import SCHEDULERS, AsyncScheduler, NaiveScheduler, RobotConfig, load_robot
 from wall_edge.errors import ConfigError
 from wall_edge.runtime.policy.action_loop import ActionLoop
 from wall_edge.runtime.servo.states import ServoState
@@ -47,20 +46,20 @@ def drifting(shipped_bundle: Path) -> RobotConfig:
 
 @pytest.fixture(scope="module")
 def robot_file(shipped_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    data = yaml.safe_load((TABLETOP / "drifting.yaml").read_text())
+    data = {"extends": str(TABLETOP / "drifting.yaml"), "bundle": str(shipped_bundle)}
     path = tmp_path_factory.mktemp("robot") / "robot.yaml"
-    path.write_text(yaml.safe_dump({**data, "bundle": str(shipped_bundle)}))
+    path.write_text(yaml.safe_dump(data))
     return path
 
 
 def run(
     config: RobotConfig,
     number: int,
-    scheduler: Any = "async",
+    scheduler: str = "async",
     actions: ActionLoop | None = None,
     delays: Delays = Delays(100, 20, 100),  # noqa: B008 - frozen
 ) -> VirtualRobot:
-    cell = Cell(scheduler, delays, 1)
+    cell = Cell(SCHEDULERS[scheduler](), delays, 1)
     actions = actions or evaluation._actions(*evaluation._opened["robot"], cell)
     robot = VirtualRobot(config, actions, number, cell.delays)
     robot.start()
@@ -73,7 +72,7 @@ def written(robot: VirtualRobot) -> npt.NDArray[np.float64]:
     return np.array(robot.drive.written)
 
 
-@pytest.mark.parametrize("scheduler", ["async", "sync", "ensemble", "rollforward", "rtc", "naive"])
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_an_episode_is_a_function_of_its_seed_and_delays(drifting: RobotConfig, scheduler: str) -> None:
     """And not of what the same policy did before: the same episode twice in a row once began with the
     scheduler that the first had left behind, which saw no reason to look for a thousand seconds.
@@ -88,7 +87,7 @@ def test_an_episode_is_a_function_of_its_seed_and_delays(drifting: RobotConfig, 
 
 def test_an_episode_in_another_process(drifting: RobotConfig) -> None:
     """A row compares jerk, taken from every setpoint, to the last bit."""
-    cell = Cell("async", Delays(100, 20, 100), 1)
+    cell = Cell(AsyncScheduler(), Delays(100, 20, 100), 1)
     (row,) = evaluate(drifting, [cell], jobs=1)
     here = evaluation._row(cell, [evaluation._episode(cell, 0)])
     assert row == here
@@ -116,7 +115,7 @@ def test_the_judge_of_the_setpoints_sees_what_the_limiter_must_not_do(drifting: 
 
 
 def test_rows_do_not_depend_on_the_number_of_processes(drifting: RobotConfig) -> None:
-    cells = [Cell("async", Delays(0), 2), Cell("naive", Delays(300, 0, 300), 2)]
+    cells = [Cell(AsyncScheduler(), Delays(0), 2), Cell(NaiveScheduler(), Delays(300, 0, 300), 2)]
     one, two = (list(evaluate(drifting, cells, jobs)) for jobs in (1, 2))
     assert one == two
     assert [(row["scheduler"], row["delay_ms"]) for row in one] == [("async", 0), ("naive", 300)]
@@ -163,10 +162,10 @@ def test_a_real_robot_is_not_evaluated(drifting: RobotConfig) -> None:
 
 
 def test_the_drifting_robot_is_the_tabletop_robot() -> None:
-    still, drifting = (yaml.safe_load((TABLETOP / f"{n}.yaml").read_text()) for n in ("robot", "drifting"))
-    for data in (still, drifting):
-        del data["name"], data["simulation"]
-    assert still == drifting
+    still, drifting = (load_robot(TABLETOP / f"{name}.yaml") for name in ("robot", "drifting"))
+    assert replace(drifting, name=still.name, simulation=still.simulation) == still
+    assert still.simulation is not None
+    assert drifting.simulation == replace(still.simulation, drift_mm_s=20, time_limit_s=5.0)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 3])

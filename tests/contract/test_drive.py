@@ -451,6 +451,9 @@ def test_a_joint_that_sagged_a_little_is_enabled_where_it_is(
     drive: FeetechDrive, loop: LoopTransport
 ) -> None:
     loop.twin.set_positions(np.full(6, 1.03))
+    with pytest.raises(DriveError, match=r"position .*-1.5 to 1 rad"):
+        drive.enable()
+    drive = FeetechDrive(loop, JOINTS, start_slack_rad=0.05)
     drive.enable()
     loop.now_ns += 10**9
     np.testing.assert_allclose(drive.read(soon()).position, 1.03, atol=RADIANS_PER_TICK)

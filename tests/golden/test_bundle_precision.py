@@ -18,12 +18,12 @@ from wall_edge_export.quantize.precision import load_recipe
 from examples.tabletop.record_session import record
 from wall_edge.bundle import Bundle
 from wall_edge.config import RobotConfig
-from wall_edge.policies.encoder import new_session
+from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.prompts import Prompts
 from wall_edge.policies.subgoals import SubgoalPlanner
 from wall_edge.session_format import Sample
 from wall_edge.sim.tabletop.scene import COLOURS
-from wall_edge.verify import verify
+from wall_edge.verification.verify import verify
 
 pytestmark = pytest.mark.timeout(1200)  # the first test exports four bundles
 CHECKPOINT = Path(__file__).parents[2] / "examples" / "tabletop" / "checkpoint"
@@ -165,5 +165,4 @@ def test_a_trimmed_vocabulary_words_the_same_subgoals(
 
 
 def planner(bundle: Bundle) -> SubgoalPlanner:
-    session = new_session(bundle.manifest, wall_edge_engines.load(bundle))
-    return SubgoalPlanner(bundle.manifest, Prompts.of(bundle), session)
+    return SubgoalPlanner(Encoder.on(wall_edge_engines.load(bundle), bundle.manifest, Prompts.of(bundle)))

@@ -18,10 +18,11 @@ from tests.unit.policies.test_fast import tiny_tokenizer
 from wall_edge.bundle import Bundle
 from wall_edge.bundle.fast_settings import FastSettings
 from wall_edge.errors import ConfigError, PolicyError
-from wall_edge.policies.encoder import new_session
+from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.fast_policy import FastPolicy, action_policy, fast_codec
 from wall_edge.policies.prompts import Prompts
-from wall_edge.verify import synthetic_observation, verify
+from wall_edge.verification.goldens import synthetic_observation
+from wall_edge.verification.verify import verify
 
 SETTINGS = FastSettings(scale=10.0, vocab_size=2048, min_token=-354)
 
@@ -63,8 +64,8 @@ def test_every_stage_agrees_with_the_goldens(bundle: Bundle) -> None:
 
 
 def test_a_random_model_speaks_no_actions_and_the_arm_holds(bundle: Bundle) -> None:
-    session = new_session(bundle.manifest, wall_edge_engines.load(bundle))
-    policy = action_policy(bundle, Prompts.of(bundle), session)
+    encoder = Encoder.on(wall_edge_engines.load(bundle), bundle.manifest, Prompts.of(bundle))
+    policy = action_policy(bundle, encoder)
     assert isinstance(policy, FastPolicy)
     with pytest.raises(PolicyError, match=r"in an action chunk|did not end|expected"):
         policy.chunk(synthetic_observation(bundle.manifest), "touch the red block.")
@@ -73,7 +74,7 @@ def test_a_random_model_speaks_no_actions_and_the_arm_holds(bundle: Bundle) -> N
 def test_a_chunk_in_the_model_s_own_words_comes_back(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """The real session and prompts; only what the vocabulary head would say is given."""
     manifest, prompts = bundle.manifest, Prompts.of(bundle)
-    policy = action_policy(bundle, prompts, new_session(manifest, wall_edge_engines.load(bundle)))
+    policy = action_policy(bundle, Encoder.on(wall_edge_engines.load(bundle), manifest, prompts))
     codec = fast_codec(bundle)
     wanted = np.random.default_rng(0).uniform(-0.5, 0.5, (manifest.horizon, manifest.dof)).astype(np.float32)
     wanted[1:] = wanted[0]  # a posture held: few coefficients
@@ -83,7 +84,7 @@ def test_a_chunk_in_the_model_s_own_words_comes_back(bundle: Bundle, monkeypatch
     def speak(*_: object) -> Iterator[int]:
         yield from said
 
-    monkeypatch.setattr("wall_edge.policies.fast_policy.greedy_tokens", speak)
+    monkeypatch.setattr(Encoder, "greedy_tokens", speak)
     observation = synthetic_observation(manifest)
     joints = policy.chunk(observation, "hold still.")
     slots = np.argsort(np.argsort(manifest.embodiment.action_slots))

@@ -32,7 +32,7 @@ from wall_edge.bundle import Bundle
 from wall_edge.cli import main
 from wall_edge.config import RobotConfig
 from wall_edge.errors import ConfigError, EngineError
-from wall_edge.verify import verify
+from wall_edge.verification.verify import verify
 
 Array = np.ndarray
 

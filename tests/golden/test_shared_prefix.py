@@ -10,7 +10,7 @@ import pytest
 import wall_edge_engines
 
 from wall_edge.bundle import Bundle
-from wall_edge.policies.encoder import new_session, observe
+from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.flow_policy import FlowPolicy
 from wall_edge.policies.observation import Guidance, Observation
 from wall_edge.policies.prompts import Prompts
@@ -44,7 +44,7 @@ def test_both_prompts_begin_with_the_observation(bundle: Bundle) -> None:
 
 def test_a_chunk_from_the_shared_prefix(bundle: Bundle, observation: Observation) -> None:
     engine = wall_edge_engines.load(bundle)
-    policy = FlowPolicy(bundle.manifest, Prompts.of(bundle), new_session(bundle.manifest, engine), seed=4)
+    policy = FlowPolicy(Encoder.on(engine, bundle.manifest, Prompts.of(bundle)), seed=4)
     policy.observe(observation)
     two_parts = policy.act(observation, WORDS[0])
     noise = np.random.default_rng((4, 5)).standard_normal(
@@ -60,15 +60,14 @@ def test_a_chunk_from_the_shared_prefix(bundle: Bundle, observation: Observation
 
 def test_words_from_a_copy_of_the_prefix(bundle: Bundle, observation: Observation) -> None:
     engine, manifest, prompts = wall_edge_engines.load(bundle), bundle.manifest, Prompts.of(bundle)
-    acting, planning = new_session(manifest, engine), new_session(manifest, engine)
-    policy = FlowPolicy(manifest, prompts, acting)
-    planner = SubgoalPlanner(manifest, prompts, planning)
+    acting, planning = (Encoder.on(engine, manifest, prompts) for _ in range(2))
+    policy, planner = FlowPolicy(acting), SubgoalPlanner(planning)
     task = TabletopWorld(3).episode.task
     alone = planner.subgoal(observation, task.instruction)
     assert alone == task.subgoal(0)
-    observe(manifest, prompts, planning, replace(observation, frames=TabletopWorld(4).frames(arm.REST)))
+    planning.observe(replace(observation, frames=TabletopWorld(4).frames(arm.REST)))
     policy.observe(observation)
-    acting.fork(planning)
+    acting.session.fork(planning.session)
     policy.act(observation, WORDS[0])  # goes on in its own session
     assert planner.words(task.instruction) == alone
 
@@ -76,7 +75,7 @@ def test_words_from_a_copy_of_the_prefix(bundle: Bundle, observation: Observatio
 def test_guidance_reaches_the_chunk(bundle: Bundle, observation: Observation) -> None:
     """Fully weighted steps go to the target, steps without weight stay near where they were."""
     engine = wall_edge_engines.load(bundle)
-    policy = FlowPolicy(bundle.manifest, Prompts.of(bundle), new_session(bundle.manifest, engine))
+    policy = FlowPolicy(Encoder.on(engine, bundle.manifest, Prompts.of(bundle)))
     free = policy.chunk(observation, WORDS[0])
     shift = 0.2 * np.array(bundle.manifest.embodiment.action.scale)  # within what the policy knows
     weights = np.where(np.arange(len(free)) < 8, 1.0, 0.0)

@@ -17,7 +17,9 @@ from wall_edge_engines.base import Engine
 from wall_edge.bundle import Bundle, Embodiment, Normalization, Tolerance
 from wall_edge.cli import app
 from wall_edge.errors import BundleError
-from wall_edge.verify import StageCheck, compare, graphs_of, tolerances, verify
+from wall_edge.verification.comparison import StageCheck, compare
+from wall_edge.verification.tolerances import graphs_of, tolerances
+from wall_edge.verification.verify import verify
 
 Array = np.ndarray
 FP32 = {"vision": {"mlp": "fp32"}, "prefix": {"mlp": "fp32"}, "lm_head": {"lm_head": "fp32"}}

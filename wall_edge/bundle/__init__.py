@@ -1,36 +1,41 @@
 """The bundle: what export leaves and engines load."""
 
+from wall_edge.bundle.embodiment import RADIANS, Embodiment, Normalization
+from wall_edge.bundle.fast_settings import FAST_TOKENIZER, FastSettings
+from wall_edge.bundle.goldens import require_goldens, unchecked_stage
+from wall_edge.bundle.graphs.specs import INT8, PRECISIONS, GraphSpec, TensorSpec
+from wall_edge.bundle.image_geometry import MAX_EXPORT_TOKENS, MAX_PIXELS, MAX_TOKENS, ImageGeometry
 from wall_edge.bundle.manifest import (
     DIGEST,
     FORMAT_VERSION,
     GOLDENS,
     HEAD_TOKENS,
-    INT8,
     MANIFEST,
-    PRECISIONS,
-    RADIANS,
+    MAX_HORIZON,
     TOKENIZER,
-    CalibrationRecord,
-    Embodiment,
-    FamilyLoss,
-    GraphSpec,
     Manifest,
-    Normalization,
-    Sensitivity,
     Source,
-    TensorSpec,
     Tolerance,
 )
 from wall_edge.bundle.placement import put_in_place, replaced_name, require_replaceable, write_manifest
+from wall_edge.bundle.quantization import CalibrationRecord, FamilyLoss, Sensitivity
 from wall_edge.bundle.reader import Bundle, file_digest
+from wall_edge.bundle.second_opinion import SecondOpinion, describe_opinion
+from wall_edge.bundle.time_grid import MAX_STEPS, check_grid, uniform_grid
 
 __all__ = [
     "DIGEST",
+    "FAST_TOKENIZER",
     "FORMAT_VERSION",
     "GOLDENS",
     "HEAD_TOKENS",
     "INT8",
     "MANIFEST",
+    "MAX_EXPORT_TOKENS",
+    "MAX_HORIZON",
+    "MAX_PIXELS",
+    "MAX_STEPS",
+    "MAX_TOKENS",
     "PRECISIONS",
     "RADIANS",
     "TOKENIZER",
@@ -38,16 +43,24 @@ __all__ = [
     "CalibrationRecord",
     "Embodiment",
     "FamilyLoss",
+    "FastSettings",
     "GraphSpec",
+    "ImageGeometry",
     "Manifest",
     "Normalization",
+    "SecondOpinion",
     "Sensitivity",
     "Source",
     "TensorSpec",
     "Tolerance",
+    "check_grid",
+    "describe_opinion",
     "file_digest",
     "put_in_place",
     "replaced_name",
+    "require_goldens",
     "require_replaceable",
+    "unchecked_stage",
+    "uniform_grid",
     "write_manifest",
 ]

@@ -13,7 +13,7 @@ FAST_TOKENIZER = "fast_tokenizer.json"
 """The FAST BPE's file in a bundle, where ``tokenizer.json`` is the prompt's."""
 _LARGEST_SCALE = 1e6
 _LARGEST_VOCABULARY = 1 << 16
-_LAST_CODE = 0xD7FF  # surrogates follow, which no text can hold
+LAST_CODE = 0xD7FF  # surrogates follow, which no text can hold
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class FastSettings:
             raise Invalid(
                 "vocab_size", self.vocab_size, expected=f"at least 1, at most {_LARGEST_VOCABULARY}"
             )
-        if not -_LAST_CODE <= self.min_token <= 0:
-            raise Invalid("min_token", self.min_token, expected=f"an integer from -{_LAST_CODE} to 0")
+        if not -LAST_CODE <= self.min_token <= 0:
+            raise Invalid("min_token", self.min_token, expected=f"an integer from -{LAST_CODE} to 0")
 
     @classmethod
     def read(cls, path: Path, error: type[WallEdgeError] = BundleError) -> FastSettings:

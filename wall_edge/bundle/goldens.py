@@ -4,34 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from wall_edge.array_types import Array
 from wall_edge.bundle.manifest import GOLDENS, Manifest
 from wall_edge.errors import BundleError
 from wall_edge.files import shown
 
 
-def require_goldens(manifest: Manifest, goldens: Mapping[str, npt.NDArray[Any]], folder: Path) -> None:
+def require_goldens(manifest: Manifest, goldens: Mapping[str, Array], folder: Path) -> None:
     """A stage whose golden is missing or of another shape would be a stage that nobody checked."""
     for name, (kinds, shape) in _golden_shapes(manifest).items():
         golden = goldens.get(name)
         if golden is None:
-            raise unchecked(folder, f"golden {name} is missing", name)
+            raise unchecked_stage(folder, f"golden {name} is missing", name)
         fits = len(golden.shape) == len(shape) and all(
-            size == wanted or (wanted == -1 and size > 0)
-            for size, wanted in zip(golden.shape, shape, strict=True)
+            size == length or (length == -1 and size > 0)
+            for size, length in zip(golden.shape, shape, strict=True)
         )
         if golden.dtype.kind not in kinds or not fits:
             what = f"golden {name} is {golden.dtype} {list(golden.shape)}"
-            raise unchecked(folder, what, f"{list(shape)}, -1 being any size")
+            raise unchecked_stage(folder, what, f"{list(shape)}, -1 being any size")
         if golden.dtype.kind == "f" and not np.all(np.isfinite(golden)):
-            raise unchecked(folder, f"golden {name} holds values that are not finite", "finite values")
+            raise unchecked_stage(folder, f"golden {name} holds values that are not finite", "finite values")
 
 
-def unchecked(folder: Path, what: str, expected: str) -> BundleError:
+def unchecked_stage(folder: Path, what: str, expected: str) -> BundleError:
+    """The error of a bundle of which not every stage can be checked."""
     return BundleError(
         f"{shown(folder / GOLDENS)}: {what}: not every stage can be checked",
         expected=expected,
@@ -47,10 +47,10 @@ def _golden_shapes(manifest: Manifest) -> dict[str, tuple[str, tuple[int, ...]]]
     tail = [int(axis) for axis in graphs["prefix"].inputs["past_kv"].shape[1:]]
     rows = [int(axis) for axis in graphs["lm_head"].outputs["logits"].shape]
     images = [int(axis) for axis in graphs["vision"].outputs["image_embeds"].shape]
-    made: dict[str, tuple[str, tuple[int, ...]]] = {
+    shapes: dict[str, tuple[str, tuple[int, ...]]] = {
         f"frames.{name}": ("u", (camera.height, camera.width, 3)) for name, camera in manifest.cameras.items()
     }
-    made |= {
+    shapes |= {
         "state": ("f", (manifest.dof,)),
         "noise": ("f", action),
         "instruction": ("U", ()),
@@ -61,10 +61,10 @@ def _golden_shapes(manifest: Manifest) -> dict[str, tuple[str, tuple[int, ...]]]
         "subgoal_ids": ("i", (-1,)),
     }
     if flow:
-        made |= dict.fromkeys(("noisy_actions", "velocities"), ("f", steps))
-        made |= {"chunk": ("f", action), "joint_positions": ("f", (manifest.horizon, manifest.dof))}
+        shapes |= dict.fromkeys(("noisy_actions", "velocities"), ("f", steps))
+        shapes |= {"chunk": ("f", action), "joint_positions": ("f", (manifest.horizon, manifest.dof))}
     else:
-        made["action_logits"] = ("f", tuple(rows))
+        shapes["action_logits"] = ("f", tuple(rows))
     if "guided" in graphs:
-        made |= dict.fromkeys(("guidance_target", "guidance_weights", "guidance"), ("f", action))
-    return made
+        shapes |= dict.fromkeys(("guidance_target", "guidance_weights", "guidance"), ("f", action))
+    return shapes

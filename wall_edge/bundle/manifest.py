@@ -4,152 +4,44 @@ A folder with ``manifest.yaml``, its digest ``manifest.sha256``, the graphs and 
 weights, the tokenizer and golden inputs/outputs. The manifest holds the SHA-256 of every other file; opening
 a bundle checks them all, so a flipped bit is refused by name before anything runs. Bundles appear whole or
 not at all.
+
+A digest says that a manifest is what somebody wrote, not that it makes sense; an arm moves by these numbers.
+So a manifest whose parts do not agree with one another cannot be made, by a reader or by the exporter.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
+from wall_edge.bundle.embodiment import Embodiment
 from wall_edge.bundle.fast_settings import FastSettings
+from wall_edge.bundle.graphs.required import FAST, FLOW, MAX_SIZE, check_graphs
+from wall_edge.bundle.graphs.specs import GraphSpec
 from wall_edge.bundle.image_geometry import ImageGeometry
-from wall_edge.bundle.manifest_checks import check_embodiment, check_manifest
+from wall_edge.bundle.quantization import CalibrationRecord, FamilyLoss, Sensitivity
 from wall_edge.bundle.second_opinion import SecondOpinion
+from wall_edge.bundle.time_grid import MAX_STEPS, check_grid
 from wall_edge.checks import (
-    MAX_DOF,
+    MAX_CAMERAS,
     between,
     counted,
-    one_of,
-    positive,
     require_file_name,
     require_name,
-    require_names,
     require_sha256,
     require_text,
-    require_title,
-    require_unique,
 )
+from wall_edge.config_loader import Invalid
+from wall_edge.errors import ConfigError
 
 FORMAT_VERSION = 2
 MANIFEST, DIGEST, TOKENIZER, GOLDENS = "manifest.yaml", "manifest.sha256", "tokenizer.json", "goldens.npz"
 HEAD_TOKENS = "lm_head_tokens.npy"
-INT8 = "int8"
-"""The precision whose matrix products take 8-bit weights and 8-bit activations."""
-PRECISIONS = ("fp32", "fp16", "int8", "int8-weights", "int4-weights")
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """A graph's input or output; a name in ``shape`` is a dynamic axis."""
-
-    shape: tuple[int | str, ...]
-    dtype: str
-
-    def __post_init__(self) -> None:
-        counted("shape", self.shape, 0, 8)
-        for i, axis in enumerate(self.shape):
-            if isinstance(axis, str):
-                require_name(f"shape[{i}]", axis)
-            else:
-                between(f"shape[{i}]", axis, 1, 1 << 31)
-
-
-@dataclass(frozen=True)
-class GraphSpec:
-    """One graph file with its tensors, in order.
-
-    ``data`` is the file of its weights (ONNX external data); ``families`` says in which precision each layer
-    family's matrix products are stored and computed, ``precision`` sums that up.
-    """
-
-    file: str
-    data: str
-    precision: str
-    families: dict[str, str]
-    inputs: dict[str, TensorSpec]
-    outputs: dict[str, TensorSpec]
-
-    def __post_init__(self) -> None:
-        require_file_name("file", self.file, ".onnx")
-        require_file_name("data", self.data, ".data")
-        require_name("precision", self.precision, also="+")
-        require_names("families", self.families)
-        for family, precision in self.families.items():
-            one_of(f"families.{family}", precision, PRECISIONS)
-
-    @property
-    def quantized_activations(self) -> bool:
-        """Whether some matrix products take 8-bit activations."""
-        return INT8 in self.families.values()
-
-
-@dataclass(frozen=True)
-class Normalization:
-    """``normalised = (physical - offset) / scale``, per degree of freedom; ``clip`` bounds the result."""
-
-    offset: tuple[float, ...]
-    scale: tuple[float, ...]
-    clip: float | None = None
-
-    def __post_init__(self) -> None:
-        for i, offset in enumerate(self.offset):
-            between(f"offset[{i}]", offset, -1e4, 1e4)
-        for i, scale in enumerate(self.scale):
-            positive(f"scale[{i}]", scale, "", 1e4)
-        positive("clip", self.clip, "", 1e4)
-
-    def normalize(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Physical → normalised, last axis ``[dof]``."""
-        scaled: npt.NDArray[np.float64] = (values - np.array(self.offset)) / np.array(self.scale)
-        return scaled if self.clip is None else np.clip(scaled, -self.clip, self.clip)
-
-    def restore(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Normalised → physical, last axis ``[dof]``; not clipped."""
-        restored: npt.NDArray[np.float64] = values * np.array(self.scale) + np.array(self.offset)
-        return restored
-
-
-RADIANS = {"rad": 1.0, "deg": math.pi / 180}
-"""How many rad a unit is."""
-
-
-@dataclass(frozen=True)
-class Embodiment:
-    """The robot that the policy was trained for.
-
-    ``action_reference``: ``absolute``, or ``state`` when actions are offsets from the observed joints.
-    ``state_slots`` and ``action_slots`` say which of the model's slots each degree of freedom takes; the
-    slots that no one takes are masked out (WALL-OSS has 20, a small arm fills a few).
-    """
-
-    name: str
-    dof_names: tuple[str, ...]
-    unit: str
-    action_reference: str
-    state: Normalization
-    action: Normalization
-    state_slots: tuple[int, ...]
-    action_slots: tuple[int, ...]
-    lower: tuple[float, ...] | None = None
-    upper: tuple[float, ...] | None = None
-    data_unit: Literal["rad", "deg"] = "rad"
-    """What the joint angles in the data set of the policy's training are in."""
-
-    def __post_init__(self) -> None:
-        require_title("name", self.name)
-        one_of("unit", self.unit, ("rad",))
-        one_of("action_reference", self.action_reference, ("absolute", "state"))
-        counted("dof_names", self.dof_names, 1, MAX_DOF)
-        require_names("dof_names", self.dof_names)
-        for key, slots in (("state_slots", self.state_slots), ("action_slots", self.action_slots)):
-            require_unique(key, slots)
-            for i, slot in enumerate(slots):
-                between(f"{key}[{i}]", slot, 0, 1 << 20)
-        check_embodiment(self)
+MAX_HORIZON = 1024
+MAX_PROMPT_TOKENS = 32_768
+_CACHE_BYTES = 16 << 30
+_MAX_LIMIT = 10.0
+"""Of a tolerance."""
 
 
 @dataclass(frozen=True)
@@ -173,64 +65,11 @@ class Tolerance:
 
 
 @dataclass(frozen=True)
-class CalibrationRecord:
-    """The data that quantisation was calibrated on."""
-
-    name: str
-    sha256: str
-    samples: int
-
-    def __post_init__(self) -> None:
-        require_text("name", self.name)
-        require_sha256("sha256", self.sha256)
-        between("samples", self.samples, 1, 1 << 20)
-
-
-@dataclass(frozen=True)
-class Sensitivity:
-    """What one layer family alone does to the final action chunk when it is put in ``precision``.
-
-    ``action_error`` is the relative L2 error of the normalised chunk against float32; ``bytes_saved`` is
-    read less for every chunk.
-    """
-
-    graph: str
-    family: str
-    precision: str
-    action_error: float
-    bytes_saved: int
-
-    def __post_init__(self) -> None:
-        require_name("graph", self.graph)
-        require_name("family", self.family)
-        one_of("precision", self.precision, PRECISIONS)
-        between("action_error", self.action_error, 0, 1e30)
-        between("bytes_saved", self.bytes_saved, -(1 << 50), 1 << 50)
-
-
-@dataclass(frozen=True)
-class FamilyLoss:
-    """What quantisation costs a layer family: relative L2 error of its layers' outputs in calibration."""
-
-    graph: str
-    family: str
-    precision: str
-    mean: float
-    worst: float
-    worst_layer: str
-
-    def __post_init__(self) -> None:
-        require_name("graph", self.graph)
-        require_name("family", self.family)
-        one_of("precision", self.precision, PRECISIONS)
-        between("mean", self.mean, 0, 1e30)
-        between("worst", self.worst, 0, 1e30)
-        require_text("worst_layer", self.worst_layer)
-
-
-@dataclass(frozen=True)
 class Manifest:
-    """Everything that a device needs to know to run the graphs."""
+    """Everything that a device needs to know to run the graphs.
+
+    Raises :class:`Invalid` or :class:`ConfigError` for parts that do not agree with one another.
+    """
 
     format_version: int
     source: Source
@@ -258,7 +97,24 @@ class Manifest:
     """Whose words the prompts are in (``prompt_text.Wording``); bundles before it had but one."""
 
     def __post_init__(self) -> None:
-        check_manifest(self)
+        counted("cameras", self.cameras, 1, MAX_CAMERAS)
+        for name in self.cameras:
+            require_name(f"cameras.{name}", name)
+        between("horizon", self.horizon, 1, MAX_HORIZON, "steps")
+        between("action_rate_hz", self.action_rate_hz, 0.1, 1000, "Hz")
+        counted("time_grid", self.time_grid, 2, MAX_STEPS + 1)
+        check_grid(self.time_grid)
+        require_name("recipe", self.recipe, also="+")
+        self._check_files()
+        if self.prompt_flavour != (FLOW if self.fast is None else FAST):
+            expected = f"{FLOW} without 'fast', {FAST} with it"
+            raise Invalid("prompt_flavour", self.prompt_flavour, expected=expected)
+        check_graphs(self.graphs, self.cameras, self.prompt_flavour, self.horizon)
+        self._check_slots()
+        self._check_prompt()
+        for name, tolerance in self.tolerances.items():
+            require_name(f"tolerances.{name}", name)
+            between(f"tolerances.{name}.limit", tolerance.limit, 0, _MAX_LIMIT)
 
     @property
     def dof(self) -> int:
@@ -275,3 +131,40 @@ class Manifest:
     def state_slots(self) -> int:
         """The model's state slots."""
         return int(self.graphs["prefix"].inputs["state"].shape[0])
+
+    def _check_files(self) -> None:
+        counted("files", self.files, 0, 64)
+        for name, digest in self.files.items():
+            require_file_name(f"files.{name}", name)
+            require_sha256(f"files.{name}", digest)
+        if self.head_tokens is not None:
+            require_file_name("head_tokens", self.head_tokens, ".npy")
+        names = [name for graph in self.graphs.values() for name in (graph.file, graph.data)]
+        if len(set(names)) < len(names):
+            raise Invalid("graphs", names, expected="files of its own for each graph")
+
+    def _check_slots(self) -> None:
+        robot = self.embodiment
+        for key, slots, width in (
+            ("state_slots", robot.state_slots, self.state_slots),
+            ("action_slots", robot.action_slots, max(self.action_slots, 1)),
+        ):
+            bound = width if self.fast is None or key == "state_slots" else MAX_SIZE
+            for i, slot in enumerate(slots):
+                between(f"embodiment.{key}[{i}]", slot, 0, bound - 1, "(the model's slots)")
+
+    def _check_prompt(self) -> None:
+        """The images leave room for words, and the cache of keys and values can be made."""
+        between("max_prompt_tokens", self.max_prompt_tokens, 1, MAX_PROMPT_TOKENS, "tokens")
+        images = sum(camera.tokens for camera in self.cameras.values())
+        if images >= self.max_prompt_tokens:
+            expected = f"more than the images' {images}"
+            raise Invalid("max_prompt_tokens", self.max_prompt_tokens, expected=expected)
+        size = 4 * self.max_prompt_tokens
+        for axis in self.graphs["prefix"].inputs["past_kv"].shape[1:]:
+            size *= int(axis)
+        if size > _CACHE_BYTES:
+            raise ConfigError(
+                f"keys and values of {self.max_prompt_tokens} tokens take {size} bytes",
+                expected=f"at most {_CACHE_BYTES}",
+            )

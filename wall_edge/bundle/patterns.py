@@ -62,19 +62,19 @@ def _branch(text: str, at: int, depth: int) -> tuple[int, int, int]:
 def _element(text: str, at: int, depth: int) -> tuple[int, int, int]:
     """An atom, a class or a group, and what repeats it."""
     ways, open_ended, group = 1, 0, False
-    if found := _GROUP.match(text, at):
+    if opening := _GROUP.match(text, at):
         if depth > 8:
             raise _Unbounded
         group = True
-        ways, open_ended, at = _alternatives(text, found.end(), depth + 1)
+        ways, open_ended, at = _alternatives(text, opening.end(), depth + 1)
         if at >= len(text):
             raise _Unbounded
         at += 1
     else:
-        found = _CLASS.match(text, at) or _ATOM.match(text, at)
-        if found is None:
+        atom = _CLASS.match(text, at) or _ATOM.match(text, at)
+        if atom is None:
             raise _Unbounded
-        at = found.end()
+        at = atom.end()
     repeat = _REPEAT.match(text, at)
     if repeat is None:
         return ways, open_ended, at

@@ -45,8 +45,8 @@ def _holds_only_a_bundle(folder: Path) -> bool:
         path = folder / MANIFEST
         text = read_bytes(path, BundleError, YAML_BYTES).decode(errors="replace")
         manifest = parse_yaml(text, shown(path), BundleError)
-        known = {MANIFEST, DIGEST, *manifest["files"]}
-        return "format_version" in manifest and {path.name for path in folder.iterdir()} <= known
+        names = {MANIFEST, DIGEST, *manifest["files"]}
+        return "format_version" in manifest and {path.name for path in folder.iterdir()} <= names
     except (BundleError, OSError, KeyError, TypeError):
         return False
 

@@ -8,12 +8,11 @@ import re
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import numpy.typing as npt
-
+from wall_edge.array_types import Array
 from wall_edge.bundle.fast_settings import FAST_TOKENIZER
-from wall_edge.bundle.graph_file import check_graph
+from wall_edge.bundle.graphs.graph_file import check_graph
 from wall_edge.bundle.manifest import DIGEST, FORMAT_VERSION, GOLDENS, MANIFEST, TOKENIZER, Manifest
 from wall_edge.config_loader import from_mapping
 from wall_edge.errors import BundleError
@@ -47,10 +46,10 @@ class Bundle:
         self.manifest = _load_manifest(self._read(MANIFEST, YAML_BYTES), shown(folder / MANIFEST))
         self._digests |= self.manifest.files
         graphs = self.manifest.graphs.values()
-        needed = [TOKENIZER, GOLDENS, *(graph.file for graph in graphs), *(graph.data for graph in graphs)]
-        needed += [name for name in (self.manifest.head_tokens,) if name is not None]
-        needed += [FAST_TOKENIZER] if self.manifest.fast is not None else []
-        for name in needed:
+        names = [TOKENIZER, GOLDENS, *(graph.file for graph in graphs), *(graph.data for graph in graphs)]
+        names += [name for name in (self.manifest.head_tokens,) if name is not None]
+        names += [FAST_TOKENIZER] if self.manifest.fast is not None else []
+        for name in names:
             self.path(name)  # nothing runs whose digest was not checked
         for name, graph in self.manifest.graphs.items():  # what it says of its weights bounds their size
             content, where = self._read(graph.file, ARRAY_BYTES), shown(folder / graph.file)
@@ -76,10 +75,10 @@ class Bundle:
         """
         for name in names or self._checked:
             try:
-                found = _status(os.stat(self.folder / name))  # noqa: PTH116 - one name for file and descriptor
+                status = _status(os.stat(self.folder / name))  # noqa: PTH116 - one name for file and descriptor
             except OSError:
-                found = None
-            if found != self._checked[name]:
+                status = None
+            if status != self._checked[name]:
                 raise BundleError(
                     f"{shown(self.folder / name)}: replaced or written to while it was being read",
                     expected="a bundle that nobody writes to",
@@ -87,7 +86,7 @@ class Bundle:
                 )
 
     @cached_property
-    def goldens(self) -> dict[str, npt.NDArray[Any]]:
+    def goldens(self) -> dict[str, Array]:
         """Golden inputs and outputs by name; no pickled objects are read."""
         arrays = read_arrays(self.path(GOLDENS), BundleError, fix=_REDO)
         self.require_unchanged(GOLDENS)
@@ -102,24 +101,24 @@ class Bundle:
         return self._check(name, limit, keep=True)
 
     def _check(self, name: str, limit: int = _DATA_BYTES, *, keep: bool = False) -> bytes:
-        path, digest, kept = self.folder / name, hashlib.sha256(), []
+        path, digest, content = self.folder / name, hashlib.sha256(), []
         limit = {TOKENIZER: JSON_BYTES, FAST_TOKENIZER: JSON_BYTES, GOLDENS: ARRAY_BYTES}.get(name, limit)
         with open_regular(path, BundleError, limit, _REDO) as file:
             status = _status(os.fstat(file.fileno()))
             for block in _blocks(file, path):
                 digest.update(block)
-                kept += [block] if keep else []
+                content += [block] if keep else []
             if _status(os.fstat(file.fileno())) != status:
                 raise BundleError(f"{shown(path)}: written to while it was being read", fix="try again")
-        found, wanted = digest.hexdigest(), self._digests[name]
-        if found != wanted:
+        actual, expected = digest.hexdigest(), self._digests[name]
+        if actual != expected:
             raise BundleError(
-                f"{shown(path)}: damaged, SHA-256 {found[:12]}…",
-                expected=f"{wanted[:12]}…",
+                f"{shown(path)}: damaged, SHA-256 {actual[:12]}…",
+                expected=f"{expected[:12]}…",
                 fix=f"copy it again or {_REDO}",
             )
         self._checked[name] = status
-        return b"".join(kept)
+        return b"".join(content)
 
 
 def _blocks(file: BinaryIO, path: Path) -> Iterator[bytes]:
@@ -153,10 +152,10 @@ def _read_digest(folder: Path) -> str:
         raise BundleError(f"{shown(folder)}: no {MANIFEST}", expected="a bundle folder", fix=_REDO)
     path = folder / DIGEST
     text = read_bytes(path, BundleError, 4096, _REDO).decode(errors="replace")
-    found = re.fullmatch(rf"([0-9a-f]{{64}})  {re.escape(MANIFEST)}\n", text)
-    if found is None:
+    line = re.fullmatch(rf"([0-9a-f]{{64}})  {re.escape(MANIFEST)}\n", text)
+    if line is None:
         raise BundleError(f"{shown(path)}: damaged", expected=f"a SHA-256 and the name {MANIFEST}", fix=_REDO)
-    return found[1]
+    return line[1]
 
 
 def _load_manifest(content: bytes, where: str) -> Manifest:

@@ -1,6 +1,6 @@
 """What a bundle remembers of the second opinion that was asked for at its export.
 
-The exporter asks it (``wall_edge_export.opinion.check``); the robot only reads and tells it.
+The exporter asks it (``wall_edge_export.opinion.check``); the robot only reads and shows it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class SecondOpinion:
             raise Invalid("largest_pixel_difference", difference, expected="0 or more")
 
 
-def told(opinion: SecondOpinion | None) -> str:
+def describe_opinion(opinion: SecondOpinion | None) -> str:
     """One line for a person: who agreed at export, to what, and what nobody looked at."""
     if opinion is None:
         return (
@@ -53,9 +53,9 @@ def told(opinion: SecondOpinion | None) -> str:
             "(install 'wall-edge[check]' and export again)"
         )
     tools = ", ".join(f"{name} {version}" for name, version in opinion.tools.items())
-    agreed = "compared nothing"
+    verdict = "compared nothing"
     if opinion.compared:
-        asked = f"{len(opinion.instructions)} instructions, {len(opinion.images)} images a camera"
-        agreed = f"agreed on {', '.join(opinion.compared)} ({asked}, {opinion.flavour} prompts)"
+        scope = f"{len(opinion.instructions)} instructions, {len(opinion.images)} images a camera"
+        verdict = f"agreed on {', '.join(opinion.compared)} ({scope}, {opinion.flavour} prompts)"
     missing = "".join(f"; not compared: {what} ({why})" for what, why in opinion.not_compared.items())
-    return shown(f"{tools} {agreed}{missing}", 2000)
+    return shown(f"{tools} {verdict}{missing}", 2000)

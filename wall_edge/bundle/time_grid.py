@@ -9,6 +9,8 @@ import numpy as np
 
 from wall_edge.errors import ConfigError
 
+MAX_STEPS = 1000
+
 
 def uniform_grid(steps: int) -> tuple[float, ...]:
     """Times of ``steps`` equal steps from 0 to 1: LeRobot takes 10, upstream's September 2025 code 9."""

@@ -12,7 +12,7 @@ from wall_edge.bundle.patterns import is_bounded
 from wall_edge.errors import WallEdgeError
 from wall_edge.files import JSON_BYTES, parse_json, read_text, shown
 
-_KNOWN = {
+_SUPPORTED = {
     "normalizer": ("NFC", "NFD", "NFKC", "NFKD", "Lowercase"),
     "pre_tokenizer": ("ByteLevel", "Split", "Whitespace", "WhitespaceSplit", "Digits", "Punctuation"),
     "decoder": ("ByteLevel", "ByteFallback", "Fuse"),
@@ -47,12 +47,12 @@ def load_tokenizer(path: Path, error: type[WallEdgeError]) -> Tokenizer:
 def _check_parts(document: Any, path: Path, error: type[WallEdgeError]) -> None:
     if not isinstance(document, dict) or not isinstance(document.get("model"), dict):
         raise error(f"{shown(path)}: no model", expected=_EXPECTED)
-    for section, known in _KNOWN.items():
+    for section, kinds in _SUPPORTED.items():
         for part in _parts(document.get(section)):
             kind = part.get("type", "BPE" if section == "model" else None)
-            if kind not in known:
+            if kind not in kinds:
                 what = f"{shown(path)}: {section} {shown(kind, 60)} is not supported"
-                raise error(what, expected=f"one of {', '.join(known)}")
+                raise error(what, expected=f"one of {', '.join(kinds)}")
             pattern = part.get("pattern")
             if isinstance(pattern, dict) and "Regex" in pattern and not is_bounded(str(pattern["Regex"])):
                 what = f"{shown(path)}: {section} with the regular expression {shown(pattern['Regex'], 80)}"

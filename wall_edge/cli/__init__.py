@@ -6,14 +6,10 @@ import sys
 
 # Nothing else here: until main() runs, Ctrl-C is a traceback.
 from wall_edge.errors import WallEdgeError
-from wall_edge.signals import unhold
-
-__all__ = ["INTERRUPTED", "app", "main"]
+from wall_edge.signals import INTERRUPTED, unhold
 
 HOLDING = (["run"], ["release"])
 """Commands that drive an arm: signals wait (``__main__.py``) until they have set handlers of their own."""
-INTERRUPTED = 130
-"""Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
 
 
 def __getattr__(name: str) -> object:

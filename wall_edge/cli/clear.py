@@ -15,6 +15,6 @@ from wall_edge.runtime.daemon.latch import clear_latch
 def clear(robot: Annotated[Path, typer.Argument(help="ROBOT.yaml")]) -> None:
     """Clear the fault of a robot, so that 'wall-edge run' may power it again."""
     config = load_robot(robot)
-    told = clear_latch(config)
-    done = f"cleared {told}" if told is not None else "no fault to clear"
+    fault = clear_latch(config)
+    done = f"cleared {fault}" if fault is not None else "no fault to clear"
     print(printable(f"{config.name}: {done}"))

@@ -19,9 +19,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
-from wall_edge.cli import INTERRUPTED
 from wall_edge.errors import ConfigError
-from wall_edge.signals import blocked
+from wall_edge.signals import INTERRUPTED, blocked
 
 COMMANDS = {
     "run": "wall_edge.cli.run:run",
@@ -41,7 +40,7 @@ def plugins() -> dict[str, str]:
     """What other installed rooms plug in (``export`` …), as ``COMMANDS``."""
     from importlib.metadata import entry_points  # slower than all else here
 
-    return {found.name: found.value for found in entry_points(group="wall_edge.commands")}
+    return {plugin.name: plugin.value for plugin in entry_points(group="wall_edge.commands")}
 
 
 class LazyGroup(TyperGroup):
@@ -60,21 +59,21 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         target = _target(args[0])
         if target is not None:
-            return args[0], _loaded(args[0], target), args[1:]
+            return args[0], _load(args[0], target), args[1:]
         self.commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
         return super().resolve_command(ctx, args)  # which says what a misspelt name may mean
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
-        with _told_when_interrupted():
+        with _interruption_on_one_line():
             return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: Any) -> Any:
-        with _told_when_interrupted():
+        with _interruption_on_one_line():
             return super().invoke(ctx)
 
 
 @contextmanager
-def _told_when_interrupted() -> Iterator[None]:
+def _interruption_on_one_line() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
@@ -86,7 +85,7 @@ def _target(name: str) -> str | None:
     return COMMANDS.get(name) or plugins().get(name)
 
 
-def _loaded(name: str, target: str) -> Any:
+def _load(name: str, target: str) -> Any:
     """The command, imported; stop signals wait until then, for what an extension module leaves half-made."""
     try:
         with blocked():
@@ -99,13 +98,13 @@ def _loaded(name: str, target: str) -> Any:
         ) from error
 
 
-def _command(name: str, found: Any) -> Any:
+def _command(name: str, command: Any) -> Any:
     holder = typer.Typer(add_completion=False)
     holder.callback()(_nothing)
-    if isinstance(found, typer.Typer):
-        holder.add_typer(found, name=name)
+    if isinstance(command, typer.Typer):
+        holder.add_typer(command, name=name)
     else:
-        holder.command(name)(found)
+        holder.command(name)(command)
     return get_group(holder).commands[name]
 
 
@@ -126,7 +125,7 @@ def described(target: str) -> str:
             return ast.get_docstring(node) or ""
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
             texts = {word.arg: word.value for word in node.value.keywords}
-            if name in {getattr(given, "id", None) for given in node.targets} and "help" in texts:
+            if name in {getattr(variable, "id", None) for variable in node.targets} and "help" in texts:
                 return cleandoc(ast.literal_eval(texts["help"]))
     return ""
 

@@ -43,6 +43,7 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Export the shipped policy afresh, verify it, and let it work on the simulated arm."""
+    _require_example(checkpoint, robot)
     config = replace(load_robot(robot), bundle=(out / "bundle").resolve())
     config = replace(config, simulation=_simulation(config, seed))
     out.mkdir(parents=True, exist_ok=True)
@@ -68,6 +69,16 @@ def demo(
     if summary["success_rate"] < min_success:
         stderr.print(f"success rate {summary['success_rate']:.0%} is below {min_success:.0%}")
         raise typer.Exit(1)
+
+
+def _require_example(*paths: Path) -> None:
+    """A wheel does not have the examples, which the defaults are part of."""
+    if any(path.is_relative_to(_EXAMPLE) and not path.exists() for path in paths):
+        raise ConfigError(
+            f"{_EXAMPLE} does not exist",
+            expected="a clone of the repository, which holds the demo's policy and robot",
+            fix="run it in one, or name --checkpoint and --robot",
+        )
 
 
 def _simulation(config: RobotConfig, seed: int) -> SimulationConfig:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal, cast, get_args
+from typing import Annotated, Literal, cast
 
 import typer
 from rich.progress import track
@@ -17,7 +17,7 @@ from rich.table import Table
 from wall_edge.bundle import Bundle
 from wall_edge.cli.console import SafeConsole
 from wall_edge.cli.output import stderr
-from wall_edge.config import RobotConfig, SchedulerName, load_robot
+from wall_edge.config import SCHEDULERS, RobotConfig, RtcScheduler, SchedulerConfig, load_robot
 from wall_edge.errors import ConfigError
 from wall_edge.sim.evaluate import Cell, Row, check, evaluate
 from wall_edge.sim.faults import FAULTS
@@ -58,21 +58,19 @@ def evaluation(
     config = replace(config, bundle=bundle.resolve() if bundle else config.bundle)
     if seed is not None and config.simulation is not None:
         config = replace(config, simulation=replace(config.simulation, seed=seed))
-    if rtc_form is not None:
-        form = cast(Literal["elementwise", "jacobian"], _chosen("rtc form", rtc_form, RTC_FORMS)[0])
-        config = replace(config, policy=replace(config.policy, rtc_form=form))
-    names = _chosen("scheduler", scheduler or config.policy.scheduler, get_args(SchedulerName))
-    faults: Sequence[str | None] = _chosen("fault", fault, tuple(FAULTS)) if fault else (None,)
+    form = None if rtc_form is None else _names("rtc form", rtc_form, RTC_FORMS)[0]
+    kinds = _names("scheduler", scheduler or config.policy.scheduler.kind, tuple(SCHEDULERS))
+    faults: Sequence[str | None] = _names("fault", fault, tuple(FAULTS)) if fault else (None,)
     cells = [
         Cell(
-            cast(SchedulerName, name),
+            _scheduler(config, kind, form),
             Delays(delay, jitter_ms, delay if subgoal_delay_ms is None else subgoal_delay_ms),
             episodes,
-            wrong,
+            fault_name,
         )
-        for name in names
+        for kind in kinds
         for delay in _delays(delay_ms)
-        for wrong in faults
+        for fault_name in faults
     ]
     check(config, Bundle(config.bundle), cells)
     rows = list(track(evaluate(config, cells, jobs), "evaluating", len(cells), console=stderr))
@@ -87,23 +85,34 @@ def _failed(row: Row) -> bool:
     )
 
 
-def _chosen(what: str, given: str, known: Sequence[str]) -> list[str]:
-    names = list(known) if given == "all" else [name.strip() for name in given.split(",")]
+def _scheduler(config: RobotConfig, kind: str, rtc_form: str | None) -> SchedulerConfig:
+    """ROBOT.yaml's where it is of this kind, else one with the kind's default settings."""
+    scheduler = config.policy.scheduler
+    if scheduler.kind != kind:
+        scheduler = SCHEDULERS[kind]()
+    if rtc_form is not None and isinstance(scheduler, RtcScheduler):
+        return replace(scheduler, form=cast(Literal["elementwise", "jacobian"], rtc_form))
+    return scheduler
+
+
+def _names(what: str, option: str, choices: Sequence[str]) -> list[str]:
+    """The choices that an option lists with commas, or all."""
+    names = list(choices) if option == "all" else [name.strip() for name in option.split(",")]
     for name in names:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
+        if name not in choices:
+            close = difflib.get_close_matches(name, choices, n=1)
             fix = f"did you mean {close[0]!r}?" if close else ""
-            raise ConfigError(f"{what} {name!r}", expected=f"one of {', '.join(known)}, or all", fix=fix)
+            raise ConfigError(f"{what} {name!r}", expected=f"one of {', '.join(choices)}, or all", fix=fix)
     return names
 
 
-def _delays(given: str) -> list[float]:
+def _delays(option: str) -> list[float]:
     try:
-        delays = [float(part) for part in given.split(",")]
+        delays = [float(part) for part in option.split(",")]
     except ValueError:
         delays = [-1.0]
     if not all(0 <= delay < 1e6 for delay in delays):
-        raise ConfigError(f"--delay-ms {given}", expected="milliseconds from 0, with commas: 0,100,300")
+        raise ConfigError(f"--delay-ms {option}", expected="milliseconds from 0, with commas: 0,100,300")
     return delays
 
 

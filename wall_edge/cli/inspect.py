@@ -10,8 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from wall_edge.bundle import Bundle, GraphSpec, Manifest, TensorSpec
-from wall_edge.bundle.second_opinion import told
+from wall_edge.bundle import Bundle, GraphSpec, Manifest, TensorSpec, describe_opinion
 from wall_edge.cli.console import SafeConsole
 
 
@@ -45,7 +44,7 @@ def _facts(manifest: Manifest) -> Table:
         "chunk": f"{manifest.horizon} steps at {manifest.action_rate_hz:g} Hz ({seconds:.2f} s), "
         f"relative to: {manifest.embodiment.action_reference}",
         "integration": f"{len(manifest.time_grid) - 1} Euler steps",
-        "second opinion": told(manifest.second_opinion),
+        "second opinion": describe_opinion(manifest.second_opinion),
     }
     for name, value in rows.items():
         table.add_row(name, value)

@@ -36,10 +36,10 @@ def release(robot: Annotated[Path, typer.Argument(help="ROBOT.yaml")]) -> None:
         name = joint.name
         torque = f"torque {_WORDS[before[name]]} -> {_WORDS[after[name]]}"
         print(f"{name:{width}}  {torque}{_place(joint, angles[name])}")
-    if left := [name for name, on in after.items() if on is not False]:
+    if joints := [name for name, on in after.items() if on is not False]:
         why = trouble or "it did not confirm"
         raise DriveError(
-            f"torque may still be on at {', '.join(left)}: {why}",
+            f"torque may still be on at {', '.join(joints)}: {why}",
             expected="every joint off",
             fix="cut the arm's power",
         )

@@ -63,7 +63,7 @@ def run(
             pass
         except WallEdgeError as error:
             errors.append(f"error: {error}")
-        last_words(int(bool(errors)), _goodbye(daemon, recording), errors, stuck=display.stuck)
+        last_words(int(bool(errors)), _summary_lines(daemon, recording), errors, stuck=display.stuck)
 
 
 def _follow(daemon: Daemon, words: str | None, seconds: float | None, display: Display) -> None:
@@ -93,7 +93,7 @@ def status_line(daemon: Daemon) -> Text:
     return Text(f"{daemon.state.name.lower()}: {subgoal}  {chunks} chunks, {latency:.0f} ms{trouble}")
 
 
-def _goodbye(daemon: Daemon, recording: RecordingOptions | None) -> list[str]:
+def _summary_lines(daemon: Daemon, recording: RecordingOptions | None) -> list[str]:
     record, servo = daemon.record, daemon.record.servo
     interval = percentiles(chunk_intervals_ms(record.chunks), 50)["p50"]
     lines = [

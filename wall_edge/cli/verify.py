@@ -11,12 +11,12 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from wall_edge.bundle import Bundle, Manifest
-from wall_edge.bundle.second_opinion import told
+from wall_edge.bundle import Bundle, Manifest, describe_opinion
 from wall_edge.cli.console import SafeConsole
 from wall_edge.cli.output import stage_progress
-from wall_edge.verify import StageCheck, graphs_of
-from wall_edge.verify import verify as replay_goldens
+from wall_edge.verification.comparison import StageCheck
+from wall_edge.verification.tolerances import graphs_of
+from wall_edge.verification.verify import verify as replay_goldens
 
 
 def verify(
@@ -54,12 +54,12 @@ def _print(manifest: Manifest, checks: Sequence[StageCheck]) -> None:
     if manifest.losses:
         console.print(_losses(manifest))
     for graph in manifest.graphs:
-        seen = [check for check in checks if graphs_of(check.stage) == (graph,)]
-        if seen and manifest.recipe != "fp32":
-            worst = max(seen, key=lambda check: check.relative_l2)
+        stages = [check for check in checks if graphs_of(check.stage) == (graph,)]
+        if stages and manifest.recipe != "fp32":
+            worst = max(stages, key=lambda check: check.relative_l2)
             families = ", ".join(f"{name} {p}" for name, p in manifest.graphs[graph].families.items())
             console.print(f"{graph} loses most at {worst.stage}: {worst.relative_l2:.2%} ({families})")
-    console.print(f"second opinion: {told(manifest.second_opinion)}", soft_wrap=True)
+    console.print(f"second opinion: {describe_opinion(manifest.second_opinion)}", soft_wrap=True)
 
 
 def _stages(manifest: Manifest, checks: Sequence[StageCheck]) -> Table:

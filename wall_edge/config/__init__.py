@@ -5,21 +5,38 @@ from wall_edge.config.camera import CameraConfig
 from wall_edge.config.control import ControlConfig
 from wall_edge.config.drive import DriveConfig, JointConfig
 from wall_edge.config.model import ModelConfig
-from wall_edge.config.policy import PolicyConfig, SchedulerName
+from wall_edge.config.policy import PolicyConfig
 from wall_edge.config.robot import RobotConfig, load_robot
+from wall_edge.config.scheduler import (
+    SCHEDULERS,
+    AsyncScheduler,
+    EnsembleScheduler,
+    NaiveScheduler,
+    RollforwardScheduler,
+    RtcScheduler,
+    SchedulerConfig,
+    SyncScheduler,
+)
 from wall_edge.config.simulation import SimulationConfig
 
 __all__ = [
+    "SCHEDULERS",
+    "AsyncScheduler",
     "Bounds",
     "CameraConfig",
     "ControlConfig",
     "DriveConfig",
+    "EnsembleScheduler",
     "JointConfig",
     "ModelConfig",
+    "NaiveScheduler",
     "PolicyConfig",
     "RobotConfig",
-    "SchedulerName",
+    "RollforwardScheduler",
+    "RtcScheduler",
+    "SchedulerConfig",
     "SimulationConfig",
+    "SyncScheduler",
     "load_robot",
     "stopping_distance",
 ]

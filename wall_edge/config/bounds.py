@@ -26,8 +26,8 @@ class Bounds:
     name: str = "joint"
 
     def __post_init__(self) -> None:
-        given = (self.lower, self.upper, self.velocity, self.acceleration, self.jerk)
-        if not all(map(math.isfinite, given)) or not self.lower < self.upper or min(given[2:]) <= 0:
+        values = (self.lower, self.upper, self.velocity, self.acceleration, self.jerk)
+        if not all(map(math.isfinite, values)) or not self.lower < self.upper or min(values[2:]) <= 0:
             raise ConfigError(
                 f"{self.name}: lower {self.lower:g}, upper {self.upper:g} rad, velocity {self.velocity:g} "
                 f"rad/s, acceleration {self.acceleration:g} rad/s², jerk {self.jerk:g} rad/s³",

@@ -12,7 +12,7 @@ from wall_edge.checks import (
     positive,
     require_text,
 )
-from wall_edge.config.limits import _MAX_ANGLE, _MAX_PATH, MAX_MS
+from wall_edge.config.limits import MAX_ANGLE, MAX_MS, MAX_PATH
 from wall_edge.config_loader import Invalid
 
 
@@ -46,9 +46,9 @@ class CameraConfig:
         between("rate_hz", self.rate_hz, 0.1, 1000, "Hz")
         positive("timeout_ms", self.timeout_ms, "ms", MAX_MS)
         positive("frozen_ms", self.frozen_ms, "ms", MAX_MS)
-        positive("frozen_rad", self.frozen_rad, "rad", _MAX_ANGLE)
+        positive("frozen_rad", self.frozen_rad, "rad", MAX_ANGLE)
         if isinstance(self.device, str):
-            require_text("device", self.device, _MAX_PATH)
+            require_text("device", self.device, MAX_PATH)
         else:
             between("device", self.device, 0, 255)
         if (self.device is None) != (self.kind == "sim"):

@@ -10,7 +10,7 @@ from wall_edge.checks import (
     counted,
     positive,
 )
-from wall_edge.config.limits import _MAX_VELOCITY, MAX_MS
+from wall_edge.config.limits import MAX_MS, MAX_VELOCITY
 from wall_edge.config_loader import Invalid
 
 
@@ -49,7 +49,7 @@ class ControlConfig:
     fault_hold_ms: float = 1000.0
     """How long a faulted arm is held, so that a person sees it stop before it goes limp [ms]."""
     start_slack_rad: float = 0.05
-    """How far outside its limits a joint may be found at the start [rad]."""
+    """How far outside its limits a joint may be at the start, and still be enabled [rad]."""
     following_error_rad: float = 0.35
     """A joint farther than this from its setpoint, for longer than feedback_timeout_ms, is a fault [rad]."""
     impossible_velocity: float = 3.0
@@ -60,7 +60,7 @@ class ControlConfig:
         between("fifo_priority", self.fifo_priority, 1, 99)
         between("cpu", self.cpu, 0, 1023)
         between("wake_latency_us", self.wake_latency_us, 0, 10_000, "us")
-        positive("rest_velocity", self.rest_velocity, "rad/s", _MAX_VELOCITY)
+        positive("rest_velocity", self.rest_velocity, "rad/s", MAX_VELOCITY)
         between("following_error_rad", self.following_error_rad, 0.01, 10, "rad")
         between("impossible_velocity", self.impossible_velocity, 1, 100)
         for name in ("settle_ms", "settled_rad", "fault_hold_ms", "start_slack_rad"):

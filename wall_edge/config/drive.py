@@ -13,7 +13,7 @@ from wall_edge.checks import (
     require_text,
     require_unique,
 )
-from wall_edge.config.limits import _MAX_ANGLE, _MAX_PATH, _MAX_VELOCITY
+from wall_edge.config.limits import MAX_ANGLE, MAX_PATH, MAX_VELOCITY
 from wall_edge.config_loader import Invalid
 
 
@@ -46,11 +46,11 @@ class JointConfig:
         between("id", self.id, 0, 253)
         between("zero_ticks", self.zero_ticks, 0, 4095, "ticks")
         between("homing_offset", self.homing_offset, -2047, 2047, "ticks")
-        positive("max_velocity", self.max_velocity, "rad/s", _MAX_VELOCITY)
+        positive("max_velocity", self.max_velocity, "rad/s", MAX_VELOCITY)
         positive("max_acceleration", self.max_acceleration, "rad/s²", 1e5)
         positive("max_jerk", self.max_jerk, "rad/s³", 1e8)
         for name in ("lower", "upper"):
-            between(name, getattr(self, name), -_MAX_ANGLE, _MAX_ANGLE, "rad")
+            between(name, getattr(self, name), -MAX_ANGLE, MAX_ANGLE, "rad")
         if self.lower >= self.upper:
             raise Invalid("lower", self.lower, expected=f"less than upper ({self.upper:g} rad)")
 
@@ -73,6 +73,6 @@ class DriveConfig:
         positive("timeout_ms", self.timeout_ms, "ms", 1000)
         if not 1 <= len(self.joints) <= MAX_DOF:
             raise Invalid("joints", list(self.joints), expected=f"at least one joint, at most {MAX_DOF}")
-        require_text("port", self.port, _MAX_PATH)
+        require_text("port", self.port, MAX_PATH)
         require_unique("joints", [joint.id for joint in self.joints], "id")
         require_unique("joints", [joint.name for joint in self.joints], "name")

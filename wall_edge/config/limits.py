@@ -4,7 +4,7 @@ from __future__ import annotations
 
 MAX_MS = 3_600_000.0
 """An hour: nothing that the daemon waits for takes longer."""
-_MAX_VELOCITY = 1000.0
-_MAX_ANGLE = 100.0
+MAX_VELOCITY = 1000.0
+MAX_ANGLE = 100.0
 """A servo in multi-turn mode counts a few turns."""
-_MAX_PATH = 1024
+MAX_PATH = 1024

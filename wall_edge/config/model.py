@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from wall_edge.bundle.manifest_checks import MAX_STEPS
-from wall_edge.bundle.time_grid import check_grid
+from wall_edge.bundle import MAX_STEPS, check_grid
 from wall_edge.checks import (
     MAX_SIDE,
     between,

@@ -16,13 +16,13 @@ def absolute(device: str, folder: Path) -> str:
 
 def same_device(devices: Mapping[str, int | str | None]) -> tuple[str, str] | None:
     """Two names of one device, or None: ``0``, ``/dev/video0`` and a link to it are one device."""
-    seen: dict[str, str] = {}
+    names: dict[str, str] = {}
     for name, device in devices.items():
         if device is None:
             continue
         path = f"/dev/video{device}" if isinstance(device, int) else device
         real = path if "://" in path or "!" in path or "\0" in path else os.path.realpath(path)
-        if real in seen:
-            return seen[real], name
-        seen[real] = name
+        if real in names:
+            return names[real], name
+        names[real] = name
     return None

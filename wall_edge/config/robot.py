@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,14 +17,15 @@ from wall_edge.checks import (
 from wall_edge.config.bounds import Bounds
 from wall_edge.config.camera import CameraConfig
 from wall_edge.config.control import ControlConfig
+from wall_edge.config.document import read_document
 from wall_edge.config.drive import DriveConfig, JointConfig
-from wall_edge.config.limits import _MAX_PATH
+from wall_edge.config.limits import MAX_PATH
 from wall_edge.config.model import ModelConfig
 from wall_edge.config.places import absolute, same_device
 from wall_edge.config.policy import PolicyConfig
+from wall_edge.config.scheduler import nest_scheduler
 from wall_edge.config.simulation import SimulationConfig
-from wall_edge.config_loader import Invalid, from_mapping, read_yaml
-from wall_edge.files import shown
+from wall_edge.config_loader import Invalid, from_mapping
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class RobotConfig:
 
     def __post_init__(self) -> None:
         require_title("name", self.name)
-        require_text("bundle", str(self.bundle), _MAX_PATH)
+        require_text("bundle", str(self.bundle), MAX_PATH)
         require_text("instruction", self.instruction)
         counted("cameras", self.cameras, 0, MAX_CAMERAS)
         for name in self.cameras:
@@ -84,17 +85,20 @@ class RobotConfig:
             # Seen on the tabletop: chunks that never win over the motion before them make the arm wander off.
             expected = f"less than policy.chunk_period_ms ({self.policy.chunk_period_ms:g})"
             raise Invalid("control.blend_ms", self.control.blend_ms, expected=expected)
-        if self.policy.scheduler == "naive" and not self.simulated:
-            expected = "a scheduler that aligns chunks: naive is a baseline for the simulated arm"
-            raise Invalid("policy.scheduler", "naive", expected=expected)
+        kind = self.policy.scheduler.kind
+        if self.policy.scheduler.simulation_only and not self.simulated:
+            expected = f"a scheduler that aligns chunks: {kind} is a baseline for the simulated arm"
+            raise Invalid("policy.scheduler", kind, expected=expected)
         if self.drive.timeout_ms >= self.control.feedback_timeout_ms:
             expected = f"less than control.feedback_timeout_ms ({self.control.feedback_timeout_ms:g})"
             raise Invalid("drive.timeout_ms", self.drive.timeout_ms, expected=expected)
         for name, camera in self.cameras.items():
             if (camera.kind == "sim") != self.simulated:
-                wanted = "sim, like drive.port" if self.simulated else "a real camera, as drive.port is real"
+                expected = (
+                    "sim, like drive.port" if self.simulated else "a real camera, as drive.port is real"
+                )
                 # A real arm that follows pictures of a simulated table would move blindly.
-                raise Invalid(f"cameras.{name}.kind", camera.kind, expected=wanted)
+                raise Invalid(f"cameras.{name}.kind", camera.kind, expected=expected)
         if twice := same_device({name: camera.device for name, camera in self.cameras.items()}):
             key, device = f"cameras.{twice[1]}.device", self.cameras[twice[1]].device
             raise Invalid(key, device, expected=f"another device than that of cameras.{twice[0]}")
@@ -107,13 +111,15 @@ class RobotConfig:
 
 
 def load_robot(path: str | Path) -> RobotConfig:
-    """Reads ROBOT.yaml. Raises ConfigError.
+    """Reads ROBOT.yaml, with what it ``extends``. Raises ConfigError.
 
-    Relative paths in it (``bundle``, ``drive.port``, ``cameras.*.device``) are relative to the file, and
-    absolute afterwards.
+    Relative paths (``bundle``, ``drive.port``, ``cameras.*.device``) are relative to the file that they stand
+    in, and absolute afterwards.
     """
     path = Path(path)
-    config = from_mapping(RobotConfig, read_yaml(path), shown(path))
+    data, where = read_document(path)
+    data = nest_scheduler(data, where) if isinstance(data, Mapping) else data
+    config = from_mapping(RobotConfig, data, where)
     folder = path.parent
     port = config.drive.port if config.simulated else absolute(config.drive.port, folder)
     cameras = {

@@ -1,21 +1,88 @@
-"""An observation → image tokens, state and cached keys/values in a session."""
+"""An observation and words → image tokens and cached keys/values in a session, and the tokens that follow."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from wall_edge_engines.base import Engine
 from wall_edge_engines.session import ModelSession
 
+from wall_edge.array_types import Floats32, Frame
 from wall_edge.bundle import Manifest
-from wall_edge.errors import CameraError, EngineError
+from wall_edge.errors import CameraError, EngineError, PolicyError
 from wall_edge.policies.fast_codec import MAX_FAST_TOKENS
-from wall_edge.policies.observation import Frame, Observation
+from wall_edge.policies.observation import Observation
 from wall_edge.policies.prompts import Prompt, Prompts
 from wall_edge.policies.transforms import model_state
 
 MAX_SUBGOAL_TOKENS = 32
+
+
+class Encoder:
+    """Fills one session's cache: pictures, then a prompt, then what is generated. One thread at a time.
+
+    Policies and planners hold one: ``manifest`` and ``prompts`` say what the graphs behind ``session`` take.
+    """
+
+    def __init__(self, manifest: Manifest, prompts: Prompts, session: ModelSession) -> None:
+        self.manifest, self.prompts, self.session = manifest, prompts, session
+        self._no_state = np.zeros(manifest.state_slots, dtype=np.float32)
+
+    @classmethod
+    def on(cls, engine: Engine, manifest: Manifest, prompts: Prompts) -> Encoder:
+        """With a session of its own on ``engine``."""
+        return cls(manifest, prompts, ModelSession(engine, capacity=session_capacity(manifest)))
+
+    def encode_images(self, observation: Observation) -> None:
+        """Encode the pictures; an observation that must not be acted on is refused before anything runs.
+
+        Raises :class:`CameraError` or :class:`PolicyError`.
+        """
+        frames = observed_frames(self.manifest, observation.frames)
+        model_state(self.manifest, observation.state)
+        self.session.encode_images(frames)
+
+    def observe(self, observation: Observation) -> None:
+        """Encode the pictures and cache the part of the prompt that does not depend on words."""
+        self.encode_images(observation)
+        shared = self.prompts.observation()
+        self.session.prefill(shared.ids, shared.positions, self._no_state, self._no_state)
+
+    def prefill_action(self, observation: Observation, words: str, *, observed: bool = False) -> Prompt:
+        """Cache the action prompt's keys/values; the pictures have been encoded.
+
+        ``observed``: what :meth:`observe` cached is kept, and the prompt goes on behind it.
+        """
+        prompt = self.prompts.action(words)
+        self._prefill(prompt, *model_state(self.manifest, observation.state), observed)
+        return prompt
+
+    def prefill_subgoal(self, instruction: str, *, observed: bool = False) -> Prompt:
+        """As :meth:`prefill_action`, of the prompt that asks for the next sub-task in words."""
+        prompt = self.prompts.subgoal(instruction)
+        self._prefill(prompt, self._no_state, self._no_state, observed)
+        return prompt
+
+    def greedy_tokens(self, prompt: Prompt) -> Iterator[int]:
+        """The likeliest token ids behind ``prompt``, whose keys/values are cached; it never ends by itself.
+
+        A token is put behind the cached ones when the next is asked for. Raises :class:`PolicyError` on
+        logits that are not finite.
+        """
+        for position in itertools.count(prompt.following):
+            logits = self.session.logits()
+            row = int(logits.argmax())
+            if not np.isfinite(logits[row]):
+                raise PolicyError("the logits hold values that are not finite", expected="finite logits")
+            token = self.prompts.head_token(row)
+            yield token
+            self.session.append(token, position)
+
+    def _prefill(self, prompt: Prompt, state: Floats32, mask: Floats32, observed: bool) -> None:
+        keep = self.prompts.observation_tokens if observed else 0
+        self.session.prefill(prompt.ids[keep:], prompt.positions[:, keep:], state, mask, keep=keep)
 
 
 def observed_frames(manifest: Manifest, frames: Mapping[str, Frame]) -> dict[str, Frame]:
@@ -31,41 +98,6 @@ def observed_frames(manifest: Manifest, frames: Mapping[str, Frame]) -> dict[str
                 fix="set the camera's width and height in ROBOT.yaml to what it delivers",
             )
     return {name: frames[name] for name in manifest.cameras}
-
-
-def observe(manifest: Manifest, prompts: Prompts, session: ModelSession, observation: Observation) -> None:
-    """Encode an observation's images and cache the part of the prompt that does not depend on words."""
-    encode_observation(manifest, session, observation)
-    shared, nothing = prompts.observation(), np.zeros(manifest.state_slots, dtype=np.float32)
-    session.prefill(shared.ids, shared.positions, nothing, nothing)
-
-
-def encode_observation(manifest: Manifest, session: ModelSession, observation: Observation) -> None:
-    """Encode the images of an observation; one that must not be acted on is refused before anything runs."""
-    frames = observed_frames(manifest, observation.frames)
-    model_state(manifest, observation.state)
-    session.encode_images(frames)
-
-
-def prefill_action(
-    manifest: Manifest,
-    prompts: Prompts,
-    session: ModelSession,
-    observation: Observation,
-    words: str,
-    *,
-    keep: int = 0,
-) -> Prompt:
-    """Cache the action prompt's keys/values behind the first ``keep``; the images have been encoded."""
-    prompt = prompts.action(words)
-    state, mask = model_state(manifest, observation.state)
-    session.prefill(prompt.ids[keep:], prompt.positions[:, keep:], state, mask, keep=keep)
-    return prompt
-
-
-def new_session(manifest: Manifest, engine: Engine) -> ModelSession:
-    """A session that holds the longest prompt and what is generated behind it."""
-    return ModelSession(engine, capacity=session_capacity(manifest))
 
 
 def session_capacity(manifest: Manifest) -> int:

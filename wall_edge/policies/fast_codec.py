@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from wall_edge.bundle.fast_settings import _LAST_CODE, FastSettings
+from wall_edge.array_types import Floats, Floats32
+from wall_edge.bundle import FastSettings
+from wall_edge.bundle.fast_settings import LAST_CODE
 from wall_edge.bundle.tokenizer import load_tokenizer
 from wall_edge.errors import BundleError, PolicyError, WallEdgeError
-from wall_edge.policies.flow import Floats
 
 MAX_FAST_TOKENS = 256
 """Tokens that a chunk may take, ``<|im_end|>`` among them; the references stop at 100."""
@@ -48,11 +49,11 @@ class FastCodec:
         self.path, self.settings, self._shape = tokenizer_path, settings, (horizon, dof)
         self._dct = dct_matrix(horizon)
         # The rows have length 1, so no coefficient of actions within ±a exceeds a * sqrt(horizon).
-        largest = math.ceil(min(LARGEST_ACTION * math.sqrt(horizon) * settings.scale, _LAST_CODE))
+        largest = math.ceil(min(LARGEST_ACTION * math.sqrt(horizon) * settings.scale, LAST_CODE))
         self._lowest = max(settings.min_token, -largest)
-        self._highest = min(largest, _LAST_CODE + settings.min_token)
+        self._highest = min(largest, LAST_CODE + settings.min_token)
         self._tokenizer = _open(tokenizer_path, settings, error)
-        self._known = frozenset(self._tokenizer.get_vocab(with_added_tokens=True).values())
+        self._vocabulary = frozenset(self._tokenizer.get_vocab(with_added_tokens=True).values())
         rest = chr(-settings.min_token) * (horizon * dof)
         if self._spelling(self._tokens(rest)) != rest:
             raise error(
@@ -60,7 +61,7 @@ class FastCodec:
                 expected="the byte-level BPE of a FAST processor",
             )
 
-    def decode(self, ids: Sequence[int]) -> Floats:
+    def decode(self, ids: Sequence[int]) -> Floats32:
         """Normalised actions ``[horizon, dof]`` of FAST ids.
 
         Raises :class:`PolicyError` where the references return zeros, which are a motion: an unknown id, too
@@ -75,7 +76,7 @@ class FastCodec:
         codes = np.array([ord(character) for character in text], dtype=np.int64).reshape(self._shape)
         coefficients = codes + self.settings.min_token
         self._require_sane(coefficients)
-        actions: Floats = (self._dct.T @ (coefficients / self.settings.scale)).astype(np.float32)
+        actions: Floats32 = (self._dct.T @ (coefficients / self.settings.scale)).astype(np.float32)
         return actions
 
     def encode(self, actions: npt.NDArray[np.floating]) -> list[int]:
@@ -101,7 +102,7 @@ class FastCodec:
         return ids
 
     def _spelling(self, ids: Sequence[int]) -> str:
-        unknown = next((i for i in ids if i not in self._known), None)
+        unknown = next((i for i in ids if i not in self._vocabulary), None)
         if unknown is not None:
             raise PolicyError(
                 f"FAST id {unknown} is not in the vocabulary",
@@ -125,13 +126,13 @@ class FastCodec:
             )
 
 
-def dct_matrix(length: int) -> npt.NDArray[np.float64]:
+def dct_matrix(length: int) -> Floats:
     """Orthonormal DCT-II ``[length, length]``: matrix @ signal = coefficients; its transpose is the inverse.
 
     Row k is ``sqrt((1 if k == 0 else 2) / n) * cos(pi * (2t + 1) * k / 2n)`` (Ahmed, Natarajan and Rao 1974).
     """
     k, t = np.arange(length)[:, None], np.arange(length)[None, :]
-    matrix: npt.NDArray[np.float64] = np.sqrt(2 / length) * np.cos(np.pi * (2 * t + 1) * k / (2 * length))
+    matrix: Floats = np.sqrt(2 / length) * np.cos(np.pi * (2 * t + 1) * k / (2 * length))
     matrix[0] /= math.sqrt(2)
     return matrix
 

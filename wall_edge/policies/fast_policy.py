@@ -5,19 +5,15 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import numpy.typing as npt
-from wall_edge_engines.session import ModelSession
 
-from wall_edge.bundle import Bundle, Manifest
-from wall_edge.bundle.fast_settings import FAST_TOKENIZER
+from wall_edge.array_types import Floats
+from wall_edge.bundle import FAST_TOKENIZER, Bundle
 from wall_edge.errors import BundleError, PolicyError
-from wall_edge.policies.encoder import encode_observation, observe, prefill_action
+from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.fast_codec import MAX_FAST_TOKENS, FastCodec
 from wall_edge.policies.flow_policy import FlowPolicy
 from wall_edge.policies.observation import Guidance, Observation
 from wall_edge.policies.prompt_text import PromptTokenizer
-from wall_edge.policies.prompts import Prompts
-from wall_edge.policies.subgoals import greedy_tokens
 from wall_edge.policies.transforms import physical
 
 
@@ -28,13 +24,14 @@ class FastPolicy:
     it raises :class:`PolicyError`: the arm then holds.
     """
 
-    def __init__(self, manifest: Manifest, prompts: Prompts, session: ModelSession, codec: FastCodec) -> None:
-        self._manifest, self._prompts, self._session, self._codec = manifest, prompts, session, codec
-        self._first = first_action_token(prompts.tokenizer, codec.settings.vocab_size)
+    def __init__(self, encoder: Encoder, codec: FastCodec) -> None:
+        self._encoder, self._manifest, self._codec = encoder, encoder.manifest, codec
+        self._tokenizer = encoder.prompts.tokenizer
+        self._first = first_action_token(self._tokenizer, codec.settings.vocab_size)
         # The tokens hold the live slots in the model's order, which need not be the robot's.
-        self._columns = np.argsort(np.argsort(manifest.embodiment.action_slots))
+        self._columns = np.argsort(np.argsort(encoder.manifest.embodiment.action_slots))
 
-    def chunk(self, observation: Observation, words: str) -> npt.NDArray[np.float64]:
+    def chunk(self, observation: Observation, words: str) -> Floats:
         """Joint positions ``[horizon, dof]`` in rad, step k due k action periods after the observation.
 
         ``words`` is the subgoal (or the instruction). Raises :class:`PolicyError` when the tokens are not a
@@ -45,28 +42,25 @@ class FastPolicy:
 
     def observe(self, observation: Observation) -> None:
         """As :meth:`wall_edge.policies.flow_policy.FlowPolicy.observe`."""
-        observe(self._manifest, self._prompts, self._session, observation)
+        self._encoder.observe(observation)
 
-    def act(
-        self, observation: Observation, words: str, guidance: Guidance | None = None
-    ) -> npt.NDArray[np.float64]:
-        """As :meth:`chunk`, of an observation that :meth:`observe` has seen. Words cannot be guided."""
+    def act(self, observation: Observation, words: str, guidance: Guidance | None = None) -> Floats:
+        """As :meth:`chunk`, of an observation that :meth:`observe` took. Words cannot be guided."""
         if guidance is not None:
             raise PolicyError("guidance for FAST actions", expected="a flow policy, or another scheduler")
-        actions = self._codec.decode(self._decoded(observation, words, self._prompts.observation_tokens))
+        actions = self._codec.decode(self._decode(observation, words, observed=True))
         return physical(self._manifest, actions[:, self._columns], observation.state)
 
     def tokens(self, observation: Observation, words: str) -> list[int]:
         """FAST ids of the next chunk, decoded greedily up to ``<|im_end|>``; see :class:`FastCodec`."""
-        encode_observation(self._manifest, self._session, observation)
-        return self._decoded(observation, words, 0)
+        self._encoder.encode_images(observation)
+        return self._decode(observation, words, observed=False)
 
-    def _decoded(self, observation: Observation, words: str, keep: int) -> list[int]:
-        given = (self._manifest, self._prompts, self._session, observation, words)
-        prompt = prefill_action(*given, keep=keep)
+    def _decode(self, observation: Observation, words: str, *, observed: bool) -> list[int]:
+        prompt = self._encoder.prefill_action(observation, words, observed=observed)
         ids: list[int] = []
-        for token in itertools.islice(greedy_tokens(self._prompts, self._session, prompt), MAX_FAST_TOKENS):
-            if token == self._prompts.tokenizer.ids.turn_end:
+        for token in itertools.islice(self._encoder.greedy_tokens(prompt), MAX_FAST_TOKENS):
+            if token == self._tokenizer.ids.turn_end:
                 return ids
             ids.append(self._fast_id(token))
         raise PolicyError(
@@ -77,7 +71,7 @@ class FastPolicy:
         count = self._codec.settings.vocab_size
         if not 0 <= token - self._first < count:
             raise PolicyError(
-                f"token {token} ({self._prompts.tokenizer.decode([token])!r}) in an action chunk",
+                f"token {token} ({self._tokenizer.decode([token])!r}) in an action chunk",
                 expected=f"<|action_token_0|> to <|action_token_{count - 1}|>, or <|im_end|>",
             )
         return token - self._first
@@ -109,15 +103,9 @@ def fast_codec(bundle: Bundle) -> FastCodec:
 
 
 def action_policy(
-    bundle: Bundle,
-    prompts: Prompts,
-    session: ModelSession,
-    *,
-    integration_steps: int | None = None,
-    seed: int = 0,
+    bundle: Bundle, encoder: Encoder, *, integration_steps: int | None = None, seed: int = 0
 ) -> FlowPolicy | FastPolicy:
     """The policy that a bundle's actions need: flow matching (with noise from ``seed``) or FAST."""
-    manifest = bundle.manifest
-    if manifest.fast is None:
-        return FlowPolicy(manifest, prompts, session, integration_steps=integration_steps, seed=seed)
-    return FastPolicy(manifest, prompts, session, fast_codec(bundle))
+    if bundle.manifest.fast is None:
+        return FlowPolicy(encoder, integration_steps=integration_steps, seed=seed)
+    return FastPolicy(encoder, fast_codec(bundle))

@@ -5,41 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
-from wall_edge_engines.session import ModelSession
 
-from wall_edge.bundle import Manifest
-from wall_edge.bundle.time_grid import uniform_grid
+from wall_edge.array_types import Floats, Floats32
+from wall_edge.arrays import require_finite
+from wall_edge.bundle import uniform_grid
 from wall_edge.errors import PolicyError
-from wall_edge.policies.encoder import encode_observation, observe, prefill_action
-from wall_edge.policies.flow import Floats, guided, integrate
+from wall_edge.policies.encoder import Encoder
+from wall_edge.policies.flow import guided, integrate
 from wall_edge.policies.observation import Guidance, Observation
-from wall_edge.policies.prompts import Prompts
 from wall_edge.policies.transforms import normalised, physical
 
-Watch = Callable[[Floats, Floats], None]
+Watch = Callable[[Floats32, Floats32], None]
 
 
 class FlowPolicy:
     """Flow-matching action chunks. One thread at a time."""
 
-    def __init__(
-        self,
-        manifest: Manifest,
-        prompts: Prompts,
-        session: ModelSession,
-        *,
-        integration_steps: int | None = None,
-        seed: int = 0,
-    ) -> None:
-        self._manifest, self._prompts, self._session = manifest, prompts, session
+    def __init__(self, encoder: Encoder, *, integration_steps: int | None = None, seed: int = 0) -> None:
+        manifest = encoder.manifest
+        self._encoder, self._manifest, self._session = encoder, manifest, encoder.session
         self._grid = uniform_grid(integration_steps) if integration_steps else manifest.time_grid
         self._seed = seed
         self._mask = np.zeros((manifest.horizon, manifest.action_slots), dtype=np.float32)
         self._slots = list(manifest.embodiment.action_slots)
         self._mask[:, self._slots] = 1.0
 
-    def chunk(self, observation: Observation, words: str) -> npt.NDArray[np.float64]:
+    def chunk(self, observation: Observation, words: str) -> Floats:
         """Joint positions ``[horizon, dof]`` in rad, step k due k action periods after the observation.
 
         ``words`` is the subgoal (or the instruction). Raises :class:`PolicyError` on a value that is not
@@ -50,37 +41,34 @@ class FlowPolicy:
 
     def observe(self, observation: Observation) -> None:
         """Encode the images and cache what both prompts share; :meth:`act` goes on from there."""
-        observe(self._manifest, self._prompts, self._session, observation)
+        self._encoder.observe(observation)
 
-    def act(
-        self, observation: Observation, words: str, guidance: Guidance | None = None
-    ) -> npt.NDArray[np.float64]:
-        """As :meth:`chunk`, of an observation that :meth:`observe` has seen; its state may have changed.
+    def act(self, observation: Observation, words: str, guidance: Guidance | None = None) -> Floats:
+        """As :meth:`chunk`, of an observation that :meth:`observe` took; its state may have changed.
 
         ``guidance`` pulls the chunk towards other positions (real-time chunking). The noise follows from the
         policy's seed and ``observation.index``, so that a chunk is a function of its observation.
         """
         rng = np.random.default_rng((self._seed, observation.index))
         noise = rng.standard_normal(self._mask.shape, dtype=np.float32)
-        self.prefill_text(observation, words, keep=self._prompts.observation_tokens)
+        self.prefill_text(observation, words, observed=True)
         if guidance is None:
             actions = integrate(self.velocity, noise, self._grid)
         else:
             actions = integrate(self._guided(observation, guidance), noise, self._grid)
-        if not np.all(np.isfinite(actions)):
-            raise PolicyError("the action chunk holds values that are not finite", expected="finite actions")
+        require_finite(actions, "the action chunk", PolicyError, expected="finite actions")
         return physical(self._manifest, actions[:, self._slots], observation.state)
 
     def normalised_chunk(
-        self, observation: Observation, words: str, noise: Floats, watch: Watch | None = None
-    ) -> Floats:
+        self, observation: Observation, words: str, noise: Floats32, watch: Watch | None = None
+    ) -> Floats32:
         """Integrate ``noise [horizon, slots]`` to normalised actions ``[horizon, slots]``.
 
         ``watch`` is shown every step's noisy actions and velocity.
         """
         self.prefill(observation, words)
 
-        def velocity(x: Floats, time: float) -> Floats:
+        def velocity(x: Floats32, time: float) -> Floats32:
             v = self.velocity(x, time)
             if watch is not None:
                 watch(x, v)
@@ -90,33 +78,29 @@ class FlowPolicy:
 
     def prefill(self, observation: Observation, words: str) -> None:
         """Encode the images and cache the prompt's keys/values."""
-        encode_observation(self._manifest, self._session, observation)
+        self._encoder.encode_images(observation)
         self.prefill_text(observation, words)
 
-    def prefill_text(self, observation: Observation, words: str, *, keep: int = 0) -> None:
-        """Cache the prompt's keys/values and place the chunk behind it; the images have been encoded.
-
-        The first ``keep`` tokens are cached already.
-        """
-        given = (self._manifest, self._prompts, self._session, observation, words)
-        prompt = prefill_action(*given, keep=keep)
+    def prefill_text(self, observation: Observation, words: str, *, observed: bool = False) -> None:
+        """Cache the prompt's keys/values and place the chunk behind it (:meth:`Encoder.prefill_action`)."""
+        prompt = self._encoder.prefill_action(observation, words, observed=observed)
         steps = prompt.following + np.arange(self._manifest.horizon)
         self._action_positions = np.broadcast_to(steps, (3, len(steps)))
 
-    def velocity(self, noisy: Floats, time: float) -> Floats:
+    def velocity(self, noisy: Floats32, time: float) -> Floats32:
         """Flow velocity ``[horizon, slots]`` after :meth:`prefill`."""
         return self._session.velocity(noisy, self._mask, time, self._action_positions)
 
-    def _guided(self, observation: Observation, guidance: Guidance) -> Callable[[Floats, float], Floats]:
+    def _guided(self, observation: Observation, guidance: Guidance) -> Callable[[Floats32, float], Floats32]:
         """The velocity field with what pulls it to the guidance added."""
         target, weights = np.zeros_like(self._mask), np.zeros_like(self._mask)
         target[:, self._slots] = normalised(self._manifest, guidance.target, observation.state)
         weights[:, self._slots] = guidance.weights[:, None]
 
-        def jacobian(x: Floats, time: float) -> tuple[Floats, Floats]:
+        def jacobian(x: Floats32, time: float) -> tuple[Floats32, Floats32]:
             return self._session.guided_velocity(x, self._mask, time, self._action_positions, target, weights)
 
-        def elementwise(x: Floats, time: float) -> tuple[Floats, Floats]:
+        def elementwise(x: Floats32, time: float) -> tuple[Floats32, Floats32]:
             v = self.velocity(x, time)
             return v, weights * (target - (x + (1 - time) * v))
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-Frame = npt.NDArray[np.uint8]
+from wall_edge.array_types import Floats, Frame
 
 
 @dataclass(frozen=True)
@@ -21,7 +18,7 @@ class Observation:
 
     time_ns: int
     frames: Mapping[str, Frame]
-    state: npt.NDArray[np.float64]
+    state: Floats
     frames_ns: int = 0
     plan_ns: int = 0
     index: int = 0
@@ -34,7 +31,7 @@ class Guidance:
     ``max_weight`` bounds the guidance at every flow step; ``jacobian``: through the expert's Jacobian.
     """
 
-    target: npt.NDArray[np.float64]
-    weights: npt.NDArray[np.float64]
+    target: Floats
+    weights: Floats
     max_weight: float
     jacobian: bool

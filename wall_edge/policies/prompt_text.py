@@ -129,11 +129,11 @@ class PromptTokenizer:
         self.largest_id: int = max(self._tokenizer.get_vocab(with_added_tokens=True).values())
 
     def _special(self, path: Path, token: str) -> int:
-        found = self._tokenizer.token_to_id(token)
+        number = self._tokenizer.token_to_id(token)
         # A token that is in the vocabulary but not marked as special would be cut into pieces.
-        if found is None or self.encode(f"a{token}b").tolist().count(found) != 1:
+        if number is None or self.encode(f"a{token}b").tolist().count(number) != 1:
             raise BundleError(f"{path}: special token {token} is missing", expected="a WALL-OSS tokenizer")
-        return int(found)
+        return int(number)
 
     def encode(self, text: str) -> Ids:
         """Token ids ``[T]``; nothing is added in front or behind."""
@@ -169,13 +169,13 @@ def positions(ids: Ids, grids: Sequence[tuple[int, int]], image_token: int, star
         cell = np.arange(count)
         result[:, index : index + count] = following + np.stack((0 * cell, cell // width, cell % width))
         following, index = following + max(height, width), index + count
-    if (left := next(images, None)) is not None:
+    if (grid := next(images, None)) is not None:
         raise ConfigError(
-            f"no image pads for an image of {left[0]}x{left[1]} cells", expected="one run an image"
+            f"no image pads for an image of {grid[0]}x{grid[1]} cells", expected="one run an image"
         )
     return result
 
 
-def next_position(placed: Ids) -> int:
-    """The position that the token after ``placed [3, T]`` takes."""
-    return int(placed.max()) + 1 if placed.size else 0
+def next_position(positions: Ids) -> int:
+    """The position that the token after ``positions [3, T]`` takes."""
+    return int(positions.max()) + 1 if positions.size else 0

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wall_edge.bundle import TOKENIZER, Bundle
-from wall_edge.bundle.image_geometry import ImageGeometry
+from wall_edge.bundle import TOKENIZER, Bundle, ImageGeometry
 from wall_edge.errors import BundleError
 from wall_edge.files import read_array
 from wall_edge.policies.prompt_text import (
@@ -53,7 +52,7 @@ class Prompts:
         self._cameras, self.tokenizer, self._head_tokens = cameras, tokenizer, head_tokens
         self._wording: Wording = wording
         self._observation = observation_text({name: g.tokens for name, g in self._cameras.items()}, wording)
-        self._made: OrderedDict[str, Prompt] = OrderedDict()
+        self._cache: OrderedDict[str, Prompt] = OrderedDict()
         self._first = self._new("")
 
     @property
@@ -86,18 +85,18 @@ class Prompts:
         return self._prompt(subgoal_text(instruction, self._wording))
 
     def _prompt(self, request: str) -> Prompt:
-        if request not in self._made:
-            self._made[request] = self._new(request)
-            if len(self._made) > _PROMPTS:
-                self._made.popitem(last=False)
-        self._made.move_to_end(request)
-        return self._made[request]
+        if request not in self._cache:
+            self._cache[request] = self._new(request)
+            if len(self._cache) > _PROMPTS:
+                self._cache.popitem(last=False)
+        self._cache.move_to_end(request)
+        return self._cache[request]
 
     def _new(self, request: str) -> Prompt:
         ids = self.tokenizer.encode(self._observation + request)
         cells = [geometry.cells for geometry in self._cameras.values()]
-        placed = positions(ids, cells, self.tokenizer.ids.image)
-        return Prompt(ids, placed, next_position(placed))
+        axes = positions(ids, cells, self.tokenizer.ids.image)
+        return Prompt(ids, axes, next_position(axes))
 
 
 def _head_tokens(bundle: Bundle, largest: int) -> Ids | None:
@@ -112,5 +111,5 @@ def _head_tokens(bundle: Bundle, largest: int) -> Ids | None:
         raise BundleError(f"{name}: {ids.dtype} of shape {list(ids.shape)}", expected=f"int64 {list(rows)}")
     if ids.min() < 0 or ids.max() > largest or len(np.unique(ids)) < len(ids):
         raise BundleError(f"{name}: ids {ids.min()} to {ids.max()}", expected=f"different ids to {largest}")
-    known: Ids = ids
-    return known
+    tokens: Ids = ids
+    return tokens

@@ -5,28 +5,24 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from wall_edge.array_types import Floats, Floats32
 from wall_edge.bundle import Manifest
 from wall_edge.errors import PolicyError
-from wall_edge.policies.flow import Floats
 
 
-def physical(
-    manifest: Manifest, actions: npt.NDArray[np.floating], state: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
+def physical(manifest: Manifest, actions: npt.NDArray[np.floating], state: Floats) -> Floats:
     """Normalised actions ``[horizon, dof]`` → joint positions in rad."""
-    restored = manifest.embodiment.action.restore(actions.astype(np.float64))
-    return restored + state if manifest.embodiment.action_reference == "state" else restored
+    positions = manifest.embodiment.action.restore(actions.astype(np.float64))
+    return positions + state if manifest.embodiment.action_reference == "state" else positions
 
 
-def normalised(
-    manifest: Manifest, positions: npt.NDArray[np.float64], state: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
+def normalised(manifest: Manifest, positions: Floats, state: Floats) -> Floats:
     """Joint positions ``[horizon, dof]`` in rad → normalised actions; :func:`physical` the other way."""
     relative = positions - state if manifest.embodiment.action_reference == "state" else positions
     return manifest.embodiment.action.normalize(relative)
 
 
-def model_state(manifest: Manifest, state: npt.NDArray[np.float64]) -> tuple[Floats, Floats]:
+def model_state(manifest: Manifest, state: Floats) -> tuple[Floats32, Floats32]:
     """Joints ``[dof]`` in rad → what the state token takes and its mask, ``[slots]`` both.
 
     Raises :class:`PolicyError`.

@@ -11,17 +11,14 @@ are Pillow's antialiased bicubic.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from wall_edge.bundle.image_geometry import ImageGeometry
+from wall_edge.array_types import Floats32, Frame
+from wall_edge.bundle import ImageGeometry
 from wall_edge.errors import CameraError
 
 CLIP_MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
 CLIP_STD = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)
-
-Frame = npt.NDArray[np.uint8]
-Patches = npt.NDArray[np.float32]
 
 
 def resize(frame: Frame, geometry: ImageGeometry) -> Frame:
@@ -42,10 +39,10 @@ def resize(frame: Frame, geometry: ImageGeometry) -> Frame:
     return np.asarray(image)
 
 
-def cut(frames: Frame, geometry: ImageGeometry) -> Patches:
+def cut(frames: Frame, geometry: ImageGeometry) -> Floats32:
     """Resized frames ``[..., h, w, 3]`` uint8 → ``[..., grid_h·grid_w, 3·frames·patch²]`` float32.
 
-    Patches come in merge order (2x2 neighbours adjacent); a still image stands for both frames of the
+    Floats32 come in merge order (2x2 neighbours adjacent); a still image stands for both frames of the
     temporal patch. Values within a patch are ordered (channel, frame, row, column).
     """
     pixels = (frames.astype(np.float32) / np.float32(255) - CLIP_MEAN) / CLIP_STD
@@ -57,6 +54,6 @@ def cut(frames: Frame, geometry: ImageGeometry) -> Patches:
     return np.ascontiguousarray(repeated.reshape(*frames.shape[:-3], height * width, 3 * depth * size**2))
 
 
-def patches(frame: Frame, geometry: ImageGeometry) -> Patches:
+def patches(frame: Frame, geometry: ImageGeometry) -> Floats32:
     """One camera frame ``[height, width, 3]`` uint8 → its patches, see :func:`cut`."""
     return cut(resize(frame, geometry), geometry)

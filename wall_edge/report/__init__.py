@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
+from wall_edge.atomic import atomic_write
 from wall_edge.errors import ConfigError
 from wall_edge.report.page import render
 from wall_edge.runtime.telemetry.run_log import RunLog
-
-__all__ = ["write_report"]
 
 
 def write_report(record: RunLog, summary: dict[str, Any], path: Path, facts: dict[str, str]) -> None:
@@ -19,15 +17,10 @@ def write_report(record: RunLog, summary: dict[str, Any], path: Path, facts: dic
     ``summary`` is the demo's JSON object, ``facts`` (name → text) are the machine, the versions, the date.
     Raises ConfigError when the file cannot be written.
     """
-    text = render(record, summary, facts)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    content = render(record, summary, facts).encode(errors="replace")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(text, encoding="utf-8", errors="replace")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        atomic_write(path, content)
     except OSError as error:
         raise ConfigError(
             f"cannot write {path}: {error.strerror or error}", fix="name another file"

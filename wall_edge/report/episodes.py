@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from wall_edge.array_types import Array, Floats
 from wall_edge.report import plots
 from wall_edge.report.markup import Html, el, number, section, swatch, table
 from wall_edge.runtime.telemetry.run_log import EpisodeRecord, FrameRecord, RunLog, SubgoalRecord
 
-_FIRST, _MOST_DRAWN, _MOST_TIMES = 3, 6, 6
+_FIRST, _MOST_DRAWINGS, _MOST_TIMES = 3, 6, 6
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-Trace = dict[str, npt.NDArray[Any]]
+Trace = dict[str, Array]
 
 
 def episode_table(record: RunLog) -> Html:
@@ -26,19 +25,19 @@ def episode_table(record: RunLog) -> Html:
     return table(head, [_row(record, episode, truths) for episode in record.episodes], "episodes")
 
 
-def drawn_episodes(record: RunLog) -> list[EpisodeRecord]:
+def episodes_to_draw(record: RunLog) -> list[EpisodeRecord]:
     """The first three and those that failed, six at most."""
-    picked = [e for n, e in enumerate(record.episodes) if n < _FIRST or e.status != "success"]
-    return picked[:_MOST_DRAWN]
+    episodes = [e for n, e in enumerate(record.episodes) if n < _FIRST or e.status != "success"]
+    return episodes[:_MOST_DRAWINGS]
 
 
 def episodes_section(record: RunLog) -> Html:
-    """Joints and camera frames of :func:`drawn_episodes`."""
-    drawn = drawn_episodes(record)
-    failed = [e for e in record.episodes if e.status != "success" and e not in drawn]
+    """Joints and camera frames of :func:`episodes_to_draw`."""
+    drawings = episodes_to_draw(record)
+    failed = [e for e in record.episodes if e.status != "success" and e not in drawings]
     more = [el("p", f"Failed too, not drawn: {_numbers(failed)}.", class_="note")] if failed else []
     key = _subgoal_key(record)
-    return section("Motion", *(part for e in drawn for part in _drawing(record, e, key)), *more)
+    return section("Motion", *(part for e in drawings for part in _drawing(record, e, key)), *more)
 
 
 def _numbers(episodes: Sequence[EpisodeRecord]) -> str:
@@ -67,9 +66,9 @@ def _run(text: str, run: Sequence[SubgoalRecord], truths: dict[SubgoalRecord, st
         return el("li", f"– {text} ×{len(run)}, not judged")
     if right == len(judged):
         return el("li", el("span", "✓", class_="good"), f" {text} ×{len(run)}")
-    wrong = next(truths[subgoal] for subgoal in judged if truths[subgoal] != text)
+    truth = next(truths[subgoal] for subgoal in judged if truths[subgoal] != text)
     verdict = el("span", "✗", class_="bad")
-    return el("li", verdict, f" {text} ×{len(run)}, {right} of {len(judged)} right (expected: {wrong})")
+    return el("li", verdict, f" {text} ×{len(run)}, {right} of {len(judged)} right (expected: {truth})")
 
 
 def _subgoal_key(record: RunLog) -> dict[str, tuple[str, str]]:
@@ -100,14 +99,21 @@ def _joints(record: RunLog, episode: EpisodeRecord, key: dict[str, tuple[str, st
     setpoint, position = trace["setpoint"][here], trace["position"][here]
     names = record.joint_names or tuple(f"joint {n + 1}" for n in range(setpoint.shape[1]))
     panels = [
-        el("figure", el("b", name), Html(plots.joint_panel(seconds, asked, got, boundaries, spans, duration)))
-        for name, asked, got in zip(names, setpoint.T, position.T, strict=True)
+        el(
+            "figure",
+            el("b", name),
+            Html(plots.joint_panel(seconds, goal, actual, boundaries, spans, duration)),
+        )
+        for name, goal, actual in zip(names, setpoint.T, position.T, strict=True)
     ]
-    seen = {span.letter for span in spans}
-    return [_legend([text for text in key if key[text][0] in seen], key), el("div", *panels, class_="grid")]
+    letters = {span.letter for span in spans}
+    return [
+        _legend([text for text in key if key[text][0] in letters], key),
+        el("div", *panels, class_="grid"),
+    ]
 
 
-def _spans(seconds: plots.Floats, words: list[str], key: dict[str, tuple[str, str]]) -> list[plots.Span]:
+def _spans(seconds: Floats, words: list[str], key: dict[str, tuple[str, str]]) -> list[plots.Span]:
     """Stretches of samples that follow chunks made for the same subgoal."""
     spans, first = [], 0
     for text, run in groupby(words):
@@ -138,8 +144,8 @@ def _frames(record: RunLog, episode: EpisodeRecord) -> list[Html]:
     if not cameras:
         return [el("p", "camera frames: nothing recorded", class_="note")]
     lead = next(iter(cameras.values()))
-    picked = np.linspace(0, len(lead) - 1, min(_MOST_TIMES, len(lead))).round().astype(int)
-    shots = [_shot(lead[n].time_ns, cameras, episode) for n in picked]
+    indices = np.linspace(0, len(lead) - 1, min(_MOST_TIMES, len(lead))).round().astype(int)
+    shots = [_shot(lead[n].time_ns, cameras, episode) for n in indices]
     return [el("div", *shots, class_="strip"), el("p", "From the top: " + ", ".join(cameras), class_="note")]
 
 

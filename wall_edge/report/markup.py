@@ -16,8 +16,8 @@ class Html(str):
 def el(name: str, *children: object, **attributes: str) -> Html:
     """One element around ``children``; ``class_`` stands for the attribute ``class``."""
     inside = "".join(child if isinstance(child, Html) else html.escape(str(child)) for child in children)
-    given = "".join(f' {key.rstrip("_")}="{html.escape(value)}"' for key, value in attributes.items())
-    return Html(f"<{name}{given}>" if name == "img" else f"<{name}{given}>{inside}</{name}>")
+    pairs = "".join(f' {key.rstrip("_")}="{html.escape(value)}"' for key, value in attributes.items())
+    return Html(f"<{name}{pairs}>" if name == "img" else f"<{name}{pairs}>{inside}</{name}>")
 
 
 NOTHING = el("p", "nothing recorded", class_="nothing")

@@ -77,8 +77,8 @@ def _side_by_side(summary: Mapping[str, Any], where: str, unit: str) -> str:
     for key in path.split("."):
         node = (node.get(key) if isinstance(node, Mapping) else None) or {}
     values = [number(node.get(name)) for name in names.split()]
-    known = any(value != "–" for value in values)
-    return " / ".join(values) + (f" {unit}" if unit and known else "")
+    numeric = any(value != "–" for value in values)
+    return " / ".join(values) + (f" {unit}" if unit and numeric else "")
 
 
 def _histograms(record: RunLog) -> list[Html]:

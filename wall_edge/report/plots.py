@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from wall_edge.array_types import Floats, Frame
 from wall_edge.errors import ConfigError
-from wall_edge.policies.vision import Frame
 
 try:
     import matplotlib
@@ -30,8 +29,6 @@ except ModuleNotFoundError as missing:
         expected="it for the HTML report",
         fix="pip install 'wall-edge[report]'",
     ) from missing
-
-Floats = npt.NDArray[np.float64]
 
 INK = "#010203"
 MEASURED = "#3987e5"
@@ -135,11 +132,11 @@ def frame_png(frame: Frame) -> str:
 
 def _axes(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure of ``width`` × ``height`` inches; fixed margins, so that time axes line up."""
-    left, bottom, rest = 0.62, 0.42, 0.06
+    x, y, rest = 0.62, 0.42, 0.06
     figure = Figure((width, height))
-    box = left / width, bottom / height, 1 - (left + rest) / width, 1 - (bottom + rest) / height
+    box = x / width, y / height, 1 - (x + rest) / width, 1 - (y + rest) / height
     axes = figure.add_axes(box)
-    axes.yaxis.set_label_coords(0.13 / width, 0.5 + bottom / height / 2, transform=figure.transFigure)
+    axes.yaxis.set_label_coords(0.13 / width, 0.5 + y / height / 2, transform=figure.transFigure)
     return figure, axes
 
 

@@ -16,9 +16,9 @@ import wall_edge_engines
 from wall_edge_engines.base import Engine
 
 from wall_edge.bundle import Bundle
-from wall_edge.config import RobotConfig, SchedulerName
+from wall_edge.config import RobotConfig, SchedulerConfig
 from wall_edge.errors import ConfigError
-from wall_edge.runtime.policy.action_loop import ActionLoop, require_graphs, require_horizon
+from wall_edge.runtime.policy.action_loop import ActionLoop, require_horizon
 from wall_edge.runtime.servo.states import ServoState
 from wall_edge.sim.faults import FAULTS
 from wall_edge.sim.virtual import Delays, VirtualRobot
@@ -35,7 +35,7 @@ _PATIENCE_S = 30.0
 class Cell:
     """What is evaluated together: ``episodes`` layouts of one scheduler under one delay, and one fault."""
 
-    scheduler: SchedulerName
+    scheduler: SchedulerConfig
     delays: Delays
     episodes: int
     fault: str | None = None
@@ -93,9 +93,9 @@ def check(config: RobotConfig, bundle: Bundle, cells: Sequence[Cell]) -> None:
         )
     for cell in cells:
         settings = replace(config.policy, scheduler=cell.scheduler)
-        require_graphs(bundle.manifest, settings)
+        cell.scheduler.require(bundle.manifest)
         longest_ns = round(1e6 * (cell.delays.chunk_ms + cell.delays.jitter_ms))
-        require_horizon(bundle.manifest, settings, longest_ns, f"scheduler {cell.scheduler}: a delay")
+        require_horizon(bundle.manifest, settings, longest_ns, f"scheduler {cell.scheduler.kind}: a delay")
 
 
 def evaluate(config: RobotConfig, cells: Sequence[Cell], jobs: int) -> Iterator[Row]:
@@ -120,7 +120,7 @@ def evaluate(config: RobotConfig, cells: Sequence[Cell], jobs: int) -> Iterator[
 
 
 _opened: dict[str, tuple[RobotConfig, Bundle, Engine]] = {}
-_made: dict[SchedulerName, ActionLoop] = {}
+_loops: dict[SchedulerConfig, ActionLoop] = {}
 
 
 def _open(config: RobotConfig) -> None:
@@ -135,9 +135,9 @@ def _actions(config: RobotConfig, bundle: Bundle, engine: Engine, cell: Cell) ->
 
 def _episode(cell: Cell, number: int) -> Outcome:
     config, bundle, engine = _opened["robot"]
-    if cell.scheduler not in _made:
-        _made[cell.scheduler] = _actions(config, bundle, engine, cell)
-    robot = VirtualRobot(config, _made[cell.scheduler], number, cell.delays)
+    if cell.scheduler not in _loops:
+        _loops[cell.scheduler] = _actions(config, bundle, engine, cell)
+    robot = VirtualRobot(config, _loops[cell.scheduler], number, cell.delays)
     try:
         return _with_fault(robot, cell.fault) if cell.fault else _without(robot)
     finally:
@@ -219,7 +219,7 @@ def _row(cell: Cell, outcomes: Sequence[Outcome]) -> Row:
     reactions = [o.reaction_ms for o in outcomes if o.reaction_ms is not None]
     unnoticed = cell.fault is not None and len(reactions) < len(outcomes)
     return Row(
-        scheduler=cell.scheduler,
+        scheduler=cell.scheduler.kind,
         delay_ms=cell.delays.chunk_ms,
         jitter_ms=cell.delays.jitter_ms,
         episodes=len(outcomes),

@@ -11,8 +11,7 @@ from wall_edge_bridge.protocols.feetech import build_write
 from wall_edge_bridge.protocols.feetech_registers import RADIANS_PER_TICK, STS3215
 from wall_edge_bridge.sim import SimulatedServo
 
-from wall_edge.runtime.ipc.mailbox_types import ServoCommand
-from wall_edge.runtime.motion.chunk_track import Chunk
+from wall_edge.runtime.ipc.mailbox_types import Chunk, ServoCommand
 from wall_edge.runtime.servo.states import ServoState
 from wall_edge.sim.virtual import VirtualRobot
 

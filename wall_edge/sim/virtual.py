@@ -21,13 +21,13 @@ from wall_edge.config import RobotConfig
 from wall_edge.errors import CameraError, PolicyError
 from wall_edge.runtime.ipc.mailbox import Mailbox
 from wall_edge.runtime.ipc.mailbox_types import (
+    Chunk,
     ServoCommand,
     chunk_dtype,
     command_dtype,
     feedback_dtype,
     frame_dtype,
 )
-from wall_edge.runtime.motion.chunk_track import Chunk
 from wall_edge.runtime.policy.action_loop import ActionLoop, PendingChunk
 from wall_edge.runtime.policy.observer import Observer
 from wall_edge.runtime.servo.joints import joint_specs
@@ -141,8 +141,8 @@ class VirtualRobot:
 
     def leave(self) -> None:
         """Give the shared policy back as it was found."""
-        if self.actions.prefetch.busy:
-            self.actions.prefetch.done(None, self.now)
+        if self.actions.handoff.busy:
+            self.actions.handoff.done(None, self.now)
         self.actions.forget()
 
     # --- the processes ------------------------------------------------------------------------------------
@@ -187,33 +187,33 @@ class VirtualRobot:
             shared.write(record)
 
     def _think(self) -> None:
-        orders = self.actions.mission.orders
-        assert orders is not None
-        handed, thought = self.actions.prefetch.handed, None
+        active = self.actions.mission.active
+        assert active is not None
+        count, pending = self.actions.handoff.count, None
         try:
-            observation = self._observer.poll(orders.since_ns)
+            observation = self._observer.poll(active.since_ns)
             if observation is None:
                 return
-            thought = self.actions.begin(observation, self.now)
+            pending = self.actions.begin(observation, self.now)
         except PolicyError:
             pass  # refused, as by the policy process: the arm goes on with what it has
         except CameraError:
             self.policy_alive = False
-        if self.actions.prefetch.handed != handed:
+        if self.actions.handoff.count != count:
             self._word(self._picture_truth)
-        if thought is not None:
+        if pending is not None:
             self._busy = True
-            self.at(self.now + self._delay_ns(), lambda: self._publish(thought))
+            self.at(self.now + self._delay_ns(), lambda: self._publish(pending))
 
     def _delay_ns(self) -> int:
         jitter = self._rng.uniform(-1.0, 1.0) * self.delays.jitter_ms
         return round(1e6 * max(0.0, self.delays.chunk_ms + jitter + self.extra_delay_ms))
 
-    def _publish(self, thought: PendingChunk) -> None:
+    def _publish(self, pending: PendingChunk) -> None:
         if not self.policy_alive or self.policy_hangs:
             return
         self._busy = False
-        published = self.actions.finish(thought, self.now)
+        published = self.actions.finish(pending, self.now)
         if published is None:
             return
         chunk, record = published
@@ -223,12 +223,12 @@ class VirtualRobot:
 
     def _word(self, truth: str) -> None:
         try:
-            words: str | None = self.actions.prefetch.decode()
+            words: str | None = self.actions.handoff.decode()
         except PolicyError:
             words = None
 
         def done() -> None:
-            record = self.actions.prefetch.done(words, self.now)
+            record = self.actions.handoff.done(words, self.now)
             if record is not None:
                 self.subgoals.append((record, truth))
 

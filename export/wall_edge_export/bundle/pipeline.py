@@ -30,7 +30,9 @@ from wall_edge.bundle.second_opinion import SecondOpinion
 from wall_edge.config import RobotConfig
 from wall_edge.errors import CheckpointError, PolicyError
 from wall_edge.session_format import Sample
-from wall_edge.verify import golden_inputs, record, synthetic_observation, tolerances
+from wall_edge.verification.goldens import golden_inputs, synthetic_observation
+from wall_edge.verification.stages import record
+from wall_edge.verification.tolerances import tolerances
 from wall_edge_export.bundle.options import ExportOptions
 from wall_edge_export.bundle.resume_key import resume_key
 from wall_edge_export.bundle.workspace import Workspace, require_room, system_errors, workspace

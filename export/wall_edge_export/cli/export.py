@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from wall_edge.bundle import Manifest
-from wall_edge.bundle.second_opinion import told
+from wall_edge.bundle.second_opinion import describe_opinion
 from wall_edge.cli.output import stage_progress
 from wall_edge.config import load_robot
 from wall_edge.errors import ConfigError
@@ -133,6 +133,6 @@ def _report(manifest: Manifest, out: Path, seconds: float, notes: Sequence[str],
     )
     for name, graph in graphs.items():
         print(f"  {name:8} {graph['bytes'] / 1e6:10.1f} MB  {graph['precision']}")
-    print(f"second opinion: {told(manifest.second_opinion)}")
+    print(f"second opinion: {describe_opinion(manifest.second_opinion)}")
     for note in notes:
         print(f"  note: {note}")

@@ -7,8 +7,8 @@ from pathlib import Path
 import av
 import numpy as np
 
+from wall_edge.array_types import Frame
 from wall_edge.errors import ConfigError
-from wall_edge.policies.vision import Frame
 
 _DAMAGED = (av.error.FFmpegError, OSError, ValueError, IndexError)
 """What PyAV raises on bytes that are no video; IndexError when there is no video stream."""

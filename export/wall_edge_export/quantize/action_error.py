@@ -12,7 +12,7 @@ from wall_edge_engines.base import Engine
 from wall_edge.arrays import require_finite
 from wall_edge.bundle import Manifest
 from wall_edge.errors import PolicyError
-from wall_edge.policies.encoder import new_session
+from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.flow_policy import FlowPolicy
 from wall_edge.policies.prompts import Prompts
 from wall_edge.session_format import Sample
@@ -50,7 +50,7 @@ def chunks(
     seed: int = 0,
 ) -> Floats:
     """Normalised action chunks ``[samples, horizon, dof]``; the noise depends on ``seed`` alone."""
-    policy = FlowPolicy(manifest, prompts, new_session(manifest, engine), integration_steps=integration_steps)
+    policy = FlowPolicy(Encoder.on(engine, manifest, prompts), integration_steps=integration_steps)
     rng = np.random.default_rng(seed)
     shape, slots = (manifest.horizon, manifest.action_slots), list(manifest.embodiment.action_slots)
     rows = [

@@ -27,7 +27,7 @@ from wall_edge.cli.output import stage_progress
 from wall_edge.errors import CheckpointError, WallEdgeError
 from wall_edge.policies.flow import integrate
 from wall_edge.policies.prompt_text import next_position, positions
-from wall_edge.verify import StageCheck, compare
+from wall_edge.verification.comparison import StageCheck, compare
 from wall_edge_export.model.wall import WallModel
 from wall_edge_export.onnx.graph_writer import GraphWriter
 from wall_edge_export.onnx.graphs import GRAPHS, GraphInputs, image_cells

@@ -17,9 +17,6 @@ from wall_edge_bridge.drives.feetech_settings import SETTINGS, require_settings
 from wall_edge_bridge.protocols.feetech_registers import RADIANS_PER_TICK, STS3215
 from wall_edge_bridge.transport.base import Transport
 
-ENABLE_SLACK_RAD = 0.05
-"""How far beyond its limits a resting joint may sag and still be enabled."""
-
 TORQUE_PERIOD_NS = 20_000_000
 """How often a cycle reads the torque too."""
 
@@ -40,6 +37,8 @@ class FeetechDrive(Drive):
     a cycle is 88 bytes (0.9 ms); every 20 ms of an arm under torque one is 184 (1.8 ms), as its read begins
     at torque_enable. A joint that lost its torque is told within that time and a cycle.
 
+    ``start_slack_rad``: how far beyond its limits a resting joint may have sagged and still be enabled.
+
     The servos' own profile registers (acceleration, goal time, goal speed) are left as they are.
     Raises ConfigError for joints that these servos cannot be.
     """
@@ -50,8 +49,11 @@ class FeetechDrive(Drive):
         joints: Sequence[JointSpec],
         timeout_s: float = 0.01,
         clock: Callable[[], int] = time.monotonic_ns,
+        *,
+        start_slack_rad: float = 0.0,
     ) -> None:
         super().__init__(joints)
+        self._start_slack = max(start_slack_rad, _SLACK_RAD)  # an encoder rounds
         self._scale = JointScale(self.joints)
         self._clock = clock
         self._bus = FeetechBus(transport, [joint.id for joint in joints], timeout_s, self.counters, clock)
@@ -230,7 +232,7 @@ class FeetechDrive(Drive):
                 )
         self._scale.require_inside(
             self._scale.radians(np.array(ticks)),
-            ENABLE_SLACK_RAD,
+            self._start_slack,
             "position",
             "move it inside by hand, or calibrate again",
         )

@@ -134,7 +134,10 @@ def test_every_file_that_is_read_is_named_when_damaged(
     ("edit", "named"),
     [
         (lambda r: r["action"][7].__setitem__(1, np.nan), "action holds values that are not finite"),
-        (lambda r: r["observation.state"][0].__setitem__(0, np.inf), "observation.state holds values that are not finite"),
+        (
+            lambda r: r["observation.state"][0].__setitem__(0, np.inf),
+            "observation.state holds values that are not finite",
+        ),
         (
             lambda r: r["action"].__setitem__(3, np.zeros(3, np.float32)),
             "action is not 2 numbers in each row",

@@ -172,8 +172,8 @@ def rewrite(path: Path, edit: Callable[[Arrays], Any]) -> None:
 @pytest.mark.parametrize(
     ("edit", "named"),
     [
-        (lambda a: a["state"].__setitem__(3, np.nan), "state holds NaN or infinite values"),
-        (lambda a: a["actions"].__setitem__((23, 5), np.inf), "actions holds NaN or infinite values"),
+        (lambda a: a["state"].__setitem__(3, np.nan), "state holds values that are not finite"),
+        (lambda a: a["actions"].__setitem__((23, 5), np.inf), "actions holds values that are not finite"),
         (lambda a: a.pop("words"), "expected actions, epoch"),
         (lambda a: a.update(more=np.zeros(1)), "more"),
         (lambda a: a.update(state=np.zeros(5)), "state is float64 [5]; expected float64 [6]"),

@@ -23,8 +23,13 @@ from wall_edge.config_loader import from_mapping
 from wall_edge.errors import RuntimeFault
 from wall_edge.runtime.daemon.latch import require_unlatched
 from wall_edge.runtime.ipc.mailbox import Mailbox
-from wall_edge.runtime.ipc.mailbox_types import ServoCommand, chunk_dtype, command_dtype, feedback_dtype
-from wall_edge.runtime.motion.chunk_track import Chunk
+from wall_edge.runtime.ipc.mailbox_types import (
+    Chunk,
+    ServoCommand,
+    chunk_dtype,
+    command_dtype,
+    feedback_dtype,
+)
 from wall_edge.runtime.servo.process import run_servo
 from wall_edge.runtime.servo.states import ServoState
 from wall_edge.runtime.telemetry.event_log import read_events

@@ -49,7 +49,7 @@ WITHIN_MS = {
 def drifting(shipped_bundle: Path) -> RobotConfig:
     path = Path(__file__).parents[3] / "examples" / "tabletop" / "drifting.yaml"
     config = replace(load_robot(path), bundle=shipped_bundle)
-    evaluation._made.clear()
+    evaluation._loops.clear()
     evaluation._open(config)
     return config
 

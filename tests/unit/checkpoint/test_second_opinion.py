@@ -25,7 +25,7 @@ from wall_edge_export.inputs.export_inputs import ExportInputs
 from wall_edge_export.opinion.check import INSTRUCTIONS, second_opinion
 
 from wall_edge.bundle import Bundle, Manifest, file_digest, write_manifest
-from wall_edge.bundle.second_opinion import SecondOpinion, told
+from wall_edge.bundle.second_opinion import SecondOpinion, describe_opinion
 from wall_edge.cli import app
 from wall_edge.config import RobotConfig
 from wall_edge.errors import BundleError, CheckpointError
@@ -262,7 +262,7 @@ def test_no_settings_of_an_image_processor(folder: Path, opened: Open) -> None:
     assert found.compared == ("prompt ids and camera words",)
     reason = found.not_compared["image-token counts and pixel values"]
     assert reason == f"the checkpoint has no {PREPROCESSOR} or {NESTED}"
-    assert f"not compared: image-token counts and pixel values ({reason})" in told(found)
+    assert f"not compared: image-token counts and pixel values ({reason})" in describe_opinion(found)
 
 
 def test_what_transformers_cannot_open_is_not_compared(folder: Path, opened: Open) -> None:
@@ -272,8 +272,8 @@ def test_what_transformers_cannot_open_is_not_compared(folder: Path, opened: Ope
     found = ask(source)
     assert found.compared == ()
     assert "transformers cannot use its tokenizer: " in found.not_compared["prompt ids and camera words"]
-    assert "transformers cannot use its processor: " in told(found)
-    assert "compared nothing" in told(found)
+    assert "transformers cannot use its processor: " in describe_opinion(found)
+    assert "compared nothing" in describe_opinion(found)
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", "[" * 100_000, '{"a": 1, "a": 2}'])
@@ -290,8 +290,8 @@ def test_without_transformers_nobody_checked(opened: Open, monkeypatch: pytest.M
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "transformers", None)
     assert second_opinion(source, "touch the red block.") is None
-    assert "nobody compared prompts and pixels" in told(None)
-    assert "wall-edge[check]" in told(None)
+    assert "nobody compared prompts and pixels" in describe_opinion(None)
+    assert "wall-edge[check]" in describe_opinion(None)
 
 
 def test_an_old_transformers_is_not_asked(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pytest
 import yaml
 
-from wall_edge.config import RobotConfig, load_robot
+from wall_edge.config import AsyncScheduler, RobotConfig, load_robot
 from wall_edge.config_loader import Invalid, from_mapping
 from wall_edge.errors import BundleError, ConfigError
 
@@ -221,7 +221,7 @@ def test_the_baseline_never_moves_a_real_arm(tmp_path: Path, scheduler: str) -> 
         policy__scheduler=scheduler,
     )
     if scheduler == "async":
-        assert load_robot(path).policy.scheduler == "async"
+        assert load_robot(path).policy.scheduler == AsyncScheduler()
     else:
         assert "policy.scheduler is 'naive'" in message(path)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 from wall_edge_engines import onnxruntime as backend
 
+import wall_edge
 from wall_edge.errors import EngineError
 
 _WITHOUT = """
@@ -16,7 +20,8 @@ import sys
 for name in ("torch", "transformers", "onnx", "safetensors", "matplotlib", "cv2"):
     sys.modules[name] = None
 from wall_edge.cli import main
-import wall_edge.runtime.daemon.supervisor, wall_edge.verify, wall_edge_engines, wall_edge_bridge.drives
+import wall_edge.runtime.daemon.supervisor, wall_edge.verification.verify
+import wall_edge_engines, wall_edge_bridge.drives
 sys.argv = ["wall-edge", *sys.argv[1:]]
 main()
 """
@@ -38,6 +43,29 @@ def test_export_without_its_packages_says_what_to_install(tmp_path: object) -> N
     assert done.returncode == 1
     assert "pip install 'wall-edge[export]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_demo_from_a_wheel_says_that_it_needs_a_clone(tmp_path: Path) -> None:
+    """A wheel holds the package and no examples beside it."""
+    package = Path(wall_edge.__file__).parent
+    shutil.copytree(package, tmp_path / "wall_edge", ignore=shutil.ignore_patterns("__pycache__"))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, "-m", "wall_edge", "demo", "--out", "demo"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        f"error: {tmp_path / 'examples' / 'tabletop'} does not exist; expected a clone"
+    )
+    assert "--checkpoint and --robot" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "demo").exists()
 
 
 @pytest.mark.parametrize(

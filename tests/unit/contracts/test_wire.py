@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import NodeProto
 
-from wall_edge.bundle.wire import Damaged, fields, text
+from wall_edge.bundle.graphs.wire import Damaged, fields, text
 
 
 def read(content: bytes) -> list[tuple[int, object]]:

@@ -53,7 +53,7 @@ def test_prompts_of_new_words_all_day(shipped_bundle: Path) -> None:
     for number in range(200):
         prompts.action(f"touch block {number}.")
         assert prompts.observation() is prompts.observation()
-    assert len(prompts._made) <= 64
+    assert len(prompts._cache) <= 64
     again = prompts.action("touch block 0.")
     assert again.ids.tolist() == first.ids.tolist()
 

@@ -6,16 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wall_edge.runtime.ipc.mailbox_types import chunk_dtype
-from wall_edge.runtime.motion.chunk_track import ON_ARRIVAL, Chunk, ChunkTrack, Refusal
+from wall_edge.array_types import Floats
+from wall_edge.runtime.ipc.mailbox_types import ON_ARRIVAL, Chunk, chunk_dtype
+from wall_edge.runtime.motion.chunk_track import ChunkTrack, Refusal
 from wall_edge.runtime.motion.splice import Splice
-
-Floats = npt.NDArray[np.float64]
 
 MS = 1_000_000
 T0 = 1_000_000 * MS

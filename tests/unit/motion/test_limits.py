@@ -10,17 +10,15 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wall_edge.array_types import Floats
 from wall_edge.config import Bounds
 from wall_edge.errors import ConfigError, RuntimeFault
 from wall_edge.runtime.motion.braking import glide, safe, stop_of
 from wall_edge.runtime.motion.limits import Limiter
-
-Floats = npt.NDArray[np.float64]
 
 DT = 0.004
 BOUNDS = [Bounds(-1.0, 1.0, 2.0, 20.0, 400.0, "a"), Bounds(0.0, 2.5, 1.0, 8.0, 900.0, "b")]
@@ -374,7 +372,7 @@ class TestTheBentStep:
         for k in range(600):
             wanted = still(1.999 if k < 300 else 0.0) + np.array([[0.0], [2.5 if k < 300 else 0.0], [0.0]])
             before, count = tuple(made.state[:, 0].tolist()), made.hits["brake"][0]
-            asked = made._wanted_jerk(0, before, wanted[:, 0].tolist(), 0.0)
+            asked = made._jerk_to(0, before, wanted[:, 0].tolist(), 0.0)
             made.follow(wanted, wanted)
             if made.hits["brake"][0] == count:
                 assert made.state[2, 0] == before[2] + DT * asked

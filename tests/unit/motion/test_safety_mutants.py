@@ -9,8 +9,9 @@ import pytest
 
 from wall_edge.config import Bounds
 from wall_edge.errors import RuntimeFault
+from wall_edge.runtime.ipc.mailbox_types import Chunk
 from wall_edge.runtime.motion.braking import glide, safe, stop_of
-from wall_edge.runtime.motion.chunk_track import Chunk, ChunkTrack
+from wall_edge.runtime.motion.chunk_track import ChunkTrack
 from wall_edge.runtime.motion.limits import Limiter, _approach
 
 DT = 0.004

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wall_edge.array_types import Floats
 from wall_edge.runtime.motion.splice import Splice
-
-Floats = npt.NDArray[np.float64]
 
 
 def at(splice: Splice, seconds: float, dof: int = 2) -> Floats:

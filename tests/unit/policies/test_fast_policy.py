@@ -21,6 +21,7 @@ from wall_edge.bundle import Embodiment, Normalization
 from wall_edge.bundle.fast_settings import FastSettings
 from wall_edge.bundle.image_geometry import ImageGeometry
 from wall_edge.errors import BundleError, CameraError, PolicyError
+from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.fast_codec import MAX_FAST_TOKENS, FastCodec, dct_matrix
 from wall_edge.policies.fast_policy import FastPolicy, fast_codec, first_action_token
 from wall_edge.policies.observation import Observation
@@ -143,7 +144,7 @@ class Setup:
             cameras={"face_view": CAMERA}, embodiment=embodiment(reference), dof=2, state_slots=SLOTS
         )
         session: Any = self.session
-        self.policy = FastPolicy(manifest, prompts, session, codec)
+        self.policy = FastPolicy(Encoder(manifest, prompts, session), codec)
 
 
 def said(tokenizer: PromptTokenizer, fast_ids: Sequence[int]) -> list[int]:

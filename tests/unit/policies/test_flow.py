@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from wall_edge.array_types import Floats32
 from wall_edge.bundle.time_grid import check_grid, uniform_grid
 from wall_edge.errors import ConfigError
-from wall_edge.policies.flow import Floats, guidance_weight, guided, integrate
+from wall_edge.policies.flow import guidance_weight, guided, integrate
 
 
 @pytest.mark.parametrize("steps", [1, 2, 9, 10])
@@ -70,7 +71,7 @@ def test_guidance_pulls_where_it_has_weight() -> None:
     """A flow that ends at 1 everywhere; the target is 3, and only the first step is guided."""
     weights = np.array([[1.0], [0.0]], dtype=np.float32)
 
-    def terms(x: Floats, time: float) -> tuple[Floats, Floats]:
+    def terms(x: Floats32, time: float) -> tuple[Floats32, Floats32]:
         v = (1 - x) / np.float32(1 - time)
         return v, weights * (3 - (x + np.float32(1 - time) * v))
 

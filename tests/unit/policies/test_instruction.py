@@ -96,7 +96,7 @@ def test_a_subgoal_that_no_prompt_takes_is_refused_and_asked_for_again(words: st
     ids = SimpleNamespace(turn_end=7)
     tokenizer = SimpleNamespace(ids=ids, decode=lambda _: words)
     prompts: Any = SimpleNamespace(tokenizer=tokenizer, observation_tokens=0)
-    planner = SubgoalPlanner(SimpleNamespace(state_slots=1), prompts, SimpleNamespace())  # type: ignore[arg-type]
+    planner = SubgoalPlanner(SimpleNamespace(prompts=prompts))  # type: ignore[arg-type]
     planner.decode = lambda *_, **__: [1, 7]  # type: ignore[method-assign]
     with pytest.raises(PolicyError, match="cannot be acted on"):
         planner.words("touch it.")

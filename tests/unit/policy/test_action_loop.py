@@ -11,10 +11,11 @@ import pytest
 import wall_edge_engines
 
 from wall_edge.bundle import Bundle
-from wall_edge.config import PolicyConfig
+from wall_edge.config import PolicyConfig, RtcScheduler, SyncScheduler
 from wall_edge.errors import ConfigError
 from wall_edge.policies.observation import Observation
-from wall_edge.runtime.policy.action_loop import ActionLoop, PlannerHandoff, require_graphs, require_horizon
+from wall_edge.runtime.policy.action_loop import ActionLoop, require_horizon
+from wall_edge.runtime.policy.handoff import PlannerHandoff
 from wall_edge.runtime.policy.mission import Mission
 from wall_edge.sim.tabletop import arm
 from wall_edge.sim.tabletop.referee import TabletopWorld
@@ -43,102 +44,102 @@ class FakePlanner:
         return f"first, {instruction}"
 
 
-class TestPrefetch:
-    def made(self) -> tuple[PlannerHandoff, Mission]:
+class TestHandoff:
+    def parts_of(self) -> tuple[PlannerHandoff, Mission]:
         mission = Mission(subgoals=True)
         mission.instruct(1, 0, "touch it.")
         return PlannerHandoff(FakePlanner(), mission, 200 * MS), mission  # type: ignore[arg-type]
 
     def test_the_first_words_are_wanted_at_once_and_the_next_after_a_pause(self) -> None:
-        prefetch, mission = self.made()
-        assert mission.orders is not None
-        assert prefetch.wants(mission.orders, 0)
-        prefetch.take(mission.orders, look(index=7))
-        assert prefetch.busy
-        assert not prefetch.wants(mission.orders, 10**12)  # one at a time
-        record = prefetch.done(prefetch.decode(), 300 * MS)
+        handoff, mission = self.parts_of()
+        assert mission.active is not None
+        assert handoff.wants(mission.active, 0)
+        handoff.take(mission.active, look(index=7))
+        assert handoff.busy
+        assert not handoff.wants(mission.active, 10**12)  # one at a time
+        record = handoff.done(handoff.decode(), 300 * MS)
         assert record is not None
         assert (record.text, record.switched, record.observation) == ("first, touch it.", True, 7)
         assert (record.observation_ns, record.ready_ns) == (1000 * MS - 1, 300 * MS)
-        assert not prefetch.busy
-        assert mission.orders.words == "first, touch it."
-        assert not prefetch.wants(mission.orders, 499 * MS)
-        assert prefetch.wants(mission.orders, 500 * MS)
+        assert not handoff.busy
+        assert mission.active.words == "first, touch it."
+        assert not handoff.wants(mission.active, 499 * MS)
+        assert handoff.wants(mission.active, 500 * MS)
 
     def test_refused_words_change_nothing_and_are_told(self) -> None:
-        prefetch, mission = self.made()
-        assert mission.orders is not None
-        prefetch.take(mission.orders, look())
-        record = prefetch.done(None, 5)
+        handoff, mission = self.parts_of()
+        assert mission.active is not None
+        handoff.take(mission.active, look())
+        record = handoff.done(None, 5)
         assert record is not None
         assert (record.text, record.switched) == ("", False)
-        assert mission.orders.words is None
-        assert not prefetch.busy
+        assert mission.active.words is None
+        assert not handoff.busy
 
     def test_words_of_an_earlier_instruction_are_dropped(self) -> None:
-        prefetch, mission = self.made()
-        assert mission.orders is not None
-        prefetch.take(mission.orders, look())
+        handoff, mission = self.parts_of()
+        assert mission.active is not None
+        handoff.take(mission.active, look())
         mission.instruct(2, 0, "touch another.")
-        assert prefetch.done(prefetch.decode(), 5) is None
-        assert mission.orders.words is None
-        assert prefetch.wants(mission.orders, 5)  # the new instruction's first words, at once
+        assert handoff.done(handoff.decode(), 5) is None
+        assert mission.active.words is None
+        assert handoff.wants(mission.active, 5)  # the new instruction's first words, at once
 
 
 class TestActionLoop:
     def test_a_subgoal_takes_effect_with_the_next_chunk(self, parts: tuple[Bundle, Any]) -> None:
-        made = loop(parts)
-        assert not made.ready(0, None)  # nothing to do yet
-        made.mission.instruct(1, 0, TASK.instruction)
-        assert made.ready(1000 * MS, None)
-        assert made.begin(look(1), 1000 * MS) is None  # no words to act on
-        assert made.prefetch.busy
-        assert not made.ready(1000 * MS, None)  # until they are there
-        made.prefetch.done(TASK.subgoal(0), 1040 * MS)
-        assert made.ready(1040 * MS, None)
-        thought = made.begin(look(2), 1050 * MS)
-        assert thought is not None
-        made.mission.offer(1, TASK.subgoal(1))  # staged while the chunk is computed
-        published = made.finish(thought, 1070 * MS)
+        actions = loop(parts)
+        assert not actions.ready(0, None)  # nothing to do yet
+        actions.mission.instruct(1, 0, TASK.instruction)
+        assert actions.ready(1000 * MS, None)
+        assert actions.begin(look(1), 1000 * MS) is None  # no words to act on
+        assert actions.handoff.busy
+        assert not actions.ready(1000 * MS, None)  # until they are there
+        actions.handoff.done(TASK.subgoal(0), 1040 * MS)
+        assert actions.ready(1040 * MS, None)
+        pending = actions.begin(look(2), 1050 * MS)
+        assert pending is not None
+        actions.mission.offer(1, TASK.subgoal(1))  # staged while the chunk is computed
+        published = actions.finish(pending, 1070 * MS)
         assert published is not None
         chunk, record = published
         assert (record.subgoal, record.subgoal_id, record.observation) == (TASK.subgoal(0), 1, 2)
         assert (chunk.plan_start_ns, chunk.observation_time_ns) == (500 * MS, 1000 * MS)
         assert (chunk.epoch, chunk.index, chunk.published_time_ns) == (1, 1, 1070 * MS)
-        assert made.begin(look(3), 1150 * MS).orders.words == TASK.subgoal(1)  # type: ignore[union-attr]
+        assert actions.begin(look(3), 1150 * MS).active.words == TASK.subgoal(1)  # type: ignore[union-attr]
 
     def test_a_chunk_of_a_replaced_instruction_is_not_published(self, parts: tuple[Bundle, Any]) -> None:
-        made = loop(parts, subgoals=False)
-        made.mission.instruct(1, 0, TASK.instruction)
-        assert made.ready(0, None)
-        thought = made.begin(look(), 0)
-        made.mission.instruct(2, 0, TASK.instruction)
-        assert thought is not None
-        assert made.finish(thought, 5) is None
+        actions = loop(parts, subgoals=False)
+        actions.mission.instruct(1, 0, TASK.instruction)
+        assert actions.ready(0, None)
+        pending = actions.begin(look(), 0)
+        actions.mission.instruct(2, 0, TASK.instruction)
+        assert pending is not None
+        assert actions.finish(pending, 5) is None
 
     def test_an_instruction_begins_with_a_new_scheduler(self, parts: tuple[Bundle, Any]) -> None:
-        made = loop(parts, subgoals=False)
-        made.mission.instruct(1, 0, TASK.instruction)
-        assert made.ready(0, None)
-        thought = made.begin(look(), 0)
-        assert thought is not None
-        made.finish(thought, 5)
-        assert made.scheduler.plan is not None
-        assert not made.ready(1, None)
-        made.mission.instruct(2, 0, TASK.instruction)
-        assert made.ready(1, None)
-        assert made.scheduler.plan is None
+        actions = loop(parts, subgoals=False)
+        actions.mission.instruct(1, 0, TASK.instruction)
+        assert actions.ready(0, None)
+        pending = actions.begin(look(), 0)
+        assert pending is not None
+        actions.finish(pending, 5)
+        assert actions.scheduler.plan is not None
+        assert not actions.ready(1, None)
+        actions.mission.instruct(2, 0, TASK.instruction)
+        assert actions.ready(1, None)
+        assert actions.scheduler.plan is None
 
     def test_a_chunk_is_a_function_of_its_observation(self, parts: tuple[Bundle, Any]) -> None:
         """Not of the clock, nor of what was computed before: the daemon and virtual time agree."""
         chunks = []
         for before, now in ((0, 0), (3, 10**15)):
-            made = loop(parts, subgoals=False)
-            made.mission.instruct(1, 0, TASK.instruction)
-            made.warm_up()
+            actions = loop(parts, subgoals=False)
+            actions.mission.instruct(1, 0, TASK.instruction)
+            actions.warm_up()
             for index in range(before):
-                made.begin(look(50 + index), now)
-            chunks.append(made.begin(look(9), now))
+                actions.begin(look(50 + index), now)
+            chunks.append(actions.begin(look(9), now))
         assert chunks[0] is not None
         assert chunks[1] is not None
         np.testing.assert_array_equal(chunks[0].positions, chunks[1].positions)
@@ -151,16 +152,16 @@ class TestActionLoop:
             require_horizon(*given, 900 * MS, "a delay")
         with pytest.raises(ConfigError, match="shorter than a chunk"):
             require_horizon(*given, 767 * MS, "a delay")
-        waits = PolicyConfig(scheduler="sync")
+        waits = PolicyConfig(scheduler=SyncScheduler())
         require_horizon(parts[0].manifest, waits, 10_000 * MS, "a delay")
 
     def test_rtc_needs_its_graph(self, parts: tuple[Bundle, Any]) -> None:
         with pytest.raises(ConfigError, match="export it again with --guidance"):
-            loop(parts, scheduler="rtc", rtc_form="jacobian")
-        loop(parts, scheduler="async", rtc_form="jacobian")
+            loop(parts, scheduler=RtcScheduler(form="jacobian"))
+        loop(parts, scheduler=RtcScheduler())
 
     def test_rtc_needs_a_flow(self, parts: tuple[Bundle, Any]) -> None:
         manifest = copy(parts[0].manifest)
         object.__setattr__(manifest, "fast", object())  # a whole FAST manifest is not the point here
         with pytest.raises(ConfigError, match="expected a flow policy"):
-            require_graphs(manifest, PolicyConfig(scheduler="rtc"))
+            RtcScheduler().require(manifest)

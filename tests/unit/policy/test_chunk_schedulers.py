@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wall_edge.config import PolicyConfig
+from wall_edge.config import SCHEDULERS, PolicyConfig
 from wall_edge.policies.observation import Observation
-from wall_edge.runtime.ipc.mailbox_types import feedback_dtype
-from wall_edge.runtime.motion.chunk_track import ON_ARRIVAL
-from wall_edge.runtime.policy.chunk_schedulers import ChunkRequest, Plan, Scheduler, new_scheduler, soft_mask
+from wall_edge.runtime.ipc.mailbox_types import ON_ARRIVAL, feedback_dtype
+from wall_edge.runtime.policy.chunk_plan import ChunkRequest, Plan
+from wall_edge.runtime.policy.chunk_scheduler import Scheduler
+from wall_edge.runtime.policy.chunk_schedulers import new_scheduler, soft_mask
 from wall_edge.runtime.servo.states import ServoState
 
 MS = 1_000_000
@@ -25,11 +26,11 @@ RAMP = np.arange(HORIZON, dtype=np.float64)[:, None] * [1.0, -2.0]
 
 
 def scheduler(name: str, **settings: Any) -> Scheduler:
-    policy = PolicyConfig(scheduler=name, chunk_period_ms=100, **settings)  # type: ignore[arg-type]
+    policy = PolicyConfig(scheduler=SCHEDULERS[name](**settings), chunk_period_ms=100)
     return new_scheduler(policy, HORIZON, DT)
 
 
-def seen(plan_ms: float = 0, state: tuple[float, float] = (0.1, 0.2)) -> Observation:
+def observed(plan_ms: float = 0, state: tuple[float, float] = (0.1, 0.2)) -> Observation:
     return Observation(0, {}, np.array(state), plan_ns=round(plan_ms * MS))
 
 
@@ -40,9 +41,9 @@ def servo(state: ServoState, last_index: int) -> np.void:
 
 
 def follow(
-    made: Scheduler, plan_ms: float, positions: np.ndarray, delay_ms: float = 0, index: int = 1
+    subject: Scheduler, plan_ms: float, positions: np.ndarray, delay_ms: float = 0, index: int = 1
 ) -> Plan:
-    return made.publish(index, made.ask(seen(plan_ms), "go."), positions, round(delay_ms * MS))
+    return subject.publish(index, subject.request(observed(plan_ms), "go."), positions, round(delay_ms * MS))
 
 
 class TestPlan:
@@ -69,36 +70,36 @@ class TestAsync:
         np.testing.assert_array_equal(plan.positions, RAMP)
 
     def test_looks_once_a_period_and_never_twice_to_catch_up(self) -> None:
-        made = scheduler("async")
-        assert made.ready(10_000 * MS, None)
-        made.looked(10_000 * MS)
-        assert not made.ready(10_099 * MS, None)
-        assert made.ready(10_100 * MS, None)
-        made.looked(10_110 * MS)  # 10 ms late: the grid stays
-        assert made.due_ns == 10_200 * MS
-        made.looked(10_950 * MS)  # an answer took long: one look at once, not seven
-        assert made.due_ns == 11_050 * MS
+        subject = scheduler("async")
+        assert subject.ready(10_000 * MS, None)
+        subject.begin_period(10_000 * MS)
+        assert not subject.ready(10_099 * MS, None)
+        assert subject.ready(10_100 * MS, None)
+        subject.begin_period(10_110 * MS)  # 10 ms late: the grid stays
+        assert subject.due_ns == 10_200 * MS
+        subject.begin_period(10_950 * MS)  # an answer took long: one look at once, not seven
+        assert subject.due_ns == 11_050 * MS
 
     def test_expects_the_longest_of_the_last_delays(self) -> None:
-        made = scheduler("async")
-        assert made.expected_delay_ns() == 0
+        subject = scheduler("async")
+        assert subject.expected_delay_ns() == 0
         for delay in (50, 400, *[100] * 7):
-            follow(made, 0, RAMP, delay)
-        assert made.expected_delay_ns() == 400 * MS
-        follow(made, 0, RAMP, 100)
-        assert made.expected_delay_ns() == 100 * MS
+            follow(subject, 0, RAMP, delay)
+        assert subject.expected_delay_ns() == 400 * MS
+        follow(subject, 0, RAMP, 100)
+        assert subject.expected_delay_ns() == 100 * MS
 
 
 class TestSync:
     def test_looks_at_a_standstill_after_its_chunk_was_executed(self) -> None:
-        made = scheduler("sync")
-        assert made.ready(0, servo(ServoState.HOLDING, -1))
-        follow(made, 0, RAMP, index=7)
-        assert not made.ready(0, servo(ServoState.HOLDING, -1))  # not taken yet
-        assert not made.ready(0, servo(ServoState.FOLLOWING, 7))
-        assert not made.ready(0, servo(ServoState.SLOWING, 7))
-        assert made.ready(0, servo(ServoState.HOLDING, 7))
-        assert not made.ready(0, None)
+        subject = scheduler("sync")
+        assert subject.ready(0, servo(ServoState.HOLDING, -1))
+        follow(subject, 0, RAMP, index=7)
+        assert not subject.ready(0, servo(ServoState.HOLDING, -1))  # not taken yet
+        assert not subject.ready(0, servo(ServoState.FOLLOWING, 7))
+        assert not subject.ready(0, servo(ServoState.SLOWING, 7))
+        assert subject.ready(0, servo(ServoState.HOLDING, 7))
+        assert not subject.ready(0, None)
 
     @pytest.mark.parametrize(("steps", "expected"), [(None, 2), (2, 2), (4, 4), (99, 5)])
     def test_executes_a_part(self, steps: int | None, expected: int) -> None:
@@ -116,10 +117,10 @@ class TestEnsemble:
 
     def test_weights_are_acts(self) -> None:
         """w_i = exp(-m·i), i = 0 the oldest (arXiv 2304.13705, section 4)."""
-        made = scheduler("ensemble", ensemble_decay=0.5)
-        follow(made, 0, RAMP)
-        follow(made, 100, np.full((5, 2), 10.0))
-        plan = follow(made, 200, np.full((5, 2), 20.0))
+        subject = scheduler("ensemble", decay=0.5)
+        follow(subject, 0, RAMP)
+        follow(subject, 100, np.full((5, 2), 10.0))
+        plan = follow(subject, 200, np.full((5, 2), 20.0))
         w = np.exp(-0.5 * np.arange(3))
         at_200 = (w @ [2.0, 10.0, 20.0]) / w.sum()  # three predictions: RAMP's is 2 there
         at_500 = (w[1:] @ [10.0, 20.0]) / w[1:].sum()  # the first one ended at 400
@@ -127,63 +128,63 @@ class TestEnsemble:
         assert plan.start_ns == 200 * MS
 
     def test_another_subgoal_forgets(self) -> None:
-        made = scheduler("ensemble")
-        follow(made, 0, RAMP)
-        plan = made.publish(2, made.ask(seen(100), "another."), np.full((5, 2), 10.0), 0)
+        subject = scheduler("ensemble")
+        follow(subject, 0, RAMP)
+        plan = subject.publish(2, subject.request(observed(100), "another."), np.full((5, 2), 10.0), 0)
         np.testing.assert_array_equal(plan.positions, np.full((5, 2), 10.0))
 
 
 class TestRollforward:
     def test_the_first_chunk_is_for_the_present(self) -> None:
-        ask = scheduler("rollforward").ask(seen(700), "go.")
-        assert (ask.plan_start_ns, ask.state.tolist()) == (700 * MS, [0.1, 0.2])
+        request = scheduler("rollforward").request(observed(700), "go.")
+        assert (request.plan_start_ns, request.state.tolist()) == (700 * MS, [0.1, 0.2])
 
     def test_the_state_is_rolled_on_by_what_is_queued(self) -> None:
-        made = scheduler("rollforward")
-        follow(made, 0, RAMP, delay_ms=250)
-        ask = made.ask(seen(100, (1.2, 0.0)), "go.")
-        assert ask.plan_start_ns == 350 * MS
+        subject = scheduler("rollforward")
+        follow(subject, 0, RAMP, delay_ms=250)
+        request = subject.request(observed(100, (1.2, 0.0)), "go.")
+        assert request.plan_start_ns == 350 * MS
         # From step 1 to step 3.5; the 0.2 by which the joints trail the plan stay.
-        np.testing.assert_allclose(ask.state, [1.2 + 2.5, 0.0 - 5.0])
-        assert made.publish(2, ask, RAMP, 0).start_ns == 350 * MS
+        np.testing.assert_allclose(request.state, [1.2 + 2.5, 0.0 - 5.0])
+        assert subject.publish(2, request, RAMP, 0).start_ns == 350 * MS
 
     def test_not_beyond_the_plans_end(self) -> None:
-        made = scheduler("rollforward")
-        follow(made, 0, RAMP, delay_ms=900)
-        assert made.ask(seen(100), "go.").plan_start_ns == 400 * MS
-        assert made.ask(seen(400), "go.").plan_start_ns == 400 * MS  # nothing queued: the present
-        assert made.ask(seen(650), "go.").plan_start_ns == 650 * MS
+        subject = scheduler("rollforward")
+        follow(subject, 0, RAMP, delay_ms=900)
+        assert subject.request(observed(100), "go.").plan_start_ns == 400 * MS
+        assert subject.request(observed(400), "go.").plan_start_ns == 400 * MS  # nothing queued: the present
+        assert subject.request(observed(650), "go.").plan_start_ns == 650 * MS
 
 
 class TestRealTimeChunking:
     def test_the_first_chunk_is_free(self) -> None:
-        made = scheduler("rtc")
-        assert made.ask(seen(0), "go.").guidance is None
-        follow(made, 0, RAMP)
-        assert made.ask(seen(400), "go.").guidance is None  # the plan is over
+        subject = scheduler("rtc")
+        assert subject.request(observed(0), "go.").guidance is None
+        follow(subject, 0, RAMP)
+        assert subject.request(observed(400), "go.").guidance is None  # the plan is over
 
     def test_guided_by_what_is_left_of_the_plan(self) -> None:
-        made = scheduler("rtc", rtc_max_guidance=3.0, rtc_form="jacobian")
-        follow(made, 0, RAMP, delay_ms=150)
-        ask = made.ask(seen(150), "go.")
-        guidance = ask.guidance
+        subject = scheduler("rtc", max_guidance=3.0, form="jacobian")
+        follow(subject, 0, RAMP, delay_ms=150)
+        request = subject.request(observed(150), "go.")
+        guidance = request.guidance
         assert guidance is not None
-        assert (ask.plan_start_ns, ask.state.tolist()) == (150 * MS, [0.1, 0.2])
+        assert (request.plan_start_ns, request.state.tolist()) == (150 * MS, [0.1, 0.2])
         np.testing.assert_allclose(guidance.target[:, 0], [1.5, 2.5, 3.5, 4, 4])  # on the plan, then its end
         np.testing.assert_allclose(guidance.weights, soft_mask(HORIZON, 2, 3))  # 150 ms are two steps
         assert (guidance.max_weight, guidance.jacobian) == (3.0, True)
 
     def test_after_a_change_of_subgoal_only_what_is_over(self) -> None:
-        made = scheduler("rtc")
-        follow(made, 0, RAMP, delay_ms=150)
-        guidance = made.ask(seen(100), "another.").guidance
+        subject = scheduler("rtc")
+        follow(subject, 0, RAMP, delay_ms=150)
+        guidance = subject.request(observed(100), "another.").guidance
         assert guidance is not None
         assert guidance.weights.tolist() == [1, 1, 0, 0, 0]
 
     def test_a_delay_longer_than_what_is_left(self) -> None:
-        made = scheduler("rtc")
-        follow(made, 0, RAMP, delay_ms=2000)
-        guidance = made.ask(seen(250), "go.").guidance
+        subject = scheduler("rtc")
+        follow(subject, 0, RAMP, delay_ms=2000)
+        guidance = subject.request(observed(250), "go.").guidance
         assert guidance is not None
         assert guidance.weights.tolist() == [1, 1, 0, 0, 0]
 
@@ -207,14 +208,14 @@ def test_the_soft_mask_is_equation_5(horizon: int, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", ["sync", "async", "ensemble", "rollforward", "rtc"])
 def test_what_is_published_is_remembered(name: str) -> None:
-    made = scheduler(name)
-    assert made.plan is None
-    assert follow(made, 0, RAMP) is made.plan
+    subject = scheduler(name)
+    assert subject.plan is None
+    assert follow(subject, 0, RAMP) is subject.plan
 
 
-def test_an_ask_keeps_the_observed_state() -> None:
+def test_a_request_keeps_the_observed_state() -> None:
     """The policy's state token is the robot's, whatever the scheduler adds to the request."""
     for name in ("sync", "async", "ensemble", "rtc", "naive"):
-        ask = scheduler(name).ask(seen(), "go.")
-        assert replace(ask, guidance=None) == ChunkRequest(ask.state, 0)
-        np.testing.assert_array_equal(ask.state, seen().state)
+        request = scheduler(name).request(observed(), "go.")
+        assert replace(request, guidance=None) == ChunkRequest(request.state, 0)
+        np.testing.assert_array_equal(request.state, observed().state)

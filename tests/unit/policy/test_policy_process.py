@@ -136,7 +136,7 @@ def test_a_prefix_that_is_taken_just_as_the_planner_ends_wakes_it(bench: Bench) 
         bench.process._act()
 
     act()
-    assert loop.prefetch.busy
+    assert loop.handoff.busy
     assert forked.is_set()
     forked.clear()
     loop.mission.offer(1, TASK.subgoal(0))
@@ -144,28 +144,28 @@ def test_a_prefix_that_is_taken_just_as_the_planner_ends_wakes_it(bench: Bench) 
 
     def slowly(observation: Any) -> None:
         observe(observation)
-        loop.prefetch.done(TASK.subgoal(0), 0)  # the planner thread, while this one encodes pictures
+        loop.handoff.done(TASK.subgoal(0), 0)  # the planner thread, while this one encodes pictures
 
     loop._policy.observe = slowly  # type: ignore[method-assign]
     act()
-    assert loop.prefetch.busy
+    assert loop.handoff.busy
     assert forked.is_set()
 
 
 def test_a_new_instruction_while_the_planner_is_busy(bench: Bench) -> None:
-    decode, busy, go = bench.loop.prefetch.decode, threading.Event(), threading.Event()
+    decode, busy, go = bench.loop.handoff.decode, threading.Event(), threading.Event()
 
     def slow() -> str:
         busy.set()
         go.wait(10)
         return decode()
 
-    bench.loop.prefetch.decode = slow  # type: ignore[method-assign]
+    bench.loop.handoff.decode = slow  # type: ignore[method-assign]
     bench.start()
     instruct(bench, 1)
     assert busy.wait(10)
     instruct(bench, 2)
-    bench.until(lambda: bench.loop.mission.orders.epoch == 2)  # type: ignore[union-attr]
+    bench.until(lambda: bench.loop.mission.active.epoch == 2)  # type: ignore[union-attr]
     time.sleep(0.1)
     assert bench.sent == []  # no words of the new instruction, so nothing to act on
     go.set()
@@ -177,14 +177,14 @@ def test_a_new_instruction_while_the_planner_is_busy(bench: Bench) -> None:
 
 
 def test_a_stop_while_the_planner_decodes(bench: Bench) -> None:
-    decode, busy = bench.loop.prefetch.decode, threading.Event()
+    decode, busy = bench.loop.handoff.decode, threading.Event()
 
     def slow() -> str:
         busy.set()
         time.sleep(0.3)
         return decode()
 
-    bench.loop.prefetch.decode = slow  # type: ignore[method-assign]
+    bench.loop.handoff.decode = slow  # type: ignore[method-assign]
     bench.start()
     instruct(bench, 1)
     assert busy.wait(10)
@@ -194,14 +194,14 @@ def test_a_stop_while_the_planner_decodes(bench: Bench) -> None:
 
 
 def test_refused_words_are_told_and_asked_for_again(bench: Bench) -> None:
-    decode, left = bench.loop.prefetch.decode, [PolicyError("it did not end")]
+    decode, left = bench.loop.handoff.decode, [PolicyError("it did not end")]
 
     def failing() -> str:
         if left:
             raise left.pop()
         return decode()
 
-    bench.loop.prefetch.decode = failing  # type: ignore[method-assign]
+    bench.loop.handoff.decode = failing  # type: ignore[method-assign]
     bench.start()
     instruct(bench, 1)
     bench.until(lambda: len(bench.of(ChunkRecord, 1)) >= 1)
@@ -214,7 +214,7 @@ def test_what_goes_wrong_in_the_planner_ends_the_process(bench: Bench) -> None:
     def broken() -> str:
         raise RuntimeError("the engine is gone")
 
-    bench.loop.prefetch.decode = broken  # type: ignore[method-assign]
+    bench.loop.handoff.decode = broken  # type: ignore[method-assign]
     bench.start()
     instruct(bench, 1)
     bench._body.join(20)

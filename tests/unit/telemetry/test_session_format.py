@@ -132,8 +132,8 @@ def test_half_written_and_foreign_files_are_no_moments(tmp_path: Path) -> None:
     ("change", "named"),
     [
         ({"state": np.zeros(3)}, "state is float64 .3.; expected float64 .2."),
-        ({"state": np.array([0.0, np.nan])}, "state holds NaN or infinite"),
-        ({"actions": np.full((3, 2), -np.inf)}, "actions holds NaN or infinite"),
+        ({"state": np.array([0.0, np.nan])}, "state holds values that are not finite"),
+        ({"actions": np.full((3, 2), -np.inf)}, "actions holds values that are not finite"),
         ({"actions": np.zeros((2, 2))}, "actions is float64 .2, 2."),
         ({"frames": {"face_view": np.zeros((3, 4, 3), np.uint8)}}, "expected .*frames.wrist_view"),
         ({"frames": {"face_view": np.zeros((4, 3, 3), np.uint8)}}, "frames.wrist_view"),

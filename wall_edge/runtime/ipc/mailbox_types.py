@@ -5,10 +5,13 @@ Times are CLOCK_MONOTONIC nanoseconds. Whatever counts is int64: arithmetic neve
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
+
+from wall_edge.array_types import Floats
 
 
 class ServoCommand(IntEnum):
@@ -20,25 +23,51 @@ class ServoCommand(IntEnum):
     EMERGENCY_STOP = 3
 
 
-def chunk_dtype(horizon: int, dof: int) -> np.dtype[Any]:
-    """An action chunk: step k of ``positions`` [rad] is due at plan time ``plan_start_ns + k · dt_ns``.
+ON_ARRIVAL = -1
+"""As ``plan_start_ns`` of a chunk: its first step is due when it is taken, however old it is."""
 
-    ``length`` ≤ horizon rows of ``positions`` count. ``index`` grows within an ``epoch``; a new epoch (new
-    instruction, restarted policy) makes every chunk of the old one void.
+
+@dataclass(frozen=True)
+class Chunk:
+    """An action chunk: step k of ``positions`` [length, dof, rad] is due at ``plan_start_ns + k · dt_ns``.
+
+    That is a time of the plan clock, which counts the time in which chunks were really executed
+    (``motion.chunk_track``); the others are CLOCK_MONOTONIC. ``index`` grows within an ``epoch``; a new epoch
+    (new instruction, restarted policy) makes every chunk of the old one void.
     """
-    return np.dtype(
-        [
-            ("index", np.int64),
-            ("observation_time_ns", np.int64),
-            ("published_time_ns", np.int64),
-            ("plan_start_ns", np.int64),
-            ("dt_ns", np.int64),
-            ("subgoal_id", np.int64),
-            ("epoch", np.int64),
-            ("length", np.int64),
-            ("positions", np.float64, (horizon, dof)),
-        ]
-    )
+
+    index: int
+    observation_time_ns: int
+    dt_ns: int
+    epoch: int
+    positions: Floats
+    plan_start_ns: int
+    published_time_ns: int = 0
+    subgoal_id: int = -1
+
+    @classmethod
+    def of(cls, record: np.void) -> Chunk:
+        """Of a record of :func:`chunk_dtype`; ``positions`` stays a view of it."""
+        positions = record["positions"][: max(0, int(record["length"]))]
+        return cls(positions=positions, **{name: int(record[name]) for name in _CHUNK_NUMBERS})
+
+    def fill(self, record: np.void) -> None:
+        """Writes this chunk into a record whose horizon is at least as long."""
+        for name in _CHUNK_NUMBERS:
+            record[name] = getattr(self, name)
+        length = len(self.positions)
+        record["length"] = length
+        record["positions"][:length] = self.positions
+        record["positions"][length:] = 0.0
+
+
+_CHUNK_NUMBERS = tuple(field.name for field in fields(Chunk) if field.name != "positions")
+
+
+def chunk_dtype(horizon: int, dof: int) -> np.dtype[Any]:
+    """The fields of a :class:`Chunk`; ``length`` ≤ horizon rows of ``positions`` count."""
+    numbers = [(name, np.int64) for name in (*_CHUNK_NUMBERS, "length")]
+    return np.dtype([*numbers, ("positions", np.float64, (horizon, dof))])
 
 
 def frame_dtype(height: int, width: int) -> np.dtype[Any]:

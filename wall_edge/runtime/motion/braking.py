@@ -45,14 +45,14 @@ def stop_of(velocity: float, acceleration: float, bounds: Bounds) -> Stop:
     """The fastest way to velocity and acceleration 0, from within the acceleration bound."""
     limit, jerk = bounds.acceleration, bounds.jerk
     # What is left when the acceleration alone is taken back says which way to brake.
-    left = velocity + acceleration * abs(acceleration) / (2 * jerk)
-    direction = 1.0 if left > 0 else -1.0
+    remaining = velocity + acceleration * abs(acceleration) / (2 * jerk)
+    direction = 1.0 if remaining > 0 else -1.0
     v, a = direction * velocity, direction * acceleration
     peak = math.sqrt(max(0.0, jerk * v + a * a / 2))
     if peak <= limit:
         return Stop(direction, jerk, max(0.0, (a + peak) / jerk), 0.0, peak / jerk)
-    held = max(0.0, (v + a * a / (2 * jerk)) / limit - limit / jerk)
-    return Stop(direction, jerk, (a + limit) / jerk, held, limit / jerk)
+    plateau = max(0.0, (v + a * a / (2 * jerk)) / limit - limit / jerk)
+    return Stop(direction, jerk, (a + limit) / jerk, plateau, limit / jerk)
 
 
 def safe(state: JointMotion, bounds: Bounds) -> bool:

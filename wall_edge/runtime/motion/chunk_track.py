@@ -2,63 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
+from wall_edge.array_types import Floats
+from wall_edge.runtime.ipc.mailbox_types import ON_ARRIVAL, Chunk
 from wall_edge.runtime.motion.splice import Splice
 
-Floats = npt.NDArray[np.float64]
 Status = Literal["empty", "following", "ended"]
 """empty: no chunk of this epoch; ended: nothing left to follow."""
 Refusal = Literal["epoch", "order", "age", "future", "shape", "nan", "range"]
-
-ON_ARRIVAL = -1
-"""As ``plan_start_ns``: the first step is due when the chunk is taken, however old it is."""
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """``positions`` [length, dof] in rad; step k is due at ``plan_start_ns + k · dt_ns`` on the plan clock.
-
-    The plan clock counts the time in which chunks were really executed (:class:`ChunkTrack`); the other
-    times are CLOCK_MONOTONIC. All are nanoseconds.
-    """
-
-    index: int
-    observation_time_ns: int
-    dt_ns: int
-    epoch: int
-    positions: Floats
-    plan_start_ns: int
-    published_time_ns: int = 0
-    subgoal_id: int = -1
-
-    @classmethod
-    def of(cls, record: np.void) -> Chunk:
-        """Of a record of ``chunk_dtype``; ``positions`` stays a view of it."""
-        return cls(
-            index=int(record["index"]),
-            observation_time_ns=int(record["observation_time_ns"]),
-            dt_ns=int(record["dt_ns"]),
-            epoch=int(record["epoch"]),
-            positions=record["positions"][: max(0, int(record["length"]))],
-            plan_start_ns=int(record["plan_start_ns"]),
-            published_time_ns=int(record["published_time_ns"]),
-            subgoal_id=int(record["subgoal_id"]),
-        )
-
-    def fill(self, record: np.void) -> None:
-        """Writes this chunk into a record whose horizon is at least as long."""
-        length = len(self.positions)
-        record["index"], record["epoch"], record["length"] = self.index, self.epoch, length
-        record["observation_time_ns"], record["dt_ns"] = self.observation_time_ns, self.dt_ns
-        record["published_time_ns"], record["subgoal_id"] = self.published_time_ns, self.subgoal_id
-        record["plan_start_ns"] = self.plan_start_ns
-        record["positions"][:length] = self.positions
-        record["positions"][length:] = 0.0
 
 
 class ChunkTrack:
@@ -106,27 +61,22 @@ class ChunkTrack:
             return reason
         self.taken += 1
         self.last_index = chunk.index
-        self._waiting = Chunk(
-            chunk.index,
-            chunk.observation_time_ns,
-            chunk.dt_ns,
-            chunk.epoch,
-            np.array(chunk.positions, np.float64),  # the mailbox reader reuses its buffer
-            self.plan_ns if chunk.plan_start_ns == ON_ARRIVAL else chunk.plan_start_ns,
-            chunk.published_time_ns,
-            chunk.subgoal_id,
+        self._waiting = replace(
+            chunk,
+            positions=np.array(chunk.positions, np.float64),  # the mailbox reader reuses its buffer
+            plan_start_ns=self.plan_ns if chunk.plan_start_ns == ON_ARRIVAL else chunk.plan_start_ns,
         )
         return None
 
     def _refusal(self, chunk: Chunk, now_ns: int) -> Refusal | None:
         if chunk.epoch != self.epoch:
             return "epoch"
-        known = self._waiting or self.chunk
-        if known is not None and (
-            chunk.index <= known.index or chunk.observation_time_ns < known.observation_time_ns
+        newest = self._waiting or self.chunk
+        if newest is not None and (
+            chunk.index <= newest.index or chunk.observation_time_ns < newest.observation_time_ns
         ):
             return "order"
-        if chunk.observation_time_ns > now_ns:  # nobody has seen the future: another clock wrote this
+        if chunk.observation_time_ns > now_ns:  # nobody sees the future: another clock wrote this
             return "future"
         if now_ns - chunk.observation_time_ns > self._max_age_ns:
             return "age"

@@ -16,11 +16,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from wall_edge.array_types import Floats
 from wall_edge.config import Bounds
 from wall_edge.errors import ConfigError, RuntimeFault
 from wall_edge.runtime.motion.braking import JointMotion, glide, safe, stop_of
-
-Floats = npt.NDArray[np.float64]
 
 _BANDWIDTH = 60.0
 """rad/s: how fast what is left of an error is worked off; less where the ticks are too few for it."""
@@ -80,37 +79,37 @@ class Limiter:
         if not (np.isfinite(now).all() and np.isfinite(then).all()):
             self.refused += 1
             return self.stop()
-        joints, dt = self._known(), self._dt
+        joints, dt = self._require_position(), self._dt
         references = zip(*now.tolist(), then[2].tolist(), strict=True)
-        moved = []
+        steps = []
         for i, (joint, (*reference, next_acceleration)) in enumerate(zip(joints, references, strict=True)):
-            wanted = self._wanted_jerk(i, joint, reference, (next_acceleration - reference[2]) / dt)
-            step = glide(joint, wanted, dt)
-            moved.append(step if safe(step, self._bounds[i]) else self._bent(i, joint, step))
-        return self._keep(moved)
+            jerk = self._jerk_to(i, joint, reference, (next_acceleration - reference[2]) / dt)
+            step = glide(joint, jerk, dt)
+            steps.append(step if safe(step, self._bounds[i]) else self._bent(i, joint, step))
+        return self._keep(steps)
 
     def stop(self) -> Floats:
         """One tick of the fastest stop."""
-        pairs = zip(self._known(), self._bounds, strict=True)
+        pairs = zip(self._require_position(), self._bounds, strict=True)
         return self._keep([stop_of(s[1], s[2], b).after(s, self._dt) for s, b in pairs])
 
     def counts(self) -> dict[str, object]:
         """How often each bound acted (lists by joint), and the refused references."""
         return {**{name: list(by_joint) for name, by_joint in self.hits.items()}, "refused": self.refused}
 
-    def _wanted_jerk(self, i: int, joint: JointMotion, reference: Sequence[float], fed: float) -> float:
+    def _jerk_to(self, i: int, joint: JointMotion, reference: Sequence[float], feedforward: float) -> float:
         """What the cascade asks of joint ``i`` [rad/s³], clipped at every loop."""
         bounds, w = self._bounds[i], self._bandwidth
         p, v, a = joint
         # The gains put all three poles at -w where nothing is clipped; half of each bound is left to brake.
         target = self._clipped("position", i, reference[0], bounds.lower, bounds.upper)
         still = target != reference[0]  # a reference beyond the range is a wall, and walls do not move
-        vr, ar, fed = (0.0, 0.0, 0.0) if still else (reference[1], reference[2], fed)
+        vr, ar, feedforward = (0.0, 0.0, 0.0) if still else (reference[1], reference[2], feedforward)
         speed = vr + _approach(target - p, w / 3, bounds.acceleration / 2)
         speed = self._clipped("velocity", i, speed, -bounds.velocity, bounds.velocity)
         push = ar + _approach(speed - v, w, bounds.jerk / 2)
         push = self._clipped("acceleration", i, push, -bounds.acceleration, bounds.acceleration)
-        jerk = self._clipped("jerk", i, fed + 3 * w * (push - a), -bounds.jerk, bounds.jerk)
+        jerk = self._clipped("jerk", i, feedforward + 3 * w * (push - a), -bounds.jerk, bounds.jerk)
         # The whole tick keeps the acceleration bound, not its end alone: mixed with a stop it does so too.
         most = bounds.acceleration
         return min(max(jerk, (-most - a) / self._dt), (most - a) / self._dt)
@@ -121,8 +120,8 @@ class Limiter:
         self.hits[name][i] += 1
         return low if value < low else high
 
-    def _bent(self, i: int, joint: JointMotion, wanted: JointMotion) -> JointMotion:
-        """The step nearest to ``wanted``, between it and the stop, that is safe; the stop always is.
+    def _bent(self, i: int, joint: JointMotion, target: JointMotion) -> JointMotion:
+        """The step nearest to ``target``, between it and the stop, that is safe; the stop always is.
 
         States reached in one tick from one state mix like their jerks, so that every mixture keeps the jerk
         bound.
@@ -133,17 +132,17 @@ class Limiter:
         low, high = 0.0, 1.0
         for _ in range(_HALVINGS):
             part = (low + high) / 2
-            mixed = _mixed(stop, wanted, part)
+            mixed = _mixed(stop, target, part)
             if safe(mixed, bounds):
                 low, best = part, mixed
             else:
                 high = part
         return best
 
-    def _known(self) -> list[JointMotion]:
+    def _require_position(self) -> list[JointMotion]:
         if self._joints is None:
-            given = "a setpoint before the arm's position is known"
-            raise RuntimeFault(given, expected="reset(position) first")
+            what = "a setpoint before the arm's position is known"
+            raise RuntimeFault(what, expected="reset(position) first")
         return self._joints
 
     def _keep(self, joints: list[JointMotion]) -> Floats:

@@ -10,9 +10,8 @@ derivatives match at both ends, so that position, velocity and acceleration are 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from wall_edge.array_types import Floats
 
 
 class Splice:

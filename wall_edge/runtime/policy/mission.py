@@ -26,28 +26,28 @@ class Mission:
     def __init__(self, *, subgoals: bool) -> None:
         self._subgoals = subgoals
         self._lock = threading.Lock()
-        self._orders: ActiveInstruction | None = None
+        self._active: ActiveInstruction | None = None
         self._count = 0
 
     @property
-    def orders(self) -> ActiveInstruction | None:
+    def active(self) -> ActiveInstruction | None:
         """What holds now; None before the first instruction."""
-        return self._orders
+        return self._active
 
     def instruct(self, epoch: int, since_ns: int, instruction: str) -> None:
         """Begin an epoch. Without subgoals the instruction itself is what chunks act on."""
         with self._lock:
             words = None if self._subgoals else instruction
-            self._orders = ActiveInstruction(epoch, since_ns, instruction, self._count, words)
+            self._active = ActiveInstruction(epoch, since_ns, instruction, self._count, words)
 
     def offer(self, epoch: int, words: str) -> tuple[ActiveInstruction, bool] | None:
-        """Take the planner's words: the new orders and whether they changed; None for an old epoch."""
+        """Take the planner's words: what is active now, and whether that changed; None for an old epoch."""
         with self._lock:
-            held = self._orders
-            if held is None or held.epoch != epoch:
+            active = self._active
+            if active is None or active.epoch != epoch:
                 return None
-            if words == held.words:
-                return held, False
+            if words == active.words:
+                return active, False
             self._count += 1
-            self._orders = replace(held, subgoal_id=self._count, words=words)
-            return self._orders, True
+            self._active = replace(active, subgoal_id=self._count, words=words)
+            return self._active, True

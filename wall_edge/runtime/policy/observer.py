@@ -7,12 +7,11 @@ import zlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import numpy.typing as npt
 
+from wall_edge.array_types import Floats, Frame
 from wall_edge.config import CameraConfig
 from wall_edge.errors import CameraError
 from wall_edge.policies.observation import Observation
-from wall_edge.policies.vision import Frame
 from wall_edge.runtime.ipc.mailbox import Mailbox
 
 _POLL_S = 0.001
@@ -37,7 +36,7 @@ class Observer:
         }
         self._feedback = feedback.reader()
         self._newest: dict[str, tuple[int, Frame]] = {}
-        self._taken_ns = dict.fromkeys(cameras, 0)
+        self._frame_ns = dict.fromkeys(cameras, 0)
         self._spacing_ns = dict.fromkeys(cameras, 0)
         """Between the last two frames of each camera; 0 before there are two."""
         self._index = first_index - 1
@@ -48,11 +47,11 @@ class Observer:
         for name, reader in self._frames.items():
             if (record := reader.newer()) is None:
                 continue
-            taken_ns, before_ns = int(record["time_ns"]), self._taken_ns[name]
-            self._taken_ns[name] = taken_ns
-            self._spacing_ns[name] = taken_ns - before_ns if before_ns else 0
-            if taken_ns >= since_ns:
-                self._newest[name] = taken_ns, record["pixels"].copy()
+            frame_ns, before_ns = int(record["time_ns"]), self._frame_ns[name]
+            self._frame_ns[name] = frame_ns
+            self._spacing_ns[name] = frame_ns - before_ns if before_ns else 0
+            if frame_ns >= since_ns:
+                self._newest[name] = frame_ns, record["pixels"].copy()
         oldest = {name: self._clock() - age for name, age in self._max_age_ns.items()}
         fresh = {n: f for n, f in self._newest.items() if f[0] >= max(oldest[n], since_ns)}
         if len(fresh) < len(self._frames) or (joints := self._feedback.latest()) is None:
@@ -80,13 +79,13 @@ class Observer:
     def _observation(self, fresh: Mapping[str, tuple[int, Frame]], joints: np.void) -> Observation:
         self._index += 1
         position = np.array(joints["position"])
-        for name, (taken_ns, pixels) in fresh.items():
-            self._watch[name].saw(taken_ns, pixels, position)
+        for name, (frame_ns, pixels) in fresh.items():
+            self._watch[name].check(frame_ns, pixels, position)
         return Observation(
             time_ns=int(joints["measured_ns"]),
             frames={name: pixels for name, (_, pixels) in fresh.items()},
             state=position,
-            frames_ns=min(taken for taken, _ in fresh.values()),
+            frames_ns=min(frame_ns for frame_ns, _ in fresh.values()),
             plan_ns=int(joints["plan_ns"]),
             index=self._index,
         )
@@ -94,8 +93,8 @@ class Observer:
     def _refuse_silence(self, started: int) -> None:
         for name, camera in self._cameras.items():
             # A frame that is kept counts from when it was taken: it may have grown too old to be used.
-            kept_ns, _ = self._newest.get(name, (started, None))
-            waited_ms = (self._clock() - max(started, kept_ns)) / 1e6
+            newest_ns, _ = self._newest.get(name, (started, None))
+            waited_ms = (self._clock() - max(started, newest_ns)) / 1e6
             if waited_ms > camera.timeout_ms:
                 raise CameraError(
                     f"camera {name} delivered no frame for {waited_ms:.0f} ms",
@@ -112,14 +111,14 @@ class Observer:
             return
         late = {n: ns * self._cameras[n].rate_hz if ns else np.inf for n, ns in self._spacing_ns.items()}
         name = max(late, key=late.__getitem__)
-        seen = f"{1e9 / self._spacing_ns[name]:.1f}" if self._spacing_ns[name] else "too few"
-        raise slow_camera(name, self._cameras[name], seen)
+        rate = f"{1e9 / self._spacing_ns[name]:.1f}" if self._spacing_ns[name] else "too few"
+        raise slow_camera(name, self._cameras[name], rate)
 
 
-def slow_camera(name: str, camera: CameraConfig, seen: str) -> CameraError:
-    """A camera's real rate is not what ROBOT.yaml says; ``seen`` [frames/s] in words."""
+def slow_camera(name: str, camera: CameraConfig, rate: str) -> CameraError:
+    """A camera's real rate is not what ROBOT.yaml says; ``rate`` [frames/s] in words."""
     return CameraError(
-        f"camera {name} delivers {seen} frames a second",
+        f"camera {name} delivers {rate} frames a second",
         expected=f"{camera.rate_hz:g} (cameras.{name}.rate_hz)",
         fix="give it more light, a smaller picture or a bus of its own, or set rate_hz to what it delivers",
     )
@@ -136,20 +135,20 @@ class _FrozenWatch:
         self._sum = -1
         self._since_ns = 0
         self._position = np.zeros(0)
-        self._moved = 0.0
+        self._travel = 0.0
 
-    def saw(self, taken_ns: int, pixels: Frame, position: npt.NDArray[np.float64]) -> None:
+    def check(self, frame_ns: int, pixels: Frame, position: Floats) -> None:
         """One frame, with the joints [dof, rad] at that time. Raises :class:`CameraError`."""
         checksum = zlib.crc32(np.ascontiguousarray(pixels).data)
         if checksum != self._sum:
-            self._sum, self._since_ns, self._position, self._moved = checksum, taken_ns, position, 0.0
+            self._sum, self._since_ns, self._position, self._travel = checksum, frame_ns, position, 0.0
             return
-        frozen_ms = (taken_ns - self._since_ns) / 1e6
-        self._moved = max(self._moved, float(np.abs(position - self._position).max(initial=0.0)))
-        if frozen_ms > self._camera.frozen_ms and self._moved > self._camera.frozen_rad:
+        frozen_ms = (frame_ns - self._since_ns) / 1e6
+        self._travel = max(self._travel, float(np.abs(position - self._position).max(initial=0.0)))
+        if frozen_ms > self._camera.frozen_ms and self._travel > self._camera.frozen_rad:
             raise CameraError(
                 f"camera {self._name} has shown the same picture for {frozen_ms:.0f} ms while a joint moved "
-                f"{self._moved:.2f} rad",
+                f"{self._travel:.2f} rad",
                 expected=f"another picture within {self._camera.frozen_ms:g} ms "
                 f"(cameras.{self._name}.frozen_ms)",
                 fix="restart the camera or its driver",

@@ -87,10 +87,10 @@ class PolicyProcess:
             writer = SessionWriter(recording.folder, SessionHeader.of(bundle))
             self._recorder = SessionRecorder(writer, recording, self._recording_stopped)
         self._loop.warm_up()
-        begun = time.monotonic_ns()
+        start_ns = time.monotonic_ns()
         self._loop.warm_up()
-        took_ns = time.monotonic_ns() - begun
-        require_horizon(bundle.manifest, config.policy, took_ns, "an inference time")
+        duration_ns = time.monotonic_ns() - start_ns
+        require_horizon(bundle.manifest, config.policy, duration_ns, "an inference time")
 
     def run(self, conn: Connection) -> None:
         """Alternate between messages and chunks; the first failure of either thread ends both."""
@@ -122,25 +122,25 @@ class PolicyProcess:
 
     def _act(self) -> None:
         """One chunk, or one prefix for the planner, from a fresh observation."""
-        orders = self._loop.mission.orders
-        assert orders is not None
-        observation = self._observer.next(orders.since_ns)
-        handed = self._loop.prefetch.handed
+        active = self._loop.mission.active
+        assert active is not None
+        observation = self._observer.next(active.since_ns)
+        count = self._loop.handoff.count
         try:
-            thought = self._loop.begin(observation, time.monotonic_ns())
+            pending = self._loop.begin(observation, time.monotonic_ns())
         except PolicyError as error:
             self._outbox.send(Refusal("chunk", str(error)))
-            thought = None
-        if self._loop.prefetch.handed != handed:
+            pending = None
+        if self._loop.handoff.count != count:
             self._forked.set()
-        if thought is not None:
-            self._publish(thought)
+        if pending is not None:
+            self._publish(pending)
 
     def _recording_stopped(self, reason: str) -> None:
         self._outbox.send(Refusal("recording", reason))
 
-    def _publish(self, thought: PendingChunk) -> None:
-        published = self._loop.finish(thought, time.monotonic_ns())
+    def _publish(self, pending: PendingChunk) -> None:
+        published = self._loop.finish(pending, time.monotonic_ns())
         if published is None:
             return
         chunk, record = published
@@ -149,8 +149,8 @@ class PolicyProcess:
         self._chunks.write(self._record)
         self._outbox.send(record)
         if self._recorder is not None:
-            words, positions = record.subgoal, thought.positions
-            self._recorder.offer(Sample(thought.observation, words, positions, chunk.epoch))
+            words, positions = record.subgoal, pending.positions
+            self._recorder.offer(Sample(pending.observation, words, positions, chunk.epoch))
 
     def _plan(self) -> None:
         """The planner thread: words for each prefix that the action loop hands over."""
@@ -169,9 +169,9 @@ class PolicyProcess:
     def _plan_once(self) -> None:
         words: str | None = None
         try:
-            words = self._loop.prefetch.decode()
+            words = self._loop.handoff.decode()
         except PolicyError as error:
             self._outbox.send(Refusal("subgoal", str(error)))
-        record = self._loop.prefetch.done(words, time.monotonic_ns())
+        record = self._loop.handoff.done(words, time.monotonic_ns())
         if record is not None:
             self._outbox.send(record)

@@ -16,8 +16,8 @@ from wall_edge_bridge.drives import Drive
 from wall_edge.config import RobotConfig
 from wall_edge.errors import RuntimeFault, WallEdgeError
 from wall_edge.runtime.ipc.mailbox import Mailbox
-from wall_edge.runtime.ipc.mailbox_types import ServoCommand, feedback_dtype
-from wall_edge.runtime.motion.chunk_track import Chunk, ChunkTrack
+from wall_edge.runtime.ipc.mailbox_types import Chunk, ServoCommand, feedback_dtype
+from wall_edge.runtime.motion.chunk_track import ChunkTrack
 from wall_edge.runtime.motion.limits import Limiter
 from wall_edge.runtime.servo.homing import Homing
 from wall_edge.runtime.servo.joints import Joints

@@ -28,7 +28,9 @@ from wall_edge.signals import ALL_SIGNALS, EMERGENCY_SIGNAL, ENDING_SIGNALS
 def open_drive(config: RobotConfig, port: str) -> Drive:
     """The drive that ROBOT.yaml describes, on ``port`` (its own, or the simulated arm's). Raises BusError."""
     transport = SerialTransport(port, config.drive.baudrate)
-    return FeetechDrive(transport, joint_specs(config), config.drive.timeout_ms / 1e3)
+    slack_rad = config.control.start_slack_rad
+    timeout_s = config.drive.timeout_ms / 1e3
+    return FeetechDrive(transport, joint_specs(config), timeout_s, start_slack_rad=slack_rad)
 
 
 def run_servo(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge.policies.vision import Frame
+from wall_edge.array_types import Frame
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from wall_edge.bundle.wire import Damaged, fields, text
+from wall_edge.bundle.graphs.specs import GraphSpec, TensorSpec
+from wall_edge.bundle.graphs.wire import Damaged, fields, text
 from wall_edge.errors import BundleError
-
-if TYPE_CHECKING:
-    from wall_edge.bundle.manifest import GraphSpec, TensorSpec
 
 _ELEMENT = {1: "float32", 2: "uint8", 7: "int64"}
 """``onnx.TensorProto.DataType``"""
@@ -29,7 +26,7 @@ _MODEL_GRAPH, _OPSET, _TRAINING, _FUNCTIONS = 7, 8, 20, 25
 _NODE, _INITIALIZER, _INPUT, _OUTPUT, _SPARSE = 1, 5, 11, 12, 15
 _OP_TYPE, _DOMAIN, _ATTRIBUTE = 4, 7, 5
 _TENSOR, _SUBGRAPH, _TENSORS, _SUBGRAPHS, _SPARSE_TENSOR, _SPARSE_TENSORS = 5, 6, 10, 11, 22, 23
-_NAME, _STORED, _LOCATION = 8, 13, 14
+_PLACE, _LOCATION = 13, 14
 
 
 def check_graph(content: bytes, spec: GraphSpec, data_bytes: int, where: str) -> list[str]:
@@ -39,24 +36,24 @@ def check_graph(content: bytes, spec: GraphSpec, data_bytes: int, where: str) ->
     graph's order.
     """
     try:
-        found = _Graph(content, spec.data)
+        graph = _Graph(content, spec.data)
     except Damaged as problem:
         raise BundleError(f"{where}: {problem}", expected="a graph that was exported", fix=_REDO) from None
-    for name, tensors, wanted in (
-        ("inputs", found.inputs, spec.inputs),
-        ("outputs", found.outputs, spec.outputs),
+    for name, tensors, specs in (
+        ("inputs", graph.inputs, spec.inputs),
+        ("outputs", graph.outputs, spec.outputs),
     ):
-        if sorted(tensors) != sorted(_described(wanted)):
+        if sorted(tensors) != sorted(_described(specs)):
             raise BundleError(
-                f"{where}: its {name} are other than the manifest says", expected=", ".join(wanted), fix=_REDO
+                f"{where}: its {name} are other than the manifest says", expected=", ".join(specs), fix=_REDO
             )
-    if not found.end <= data_bytes <= found.end + _PADDING:
+    if not graph.end <= data_bytes <= graph.end + _PADDING:
         raise BundleError(
-            f"{where}: its weights end at byte {found.end} of {spec.data}, which has {data_bytes}",
+            f"{where}: its weights end at byte {graph.end} of {spec.data}, which has {data_bytes}",
             expected="a file that holds them and nothing else",
             fix=_REDO,
         )
-    return [name for name, _, _ in found.inputs]
+    return [name for name, _, _ in graph.inputs]
 
 
 Described = list[tuple[str, str, tuple[int, ...]]]
@@ -84,7 +81,7 @@ class _Graph:
             if number == _MODEL_GRAPH:
                 graphs.append(_message(value))
             if number == _OPSET:
-                self._require_own([text(v) for n, v in fields(_message(value)) if n == 1])
+                self._require_onnx([text(v) for n, v in fields(_message(value)) if n == 1])
         if len(graphs) != 1:
             raise Damaged(f"{len(graphs)} graphs")
         for number, value in fields(graphs[0]):
@@ -100,18 +97,18 @@ class _Graph:
                 self.outputs.append(_value_info(_message(value)))
 
     @staticmethod
-    def _require_own(domains: list[str]) -> None:
+    def _require_onnx(domains: list[str]) -> None:
         for domain in domains:
             if domain not in ("", "ai.onnx"):
                 raise Damaged(f"operators of {domain!r}, which are not ONNX's own")
 
     def _node(self, node: memoryview) -> None:
-        given = list(fields(node))
-        self._require_own([text(value) for number, value in given if number == _DOMAIN])
-        for number, attribute in given:
+        entries = list(fields(node))
+        self._require_onnx([text(value) for number, value in entries if number == _DOMAIN])
+        for number, attribute in entries:
             for kind, value in fields(_message(attribute)) if number == _ATTRIBUTE else ():
                 if kind in (_SUBGRAPH, _SUBGRAPHS):
-                    names = [text(value) for number, value in given if number == _OP_TYPE]
+                    names = [text(value) for number, value in entries if number == _OP_TYPE]
                     raise Damaged(f"{names[:1]} holds a graph of its own, as loops and branches do")
                 if kind in (_SPARSE_TENSOR, _SPARSE_TENSORS):
                     raise Damaged("sparse weights")
@@ -120,22 +117,22 @@ class _Graph:
 
     def _tensor(self, tensor: memoryview) -> None:
         """Weights lie in the file itself, or in the manifest's data file."""
-        stored: dict[str, str] = {}
+        place: dict[str, str] = {}
         external = False
         for number, value in fields(tensor):
             if number == _LOCATION:
                 external = external or value == _EXTERNAL
-            elif number == _STORED:
+            elif number == _PLACE:
                 key, entry = _pair(_message(value))
-                if key in stored:
+                if key in place:
                     raise Damaged(f"two places of the same weights ({key})")
-                stored[key] = entry
-        if not external and not stored:
+                place[key] = entry
+        if not external and not place:
             return
-        if stored.get("location") != self._data or not set(stored) <= {"location", "offset", "length"}:
-            place = stored.get("location", "nowhere")
-            raise Damaged(f"weights in {place!r}, not in {self._data} whose digest was checked")
-        numbers = [stored.get("offset", "0"), stored.get("length", "")]
+        if place.get("location") != self._data or not set(place) <= {"location", "offset", "length"}:
+            where = place.get("location", "nowhere")
+            raise Damaged(f"weights in {where!r}, not in {self._data} whose digest was checked")
+        numbers = [place.get("offset", "0"), place.get("length", "")]
         if not all(re.fullmatch(r"[0-9]{1,18}", number) for number in numbers):
             raise Damaged(f"weights at offset {numbers[0]!r} of length {numbers[1]!r}")
         self.end = max(self.end, int(numbers[0]) + int(numbers[1]))
@@ -167,10 +164,10 @@ def _value_info(value_info: memoryview) -> tuple[str, str, tuple[int, ...]]:
 
 
 def _only(message: memoryview, number: int) -> memoryview:
-    found = [_message(value) for n, value in fields(message) if n == number]
-    if len(found) != 1:
+    messages = [_message(value) for n, value in fields(message) if n == number]
+    if len(messages) != 1:
         raise Damaged("an input or output that is no tensor")
-    return found[0]
+    return messages[0]
 
 
 def _axes(shape: memoryview) -> Iterator[int]:

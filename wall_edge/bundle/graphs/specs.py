@@ -1,0 +1,56 @@
+"""What a manifest says of a graph file: its tensors, in order, and its precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wall_edge.checks import between, counted, one_of, require_file_name, require_name, require_names
+
+INT8 = "int8"
+"""The precision whose matrix products take 8-bit weights and 8-bit activations."""
+PRECISIONS = ("fp32", "fp16", "int8", "int8-weights", "int4-weights")
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A graph's input or output; a name in ``shape`` is a dynamic axis."""
+
+    shape: tuple[int | str, ...]
+    dtype: str
+
+    def __post_init__(self) -> None:
+        counted("shape", self.shape, 0, 8)
+        for i, axis in enumerate(self.shape):
+            if isinstance(axis, str):
+                require_name(f"shape[{i}]", axis)
+            else:
+                between(f"shape[{i}]", axis, 1, 1 << 31)
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """One graph file with its tensors, in order.
+
+    ``data`` is the file of its weights (ONNX external data); ``families`` says in which precision each layer
+    family's matrix products are stored and computed, ``precision`` sums that up.
+    """
+
+    file: str
+    data: str
+    precision: str
+    families: dict[str, str]
+    inputs: dict[str, TensorSpec]
+    outputs: dict[str, TensorSpec]
+
+    def __post_init__(self) -> None:
+        require_file_name("file", self.file, ".onnx")
+        require_file_name("data", self.data, ".data")
+        require_name("precision", self.precision, also="+")
+        require_names("families", self.families)
+        for family, precision in self.families.items():
+            one_of(f"families.{family}", precision, PRECISIONS)
+
+    @property
+    def quantized_activations(self) -> bool:
+        """Whether some matrix products take 8-bit activations."""
+        return INT8 in self.families.values()

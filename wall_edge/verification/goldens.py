@@ -1,0 +1,36 @@
+"""What the goldens of a bundle are computed from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wall_edge.array_types import Array
+from wall_edge.bundle import Manifest
+from wall_edge.policies.observation import Observation
+
+
+def golden_inputs(
+    observation: Observation, words: str, manifest: Manifest, seed: int = 0
+) -> dict[str, Array]:
+    """An observation, words and fixed noise, by the names that the goldens have in a bundle."""
+    rng = np.random.default_rng(seed)
+    shape = (manifest.horizon, manifest.action_slots)
+    inputs: dict[str, Array] = {f"frames.{name}": frame for name, frame in observation.frames.items()}
+    inputs["state"] = observation.state
+    inputs["noise"] = rng.standard_normal(shape, dtype=np.float32)
+    inputs["instruction"] = np.array(words)
+    if "guided" in manifest.graphs:
+        inputs["guidance_target"] = rng.uniform(-1, 1, shape).astype(np.float32)
+        inputs["guidance_weights"] = rng.uniform(0, 1, shape).astype(np.float32)
+    return inputs
+
+
+def synthetic_observation(manifest: Manifest, seed: int = 0) -> Observation:
+    """Noisy frames and joints inside the normalised range."""
+    rng = np.random.default_rng(seed)
+    frames = {
+        name: rng.integers(0, 256, (camera.height, camera.width, 3), dtype=np.uint8)
+        for name, camera in manifest.cameras.items()
+    }
+    state = manifest.embodiment.state.restore(rng.uniform(-0.9, 0.9, manifest.dof))
+    return Observation(0, frames, state)

@@ -1,0 +1,54 @@
+"""How far a stage may be off, by the precision of the graphs that it runs through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from wall_edge.bundle import Embodiment, Tolerance
+
+_LIMITS = {"fp32": 1e-4, "fp16": 0.01, "int8-weights": 0.05, "int8": 0.10, "int4-weights": 0.20}
+"""The tolerance table: relative L2 error that a stage may show, by the lowest precision it runs through.
+
+int8's 0.10 is the gate of infinigence/ApxInf; joint positions have their own limits below.
+"""
+_JOINT_LIMITS = {"fp32": 1e-3, "fp16": 5e-3, "int8-weights": 0.03, "int8": 0.05, "int4-weights": 0.08}
+"""Largest error of a joint position, as a share of the joint's normalisation range (its scale)."""
+
+_GRAPHS_OF = {
+    "image_embeds": ("vision",),
+    "keys": ("prefix",),
+    "values": ("prefix",),
+    "text_logits": ("prefix", "lm_head"),
+    "action_logits": ("vision", "prefix", "lm_head"),
+    "velocity": ("expert",),
+    "guided_velocity": ("guided",),
+    "guidance": ("guided",),
+    "chunk": ("vision", "prefix", "expert"),
+    "joint_positions": ("vision", "prefix", "expert"),
+}
+"""The graphs whose precision shows in a stage."""
+
+
+def tolerances(families: Mapping[str, Mapping[str, str]], embodiment: Embodiment) -> dict[str, Tolerance]:
+    """Limits of every kind of stage for graphs with these layer families' precisions."""
+    limits: dict[str, Tolerance] = {}
+    for stage, graphs in _GRAPHS_OF.items():
+        if graphs == ("guided",) and "guided" not in families:  # an optional graph
+            continue
+        precisions = {p for graph in graphs for p in families.get(graph, {"": "fp32"}).values()}
+        worst = max(precisions, key=lambda precision: _LIMITS[precision])
+        if stage != "joint_positions":
+            limits[stage] = Tolerance("relative_l2", _LIMITS[worst])
+            continue
+        for name, scale in zip(embodiment.dof_names, embodiment.action.scale, strict=True):
+            limits[f"{stage}.{name}"] = Tolerance("max_abs", _JOINT_LIMITS[worst] * scale)
+    exact = all(precision == "fp32" for graph in families.values() for precision in graph.values())
+    if exact:  # a rounded model may word a tie differently
+        limits["subgoal_ids"] = Tolerance("max_abs", 0.0)
+    limits["action_prompt_ids"] = Tolerance("max_abs", 0.0)
+    return limits
+
+
+def graphs_of(stage: str) -> tuple[str, ...]:
+    """The graphs whose precision shows in a stage (``keys.3`` → ``prefix``)."""
+    return _GRAPHS_OF.get(stage.split(".")[0], ())

@@ -1,0 +1,87 @@
+"""Check a bundle against its goldens, stage by stage, so that a device can check itself.
+
+The goldens are the float32 torch modules' results for one observation, recorded at export: a moment of the
+calibration data where there is any (on noise, activations leave the calibrated ranges), else a synthetic one.
+A stage is fed the *golden* result of the stage before it, so that what it shows is its own error: frames →
+image tokens, golden image tokens → keys/values of every layer and text logits, golden keys/values and golden
+noisy actions → the velocity of every step (the graph ``guided``, if any: velocity and guidance of the middle
+one). The chunk, normalised and in physical units, is checked end to end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from wall_edge_engines.base import Engine
+
+from wall_edge.array_types import Array
+from wall_edge.bundle import Bundle, Manifest, Tolerance, require_goldens, unchecked_stage
+from wall_edge.policies.prompts import Prompts
+from wall_edge.verification.comparison import StageCheck, compare
+from wall_edge.verification.stages import Stages, middle_step
+from wall_edge.verification.tolerances import tolerances
+
+Arrays = Mapping[str, Array]
+
+
+def verify(bundle: Bundle, engine: Engine) -> list[StageCheck]:
+    """Compare every stage with the bundle's goldens; each must be there, and of the stage's shape."""
+    manifest, goldens = bundle.manifest, bundle.goldens
+    require_goldens(manifest, goldens, bundle.folder)
+    for kind in _kinds(manifest):
+        if kind not in manifest.tolerances:
+            raise unchecked_stage(bundle.folder, f"no tolerance of {kind}", "one for every stage")
+    stages = Stages(manifest, Prompts.of(bundle), engine, goldens)
+    return list(_checks(stages, goldens, manifest.tolerances))
+
+
+def _kinds(manifest: Manifest) -> list[str]:
+    """The stages that this bundle has, as its tolerances name them."""
+    families = {name: graph.families for name, graph in manifest.graphs.items()}
+    other = ("chunk", "joint_positions", "velocity") if manifest.fast is not None else ("action_logits",)
+    return [kind for kind in tolerances(families, manifest.embodiment) if not kind.startswith(other)]
+
+
+def _checks(stages: Stages, goldens: Arrays, limits: Mapping[str, Tolerance]) -> Iterator[StageCheck]:
+    def check(stage: str, kind: str, actual: Array, golden: Array) -> StageCheck:
+        return compare(stage, actual, golden, limits[kind])
+
+    yield check("action_prompt_ids", "action_prompt_ids", stages.prompt_ids(), goldens["action_prompt_ids"])
+    flow = stages.flow
+    whole = stages.chunk() if flow else stages.fast_logits()
+    yield check("image_embeds", "image_embeds", stages.session.image_embeds(), goldens["image_embeds"])
+
+    stages.session.set_image_embeds(goldens["image_embeds"])
+    stages.prefill()
+    actual, golden = stages.session.keys_values(), goldens["keys_values"]
+    for layer in range(golden.shape[1]):
+        for part, kind in enumerate(("keys", "values")):
+            yield check(f"{kind}.{layer}", kind, actual[:, layer, part], golden[:, layer, part])
+
+    if flow:
+        stages.session.set_keys_values(golden)
+        for step, velocity in enumerate(stages.velocities(goldens["noisy_actions"])):
+            yield check(f"velocity.{step}", "velocity", velocity, goldens["velocities"][step])
+    if stages.guides:
+        yield from _guidance_checks(stages, goldens, check)
+    whole_stage = "chunk" if flow else "action_logits"
+    yield check(whole_stage, whole_stage, whole[whole_stage], goldens[whole_stage])
+    for number, name in enumerate(stages.joints if flow else ()):
+        stage, joint = f"joint_positions.{name}", goldens["joint_positions"][:, number]
+        yield check(stage, stage, whole["joint_positions"][:, number], joint)
+
+    stages.session.set_image_embeds(goldens["image_embeds"])
+    words = stages.words()
+    yield check("text_logits", "text_logits", words["text_logits"], goldens["text_logits"])
+    if "subgoal_ids" in limits:
+        yield check("subgoal_ids", "subgoal_ids", words["subgoal_ids"], goldens["subgoal_ids"])
+
+
+def _guidance_checks(
+    stages: Stages, goldens: Arrays, check: Callable[[str, str, Array, Array], StageCheck]
+) -> Iterator[StageCheck]:
+    """The graph ``guided``, on the golden keys/values that the session holds."""
+    noisy = goldens["noisy_actions"]
+    velocity, guidance = stages.guided(noisy)
+    yield check("guided_velocity", "guided_velocity", velocity, goldens["velocities"][middle_step(noisy)])
+    yield check("guidance", "guidance", guidance, goldens["guidance"])
