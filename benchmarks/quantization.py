@@ -22,10 +22,11 @@ from typing import Any
 import wall_edge_engines
 from rich.progress import track
 from wall_edge_export.data.load import load_samples
-from wall_edge_export.quantize.action_error import Floats, action_error, chunks
+from wall_edge_export.quantize.action_error import action_error, chunks
 from wall_edge_export.quantize.precision import load_recipe
 
 from benchmarks.tabletop_success import Player
+from wall_edge.array_types import Floats
 from wall_edge.bundle import Bundle
 from wall_edge.cli.output import stderr
 from wall_edge.policies.encoder import Encoder

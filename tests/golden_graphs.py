@@ -234,8 +234,3 @@ def run_all(engine: Engine, graph: str, inputs: Mapping[str, Tensor]) -> dict[st
         )
     engine.bind(graph, tensors).run()
     return {name: tensors[name].read() for name in spec.outputs}
-
-
-def relative(found: np.ndarray, wanted: np.ndarray) -> float:
-    """Relative L2 error."""
-    return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))

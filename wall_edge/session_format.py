@@ -1,13 +1,13 @@
-"""Recorded sessions: moments of the robot at work, for calibration and error measurements on a workstation.
+"""Recorded sessions: samples of the robot at work, for calibration and error measurements on a workstation.
 
 A folder::
 
     session.yaml    format version, robot, cameras, horizon, action rate, the bundle that acted
-    000001.npz      one moment; uncompressed, no pickles
+    000001.npz      one sample; uncompressed, no pickles
     000002.npz      …
 
 An npz holds ``frames.CAMERA`` [h, w, 3] uint8, ``state`` [dof] rad, ``words``, ``actions`` [horizon, dof] rad
-(the chunk that was published), ``time_ns`` and ``frames_ns`` (CLOCK_MONOTONIC), and ``epoch``. A moment
+(the chunk that was published), ``time_ns`` and ``frames_ns`` (CLOCK_MONOTONIC), and ``epoch``. A sample
 appears whole or not at all.
 """
 
@@ -48,8 +48,8 @@ FORMAT_VERSION = 1
 HEADER = "session.yaml"
 _LARGEST_RAD = 1000.0
 _MAX_WORDS = 4096
-_MOMENT_BYTES = 256 << 20
-_COPY_AGAIN = "copy it again, or delete it: the other moments stand alone"
+_SAMPLE_BYTES = 256 << 20
+_COPY_AGAIN = "copy it again, or delete it: the other samples stand alone"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class FrameSize:
 
 @dataclass(frozen=True)
 class SessionHeader:
-    """``session.yaml``: what every moment of the session has in common."""
+    """``session.yaml``: what every sample of the session has in common."""
 
     robot: str
     dof_names: tuple[str, ...]
@@ -116,7 +116,7 @@ class Sample:
 
 
 class SessionWriter:
-    """Writes moments into a new folder; the header comes with the first, so no session is without any.
+    """Writes samples into a new folder; the header comes with the first, so no session is without any.
 
     Raises :class:`ConfigError` for a folder that holds anything or cannot be made.
     """
@@ -128,7 +128,7 @@ class SessionWriter:
             folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, observation: Observation, words: str, actions: Floats, *, epoch: int = 0) -> Path:
-        """Write one moment; its file. Raises :class:`ConfigError` when the disk refuses it."""
+        """Write one sample; its file. Raises :class:`ConfigError` when the disk refuses it."""
         name = f"{self.count + 1:06d}.npz"
         arrays = _arrays(Sample(observation, words, actions, epoch))
         _require_format(arrays, self._header, self.folder / name)
@@ -172,15 +172,15 @@ def require_unused(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Session:
-    """A recorded session on disk; moments are read one at a time, as they may not fit into memory."""
+    """A recorded session on disk; samples are read one at a time, as they may not fit into memory."""
 
     folder: Path
     header: SessionHeader
     files: tuple[Path, ...]
 
-    def moment(self, path: Path) -> Sample:
+    def sample(self, path: Path) -> Sample:
         """Read one of ``files``. Raises :class:`ConfigError` naming the file and the field."""
-        arrays = read_arrays(path, ConfigError, _MOMENT_BYTES, _COPY_AGAIN)
+        arrays = read_arrays(path, ConfigError, _SAMPLE_BYTES, _COPY_AGAIN)
         _require_format(arrays, self.header, path)
         observation = Observation(
             time_ns=int(arrays["time_ns"]),
@@ -192,7 +192,7 @@ class Session:
 
 
 def read_session(folder: Path) -> Session:
-    """Open a session: its header is checked now, its moments when they are read."""
+    """Open a session: its header is checked now, its samples when they are read."""
     path = folder / HEADER
     data = read_yaml(path)
     version = data.get("format_version") if isinstance(data, dict) else None
@@ -207,16 +207,16 @@ def read_session(folder: Path) -> Session:
     return Session(folder, header, tuple(files))
 
 
-def _arrays(moment: Sample) -> dict[str, Array]:
-    observation = moment.observation
+def _arrays(sample: Sample) -> dict[str, Array]:
+    observation = sample.observation
     return {
         **{f"frames.{name}": frame for name, frame in observation.frames.items()},
         "state": np.asarray(observation.state, dtype=np.float64),
-        "words": np.array(moment.words),
-        "actions": np.asarray(moment.actions, dtype=np.float64),
+        "words": np.array(sample.words),
+        "actions": np.asarray(sample.actions, dtype=np.float64),
         "time_ns": np.array(observation.time_ns, dtype=np.int64),
         "frames_ns": np.array(observation.frames_ns, dtype=np.int64),
-        "epoch": np.array(moment.epoch, dtype=np.int64),
+        "epoch": np.array(sample.epoch, dtype=np.int64),
     }
 
 
@@ -244,7 +244,7 @@ def _require_format(arrays: Mapping[str, Array], header: SessionHeader, path: Pa
 
 
 def _formats(header: SessionHeader) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Type and shape of every array of a moment."""
+    """Type and shape of every array of a sample."""
     dof = len(header.dof_names)
     formats: dict[str, tuple[str, tuple[int, ...]]] = {
         f"frames.{name}": ("uint8", (size.height, size.width, 3)) for name, size in header.cameras.items()

@@ -144,7 +144,7 @@ def _read_session(folder: Path) -> None:
 
     session = read_session(folder)
     for path in session.files:
-        session.moment(path)
+        session.sample(path)
 
 
 def _events(folder: Path) -> None:

@@ -16,7 +16,7 @@ from wall_edge.errors import EngineError
 from wall_edge_engines.base import Array, Binding, DeviceTensor, Engine
 
 Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
+Floats32 = npt.NDArray[np.float32]
 
 
 class ModelSession:
@@ -49,12 +49,12 @@ class ModelSession:
         """The image tokens ``[n, hidden]`` of the last :meth:`encode_images`."""
         return self._images.read()
 
-    def set_image_embeds(self, tokens: Floats) -> None:
+    def set_image_embeds(self, tokens: Floats32) -> None:
         """Put image tokens ``[n, hidden]`` in place of the vision graph's, to check a stage by itself."""
         self._images.write(tokens)
 
     def prefill(
-        self, ids: Ints, positions: Ints, state: Floats, state_mask: Floats, *, keep: int = 0
+        self, ids: Ints, positions: Ints, state: Floats32, state_mask: Floats32, *, keep: int = 0
     ) -> None:
         """Put prompt tokens ``ids [T]`` at ``positions [3, T]`` behind the first ``keep`` cached tokens."""
         if not 0 <= keep <= self.length:
@@ -85,25 +85,25 @@ class ModelSession:
         positions = np.full((3, 1), position, dtype=np.int64)
         self.prefill(np.array([token], dtype=np.int64), positions, nothing, nothing, keep=self.length)
 
-    def logits(self) -> Floats:
+    def logits(self) -> Floats32:
         """Logits of the token after the last one that went in, one for each row of the vocabulary head."""
         tensors = {"hidden": self._hidden, "logits": self._fixed("lm_head", "logits")}
         self._binding("lm_head", tensors).run()
         return tensors["logits"].read()
 
-    def velocity(self, noisy: Floats, dof_mask: Floats, time: float, positions: Ints) -> Floats:
+    def velocity(self, noisy: Floats32, dof_mask: Floats32, time: float, positions: Ints) -> Floats32:
         """Flow velocity ``[horizon, dof]`` of ``noisy`` at ``time``, given the cached prefix."""
         return self._step("expert", noisy, dof_mask, time, positions)["velocity"]
 
     def guided_velocity(
         self,
-        noisy: Floats,
-        dof_mask: Floats,
+        noisy: Floats32,
+        dof_mask: Floats32,
         time: float,
         positions: Ints,
-        target: Floats,
-        weights: Floats,
-    ) -> tuple[Floats, Floats]:
+        target: Floats32,
+        weights: Floats32,
+    ) -> tuple[Floats32, Floats32]:
         """As :meth:`velocity`, and the guidance towards ``target`` by ``weights``, all ``[horizon, dof]``.
 
         The guidance is what real-time chunking adds to the velocity (arXiv 2506.07339, equation 2).
@@ -118,8 +118,8 @@ class ModelSession:
         return outputs["velocity"], outputs["guidance"]
 
     def _step(
-        self, graph: str, noisy: Floats, dof_mask: Floats, time: float, positions: Ints, **more: Floats
-    ) -> dict[str, Floats]:
+        self, graph: str, noisy: Floats32, dof_mask: Floats32, time: float, positions: Ints, **more: Floats32
+    ) -> dict[str, Floats32]:
         """One integration step of ``graph`` behind the cached prefix: its outputs by name."""
         if self.length == 0:
             raise EngineError("a velocity without a prefix", expected="prefill first")
@@ -135,7 +135,7 @@ class ModelSession:
         self._binding(graph, {**tensors, **outputs, "past_kv": self._cache.rows(0, self.length)}).run()
         return {name: tensor.read() for name, tensor in outputs.items()}
 
-    def set_keys_values(self, values: Floats) -> None:
+    def set_keys_values(self, values: Floats32) -> None:
         """Put keys/values ``[length, layers, 2, kv heads, head dim]`` in place of the prefix graph's."""
         self._require(len(values))
         self._cache.rows(0, len(values)).write(values)

@@ -12,10 +12,11 @@ import wall_edge_engines
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.data.load import load_samples
 from wall_edge_export.inputs.export_inputs import ExportInputs
-from wall_edge_export.quantize.action_error import ActionError, Floats, action_error, chunks
+from wall_edge_export.quantize.action_error import ActionError, action_error, chunks
 from wall_edge_export.quantize.precision import load_recipe
 
 from examples.tabletop.record_session import record
+from wall_edge.array_types import Floats
 from wall_edge.bundle import Bundle
 from wall_edge.config import RobotConfig
 from wall_edge.policies.encoder import Encoder

@@ -27,7 +27,8 @@ from wall_edge_export.quantize.precision import load_recipe, recipe_names
 from wall_edge_export.reference.engine import ReferenceEngine
 from wall_edge_export.reference.streaming_model import weight_reader
 
-from tests.golden_graphs import Workbench, relative, run_all
+from tests.golden_graphs import Workbench, run_all
+from wall_edge.arrays import relative_l2
 from wall_edge.bundle import Bundle
 from wall_edge.cli import main
 from wall_edge.config import RobotConfig
@@ -85,9 +86,9 @@ def test_the_guidance_is_the_gradient_that_autograd_finds(guided: Guided, time: 
     inputs = guided.at(time, past)
     wanted = by_autograd(guided.model, inputs)
     found = run_all(guided.engine, GUIDED, inputs)
-    print(relative(found["guidance"], wanted))
-    assert relative(found["guidance"], wanted) < 1e-5
-    assert relative(run_all(guided.reference, GUIDED, inputs)["guidance"], wanted) < 1e-6
+    print(relative_l2(found["guidance"], wanted))
+    assert relative_l2(found["guidance"], wanted) < 1e-5
+    assert relative_l2(run_all(guided.reference, GUIDED, inputs)["guidance"], wanted) < 1e-6
 
 
 def test_the_velocity_is_the_expert_s(guided: Guided) -> None:
@@ -103,7 +104,7 @@ def test_the_gradient_is_more_than_the_difference_itself(guided: Guided) -> None
     found = run_all(guided.engine, GUIDED, inputs)
     foreseen = inputs["noisy_action"].numpy() + (1 - 0.35) * found["velocity"]
     plain = inputs["weights"].numpy() * (inputs["target"].numpy() - foreseen)
-    assert relative(found["guidance"], plain) > 0.05
+    assert relative_l2(found["guidance"], plain) > 0.05
 
 
 def test_the_graph_has_standard_operators_and_plain_weights(guided: Guided) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from wall_edge.array_types import Floats
 from wall_edge.arrays import require_finite
 from wall_edge.config_loader import from_mapping
 from wall_edge.errors import ConfigError
@@ -25,7 +25,6 @@ _FIELD = re.compile(r"\{(\w+)(?::0?(\d{1,2})d)?\}")
 _MOST_SECONDS = 1e7
 _MOST_VALUES, _MOST_BYTES = 1 << 26, 4 << 30
 
-Floats = npt.NDArray[np.float64]
 T = TypeVar("T")
 
 

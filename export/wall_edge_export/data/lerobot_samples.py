@@ -12,12 +12,12 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
-from wall_edge.array_types import Frame
+from wall_edge.array_types import Floats, Frame
 from wall_edge.checks import MAX_FRAME_PIXELS
 from wall_edge.errors import ConfigError
 from wall_edge.policies.observation import Observation
 from wall_edge.session_format import Sample
-from wall_edge_export.data.lerobot_files import INFO, Floats, numbers, seconds, whole_numbers
+from wall_edge_export.data.lerobot_files import INFO, numbers, seconds, whole_numbers
 from wall_edge_export.data.lerobot_layout import IMAGES, Dataset, Episode, open_dataset
 from wall_edge_export.data.lerobot_video import frame_at
 from wall_edge_export.data.robot_checks import require_camera, require_names

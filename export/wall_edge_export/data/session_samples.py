@@ -39,7 +39,7 @@ class SessionSamples:
     def sample(self, index: int) -> Sample:
         """Sample ``index`` in the order of time. Raises :class:`ConfigError` naming its file."""
         path = self._session.files[index]
-        sample = self._session.moment(path)
+        sample = self._session.sample(path)
         self.files.add(path)
         frames = {name: sample.observation.frames[name] for name in self._cameras}
         return replace(sample, observation=replace(sample.observation, frames=frames))

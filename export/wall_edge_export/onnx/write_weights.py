@@ -6,26 +6,23 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 import torch
 from torch import Tensor
 
+from wall_edge.array_types import Array, Floats32
 from wall_edge.arrays import require_finite
 from wall_edge.bundle import INT8, GraphSpec
 from wall_edge.errors import CheckpointError
 from wall_edge_export.checkpoint.weights import REDO
 from wall_edge_export.memory import give_back
 from wall_edge_export.onnx.rewrite import WeightPart
-from wall_edge_export.quantize.calibrated import Calibrated, Floats
+from wall_edge_export.quantize.calibrated import Calibrated
 from wall_edge_export.quantize.int4 import pack_int4
 from wall_edge_export.quantize.int8 import quantize_per_channel
 from wall_edge_export.quantize.precision import FP16, FP32, INT4_WEIGHTS, input_group
-
-Array = npt.NDArray[Any]
 
 _ALIGNMENT = 64
 _CHUNK = 1 << 24  # values converted at a time
@@ -114,7 +111,7 @@ def _quantized(weight: str, stored: Tensor, precision: str, calibrated: Calibrat
     if precision == INT4_WEIGHTS:
         q4, scale = calibrated.int4[weight]
         return {"weight": pack_int4(np.ascontiguousarray(q4.T)), "scale": np.ascontiguousarray(scale.T)}
-    smoothing: Floats | None = None
+    smoothing: Floats32 | None = None
     values: dict[str, Array] = {}
     if precision == INT8:
         scaling = calibrated.inputs[input_group(weight)]
@@ -129,11 +126,11 @@ def _quantized(weight: str, stored: Tensor, precision: str, calibrated: Calibrat
     return values
 
 
-def _rows(stored: Tensor, smoothing: Floats | None) -> Iterator[Floats]:
+def _rows(stored: Tensor, smoothing: Floats32 | None) -> Iterator[Floats32]:
     """The weight in float32, a bounded number of rows at a time."""
     step = max(1, _CHUNK // stored.shape[1])
     for start in range(0, stored.shape[0], step):
-        rows: Floats = stored[start : start + step].float().numpy()
+        rows: Floats32 = stored[start : start + step].float().numpy()
         yield rows if smoothing is None else rows * smoothing
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from wall_edge.array_types import Frame
 from wall_edge.bundle.image_geometry import MAX_EXPORT_TOKENS, ImageGeometry
 from wall_edge.errors import CheckpointError
 from wall_edge.files import shown
@@ -23,8 +23,6 @@ is off by at least that; rounding to float32 in another order gives some 1e-6.""
 _MOST_PIXELS = MAX_EXPORT_TOKENS * 28 * 28
 """A processor that enlarges every image to more than an export takes is not run: it could ask for any
 memory."""
-
-Frame = npt.NDArray[np.uint8]
 
 
 def check_images(processor: Any, geometry: ImageGeometry, where: str) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from wall_edge_engines.base import Engine
 
+from wall_edge.array_types import Floats
 from wall_edge.arrays import require_finite
 from wall_edge.bundle import Manifest
 from wall_edge.errors import PolicyError
@@ -16,8 +17,6 @@ from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.flow_policy import FlowPolicy
 from wall_edge.policies.prompts import Prompts
 from wall_edge.session_format import Sample
-
-Floats = npt.NDArray[np.float64]
 
 _RESAMPLES, _CONFIDENCE = 2000, 0.975
 _RUN = 4

@@ -17,13 +17,14 @@ from pathlib import Path
 
 from wall_edge_engines.onnxruntime import OnnxRuntimeEngine
 
+from wall_edge.array_types import Floats
 from wall_edge.bundle import INT8, Manifest, Sensitivity
 from wall_edge.errors import ConfigError
 from wall_edge.policies.prompts import Prompts
 from wall_edge.session_format import Sample
 from wall_edge_export.data.samples import MIN_SAMPLES
 from wall_edge_export.onnx.graph_writer import GraphWriter
-from wall_edge_export.quantize.action_error import ActionError, Floats, action_error, chunks
+from wall_edge_export.quantize.action_error import ActionError, action_error, chunks
 from wall_edge_export.quantize.calibrate import PrecisionPlan
 from wall_edge_export.quantize.calibrated import Calibrated
 from wall_edge_export.quantize.precision import INT4_WEIGHTS, INT8_WEIGHTS, Recipe, load_recipe

@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from wall_edge.array_types import Floats32
 from wall_edge.bundle import INT8
 from wall_edge_export.model.decoder import Rotary, causal_bias
 from wall_edge_export.model.vision import VisionLayout
 from wall_edge_export.onnx.graphs import GraphInputs
-from wall_edge_export.quantize.calibrated import Calibrated, Floats, InputScaling
+from wall_edge_export.quantize.calibrated import Calibrated, InputScaling
 from wall_edge_export.quantize.int4 import dequantize_blocks, gptq_blocks
 from wall_edge_export.quantize.int8 import activation_scale, fake_quantize, linear_error, quantize_per_channel
 from wall_edge_export.quantize.precision import INT4_WEIGHTS, family, input_group, int4_block
@@ -224,12 +225,12 @@ class Calibrator:
                     calibrated.losses[weight, INT4_WEIGHTS] = linear_error(values, back, statistics.rows)
 
 
-def _scaling(statistics: LinearStatistics, weights: Sequence[Floats]) -> InputScaling:
+def _scaling(statistics: LinearStatistics, weights: Sequence[Floats32]) -> InputScaling:
     smoothing = best_smoothing(statistics, weights)
     return InputScaling(smoothing, activation_scale(statistics, smoothing))
 
 
-def _int8_loss(statistics: LinearStatistics, weight: Floats, scaling: InputScaling) -> float:
+def _int8_loss(statistics: LinearStatistics, weight: Floats32, scaling: InputScaling) -> float:
     """The layer's output error on the sampled rows, over at most some of its outputs."""
     smooth = weight[:: -(-len(weight) // _LOSS_OUTPUTS)] * scaling.smoothing
     q, scale = quantize_per_channel(smooth)

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
+from wall_edge.array_types import Floats32
 
 
 @dataclass(frozen=True)
 class InputScaling:
     """How a layer's input is rounded to 8 bits: ``x / smoothing [K]`` in steps of ``scale``."""
 
-    smoothing: Floats
+    smoothing: Floats32
     scale: float
 
 
@@ -27,7 +27,7 @@ class Calibrated:
     """
 
     inputs: dict[str, InputScaling] = field(default_factory=dict)
-    int4: dict[str, tuple[npt.NDArray[np.int8], Floats]] = field(default_factory=dict)
+    int4: dict[str, tuple[npt.NDArray[np.int8], Floats32]] = field(default_factory=dict)
     losses: dict[tuple[str, str], float] = field(default_factory=dict)
     """Relative L2 error of a layer's outputs on calibration rows, by weight name and precision."""
 

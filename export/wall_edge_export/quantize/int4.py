@@ -14,16 +14,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from wall_edge.array_types import Floats32
 from wall_edge.arrays import require_finite
 from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge_export.checkpoint.weights import REDO
 
 Bits = Literal[4, 8]
 Codes = npt.NDArray[np.int8]
-Floats = npt.NDArray[np.float32]
 
-_LIMITS: dict[Bits, Floats] = {4: np.array([-8, 7], np.float32), 8: np.array([-127, 127], np.float32)}
-_CLIPPING: dict[Bits, Floats] = {
+_LIMITS: dict[Bits, Floats32] = {4: np.array([-8, 7], np.float32), 8: np.array([-127, 127], np.float32)}
+_CLIPPING: dict[Bits, Floats32] = {
     4: np.array([1, 0.93, 0.86, 0.8, 0.74, 0.68, 0.61, 0.52, 0.4, 0.3], np.float32),
     8: np.array([1, 0.97, 0.93, 0.87, 0.8, 0.7], np.float32),
 }
@@ -39,8 +39,8 @@ _GPTQ_ROWS = 1024
 
 
 def quantize_blocks(
-    weight: Floats, block: int | None, importance: Floats | None = None, *, bits: Bits = 4
-) -> tuple[Codes, Floats]:
+    weight: Floats32, block: int | None, importance: Floats32 | None = None, *, bits: Bits = 4
+) -> tuple[Codes, Floats32]:
     """Round to nearest; each block's scale has the least squared error of a small search.
 
     ``weight [N, K]``; ``block`` inputs share a scale (None: all of them; the last block may be short);
@@ -63,8 +63,8 @@ def quantize_blocks(
 
 
 def gptq_blocks(
-    weight: Floats, hessian: Floats, block: int | None, damping: float = 0.05, *, bits: Bits = 4
-) -> tuple[Codes, Floats]:
+    weight: Floats32, hessian: Floats32, block: int | None, damping: float = 0.05, *, bits: Bits = 4
+) -> tuple[Codes, Floats32]:
     """As :func:`quantize_blocks` with H's diagonal as importance, but columns make up for those before them.
 
     GPTQ (arXiv 2210.17323) in the form of LDLQ (arXiv 2307.13304), which gives the same codes without an
@@ -92,7 +92,7 @@ def gptq_blocks(
     return codes, scale
 
 
-def dequantize_blocks(codes: Codes, scale: Floats, block: int | None) -> Floats:
+def dequantize_blocks(codes: Codes, scale: Floats32, block: int | None) -> Floats32:
     """``[N, K]``: what ``DequantizeLinear`` makes of the codes."""
     inputs = codes.shape[1]
     return codes * np.repeat(scale, block or inputs, axis=1)[:, :inputs]
@@ -115,17 +115,17 @@ class _Coupling:
     """``matrix[i, j]``: how much of column j's error column i makes up for (unit lower triangular [K, K]);
     ``pivot[i]``: what a squared error that is left in column i costs, at most 1."""
 
-    matrix: Floats
-    pivot: Floats
+    matrix: Floats32
+    pivot: Floats32
 
 
-def _coupling(hessian: Floats, damping: float) -> _Coupling:
+def _coupling(hessian: Floats32, damping: float) -> _Coupling:
     moment = _shares(np.diagonal(hessian))
-    size: Floats = np.sqrt(moment)
+    size: Floats32 = np.sqrt(moment)
     # The unit diagonal conditions the factorisation: float32 is enough.
-    matrix: Floats = hessian[::-1, ::-1] / size[::-1, None]
+    matrix: Floats32 = hessian[::-1, ::-1] / size[::-1, None]
     matrix /= size[::-1]
-    weakness: Floats = (1 + _COMMON * moment.mean() / moment).astype(np.float32)
+    weakness: Floats32 = (1 + _COMMON * moment.mean() / moment).astype(np.float32)
     factor = _cholesky(matrix, weakness[::-1], damping)[::-1, ::-1].T
     diagonal = np.diagonal(factor).copy()
     coupling = np.ascontiguousarray(factor / diagonal[:, None])
@@ -135,25 +135,25 @@ def _coupling(hessian: Floats, damping: float) -> _Coupling:
     return _Coupling(coupling, np.square(pivot / pivot.max()))
 
 
-def _cholesky(matrix: Floats, weakness: Floats, damping: float) -> Floats:
+def _cholesky(matrix: Floats32, weakness: Floats32, damping: float) -> Floats32:
     """The lower factor of ``matrix``, whose diagonal is set to 1 and at least ``damping · weakness`` more."""
     diagonal, failed = np.einsum("ii->i", matrix), 1
     while failed:
         diagonal[:] = 1 + damping * weakness
         lower, status = torch.linalg.cholesky_ex(torch.from_numpy(matrix))
         failed, damping = int(status), max(10 * damping, 1e-3)
-    factor: Floats = lower.numpy()
+    factor: Floats32 = lower.numpy()
     return factor
 
 
 def _compensate(
-    columns: Floats, coupling: _Coupling, shares: Floats, block: int, bits: Bits
-) -> tuple[Codes, Floats, Floats]:
+    columns: Floats32, coupling: _Coupling, shares: Floats32, block: int, bits: Bits
+) -> tuple[Codes, Floats32, Floats32]:
     """Codes [K, n], scales [blocks, n] and each row's loss [n]."""
     target, errors = columns.copy(), np.empty_like(columns)
     codes = np.empty(columns.shape, np.int8)
     loss = np.zeros(columns.shape[1], np.float32)
-    scales: list[Floats] = []
+    scales: list[Floats32] = []
     for first in range(0, len(columns), _BATCH):
         last = min(first + _BATCH, len(columns))
         for i in range(first, last):
@@ -174,7 +174,7 @@ def _compensate(
     return codes, np.stack(scales), loss
 
 
-def _loss(errors: Floats, coupling: _Coupling) -> Floats:
+def _loss(errors: Floats32, coupling: _Coupling) -> Floats32:
     """Each row's e·H·e in the pivot's unit, [n], from errors [K, n]."""
     loss = np.zeros(errors.shape[1], np.float32)
     for start in range(0, len(errors), _BATCH):
@@ -184,14 +184,14 @@ def _loss(errors: Floats, coupling: _Coupling) -> Floats:
     return loss
 
 
-def _search(groups: Floats, shares: Floats, bits: Bits) -> Floats:
+def _search(groups: Floats32, shares: Floats32, bits: Bits) -> Floats32:
     """Scales [g, n] of groups [g, b, n] with small squared errors, weighted by shares [g, b].
 
     For each way to clip, the least-squares scale of the codes that it gives.
     """
-    largest: Floats = np.maximum(groups.max(1, keepdims=True), -groups.min(1, keepdims=True))
+    largest: Floats32 = np.maximum(groups.max(1, keepdims=True), -groups.min(1, keepdims=True))
     alive = largest >= 1e3 * _TINY  # below, the scale would not be a normal number: zeros, by scale 1
-    unit: Floats = np.divide(groups, np.where(alive, largest, np.float32(1)))
+    unit: Floats32 = np.divide(groups, np.where(alive, largest, np.float32(1)))
     shares = (shares / np.maximum(shares.max(1, keepdims=True), _TINY))[:, None]
     least = np.full(largest.shape, np.inf, np.float32)
     best = np.ones_like(least)
@@ -208,23 +208,23 @@ def _search(groups: Floats, shares: Floats, bits: Bits) -> Floats:
         better = cost < least
         np.copyto(least, cost, where=better)
         np.copyto(best, fitted, where=better)
-    scale: Floats = np.where(alive, best * largest, np.float32(1))[:, 0]
+    scale: Floats32 = np.where(alive, best * largest, np.float32(1))[:, 0]
     return scale
 
 
-def _coded(values: Floats, scale: Floats, bits: Bits) -> Floats:
+def _coded(values: Floats32, scale: Floats32, bits: Bits) -> Floats32:
     codes = values / scale
     np.rint(codes, out=codes)
     return np.clip(codes, *_LIMITS[bits], out=codes)
 
 
-def _shares(moment: Floats) -> Floats:
+def _shares(moment: Floats32) -> Floats32:
     """Squared errors count by the inputs' second moments [K]; inputs that never fired count a little."""
     mean = float(moment.mean(dtype=np.float64))
     return np.maximum(moment, np.float32(1e-8 * mean)) if mean > 0 else np.ones_like(moment)
 
 
-def _checked(weight: Floats, moment: Floats, block: int | None) -> tuple[Floats, int]:
+def _checked(weight: Floats32, moment: Floats32, block: int | None) -> tuple[Floats32, int]:
     """The weight in float32 and the width of a block; ``moment`` is [K] or [K, K]."""
     inputs = weight.shape[1]
     if block is not None and block < 1:
@@ -239,7 +239,7 @@ def _checked(weight: Floats, moment: Floats, block: int | None) -> tuple[Floats,
     return weight.astype(np.float32, copy=False), min(block or inputs, inputs)
 
 
-def _empty(weight: Floats, block: int) -> tuple[Codes, Floats]:
+def _empty(weight: Floats32, block: int) -> tuple[Codes, Floats32]:
     rows, inputs = weight.shape
     return np.empty((rows, inputs), np.int8), np.empty((rows, -(-inputs // block)), np.float32)
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from wall_edge.array_types import Floats32
 from wall_edge.arrays import relative_l2, require_finite
 from wall_edge.errors import CheckpointError
 from wall_edge_export.checkpoint.weights import REDO
 from wall_edge_export.quantize.statistics import LinearStatistics
 
 Codes = npt.NDArray[np.int8]
-Floats = npt.NDArray[np.float32]
 
 _HIGH = 127
 _CLIPPING = 2.0 ** -np.arange(0, 3.1, 0.125)
@@ -26,7 +26,7 @@ _SEARCHED = 1 << 18
 _CHUNK = 1 << 18
 
 
-def quantize_per_channel(weight: Floats) -> tuple[Codes, Floats]:
+def quantize_per_channel(weight: Floats32) -> tuple[Codes, Floats32]:
     """``weight [N, K]`` → codes ``[N, K]`` in ±127 and scales ``[N]``, with weight ≈ code · scale.
 
     Rows of zeros get the scale 1. Raises :class:`CheckpointError` on weights that are not finite.
@@ -45,7 +45,7 @@ def quantize_per_channel(weight: Floats) -> tuple[Codes, Floats]:
     return codes, scale
 
 
-def activation_scale(statistics: LinearStatistics, smoothing: Floats | None = None) -> float:
+def activation_scale(statistics: LinearStatistics, smoothing: Floats32 | None = None) -> float:
     """The scale for x / ``smoothing [K]``, with codes in ±127, that has the least mean squared error in x.
 
     In x and not in x / s, since the weight's columns grow by s: an error there counts s times in the product.
@@ -77,14 +77,16 @@ def activation_scale(statistics: LinearStatistics, smoothing: Floats | None = No
     return float(np.float32(min(_CLIPPING, key=cost)) * end / _HIGH)
 
 
-def fake_quantize(x: Floats, scale: float) -> Floats:
+def fake_quantize(x: Floats32, scale: float) -> Floats32:
     """``x`` rounded to int8 in steps of ``scale`` and back."""
     codes = _coded(x, np.float32(scale))
     codes *= np.float32(scale)
     return codes
 
 
-def linear_error(weight: Floats, weight_hat: Floats, rows: Floats, rows_hat: Floats | None = None) -> float:
+def linear_error(
+    weight: Floats32, weight_hat: Floats32, rows: Floats32, rows_hat: Floats32 | None = None
+) -> float:
     """Relative L2 error of ``rows_hat @ weight_hat.T`` against ``rows @ weight.T``.
 
     ``weight [N, K]``, ``rows [tokens, K]``; a hat marks what quantisation made of it (``rows_hat`` None: the
@@ -94,7 +96,7 @@ def linear_error(weight: Floats, weight_hat: Floats, rows: Floats, rows_hat: Flo
     return relative_l2((rows if rows_hat is None else rows_hat) @ weight_hat.T, exact)
 
 
-def _coded(values: Floats, scale: Floats | np.float32) -> Floats:
-    codes: Floats = values / scale
+def _coded(values: Floats32, scale: Floats32 | np.float32) -> Floats32:
+    codes: Floats32 = values / scale
     np.rint(codes, out=codes)
     return np.clip(codes, -_HIGH, _HIGH, out=codes)

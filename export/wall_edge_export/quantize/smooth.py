@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from wall_edge.array_types import Floats32
 from wall_edge_export.quantize.int8 import activation_scale, fake_quantize, linear_error, quantize_per_channel
 from wall_edge_export.quantize.statistics import LinearStatistics
-
-Floats = npt.NDArray[np.float32]
 
 ALPHAS = (0.5, 0.65, 0.8)
 """How much of the difficulty moves from the inputs to the weights; 0.5 is the paper's usual choice."""
@@ -18,7 +16,7 @@ _RANGE = (1e-4, 1e4)
 _ERROR_OUTPUTS = 256
 
 
-def smoothing(input_absmax: Floats, weight_absmax: Floats, alpha: float) -> Floats:
+def smoothing(input_absmax: Floats32, weight_absmax: Floats32, alpha: float) -> Floats32:
     """s ``[K]`` = max|x|^α / max|W|^(1-α) by channel (equation 4), within 1e-4 to 1e4.
 
     Channels that never fire get 1. ``weight_absmax [K]`` is over all outputs that read the input.
@@ -30,7 +28,7 @@ def smoothing(input_absmax: Floats, weight_absmax: Floats, alpha: float) -> Floa
     return np.where(fires, np.exp(np.clip(ratio, *np.log(_RANGE))), 1).astype(np.float32)
 
 
-def best_smoothing(statistics: LinearStatistics, weights: Sequence[Floats]) -> Floats:
+def best_smoothing(statistics: LinearStatistics, weights: Sequence[Floats32]) -> Floats32:
     """s ``[K]`` with the smallest error of int8 · int8 products on the sampled rows; ones if none helps.
 
     ``weights`` [N, K] each: those that read this input and share s (q, k, v; gate, up). The error is their
@@ -43,7 +41,7 @@ def best_smoothing(statistics: LinearStatistics, weights: Sequence[Floats]) -> F
     return min(candidates, key=lambda s: _error(statistics, sampled, s))
 
 
-def _error(statistics: LinearStatistics, weights: Sequence[Floats], s: Floats) -> float:
+def _error(statistics: LinearStatistics, weights: Sequence[Floats32], s: Floats32) -> float:
     rows = statistics.rows / s
     rows_hat = fake_quantize(rows, activation_scale(statistics, s))
     total = 0.0

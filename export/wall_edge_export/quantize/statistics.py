@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from wall_edge.array_types import Floats32
 from wall_edge.errors import CheckpointError
-
-Floats = npt.NDArray[np.float32]
 
 _MOMENT_ROWS = 1024
 """Rows that are gathered before they enter the second moment: K × K is touched once for all of them."""
@@ -25,12 +24,12 @@ class LinearStatistics:
     def __init__(self, name: str, channels: int, *, sample: int = 256, hessian: bool = False) -> None:
         self.name = name
         self.count = 0
-        self.channel_absmax: Floats = np.zeros(channels, np.float32)
-        self.rows: Floats = np.empty((0, channels), np.float32)
+        self.channel_absmax: Floats32 = np.zeros(channels, np.float32)
+        self.rows: Floats32 = np.empty((0, channels), np.float32)
         self._sample = sample
         self._tickets: npt.NDArray[np.float64] = np.empty(0)
-        self._moment: Floats | None = np.zeros((channels, channels), np.float32) if hessian else None
-        self._waiting: list[Floats] = []
+        self._moment: Floats32 | None = np.zeros((channels, channels), np.float32) if hessian else None
+        self._waiting: list[Floats32] = []
         self._entered = 0
 
     @property
@@ -39,7 +38,7 @@ class LinearStatistics:
         return float(self.channel_absmax.max(initial=0.0))
 
     @property
-    def hessian(self) -> Floats:
+    def hessian(self) -> Floats32:
         """Mean of xᵀx over the tokens, [K, K]."""
         if self._moment is None:
             raise ValueError(f"statistics of {self.name} were begun without hessian=True")
@@ -53,7 +52,7 @@ class LinearStatistics:
             raise CheckpointError(
                 f"calibration of {self.name}: activations {x.shape}", expected=f"{channels} channels"
             )
-        rows: Floats = x.reshape(-1, channels).astype(np.float32, copy=False)
+        rows: Floats32 = x.reshape(-1, channels).astype(np.float32, copy=False)
         if not len(rows):
             return
         absmax = np.maximum(rows.max(0), -rows.min(0))
@@ -71,7 +70,7 @@ class LinearStatistics:
             if self.count - self._entered >= _MOMENT_ROWS:
                 self._enter_moment(self._moment)
 
-    def _draw(self, rows: Floats) -> None:
+    def _draw(self, rows: Floats32) -> None:
         """Keep the tokens with the smallest tickets; a token's ticket follows from its number alone."""
         tickets = np.random.Generator(np.random.PCG64(_SEED).advance(self.count)).random(len(rows))
         near = np.sort(np.argsort(tickets)[: self._sample])
@@ -83,7 +82,7 @@ class LinearStatistics:
         self.rows = np.concatenate([self.rows[old], rows[near[new]]])
         self._tickets = tickets[kept]
 
-    def _enter_moment(self, moment: Floats) -> None:
+    def _enter_moment(self, moment: Floats32) -> None:
         if not self._waiting:
             return
         rows = np.concatenate(self._waiting)

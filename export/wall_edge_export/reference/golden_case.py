@@ -8,11 +8,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from wall_edge.array_types import Array
 from wall_edge.config_loader import from_mapping
 from wall_edge.errors import CheckpointError
 from wall_edge.files import read_arrays
@@ -20,8 +19,6 @@ from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.onnx.graphs import GraphInputs
 
 _STEPS = re.compile(r"action_(\d+)_steps")
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

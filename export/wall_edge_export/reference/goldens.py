@@ -21,6 +21,7 @@ from wall_edge_engines.base import Engine
 from wall_edge_engines.onnxruntime import OnnxRuntimeEngine
 from wall_edge_engines.session import ModelSession
 
+from wall_edge.array_types import Array
 from wall_edge.bundle import Tolerance
 from wall_edge.bundle.time_grid import uniform_grid
 from wall_edge.cli.output import stage_progress
@@ -33,7 +34,7 @@ from wall_edge_export.onnx.graph_writer import GraphWriter
 from wall_edge_export.onnx.graphs import GRAPHS, GraphInputs, image_cells
 from wall_edge_export.quantize.precision import load_recipe
 from wall_edge_export.reference.engine import ReferenceEngine
-from wall_edge_export.reference.golden_case import Array, GoldenCase
+from wall_edge_export.reference.golden_case import GoldenCase
 
 TOLERANCES = {"reference": 1e-4, "onnxruntime": 1e-3}
 _PADDED_POSITION = 1

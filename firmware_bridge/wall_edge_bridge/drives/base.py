@@ -15,6 +15,8 @@ import numpy.typing as npt
 from wall_edge.errors import ConfigError
 
 DriveType = TypeVar("DriveType", bound="Drive")
+Floats = npt.NDArray[np.float64]
+"""As everywhere: angles in rad, speeds in rad/s."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Feedback:
     A joint that did not answer keeps its last ``position`` and ``errors``; its ``received_ns`` shows how old.
     """
 
-    position: npt.NDArray[np.float64]
+    position: Floats
     """[dof] rad; NaN for a joint that never answered."""
     time_ns: int
     """CLOCK_MONOTONIC when the newest of them arrived."""

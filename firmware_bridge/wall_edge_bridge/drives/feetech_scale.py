@@ -10,11 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from wall_edge.errors import ConfigError, DriveError
-from wall_edge_bridge.drives.base import JointSpec
+from wall_edge_bridge.drives.base import Floats, JointSpec
 from wall_edge_bridge.protocols.feetech import MAX_SERVO_ID
 from wall_edge_bridge.protocols.feetech_registers import MAX_TICK, radians_to_ticks, ticks_to_radians
-
-Floats = npt.NDArray[np.float64]
 
 
 class JointScale:

@@ -7,11 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge_bridge.drives.base import JointSpec
+from wall_edge_bridge.drives.base import Floats, JointSpec
 from wall_edge_bridge.drives.feetech import FeetechDrive
 from wall_edge_bridge.sim.feetech import SimulatedServoBus
-
-Floats = npt.NDArray[np.float64]
 
 
 class Wire:

@@ -223,12 +223,12 @@ def test_a_flipped_bit_is_found_or_changes_nothing(
     (folder / "000001.npz").write_bytes(bytes(content))
     damaged = read_session(folder)
     try:
-        found = damaged.moment(damaged.files[0])
+        found = damaged.sample(damaged.files[0])
     except ConfigError as error:
         assert "000001.npz" in str(error)  # noqa: PT017 - either is right
         return
     whole = read_session(recorded)
-    wanted = whole.moment(whole.files[0])
+    wanted = whole.sample(whole.files[0])
     assert np.array_equal(found.actions, wanted.actions)
     assert np.array_equal(found.observation.state, wanted.observation.state)
     assert found.words == wanted.words
@@ -298,4 +298,4 @@ def test_a_recording_that_fails_does_not_take_the_arm_down(
     assert daemon.record.servo["state"] == "RELEASED"
     assert daemon.record.servo["fault"] is None
     session = read_session(tmp_path / "gone")
-    assert all(session.moment(path) for path in session.files)
+    assert all(session.sample(path) for path in session.files)

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wall_edge_export.quantize.action_error import Floats, action_error
+from wall_edge_export.quantize.action_error import action_error
+
+from wall_edge.array_types import Floats
 
 HORIZON, DOF = 6, 3
 

@@ -19,7 +19,8 @@ from wall_edge_export.quantize.int4 import dequantize_blocks, quantize_blocks
 from wall_edge_export.quantize.int8 import quantize_per_channel
 from wall_edge_export.quantize.precision import int4_block
 
-from tests.golden_graphs import RECIPES, Workbench, relative, run_graph
+from tests.golden_graphs import RECIPES, Workbench, run_graph
+from wall_edge.arrays import relative_l2
 from wall_edge.bundle import GraphSpec, TensorSpec
 
 Floats = np.ndarray
@@ -37,7 +38,7 @@ def test_a_whole_graph(bench: Workbench, name: str, graph: str) -> None:
     emulated = bench.emulated(graph, made.recipe)
     found = run_graph(OnnxRuntimeEngine(made.folder, made.specs), graph, bench.inputs[graph])
     used = {p for layer, p in made.recipe.families(graph).items() if layer != "action_head"}
-    lost, off = relative(emulated, exact), relative(found, emulated)
+    lost, off = relative_l2(emulated, exact), relative_l2(found, emulated)
     assert lost <= max(_LOSS[precision] for precision in used)
     assert (lost > 1e-5) == (used != {"fp32"})
     if "int8" in used:  # a last bit may tip a value over to the next code, which shows in all that follows
@@ -130,7 +131,7 @@ def test_int8(tmp_path: Path, inputs: int, outputs: int, tokens: int, biased: bo
     wanted = integer_product(x, weight, smoothing, scale) + (bias if biased else 0)
     found = layer(x, scaled(smoothing, scale))
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
-    assert relative(found, x @ weight.T + (bias if biased else 0)) > 1e-3
+    assert relative_l2(found, x @ weight.T + (bias if biased else 0)) > 1e-3
 
 
 @each_size
@@ -140,7 +141,7 @@ def test_int8_weights(tmp_path: Path, inputs: int, outputs: int, tokens: int, bi
     codes, scale = quantize_per_channel(weight)
     wanted = x @ (codes * scale[:, None]).T + (bias if biased else 0)
     found = OneLayer(tmp_path, weight, bias if biased else None, "int8-weights")(x)
-    assert relative(found, wanted) < 1e-6
+    assert relative_l2(found, wanted) < 1e-6
 
 
 @each_size
@@ -154,7 +155,7 @@ def test_int4_weights(tmp_path: Path, inputs: int, outputs: int, tokens: int, bi
     calibrated = Calibrated(int4={f"{LAYER}.weight": (codes, scale)})
     wanted = x @ dequantize_blocks(codes, scale, block).T + (bias if biased else 0)
     found = OneLayer(tmp_path, weight, bias if biased else None, "int4-weights")(x, calibrated)
-    assert relative(found, wanted) < 1e-6
+    assert relative_l2(found, wanted) < 1e-6
 
 
 @each_size
@@ -165,7 +166,7 @@ def test_fp16(tmp_path: Path, inputs: int, outputs: int, tokens: int, biased: bo
     wanted = x @ weight.T + (bias if biased else 0)
     found = OneLayer(tmp_path, weight, bias if biased else None, "fp16")(x)
     assert np.all(np.abs(found - wanted) <= 3 * 2**-11 * (np.abs(x) @ np.abs(weight).T))
-    assert relative(found, wanted) > 1e-5
+    assert relative_l2(found, wanted) > 1e-5
 
 
 def test_a_bias_is_not_rounded(tmp_path: Path) -> None:

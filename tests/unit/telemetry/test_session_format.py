@@ -65,14 +65,14 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert session.header == HEADER
     assert [path.name for path in session.files] == ["000001.npz", "000002.npz", "000003.npz"]
     for path, one in zip(session.files, written, strict=True):
-        assert_equal(session.moment(path), one)
+        assert_equal(session.sample(path), one)
 
 
 @given(words=st.text(st.characters(exclude_characters="\0"), max_size=40))
 def test_any_words_survive(tmp_path_factory: pytest.TempPathFactory, words: str) -> None:
     writer = SessionWriter(tmp_path_factory.mktemp("s"), HEADER)
     path = add(writer, moment(words=words))
-    assert read_session(writer.folder).moment(path).words == words
+    assert read_session(writer.folder).sample(path).words == words
 
 
 def test_the_header_is_plain_yaml_with_its_version_first(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_h13_a_moment_that_is_no_plain_file(tmp_path: Path) -> None:
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(ConfigError, match="a pipe or a device"):
-        session.moment(path)
+        session.sample(path)
 
 
 class Bench:
@@ -218,7 +218,7 @@ def test_at_most_one_moment_a_period(tmp_path: Path) -> None:
     assert [second for second in times if bench.offer(second)] == [0.0, 0.5, 1.2, 1.7, 9.0]
     bench.recorder.close()
     session = read_session(tmp_path)
-    assert [session.moment(path).observation.time_ns / SECOND for path in session.files] == [
+    assert [session.sample(path).observation.time_ns / SECOND for path in session.files] == [
         0.0, 0.5, 1.2, 1.7, 9.0,
     ]  # fmt: skip
 
@@ -274,7 +274,7 @@ def test_the_tabletops_session_is_made_from_its_seed(tmp_path: Path) -> None:
     assert contents[0] == contents[1] != contents[2]
     session = read_session(folders[0])
     assert len(session.files) == 5
-    first = session.moment(session.files[0])
+    first = session.sample(session.files[0])
     assert first.words.startswith("touch the ")
     assert first.actions.shape == (24, 6)
     assert not np.array_equal(first.observation.frames["face_view"], first.observation.frames["wrist_view"])
@@ -285,4 +285,4 @@ def test_the_tabletops_session_is_none_that_was_trained_on(tmp_path: Path) -> No
     session = read_session(record(tmp_path / "s", moments=4))
     trained = sample_batch(np.random.default_rng([TRAIN_STREAM, 0]), 4)
     for path, state in zip(session.files, trained.state, strict=True):
-        assert not np.allclose(session.moment(path).observation.state, state)
+        assert not np.allclose(session.sample(path).observation.state, state)
