@@ -42,7 +42,7 @@ def resize(frame: Frame, geometry: ImageGeometry) -> Frame:
 def cut(frames: Frame, geometry: ImageGeometry) -> Floats32:
     """Resized frames ``[..., h, w, 3]`` uint8 → ``[..., grid_h·grid_w, 3·frames·patch²]`` float32.
 
-    Floats32 come in merge order (2x2 neighbours adjacent); a still image stands for both frames of the
+    Patches come in merge order (2x2 neighbours adjacent); a still image stands for both frames of the
     temporal patch. Values within a patch are ordered (channel, frame, row, column).
     """
     pixels = (frames.astype(np.float32) / np.float32(255) - CLIP_MEAN) / CLIP_STD
