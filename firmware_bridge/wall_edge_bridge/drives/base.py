@@ -139,7 +139,7 @@ class Drive(ABC):
         return (None,) * self.dof
 
     def ticks(self, position: npt.NDArray[np.float64]) -> tuple[int | None, ...]:
-        """[dof] what encoders read at ``position`` [dof] rad; None for NaN, and for motors that do not count."""
+        """[dof] what encoders read at ``position`` [dof] rad; None for NaN and for motors without."""
         return (None,) * len(position)
 
     @abstractmethod

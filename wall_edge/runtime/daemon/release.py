@@ -51,7 +51,7 @@ def _attempt(action: Callable[[], None]) -> str:
 
 
 def read_places(config: RobotConfig, port: str) -> dict[str, tuple[float, int | None]]:
-    """By name, where each joint stands [rad] (NaN for one that does not answer), and what its encoder reads."""
+    """By name, where a joint stands [rad] (NaN for one that does not answer) and what its encoder reads."""
     drive = open_drive(config, port)
     position = np.full(drive.dof, np.nan)
     try:
