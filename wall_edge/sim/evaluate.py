@@ -125,7 +125,7 @@ _loops: dict[SchedulerConfig, ActionLoop] = {}
 
 def _open(config: RobotConfig) -> None:
     bundle = Bundle(config.bundle)
-    _opened["robot"] = config, bundle, wall_edge_engines.load(bundle, threads=1)
+    _opened["robot"] = config, bundle, wall_edge_engines.load(bundle, config.policy.engine)
 
 
 def _actions(config: RobotConfig, bundle: Bundle, engine: Engine, cell: Cell) -> ActionLoop:
