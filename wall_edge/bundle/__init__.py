@@ -15,6 +15,7 @@ from wall_edge.bundle.manifest import (
     Manifest,
     Source,
     Tolerance,
+    Wording,
 )
 from wall_edge.bundle.placement import put_in_place, replaced_name, require_replaceable, write_manifest
 from wall_edge.bundle.quantization import CalibrationRecord, FamilyLoss, Sensitivity
@@ -49,6 +50,7 @@ __all__ = [
     "Source",
     "TensorSpec",
     "Tolerance",
+    "Wording",
     "check_grid",
     "file_digest",
     "put_in_place",
