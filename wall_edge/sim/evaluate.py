@@ -91,6 +91,11 @@ def check(config: RobotConfig, bundle: Bundle, cells: Sequence[Cell]) -> None:
         raise ConfigError(
             f"{config.name} is not simulated", expected="drive.port: sim and a simulation section"
         )
+    if config.simulation.world != "tabletop":
+        raise ConfigError(
+            f"{config.name} lives in {config.simulation.world}",
+            expected="tabletop, as in virtual time",
+        )
     for cell in cells:
         settings = replace(config.policy, scheduler=cell.scheduler)
         cell.scheduler.require(bundle.manifest)
