@@ -1,6 +1,6 @@
 """A reader of a running arm's telemetry: a line a second about what it does, and one for each event.
 
-Run it beside a daemon, as a process of its own: ``Children.spawn("console", run_console, rings)``.
+Run it as a process of the daemon: a row of ``wall_edge/runtime/daemon/process_table.py`` with this body.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
+from wall_edge.runtime.ipc.messages import Ready
+from wall_edge.runtime.ipc.reporting import reporting
 from wall_edge.runtime.telemetry.servo.rings import ServoReader, ServoRings
 from wall_edge.runtime.telemetry.servo.types import ServoStatus
 
@@ -17,12 +19,14 @@ POLL_S, LINE_NS = 0.05, 1_000_000_000
 
 def run_console(conn: Connection, rings: ServoRings, show: Callable[[str], None] = print) -> None:
     """Until the servo process has ended or died, or the other end of ``conn`` says something or is gone."""
-    reader, last_ns = rings.newcomer(), 0
-    while True:
-        over = rings.status.over  # asked before reading: what is there afterwards is all there will be
-        last_ns = console_step(reader, last_ns, show)
-        if over or conn.poll(POLL_S):
-            return
+    with reporting(conn):  # signals are for others; an error reaches the supervisor as a line
+        conn.send(Ready())
+        reader, last_ns = rings.newcomer(), 0
+        while True:
+            over = rings.status.over  # asked before reading: what is there afterwards is all there will be
+            last_ns = console_step(reader, last_ns, show)
+            if over or conn.poll(POLL_S):
+                return
 
 
 def console_step(reader: ServoReader, last_ns: int, show: Callable[[str], None]) -> int:

@@ -46,7 +46,7 @@ WAITING = (
     "faults/robot/test_servo",
     "unit/benchmarks/test_bench",
     "unit/contracts/test_command_line",
-    "unit/contracts/test_installation",
+    "unit/repository/test_installation",
     "unit/policy/test_policy_process",
     "unit/daemon/test_mailbox",
     "unit/servo/test_timing",

@@ -1,25 +1,28 @@
-"""What every drive must do: one suite that each backend runs over its twin; then Feetech's own bytes."""
+"""What every drive must do: one suite that each of ``KINDS`` runs over its twin; then Feetech's own bytes."""
 
 from __future__ import annotations
 
 import math
 import re
 import time
-from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
 from wall_edge_bridge.drives import Drive, Feedback, FeetechDrive, JointSpec
 from wall_edge_bridge.protocols.feetech import Request, build_status, build_sync_read, build_write
 from wall_edge_bridge.protocols.feetech_registers import RADIANS_PER_TICK
-from wall_edge_bridge.sim import SimulatedServo, SimulatedServoBus, serving
+from wall_edge_bridge.sim import SimulatedBus, SimulatedServo, SimulatedServoBus, serving
 from wall_edge_bridge.transport import SerialTransport
 
 from tests.feetech_packets import parse_request
+from wall_edge.config import DriveConfig
 from wall_edge.errors import BusTimeout, ConfigError, DriveError
+from wall_edge.runtime.servo.drives import DRIVES
+from wall_edge.sim.motors import TWINS
 
 NAMES = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 JOINTS = tuple(
@@ -43,12 +46,40 @@ def soon() -> int:
     return time.monotonic_ns() + int(TIMEOUT_S * 1e9)
 
 
+@dataclass(frozen=True)
+class Kind:
+    """A drive for the contract: ``drive`` opens it at a port; its twin is ``TWINS``'s of the same name."""
+
+    drive: Callable[[str], Drive]
+    tolerance: float
+    """rad: how finely it reports positions."""
+    watchdog: bool = False
+    """Whether its motors stop by themselves when nobody commands them."""
+
+
+KINDS = {
+    "feetech": Kind(
+        lambda port: FeetechDrive(SerialTransport(port), JOINTS, TIMEOUT_S), RADIANS_PER_TICK / 2 + 1e-9
+    ),
+}
+
+
+def test_every_kind_of_drive_has_a_twin_and_keeps_the_contract() -> None:
+    kinds = get_args(get_type_hints(DriveConfig)["kind"])
+    assert set(KINDS) == set(kinds) == set(DRIVES) == set(TWINS)
+
+
 @dataclass
 class Rig:
     """A connected drive and the twin it is connected to."""
 
     drive: Drive
-    twin: SimulatedServoBus
+    twin: SimulatedBus
+    kind: Kind
+
+    @property
+    def tolerance(self) -> float:
+        return self.kind.tolerance
 
     def standing(self) -> np.ndarray:
         return self.twin.positions(time.monotonic_ns())
@@ -64,21 +95,19 @@ class Rig:
         return feedback
 
 
-class DriveContract:
-    """Subclass it and give it a ``rig``: joints as in JOINTS, standing at START, torque off."""
-
-    tolerance: float
-    """rad: how finely the backend reports positions."""
-
-    @pytest.fixture
-    @abstractmethod
-    def rig(self) -> Iterator[Rig]: ...
+class TestContract:
+    @pytest.fixture(params=KINDS)
+    def rig(self, request: pytest.FixtureRequest) -> Iterator[Rig]:
+        """Joints as in JOINTS, standing at START, torque off."""
+        kind, twin = KINDS[request.param], TWINS[request.param](JOINTS, START)
+        with serving(twin) as port, kind.drive(port.path) as drive:
+            yield Rig(drive, twin, kind)
 
     def test_feedback_is_position_in_radians_with_the_time_of_arrival(self, rig: Rig) -> None:
         before = time.monotonic_ns()
         feedback = rig.drive.read(soon())
         after = time.monotonic_ns()
-        np.testing.assert_allclose(feedback.position, START, atol=self.tolerance)
+        np.testing.assert_allclose(feedback.position, START, atol=rig.tolerance)
         assert feedback.position.shape == feedback.received_ns.shape == (rig.drive.dof,)
         assert feedback.position.dtype == np.float64
         assert feedback.received_ns.dtype == np.int64
@@ -90,7 +119,7 @@ class DriveContract:
         first = rig.drive.read(soon())
         position, received = first.position.copy(), first.received_ns.copy()
         rig.drive.enable()
-        rig.hold(np.zeros(6), 2 * self.tolerance)
+        rig.hold(np.zeros(6), 2 * rig.tolerance)
         np.testing.assert_array_equal(first.position, position)
         np.testing.assert_array_equal(first.received_ns, received)
 
@@ -98,20 +127,20 @@ class DriveContract:
         for _ in range(20):
             rig.drive.write(np.zeros(6), soon())
             time.sleep(0.002)
-        np.testing.assert_allclose(rig.standing(), START, atol=self.tolerance)
+        np.testing.assert_allclose(rig.standing(), START, atol=rig.tolerance)
 
     def test_enable_holds_where_the_arm_is_even_after_it_was_moved_by_hand(self, rig: Rig) -> None:
         elsewhere = START + 0.3
         rig.twin.set_positions(elsewhere)
         rig.drive.enable()
         time.sleep(0.05)
-        np.testing.assert_allclose(rig.standing(), elsewhere, atol=self.tolerance)
+        np.testing.assert_allclose(rig.standing(), elsewhere, atol=rig.tolerance)
 
     def test_setpoints_are_reached(self, rig: Rig) -> None:
         rig.drive.enable()
         goal = np.array([-1.5, 1.0, 0.0, 0.9, -0.7, 0.25])
-        feedback = rig.hold(goal, 2 * self.tolerance)
-        np.testing.assert_allclose(feedback.position, goal, rtol=0, atol=2 * self.tolerance)
+        feedback = rig.hold(goal, 2 * rig.tolerance)
+        np.testing.assert_allclose(feedback.position, goal, rtol=0, atol=2 * rig.tolerance)
 
     def test_disable_lets_go(self, rig: Rig) -> None:
         rig.drive.enable()
@@ -152,22 +181,17 @@ class DriveContract:
         assert rig.drive.counters.cycles == before + 10
         assert rig.drive.counters.errors == 0
 
+    def test_there_is_no_watchdog_to_arm_unless_the_motors_have_one(self, rig: Rig) -> None:
+        assert rig.drive.arm_watchdog(0.1) is rig.kind.watchdog
+
+    def test_ticks_are_of_each_joint_or_none(self, rig: Rig) -> None:
+        ticks = rig.drive.ticks(np.where(np.arange(6) == 2, math.nan, START))
+        assert ticks[2] is None
+        assert len(ticks) == 6
+
     def test_close_may_be_called_twice(self, rig: Rig) -> None:
         rig.drive.close()
         rig.drive.close()
-
-
-class TestFeetech(DriveContract):
-    tolerance = RADIANS_PER_TICK / 2 + 1e-9
-
-    @pytest.fixture
-    def rig(self) -> Iterator[Rig]:
-        twin = SimulatedServoBus(JOINTS, START)
-        with serving(twin) as port, FeetechDrive(SerialTransport(port.path), JOINTS, TIMEOUT_S) as drive:
-            yield Rig(drive, twin)
-
-    def test_there_is_no_watchdog_to_arm(self, rig: Rig) -> None:
-        assert rig.drive.arm_watchdog(0.1) is False
 
 
 class LoopTransport:

@@ -1,21 +1,30 @@
-"""The engine contract: the same suite against every backend, on one model's graphs."""
+"""The engine contract: the same suite against every one of ``BACKENDS``, on one model's graphs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import cast, get_args, get_type_hints
 
 import numpy as np
 import pytest
-from wall_edge_engines.base import Engine
-from wall_edge_engines.session import ModelSession
+from wall_edge_engines import ENGINES, Engine, ModelSession, load
 from wall_edge_export.reference.golden_case import GoldenCase
-from wall_edge_export.reference.goldens import engine_for
+from wall_edge_export.reference.goldens import BACKENDS, engine_for
 
+from wall_edge.bundle import Bundle
+from wall_edge.config import PolicyConfig
 from wall_edge.errors import EngineError
 
-BACKENDS = ("reference", "onnxruntime")
+
+def test_a_robot_may_choose_every_engine() -> None:
+    assert set(get_args(get_type_hints(PolicyConfig)["engine"])) == set(ENGINES)
+
+
+def test_an_engine_that_is_not_there_is_refused_by_name() -> None:
+    with pytest.raises(EngineError, match="engine 'tensorflow'; expected onnxruntime"):
+        load(cast(Bundle, None), "tensorflow")
 
 
 @pytest.fixture(scope="module", params=BACKENDS)

@@ -16,7 +16,7 @@ CASES = sorted(path for path in (Path(__file__).parent / "cases").iterdir() if p
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
-@pytest.mark.parametrize("backend", ["reference", "onnxruntime"])
+@pytest.mark.parametrize("backend", golden.BACKENDS)
 def test_every_output_agrees(
     case: Path,
     backend: str,

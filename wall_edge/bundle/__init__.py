@@ -16,6 +16,7 @@ from wall_edge.bundle.manifest import (
     Manifest,
     Source,
     Tolerance,
+    Wording,
 )
 from wall_edge.bundle.placement import put_in_place, replaced_name, require_replaceable, write_manifest
 from wall_edge.bundle.quantization import CalibrationRecord, FamilyLoss, Sensitivity
@@ -53,6 +54,7 @@ __all__ = [
     "Source",
     "TensorSpec",
     "Tolerance",
+    "Wording",
     "check_grid",
     "describe_opinion",
     "file_digest",

@@ -43,6 +43,9 @@ _CACHE_BYTES = 16 << 30
 _MAX_LIMIT = 10.0
 """Of a tolerance."""
 
+Wording = Literal["lerobot", "upstream", "wall-edge"]
+"""Whose words a policy was trained on; ``policies.prompt_text`` has them."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -93,8 +96,8 @@ class Manifest:
     """File (npy) with the token id of each row of a trimmed vocabulary head; none when it has them all."""
     fast: FastSettings | None = None
     """Set for FAST actions, whose tokenizer is in ``fast_tokenizer.json``; none for flow actions."""
-    prompt_wording: Literal["lerobot", "upstream", "wall-edge"] = "wall-edge"
-    """Whose words the prompts are in (``prompt_text.Wording``); bundles before it had but one."""
+    prompt_wording: Wording = "wall-edge"
+    """Whose words the prompts are in; bundles before it had but one."""
 
     def __post_init__(self) -> None:
         counted("cameras", self.cameras, 1, MAX_CAMERAS)

@@ -91,6 +91,8 @@ def _load(name: str, target: str) -> Any:
         with blocked():
             return _command(name, pkgutil.resolve_name(target))
     except ImportError as error:
+        if (error.name or "").partition(".")[0] == "wall_edge":
+            raise  # a name that this package lacks is a bug, and nothing to install
         raise ConfigError(
             f"{name} needs {error.name or error}",
             expected=f"the packages that {target.partition('.')[0]} imports",

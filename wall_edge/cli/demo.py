@@ -24,10 +24,10 @@ from wall_edge.config import RobotConfig, SimulationConfig, load_robot
 from wall_edge.errors import ConfigError, RuntimeFault, printable
 from wall_edge.provenance import provenance
 from wall_edge.runtime.daemon.daemon import Daemon
+from wall_edge.runtime.daemon.world import World
 from wall_edge.runtime.telemetry.event_log import event_files
 from wall_edge.runtime.telemetry.run_summary import Summary, summarise
 from wall_edge.signals import received
-from wall_edge.sim.tabletop.world import Tabletop
 from wall_edge.sim.worlds import open_world
 
 _EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "tabletop"
@@ -48,6 +48,7 @@ def demo(
     _require_example(checkpoint, robot)
     config = replace(load_robot(robot), bundle=(out / "bundle").resolve())
     config = replace(config, simulation=_simulation(config, seed))
+    world = _world(config)
     out.mkdir(parents=True, exist_ok=True)
     _require_extras()
     from wall_edge.report import write_report
@@ -59,8 +60,6 @@ def demo(
         path.unlink(missing_ok=True)
     with received() as signals, ExitStack() as running:
         with stderr.status("starting the robot"):
-            world = open_world(config)
-            assert world is not None  # as _simulation has required
             daemon = running.enter_context(Daemon(config, world=world, events=events, signals=signals))
         _play(daemon, world, episodes)
     report = out / "report.html"
@@ -97,6 +96,17 @@ def _simulation(config: RobotConfig, seed: int) -> SimulationConfig:
     return replace(config.simulation, seed=seed)
 
 
+def _world(config: RobotConfig) -> World:
+    world = open_world(config)
+    if world is None or not world.gives_tasks:
+        raise ConfigError(
+            f"{config.name} lives where nobody gives it tasks",
+            expected="simulation.world: tabletop",
+            fix="use 'wall-edge run' with an instruction",
+        )
+    return world
+
+
 def _require_extras() -> None:
     """Say what is missing before minutes are spent."""
     require_onnxruntime()
@@ -115,7 +125,7 @@ def _wall_edge(*arguments: str) -> None:
         raise RuntimeFault(f"'wall-edge {arguments[0]}' failed with exit code {done.returncode}")
 
 
-def _play(daemon: Daemon, world: Tabletop, episodes: int) -> None:
+def _play(daemon: Daemon, world: World, episodes: int) -> None:
     columns = (
         TextColumn("episode"),
         MofNCompleteColumn(),
@@ -134,7 +144,7 @@ def _play(daemon: Daemon, world: Tabletop, episodes: int) -> None:
                 stderr.print(f"episode {number + 1}: {done.instruction} {done.status} in {seconds:.1f} s")
 
 
-def _play_one(daemon: Daemon, world: Tabletop, number: int, progress: Progress, task: TaskID) -> None:
+def _play_one(daemon: Daemon, world: World, number: int, progress: Progress, task: TaskID) -> None:
     deadline, next_frame = time.monotonic() + _DEADLINE_S, time.monotonic()
     while len(daemon.record.episodes) <= number:
         daemon.poll()

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from wall_edge_bridge.protocols.feetech_registers import TICKS_PER_TURN
 
-from wall_edge.config import JointConfig, load_robot
+from wall_edge.config import load_robot
 from wall_edge.errors import ConfigError, DriveError
-from wall_edge.runtime.daemon.release import read_angles, read_torque, release_arm
+from wall_edge.runtime.daemon.release import read_places, read_torque, release_arm
 
 _PATIENCE_S = 2.0
 _WORDS = {True: "on", False: "off", None: "no answer"}
@@ -30,12 +29,11 @@ def release(robot: Annotated[Path, typer.Argument(help="ROBOT.yaml")]) -> None:
     before = read_torque(config, config.drive.port)
     trouble = release_arm(config, config.drive.port, _PATIENCE_S)
     after = read_torque(config, config.drive.port)
-    angles = read_angles(config, config.drive.port)
+    places = read_places(config, config.drive.port)
     width = max(len(name) for name in after)
-    for joint in config.drive.joints:
-        name = joint.name
+    for name, place in places.items():
         torque = f"torque {_WORDS[before[name]]} -> {_WORDS[after[name]]}"
-        print(f"{name:{width}}  {torque}{_place(joint, angles[name])}")
+        print(f"{name:{width}}  {torque}{_place(*place)}")
     if joints := [name for name, on in after.items() if on is not False]:
         why = trouble or "it did not confirm"
         raise DriveError(
@@ -45,9 +43,9 @@ def release(robot: Annotated[Path, typer.Argument(help="ROBOT.yaml")]) -> None:
         )
 
 
-def _place(joint: JointConfig, angle: float) -> str:
+def _place(angle: float, ticks: int | None) -> str:
     """Ticks too: what ``zero_ticks`` is to be, of a joint that was put to where its angle is 0."""
     if math.isnan(angle):
         return ""
-    ticks = round(joint.zero_ticks + joint.direction * angle * TICKS_PER_TURN / math.tau)
-    return f"  {ticks} ticks  {angle:+.3f} rad"
+    count = "" if ticks is None else f"  {ticks} ticks"
+    return f"{count}  {angle:+.3f} rad"

@@ -21,8 +21,8 @@ KEPT = 1000
 
 if TYPE_CHECKING:
     from wall_edge.runtime.daemon.daemon import Daemon
+    from wall_edge.runtime.daemon.world import World
     from wall_edge.runtime.telemetry.session_recorder import RecordingOptions
-    from wall_edge.sim.tabletop.world import Tabletop
 
 
 def run(
@@ -50,10 +50,10 @@ def run(
 
         config = load_robot(robot)
         words = config.instruction if instruction is None else instruction
-        if words is None and not config.simulated:
+        world = open_world(config)
+        if words is None and not (world is not None and world.gives_tasks):
             raise ConfigError("no instruction", expected="--instruction TEXT, or 'instruction' in ROBOT.yaml")
         recording = RecordingOptions(record, record_period, record_moments) if record is not None else None
-        world = open_world(config)
         daemon = Daemon(
             config,
             world=world,
@@ -76,7 +76,7 @@ def run(
 
 
 def _follow(
-    daemon: Daemon, world: Tabletop | None, words: str | None, seconds: float | None, display: Display
+    daemon: Daemon, world: World | None, words: str | None, seconds: float | None, display: Display
 ) -> None:
     """Carry out ``words``, or the simulated world's tasks one after the other."""
     end = time.monotonic() + seconds if seconds is not None else float("inf")

@@ -21,19 +21,20 @@ from wall_edge.verification.verify import verify as replay_goldens
 
 def verify(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
+    engine: Annotated[str, typer.Option(help="What runs the graphs.")] = "onnxruntime",
     threads: Annotated[int, typer.Option(help="Inference threads.", min=1)] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Replay the bundle's goldens through ONNX Runtime, stage by stage; exit code 1 past tolerance."""
+    """Replay the bundle's goldens through an engine, stage by stage; exit code 1 past tolerance."""
     from wall_edge_engines import load
 
     with stage_progress("verify", ("digests", "engine", "goldens")) as progress:
         progress("digests")
         opened = Bundle(bundle)
         progress("engine")
-        engine = load(opened, threads=threads)
+        loaded = load(opened, engine, threads=threads)
         progress("goldens")
-        checks = replay_goldens(opened, engine)
+        checks = replay_goldens(opened, loaded)
     good = all(check.ok for check in checks)
     if as_json:
         stages = {check.stage: check.as_dict() for check in checks}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from wall_edge.checks import between, positive
 from wall_edge.config.limits import MAX_MS
@@ -14,6 +15,8 @@ from wall_edge.config_loader import Invalid
 class PolicyConfig:
     """The policy process."""
 
+    engine: Literal["onnxruntime"] = "onnxruntime"
+    """What runs the bundle's graphs (``wall_edge_engines.ENGINES``)."""
     threads: int = 1
     """Inference threads."""
     integration_steps: int | None = None

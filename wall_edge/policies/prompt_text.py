@@ -1,7 +1,19 @@
 """Prompts of WALL-OSS: text, token ids and multimodal positions.
 
 Texts follow github.com/X-Square-Robot/wall-x (September 2025, ``wall_x/data/utils.py``) and LeRobot 0.4.4's
-``policies/wall_x`` (``utils.py``, ``processor_wall_x.py``). They differ in a few words, :data:`Wording`.
+``policies/wall_x`` (``utils.py``, ``processor_wall_x.py``).
+They differ in a few words, :data:`wall_edge.bundle.Wording`:
+
+=========  ==============================================  ================================
+..         a camera that is not in the table of views      an instruction
+=========  ==============================================  ================================
+lerobot    spaces for ``_`` only where it holds "view",    as given, ended with a full stop
+           else " view" behind it as it is
+upstream   as it is                                        as given
+wall-edge  spaces for ``_`` always, " view" where missing  stripped, ended with a full stop
+=========  ==============================================  ================================
+
+``wall-edge`` is what this project took for LeRobot's rule at first: bundles from then go on as they were.
 """
 
 from __future__ import annotations
@@ -10,11 +22,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from wall_edge.bundle import Wording
 from wall_edge.bundle.tokenizer import load_tokenizer
 from wall_edge.errors import BundleError, ConfigError
 
@@ -36,21 +48,6 @@ VIEWS = {
 }
 
 Ids = npt.NDArray[np.int64]
-
-Wording = Literal["lerobot", "upstream", "wall-edge"]
-"""Whose words a policy was trained on.
-
-=========  ==============================================  ================================
-..         a camera that is not in the table of views      an instruction
-=========  ==============================================  ================================
-lerobot    spaces for ``_`` only where it holds "view",    as given, ended with a full stop
-           else " view" behind it as it is
-upstream   as it is                                        as given
-wall-edge  spaces for ``_`` always, " view" where missing  stripped, ended with a full stop
-=========  ==============================================  ================================
-
-``wall-edge`` is what this project took for LeRobot's rule at first: bundles from then go on as they were.
-"""
 
 
 def view_name(camera: str, wording: Wording = "lerobot") -> str:

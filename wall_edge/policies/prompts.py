@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wall_edge.bundle import TOKENIZER, Bundle, ImageGeometry
+from wall_edge.bundle import TOKENIZER, Bundle, ImageGeometry, Wording
 from wall_edge.errors import BundleError
 from wall_edge.files import read_array
 from wall_edge.policies.prompt_text import (
     Ids,
     PromptTokenizer,
-    Wording,
     action_text,
     next_position,
     observation_text,

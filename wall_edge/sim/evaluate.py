@@ -91,6 +91,11 @@ def check(config: RobotConfig, bundle: Bundle, cells: Sequence[Cell]) -> None:
         raise ConfigError(
             f"{config.name} is not simulated", expected="drive.port: sim and a simulation section"
         )
+    if config.simulation.world != "tabletop":
+        raise ConfigError(
+            f"{config.name} lives in {config.simulation.world}",
+            expected="tabletop, as in virtual time",
+        )
     for cell in cells:
         settings = replace(config.policy, scheduler=cell.scheduler)
         cell.scheduler.require(bundle.manifest)
@@ -125,7 +130,7 @@ _loops: dict[SchedulerConfig, ActionLoop] = {}
 
 def _open(config: RobotConfig) -> None:
     bundle = Bundle(config.bundle)
-    _opened["robot"] = config, bundle, wall_edge_engines.load(bundle, threads=1)
+    _opened["robot"] = config, bundle, wall_edge_engines.load(bundle, config.policy.engine)
 
 
 def _actions(config: RobotConfig, bundle: Bundle, engine: Engine, cell: Cell) -> ActionLoop:

@@ -7,29 +7,43 @@ import multiprocessing
 import select
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 
 import numpy as np
-from wall_edge_bridge.sim import PtyPort, SimulatedServoBus, answer
+import numpy.typing as npt
+from wall_edge_bridge.drives import JointSpec
+from wall_edge_bridge.sim import PtyPort, SimulatedBus, SimulatedServoBus, answer
 
+from wall_edge.config import RobotConfig
 from wall_edge.runtime.ipc.mailbox import Mailbox, MailboxReader
+from wall_edge.runtime.servo.joints import joint_specs
 from wall_edge.signals import STOP_SIGNALS
 
 _IDLE_NS = 2_000_000
 """Where the joints are is told at least this often."""
 
+Twin = Callable[[Sequence[JointSpec], npt.ArrayLike], SimulatedBus]
+TWINS: dict[str, Twin] = {"feetech": SimulatedServoBus}
+"""By ``drive.kind``: simulated motors for joints that stand at positions [dof] in rad."""
+
+
+def twin(config: RobotConfig, positions: npt.ArrayLike) -> SimulatedBus:
+    """The motors that ROBOT.yaml's drive expects, at ``positions`` [dof] rad."""
+    return TWINS[config.drive.kind](joint_specs(config), positions)
+
 
 @contextlib.contextmanager
-def motors(bus: SimulatedServoBus, port: PtyPort, *others: Connection) -> Iterator[MailboxReader]:
+def motors(bus: SimulatedBus, port: PtyPort, *others: Connection) -> Iterator[MailboxReader]:
     """Servos that answer on ``port`` until the context ends or this process dies.
 
     Gives a reader of where the joints are: records of ``time_ns`` and ``position`` [dof] rad. ``others`` are
     connections of this process that the new one must not hold open.
     """
-    dof = len(bus.servos)
+    start_ns = time.monotonic_ns()
+    dof = len(bus.positions(start_ns))
     shared = Mailbox(np.dtype([("time_ns", np.int64), ("position", np.float64, (dof,))]))
-    _tell(bus, shared, time.monotonic_ns())
+    _tell(bus, shared, start_ns)
     ours, theirs = multiprocessing.Pipe()
     # Forked: this process has no other thread yet, and a new interpreter would take half a second to start.
     process = multiprocessing.get_context("fork").Process(
@@ -46,7 +60,7 @@ def motors(bus: SimulatedServoBus, port: PtyPort, *others: Connection) -> Iterat
 
 
 def _serve(
-    bus: SimulatedServoBus,
+    bus: SimulatedBus,
     port: PtyPort,
     shared: Mailbox,
     parent: Connection,
@@ -72,7 +86,7 @@ def _serve(
                 port.forget_the_dead()
 
 
-def _tell(bus: SimulatedServoBus, shared: Mailbox, now: int) -> None:
+def _tell(bus: SimulatedBus, shared: Mailbox, now: int) -> None:
     record = np.zeros(1, shared.dtype)[0]
     record["time_ns"], record["position"] = now, bus.positions(now)
     shared.write(record)

@@ -9,14 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from wall_edge.bundle import Embodiment
+from wall_edge.bundle import Embodiment, Wording
 from wall_edge.bundle.image_geometry import ImageGeometry
 from wall_edge.bundle.time_grid import uniform_grid
 from wall_edge.config import ModelConfig, RobotConfig
 from wall_edge.config_loader import from_mapping
 from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge.files import shown
-from wall_edge.policies.prompt_text import Wording
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.checkpoint.lerobot_policy import LeRobotPolicy
 from wall_edge_export.inputs.cameras import CameraBlock, camera_geometries

@@ -17,9 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from wall_edge_engines.base import Engine
-from wall_edge_engines.onnxruntime import OnnxRuntimeEngine
-from wall_edge_engines.session import ModelSession
+from wall_edge_engines import ENGINES, Engine, ModelSession
 
 from wall_edge.array_types import Array
 from wall_edge.bundle import Tolerance
@@ -36,7 +34,9 @@ from wall_edge_export.quantize.precision import load_recipe
 from wall_edge_export.reference.engine import ReferenceEngine
 from wall_edge_export.reference.golden_case import GoldenCase
 
-TOLERANCES = {"reference": 1e-4, "onnxruntime": 1e-3}
+BACKENDS = ("reference", *ENGINES)
+"""The torch modules, and every engine on freshly exported graphs."""
+_REFERENCE_TOLERANCE, _ENGINE_TOLERANCE = 1e-4, 1e-3
 _PADDED_POSITION = 1
 
 _EXACT = 0.0
@@ -50,7 +50,7 @@ def engine_for(
     graph_inputs: GraphInputs,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Engine]:
-    """The torch modules, or ONNX Runtime on freshly exported graphs."""
+    """The engine of a name in ``BACKENDS``."""
     if backend == "reference":
         yield ReferenceEngine(model, graph_inputs)
         return
@@ -61,14 +61,14 @@ def engine_for(
             progress(graph)
             writer.write(graph, recipe.families(graph), Path(folder))
         specs = {graph: writer.spec(graph, recipe.families(graph)) for graph in GRAPHS}
-        yield OnnxRuntimeEngine(Path(folder), specs, threads=2)
+        yield ENGINES[backend](Path(folder), specs, threads=2)
 
 
 def run_case(
     case: GoldenCase, backend: str, progress: Callable[[str], None] = lambda _: None
 ) -> list[StageCheck]:
     """Compute every output of the case through ``backend`` and compare; ``progress`` gets stage names."""
-    tolerance = TOLERANCES[backend]
+    tolerance = _REFERENCE_TOLERANCE if backend == "reference" else _ENGINE_TOLERANCE
     progress("load")
     with engine_for(backend, case.checkpoint.load(), case.graph_inputs, progress) as engine:
         progress("compare")
@@ -134,7 +134,7 @@ def _check(output: str, actual: Array, golden: Array, tolerance: float) -> Stage
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m wall_edge_export.reference.goldens", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
-    parser.add_argument("--backend", choices=sorted(TOLERANCES), default="reference")
+    parser.add_argument("--backend", choices=BACKENDS, default="reference")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     try:
@@ -151,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run_with_progress(folder: Path, backend: str) -> list[StageCheck]:
-    graphs = GRAPHS if backend == "onnxruntime" else ()
+    graphs = () if backend == "reference" else GRAPHS
     case = GoldenCase(folder)
     with stage_progress(folder.name, ("load", *graphs, "compare")) as progress:
         return run_case(case, backend, progress)

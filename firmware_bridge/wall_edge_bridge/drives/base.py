@@ -140,6 +140,10 @@ class Drive(ABC):
         """[dof] whether each joint is powered now; None where that is not known. Raises BusError."""
         return (None,) * self.dof
 
+    def ticks(self, position: npt.NDArray[np.float64]) -> tuple[int | None, ...]:
+        """[dof] what encoders read at ``position`` [dof] rad; None for NaN and for motors without."""
+        return (None,) * len(position)
+
     @abstractmethod
     def write(self, setpoints: npt.ArrayLike, deadline_ns: int) -> None:
         """Command positions, [dof] rad. Raises DriveError, and sends nothing, when one is not allowed."""

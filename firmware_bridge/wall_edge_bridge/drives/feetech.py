@@ -144,6 +144,9 @@ class FeetechDrive(Drive):
         answers = self._bus.read_patiently(Block.of(_TORQUE))
         return tuple(answers[i].value(_TORQUE) != 0 if i in answers else None for i in self._bus.ids)
 
+    def ticks(self, position: npt.NDArray[np.float64]) -> tuple[int | None, ...]:
+        return self._scale.ticks(position)
+
     def write(self, setpoints: npt.ArrayLike, deadline_ns: int) -> None:
         """One sync write of goal_position: setpoints [dof] rad.
 

@@ -34,6 +34,11 @@ class JointScale:
         """Joint angles of encoder readings; NaN stays NaN."""
         return ticks_to_radians(ticks, self._zero, self._direction)
 
+    def ticks(self, positions: Floats) -> tuple[int | None, ...]:
+        """Encoder readings at ``positions`` [rad], to the nearest; None for NaN."""
+        ticks = radians_to_ticks(positions, self._zero, self._direction)
+        return tuple(None if math.isnan(tick) else round(tick) for tick in ticks.tolist())
+
     def nearest_ticks(self, positions: Floats) -> list[int]:
         """Goals for ``positions`` [rad], which are clipped to the limits first."""
         inside = np.clip(positions, self._lower, self._upper)

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -96,6 +97,21 @@ def test_a_plugin_that_cannot_be_imported_is_one_line(monkeypatch: pytest.Monkey
     assert str(called.exception) == (
         "absent needs no_such_room; expected the packages that no_such_room imports; install them"
     )
+
+
+def test_a_name_that_our_own_module_lacks_is_no_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen by who forgot a name in ``wall_edge/config/__init__.py``: "eval needs wall_edge.config"."""
+
+    def import_it(_: str) -> None:
+        raise ImportError("cannot import name 'Half' from 'wall_edge.config'", name="wall_edge.config")
+
+    monkeypatch.setattr(command_line.pkgutil, "resolve_name", import_it)
+    assert isinstance(CliRunner().invoke(app, ["eval"]).exception, ImportError)
+
+
+def test_the_readme_has_every_command() -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    assert [name for name in EVERY if f"\n| `wall-edge {name}" not in readme] == []
 
 
 def test_plugins_are_the_installed_entry_points() -> None:

@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 
 from wall_edge.config import RobotConfig
+from wall_edge.runtime.daemon import inbox
 from wall_edge.runtime.daemon.process_table import TABLE, Death, Plant
 from wall_edge.runtime.daemon.shared_memory import SharedMemory
 from wall_edge.runtime.daemon.supervisor import Supervisor
-from wall_edge.runtime.ipc.messages import Ready
+from wall_edge.runtime.ipc.messages import Failure, Ready
 from wall_edge.runtime.ipc.reporting import reporting
+from wall_edge.runtime.telemetry.run_log import RunLog
 from wall_edge.sim.worlds import open_world
 
 ROWS = {row.name: row for row in TABLE}
@@ -60,6 +62,19 @@ def idle(conn: Connection) -> None:
     with reporting(conn):
         conn.send(Ready())
         conn.recv()
+
+
+def test_a_reader_that_fails_does_not_end_the_robot(
+    robot: RobotConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "_SPARED", {"writer", "console"})
+    box = inbox.Inbox(RunLog(), plant(robot), lambda *_, **__: None)
+    for name in ("console", "policy"):
+        box.take(name, Ready())
+    box.take("console", Failure("no terminal"))
+    assert (box.failure, box.log_trouble) == ("", "console: no terminal")
+    box.take("policy", Failure("no graph"))
+    assert box.failure == "no graph"
 
 
 class TestDeath:

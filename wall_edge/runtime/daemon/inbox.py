@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from wall_edge.runtime.daemon.process_table import Plant
+from wall_edge.runtime.daemon.process_table import TABLE, Death, Plant
 from wall_edge.runtime.ipc.messages import Failure, Port, Ready, Refusal
 from wall_edge.runtime.telemetry.run_log import ChunkRecord, RunLog, SubgoalRecord
 from wall_edge.runtime.telemetry.writer import LogEnd
+
+_SPARED = {row.name for row in TABLE if row.death is Death.RESTART}
 
 
 class Inbox:
@@ -25,7 +27,7 @@ class Inbox:
         """How many since the last chunk."""
         self.recording_trouble = ""
         self.log_trouble = ""
-        """Why the event log is not whole."""
+        """Why the event log is not whole, or a reader of telemetry failed."""
         self._log_ended = False
         self.closed = False
         """Whether the daemon stops: a task that comes in now must not start the arm again."""
@@ -68,8 +70,8 @@ class Inbox:
         )
 
     def _fail(self, name: str, reason: str) -> None:
-        if name == "writer" and name in self.ready:  # a log that ends, not the robot
-            self.log_trouble = reason
+        if name in _SPARED and name in self.ready:  # a log or a reader ends, not the robot
+            self.log_trouble = reason if name == "writer" else f"{name}: {reason}"
         else:
             self.failure = self.failure or reason
 

@@ -50,8 +50,8 @@ def _attempt(action: Callable[[], None]) -> str:
     return ""
 
 
-def read_angles(config: RobotConfig, port: str) -> dict[str, float]:
-    """Where each joint stands [rad], by name; NaN for one that does not answer."""
+def read_places(config: RobotConfig, port: str) -> dict[str, tuple[float, int | None]]:
+    """By name, where a joint stands [rad] (NaN for one that does not answer) and what its encoder reads."""
     drive = open_drive(config, port)
     position = np.full(drive.dof, np.nan)
     try:
@@ -62,7 +62,8 @@ def read_angles(config: RobotConfig, port: str) -> dict[str, float]:
                 break
     finally:
         drive.close()
-    return {joint.name: float(angle) for joint, angle in zip(drive.joints, position, strict=True)}
+    places = zip(position.tolist(), drive.ticks(position), strict=True)
+    return dict(zip((joint.name for joint in drive.joints), places, strict=True))
 
 
 def read_torque(config: RobotConfig, port: str) -> dict[str, bool | None]:

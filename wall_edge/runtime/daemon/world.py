@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol
+from typing import ClassVar, Protocol
 
-from wall_edge.runtime.telemetry.run_log import RunLog
+from wall_edge.runtime.telemetry.run_log import EpisodeRecord, RunLog
 
 
 class WorldLink(Protocol):
@@ -30,16 +30,25 @@ class World(ABC):
 
     The process (:meth:`body`, with its end of a pipe, the RobotConfig and the cameras' mailboxes) says
     :class:`~wall_edge.runtime.ipc.messages.Port` once its motors answer there. What else it says comes to
-    :meth:`on_message`.
+    :meth:`on_message`. A world that gives tasks, and judges them as episodes, says so in ``gives_tasks``.
     """
 
+    gives_tasks: ClassVar[bool] = False
+    """Whether an arm without an instruction has something to do here."""
     link: WorldLink
     """Set by the daemon before anything starts."""
+    episode: EpisodeRecord | None = None
+    """The one under way. One that ended goes into ``link.record``."""
 
     @property
     @abstractmethod
     def body(self) -> Callable[..., None]:
         """The body of the process: a function of a module, as it is started by name."""
+
+    def start_episode(  # noqa: B027 - a world without tasks has nothing to begin
+        self, number: int, *, follow: bool = True
+    ) -> None:
+        """Begin a task, the same for the same ``number``; ``follow``: have the arm follow its instruction."""
 
     @abstractmethod
     def on_message(self, message: object) -> None:

@@ -82,7 +82,7 @@ class PolicyProcess:
         bundle = Bundle(config.bundle)
         self._stopping, self._forked = threading.Event(), threading.Event()
         self._trouble: Exception | None = None
-        engine = wall_edge_engines.load(bundle, threads=config.policy.threads)
+        engine = wall_edge_engines.load(bundle, config.policy.engine, threads=config.policy.threads)
         self._loop = ActionLoop(bundle, engine, config.policy)
         self._observer = Observer(config.cameras, frames, feedback)
         self._feedback = feedback.reader()

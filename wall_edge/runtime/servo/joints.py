@@ -156,7 +156,7 @@ class Joints:
 
     def _lost_torque(self, feedback: Feedback) -> DriveError:
         return DriveError(
-            f"joint {', '.join(feedback.limp)} lost its torque (torque_enable is not 1)",
+            f"joint {', '.join(feedback.limp)} lost its torque",
             expected="torque on until the arm is released",
             fix="check the servo's supply (it may have rebooted) and that no other program is on the bus",
         )

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 import numpy.typing as npt
-from wall_edge_bridge.sim import PtyPort, SimulatedServoBus
+from wall_edge_bridge.sim import PtyPort
 
 from wall_edge.config import RobotConfig
 from wall_edge.errors import ConfigError
@@ -19,8 +19,7 @@ from wall_edge.runtime.ipc.mailbox import Mailbox, MailboxReader
 from wall_edge.runtime.ipc.messages import Port, Stop
 from wall_edge.runtime.ipc.reporting import reporting
 from wall_edge.runtime.servo import realtime
-from wall_edge.runtime.servo.joints import joint_specs
-from wall_edge.sim.motors import motors
+from wall_edge.sim.motors import motors, twin
 from wall_edge.sim.tabletop import arm
 from wall_edge.sim.tabletop.camera import SIZE
 from wall_edge.sim.tabletop.messages import BlockTouch, EpisodeEnd, EpisodeStart, StartEpisode
@@ -38,8 +37,7 @@ def run_world(conn: Connection, config: RobotConfig, frames: Mapping[str, Mailbo
     with reporting(conn), PtyPort() as port:
         path = port.path
         _check(config)
-        bus = SimulatedServoBus(joint_specs(config), positions=arm.REST.tolist())
-        with motors(bus, port, conn) as positions:
+        with motors(twin(config, arm.REST), port, conn) as positions:
             world = WorldProcess(config, frames, conn, positions)
             conn.send(Port(path))
             world.run()

@@ -14,9 +14,9 @@ from wall_edge.sim.tabletop.process import run_world
 class Tabletop(World):
     """Episodes one after the other; each one that ended goes into the run log."""
 
+    gives_tasks = True
+
     def __init__(self) -> None:
-        self.episode: EpisodeRecord | None = None
-        """The one under way."""
         self._follow = True
 
     @property
@@ -24,7 +24,7 @@ class Tabletop(World):
         return run_world
 
     def start_episode(self, number: int, *, follow: bool = True) -> None:
-        """Have the blocks of an episode laid, and ``follow`` its instruction."""
+        """Have the blocks of an episode laid."""
         self._follow = follow
         self.link.send_to_world(StartEpisode(number))
 
