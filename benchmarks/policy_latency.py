@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import wall_edge_engines
-from wall_edge_engines.session import ModelSession
+from wall_edge_engines import ModelSession
 
 from benchmarks.peers.lerobot_process import Peer, peer_inputs, peer_python, start_noise
 from benchmarks.random_bundles import WORDS, exported, random_checkpoint, synthetic_observation

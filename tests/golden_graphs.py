@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
-from wall_edge_engines.base import Engine
+from wall_edge_engines import Engine
 from wall_edge_export.model.wall import WallModel
 from wall_edge_export.onnx.graph_writer import GraphWriter
 from wall_edge_export.onnx.graphs import GRAPHS, graphs_of, stages

@@ -207,7 +207,7 @@ def _fast(folder: Path) -> None:
 
 
 def _read_fast(folder: Path) -> None:
-    from wall_edge.bundle.fast_settings import FastSettings
+    from wall_edge.bundle import FastSettings
     from wall_edge.policies.fast_codec import FastCodec
 
     codec = FastCodec(folder / "tokenizer.json", FastSettings.read(folder / "processor_config.json"), 8, 3)
@@ -290,7 +290,7 @@ def _read_dataset(folder: Path) -> None:
     from wall_edge_export.data.load import load_samples
 
     from tests.tiny_lerobot import CAMERAS, EMBODIMENT, FPS
-    from wall_edge.bundle.image_geometry import ImageGeometry
+    from wall_edge.bundle import ImageGeometry
 
     cameras = dict.fromkeys(CAMERAS, ImageGeometry(28, 28))
     load_samples(folder, embodiment=EMBODIMENT, cameras=cameras, horizon=6, action_rate_hz=FPS, count=8)

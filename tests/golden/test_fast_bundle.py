@@ -15,8 +15,7 @@ from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.reference.random_checkpoint import write_random_checkpoint
 
 from tests.unit.policies.test_fast import tiny_tokenizer
-from wall_edge.bundle import Bundle
-from wall_edge.bundle.fast_settings import FastSettings
+from wall_edge.bundle import Bundle, FastSettings
 from wall_edge.errors import ConfigError, PolicyError
 from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.fast_policy import FastPolicy, action_policy, fast_codec

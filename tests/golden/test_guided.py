@@ -14,9 +14,7 @@ import pytest
 import torch
 import wall_edge_engines
 from torch import Tensor
-from wall_edge_engines.base import Engine
-from wall_edge_engines.onnxruntime import OnnxRuntimeEngine
-from wall_edge_engines.session import ModelSession
+from wall_edge_engines import Engine, ModelSession, OnnxRuntimeEngine
 from wall_edge_export.bundle.options import ExportOptions
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.inputs.export_inputs import ExportInputs

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import wall_edge_engines
 from typer.testing import CliRunner
-from wall_edge_engines.base import Engine
+from wall_edge_engines import Engine
 
 from wall_edge.bundle import Bundle, Embodiment, Normalization, Tolerance
 from wall_edge.cli import app

@@ -6,8 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from wall_edge_engines.base import Engine
-from wall_edge_engines.session import ModelSession
+from wall_edge_engines import Engine, ModelSession
 
 from wall_edge.array_types import Floats32, Frame
 from wall_edge.bundle import Manifest

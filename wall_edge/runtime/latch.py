@@ -13,6 +13,7 @@ import os
 from datetime import datetime, timezone
 from pathlib import Path
 
+from wall_edge.atomic import atomic_write
 from wall_edge.config import RobotConfig
 from wall_edge.errors import RuntimeFault
 from wall_edge.files import read_json
@@ -62,20 +63,9 @@ def set_latch(config: RobotConfig, reason: str) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     when = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
-    _write(path, json.dumps({"robot": config.name, "time": when, "reason": reason}) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all, and on the disk before it counts: what cuts the power may be what went wrong."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        with partial.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    # On the disk before it counts: what cuts the power may be what went wrong.
+    text = json.dumps({"robot": config.name, "time": when, "reason": reason}) + "\n"
+    atomic_write(path, text, durable=True)
 
 
 def require_latch(config: RobotConfig) -> None:
@@ -86,7 +76,7 @@ def require_latch(config: RobotConfig) -> None:
     probe = path.with_name(f"{path.name}.{os.getpid()}.probe")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(probe, "probe")
+        atomic_write(probe, "probe", durable=True)
         probe.unlink()
     except OSError as error:
         raise RuntimeFault(

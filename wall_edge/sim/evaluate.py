@@ -13,7 +13,7 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 import wall_edge_engines
-from wall_edge_engines.base import Engine
+from wall_edge_engines import Engine
 
 from wall_edge.bundle import Bundle
 from wall_edge.config import RobotConfig, SchedulerConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from wall_edge_engines.base import Engine
+from wall_edge_engines import Engine
 
 from wall_edge.array_types import Array
 from wall_edge.bundle import Manifest

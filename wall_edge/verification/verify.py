@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from wall_edge_engines.base import Engine
+from wall_edge_engines import Engine
 
 from wall_edge.array_types import Array
 from wall_edge.bundle import Bundle, Manifest, Tolerance, require_goldens, unchecked_stage

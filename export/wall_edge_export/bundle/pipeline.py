@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from wall_edge.bundle import (
+    FAST_TOKENIZER,
     FORMAT_VERSION,
     GOLDENS,
     HEAD_TOKENS,
@@ -19,14 +20,13 @@ from wall_edge.bundle import (
     CalibrationRecord,
     FamilyLoss,
     Manifest,
+    SecondOpinion,
     Sensitivity,
     file_digest,
     require_replaceable,
     write_manifest,
 )
 from wall_edge.bundle import Source as SourceRecord
-from wall_edge.bundle.fast_settings import FAST_TOKENIZER
-from wall_edge.bundle.second_opinion import SecondOpinion
 from wall_edge.config import RobotConfig
 from wall_edge.errors import CheckpointError, PolicyError
 from wall_edge.session_format import Sample

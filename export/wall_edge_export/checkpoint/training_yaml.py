@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wall_edge.bundle.image_geometry import MAX_PIXELS
+from wall_edge.bundle import MAX_PIXELS
 from wall_edge.config_loader import Invalid, from_mapping, read_yaml
 from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge.policies.prompt_text import VIEWS

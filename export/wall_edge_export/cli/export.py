@@ -13,8 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wall_edge.bundle import Manifest
-from wall_edge.bundle.second_opinion import describe_opinion
+from wall_edge.bundle import Manifest, describe_opinion
 from wall_edge.cli.output import stage_progress
 from wall_edge.config import load_robot
 from wall_edge.errors import ConfigError

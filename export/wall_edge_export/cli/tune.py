@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 import wall_edge_engines
 from rich.table import Table
-from wall_edge_engines.base import Engine
+from wall_edge_engines import Engine
 
 from wall_edge.bundle import Bundle
 from wall_edge.cli.console import SafeConsole

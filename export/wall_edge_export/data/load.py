@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wall_edge.bundle import RADIANS, Embodiment, file_digest
-from wall_edge.bundle.image_geometry import ImageGeometry
+from wall_edge.bundle import RADIANS, Embodiment, ImageGeometry, file_digest
 from wall_edge.errors import ConfigError
 from wall_edge.session_format import HEADER
 from wall_edge_export.data.robot_checks import refuse_absurd, require_units

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from wall_edge.bundle.image_geometry import MAX_EXPORT_TOKENS, MAX_TOKENS, ImageGeometry
+from wall_edge.bundle import MAX_EXPORT_TOKENS, MAX_TOKENS, ImageGeometry
 from wall_edge.checks import MAX_CAMERAS, MAX_FRAME_PIXELS, MAX_SIDE
 from wall_edge.config import RobotConfig
 from wall_edge.config_loader import Invalid

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from wall_edge.bundle import file_digest
-from wall_edge.bundle.fast_settings import FastSettings
+from wall_edge.bundle import FastSettings, file_digest
 from wall_edge.config import RobotConfig
 from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge.files import read_text

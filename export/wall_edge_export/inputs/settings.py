@@ -9,9 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from wall_edge.bundle import Embodiment, Wording
-from wall_edge.bundle.image_geometry import ImageGeometry
-from wall_edge.bundle.time_grid import uniform_grid
+from wall_edge.bundle import Embodiment, ImageGeometry, Wording, uniform_grid
 from wall_edge.config import ModelConfig, RobotConfig
 from wall_edge.config_loader import from_mapping
 from wall_edge.errors import CheckpointError, ConfigError

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from wall_edge.bundle.image_geometry import ImageGeometry
+from wall_edge.bundle import ImageGeometry
 from wall_edge.policies.vision import CLIP_MEAN, CLIP_STD
 
 _COEFFICIENT = 2.0**22

@@ -16,8 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from wall_edge.bundle import GraphSpec, TensorSpec
-from wall_edge.bundle.image_geometry import ImageGeometry
+from wall_edge.bundle import GraphSpec, ImageGeometry, TensorSpec
 from wall_edge_export.model.frames import FrameFrontEnd
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.vision import Grid

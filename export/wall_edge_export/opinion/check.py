@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from wall_edge.bundle.second_opinion import SecondOpinion
+from wall_edge.bundle import SecondOpinion
 from wall_edge.errors import CheckpointError
 from wall_edge.files import shown
 from wall_edge.policies.prompt_text import Ids

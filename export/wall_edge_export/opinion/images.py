@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from wall_edge.array_types import Frame
-from wall_edge.bundle.image_geometry import MAX_EXPORT_TOKENS, ImageGeometry
+from wall_edge.bundle import MAX_EXPORT_TOKENS, ImageGeometry
 from wall_edge.errors import CheckpointError
 from wall_edge.files import shown
 from wall_edge_export.model.frames import FrameFrontEnd

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from wall_edge_engines.base import Engine
+from wall_edge_engines import Engine
 
 from wall_edge.array_types import Floats
 from wall_edge.arrays import require_finite

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wall_edge_engines.onnxruntime import OnnxRuntimeEngine
+from wall_edge_engines import OnnxRuntimeEngine
 
 from wall_edge.array_types import Floats
 from wall_edge.bundle import INT8, Manifest, Sensitivity

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 import torch
-from wall_edge_engines.base import Binding, DeviceTensor, Engine, HostTensor
+from wall_edge_engines import Engine
+from wall_edge_engines.base import Binding, DeviceTensor, HostTensor
 
 from wall_edge.errors import EngineError
 from wall_edge_export.model.wall import WallModel

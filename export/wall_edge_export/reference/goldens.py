@@ -20,8 +20,7 @@ import numpy.typing as npt
 from wall_edge_engines import ENGINES, Engine, ModelSession
 
 from wall_edge.array_types import Array
-from wall_edge.bundle import Tolerance
-from wall_edge.bundle.time_grid import uniform_grid
+from wall_edge.bundle import Tolerance, uniform_grid
 from wall_edge.cli.output import stage_progress
 from wall_edge.errors import CheckpointError, WallEdgeError
 from wall_edge.policies.flow import integrate

@@ -15,7 +15,7 @@ from wall_edge_bridge.drives.feetech_bus import ATTEMPTS, Answer, Block, Feetech
 from wall_edge_bridge.drives.feetech_scale import JointScale
 from wall_edge_bridge.drives.feetech_settings import SETTINGS, require_settings
 from wall_edge_bridge.protocols.feetech_registers import RADIANS_PER_TICK, STS3215
-from wall_edge_bridge.transport.base import Transport
+from wall_edge_bridge.transport import Transport
 
 TORQUE_PERIOD_NS = 20_000_000
 """How often a cycle reads the torque too."""

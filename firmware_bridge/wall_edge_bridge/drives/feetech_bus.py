@@ -19,7 +19,7 @@ from wall_edge_bridge.protocols.feetech import (
 )
 from wall_edge_bridge.protocols.feetech_parser import StatusParser
 from wall_edge_bridge.protocols.feetech_registers import Register
-from wall_edge_bridge.transport.base import Transport
+from wall_edge_bridge.transport import Transport
 
 ATTEMPTS = 3
 """Tries of an exchange outside the servo loop; inside it, a lost packet is the next cycle's business."""

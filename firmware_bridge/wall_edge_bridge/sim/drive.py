@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge_bridge.drives.base import Drive, Feedback, Floats, JointSpec
+from wall_edge_bridge.drives import Drive, Feedback, JointSpec
+from wall_edge_bridge.drives.base import Floats
 from wall_edge_bridge.protocols.feetech_registers import RADIANS_PER_TICK
 from wall_edge_bridge.sim.shaft import MAX_SPEED, follow_goal
 

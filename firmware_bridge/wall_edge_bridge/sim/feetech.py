@@ -13,7 +13,7 @@ from operator import and_
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge_bridge.drives.base import JointSpec
+from wall_edge_bridge.drives import JointSpec
 from wall_edge_bridge.protocols.feetech import BROADCAST_ID, Instruction, Request
 from wall_edge_bridge.protocols.feetech_parser import RequestParser
 from wall_edge_bridge.protocols.feetech_registers import RADIANS_PER_TICK, radians_to_ticks, ticks_to_radians

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge_bridge.drives.base import Floats, JointSpec
-from wall_edge_bridge.drives.feetech import FeetechDrive
+from wall_edge_bridge.drives import FeetechDrive, JointSpec
+from wall_edge_bridge.drives.base import Floats
 from wall_edge_bridge.sim.feetech import SimulatedServoBus
 
 

@@ -24,7 +24,8 @@ from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.inputs.export_inputs import ExportInputs
 from wall_edge_export.inputs.settings import resolve_settings
 
-from wall_edge.bundle.image_geometry import ImageGeometry, smart_resize
+from wall_edge.bundle import ImageGeometry
+from wall_edge.bundle.image_geometry import smart_resize
 from wall_edge.cli import app
 from wall_edge.config import ModelConfig, RobotConfig
 from wall_edge.errors import CheckpointError, WallEdgeError

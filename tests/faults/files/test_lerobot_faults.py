@@ -16,7 +16,7 @@ import pytest
 from wall_edge_export.data.load import load_samples
 
 from tests.tiny_lerobot import CAMERAS, EMBODIMENT, FPS, JOINTS, LENGTH, SIZE, Recipe, parquet
-from wall_edge.bundle.image_geometry import ImageGeometry
+from wall_edge.bundle import ImageGeometry
 from wall_edge.errors import ConfigError
 
 TWO_JOINTS: dict[str, Any] = {

@@ -20,8 +20,7 @@ from wall_edge_export.data.load import load_samples
 
 from examples.tabletop.record_session import record
 from tests.patience import patient, patient_file
-from wall_edge.bundle import Bundle, Embodiment, Normalization, file_digest
-from wall_edge.bundle.image_geometry import ImageGeometry
+from wall_edge.bundle import Bundle, Embodiment, ImageGeometry, Normalization, file_digest
 from wall_edge.config import RobotConfig
 from wall_edge.errors import ConfigError
 from wall_edge.runtime.daemon.daemon import Daemon

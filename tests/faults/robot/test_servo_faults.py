@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 from wall_edge_bridge.drives import JointSpec
 from wall_edge_bridge.protocols.feetech import build_write
-from wall_edge_bridge.sim.feetech import SimulatedServoBus
-from wall_edge_bridge.sim.pty import PtyPort, serving
+from wall_edge_bridge.sim import PtyPort, SimulatedServoBus, serving
 
 from wall_edge.config import RobotConfig
 from wall_edge.config_loader import from_mapping

@@ -26,7 +26,7 @@ from tests.tiny_lerobot import (
     brightness,
     parquet,
 )
-from wall_edge.bundle.image_geometry import ImageGeometry
+from wall_edge.bundle import ImageGeometry
 from wall_edge.errors import ConfigError
 from wall_edge.session_format import Sample
 

@@ -24,8 +24,7 @@ from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.inputs.export_inputs import ExportInputs
 from wall_edge_export.opinion.check import INSTRUCTIONS, second_opinion
 
-from wall_edge.bundle import Bundle, Manifest, file_digest, write_manifest
-from wall_edge.bundle.second_opinion import SecondOpinion, describe_opinion
+from wall_edge.bundle import Bundle, Manifest, SecondOpinion, describe_opinion, file_digest, write_manifest
 from wall_edge.cli import app
 from wall_edge.config import RobotConfig
 from wall_edge.errors import BundleError, CheckpointError

@@ -13,8 +13,7 @@ import pytest
 import typer
 import yaml
 from typer.testing import CliRunner
-from wall_edge_bridge.sim import PtyPort, SimulatedServoBus, serving
-from wall_edge_bridge.sim.pty import serve
+from wall_edge_bridge.sim import PtyPort, SimulatedServoBus, serve, serving
 from wall_edge_bridge.transport import SerialTransport
 
 from tests.servo_rig import Rig

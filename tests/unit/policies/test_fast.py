@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from wall_edge.bundle.fast_settings import FastSettings
+from wall_edge.bundle import FastSettings
 from wall_edge.errors import BundleError, CheckpointError, PolicyError
 from wall_edge.policies.fast_codec import LARGEST_ACTION, FastCodec, dct_matrix
 

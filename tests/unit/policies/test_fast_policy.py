@@ -17,9 +17,7 @@ import pytest
 from tokenizers import AddedToken, models, pre_tokenizers
 
 from tests.unit.policies.test_fast import SETTINGS, byte_level, tiny_tokenizer
-from wall_edge.bundle import Embodiment, Normalization
-from wall_edge.bundle.fast_settings import FastSettings
-from wall_edge.bundle.image_geometry import ImageGeometry
+from wall_edge.bundle import Embodiment, FastSettings, ImageGeometry, Normalization
 from wall_edge.errors import BundleError, CameraError, PolicyError
 from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.fast_codec import MAX_FAST_TOKENS, FastCodec, dct_matrix

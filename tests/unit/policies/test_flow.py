@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wall_edge.array_types import Floats32
-from wall_edge.bundle.time_grid import check_grid, uniform_grid
+from wall_edge.bundle import check_grid, uniform_grid
 from wall_edge.errors import ConfigError
 from wall_edge.policies.flow import guidance_weight, guided, integrate
 

@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor, nn
 from wall_edge_export.model.frames import FrameFrontEnd, resize_matrix
 
-from wall_edge.bundle.image_geometry import ImageGeometry
+from wall_edge.bundle import ImageGeometry
 from wall_edge.policies.vision import cut, patches
 
 Frame = npt.NDArray[np.uint8]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from wall_edge_engines.session import ModelSession
+from wall_edge_engines import ModelSession
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.onnx.graphs import GraphInputs
 from wall_edge_export.reference.engine import ReferenceEngine

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wall_edge.bundle.image_geometry import ImageGeometry, smart_resize
+from wall_edge.bundle import ImageGeometry
+from wall_edge.bundle.image_geometry import smart_resize
 from wall_edge.errors import CameraError
 from wall_edge.policies.vision import CLIP_MEAN, CLIP_STD, patches
 

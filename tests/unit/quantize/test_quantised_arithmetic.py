@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
-from wall_edge_engines.onnxruntime import OnnxRuntimeEngine
+from wall_edge_engines import OnnxRuntimeEngine
 from wall_edge_export.onnx.graphs import GRAPHS
 from wall_edge_export.onnx.rewrite import rewrite
 from wall_edge_export.onnx.trace import STAGE_PREFIX, WEIGHT

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
-from wall_edge_engines.onnxruntime import OnnxRuntimeEngine
+from wall_edge_engines import OnnxRuntimeEngine
 from wall_edge_export.onnx.graph_writer import GraphWriter
 from wall_edge_export.onnx.graphs import GRAPHS, graphs_of
 from wall_edge_export.onnx.trace import STAGE_PREFIX

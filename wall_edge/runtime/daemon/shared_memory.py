@@ -10,7 +10,7 @@ from wall_edge.runtime.ipc.mailbox import Mailbox
 from wall_edge.runtime.ipc.mailbox_types import chunk_dtype, command_dtype, feedback_dtype, frame_dtype
 from wall_edge.runtime.telemetry.ring.events import EventRing
 from wall_edge.runtime.telemetry.servo.rings import ServoRings
-from wall_edge.runtime.telemetry.writer.progress import WriterMemory
+from wall_edge.runtime.telemetry.writer import WriterMemory
 
 
 @dataclass(frozen=True)

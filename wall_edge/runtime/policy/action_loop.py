@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from wall_edge_engines.base import Engine
+from wall_edge_engines import Engine
 
 from wall_edge.array_types import Floats
 from wall_edge.bundle import Bundle, Manifest
