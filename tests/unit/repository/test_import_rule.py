@@ -1,4 +1,4 @@
-"""One import rule (docs/architecture.md): absolute; from a package where it is a contract, else from the module."""
+"""The import rule: absolute, and from a package where it is a contract, else from the module."""
 
 from __future__ import annotations
 
