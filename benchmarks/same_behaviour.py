@@ -36,11 +36,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from wall_edge.machine import facts
-
 from benchmarks.behaviour.checkout import UNKNOWN, Checkout, SideError
 from benchmarks.behaviour.compare import Difference, Figures, compare
 from benchmarks.behaviour.sections import SECTIONS
+from wall_edge.provenance import provenance
 
 Results = Mapping[str, tuple[int, list[Difference]]]
 
@@ -53,7 +52,7 @@ def measure(side: Path, names: Sequence[str], *, quick: bool, file: Path | None 
     """
     with tempfile.TemporaryDirectory(prefix="wall-edge-same-") as work:
         checkout = Checkout(side, Path(work), quick=quick)
-        about = {"commit": checkout.commit(), **facts("onnxruntime", "torch"), "quick": quick}
+        about = {"commit": checkout.commit(), **provenance("onnxruntime", "torch"), "quick": quick}
         result = _earlier(file, about) or {"about": about, "sections": {}}
         for name in [name for name in names if name not in result["sections"]]:
             begin = time.monotonic()
