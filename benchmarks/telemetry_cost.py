@@ -2,7 +2,7 @@
 
 One process ticks on absolute deadlines, as the servo process does (same Ticker, same limiter on six joints,
 same settings of the kernel and of the garbage collector). In every other half second it tells a status each
-tick, counters each second and the chunks that are taken, ten a second; in between nothing. So both sides meet
+tick, counters each second and three events a second; in between nothing. So both sides meet
 the same machine in the same minute. The writer of the log runs beside it and reads, as it always does.
 """
 
@@ -33,7 +33,7 @@ from wall_edge.runtime.telemetry.servo.telemetry import ServoTelemetry
 from wall_edge.runtime.telemetry.servo.types import EventKind
 from wall_edge.runtime.telemetry.writer import WriterMemory, run_writer
 
-DOF, BLOCK_S, CHUNKS_HZ, WARM_UP = 6, 0.5, 10, 2
+DOF, BLOCK_S, EVENTS_HZ, WARM_UP = 6, 0.5, 3, 2
 LIMIT_US = 20.0
 
 
@@ -59,7 +59,7 @@ class Loop:
         self.limiter.reset(np.zeros(DOF))
         self.refused, self.bus = dict.fromkeys(REFUSALS, 0), dict.fromkeys(BUS_COUNTERS, 0)
         self._reference = np.zeros((3, DOF))
-        self.chunk_ticks = max(1, round(rate_hz / CHUNKS_HZ))
+        self.event_ticks = max(1, round(rate_hz / EVENTS_HZ))
 
     def work(self) -> None:
         """A slow wave in all joints, through the limiter."""
@@ -87,7 +87,7 @@ class Loop:
             overruns=ticker.overruns,
             skipped=ticker.skipped,
         )
-        if self.voice.counters_due(began_ns):
+        if began_ns >= self.voice.counters_due_ns:
             self.voice.counters(
                 time_ns=began_ns,
                 refused=self.refused.values(),
@@ -96,13 +96,13 @@ class Loop:
             )
 
     def tell_event(self) -> None:
-        """A chunk that was taken."""
-        self.voice.event(EventKind.CHUNK_TAKEN, epoch=1, chunk_index=self.ticker.ticks, values=(123_456,))
+        """A chunk that was refused."""
+        self.voice.event(EventKind.CHUNK_REFUSED, epoch=1, chunk_index=self.ticker.ticks, name="age")
 
 
 def measure(rings: ServoRings, rate_hz: float, seconds: float, fifo: int | None) -> dict[str, Any]:
     """Alternating blocks with and without telemetry, for so long."""
-    report = realtime.apply(fifo, None, False)
+    report = realtime.apply(fifo, None, True, 0)
     loop, times = Loop(rings, rate_hz), Times()
     block_ticks = max(1, round(BLOCK_S * rate_hz))
     for block in range(max(2 * WARM_UP, round(seconds / BLOCK_S)) + WARM_UP):
@@ -131,7 +131,7 @@ def _tick(loop: Loop, times: Times, telling: bool) -> None:
     told = time.monotonic_ns()
     times.status.append(told - start)
     end = told
-    if loop.ticker.ticks % loop.chunk_ticks == 0:
+    if loop.ticker.ticks % loop.event_ticks == 0:
         loop.tell_event()
         end = time.monotonic_ns()
         times.event.append(end - told)

@@ -64,7 +64,7 @@ class Day:
         self.chunk += 1
         words = {"subgoal": "touch block 7.", "scheduler": "async", "observation": self.chunk}
         self.supervisor.write("chunkrecord", time_ns=self.now_ns, index=self.chunk, epoch=1, **words)
-        self.voice.event(EventKind.CHUNK_TAKEN, epoch=1, chunk_index=self.chunk, values=(123_456,))
+        self.voice.event(EventKind.CHUNK_REFUSED, epoch=1, chunk_index=self.chunk, name="age")
 
     def _tick(self, late_ns: int, chunk: bool, angles: Any) -> None:
         self.now_ns += SECOND_NS // RATE
@@ -85,7 +85,7 @@ class Day:
             pickup_ns=late_ns if chunk else -1,
             chunks_taken=self.chunk,
         )
-        if self.voice.counters_due(self.now_ns):
+        if self.now_ns >= self.voice.counters_due_ns:
             bus = [self.tick] * len(BUS_COUNTERS)
             self.voice.counters(time_ns=self.now_ns, bus=bus, **self._counters)
 

@@ -13,14 +13,14 @@ from wall_edge.errors import WallEdgeError
 def relative_l2(actual: npt.NDArray[Any], golden: npt.NDArray[Any]) -> float:
     """``|actual - golden| / |golden|`` over all elements of two arrays of one shape, in float64.
 
-    0 where both are zero, infinite where only ``golden`` is.
+    0 where both are zero; infinite where only ``golden`` is, or where it holds NaN: that meets no limit.
     """
     right = golden.astype(np.float64).ravel()
     error = float(np.linalg.norm(actual.astype(np.float64).ravel() - right))
     size = float(np.linalg.norm(right))
     if size > 0:
         return error / size
-    return float("inf") if error > 0 else 0.0
+    return 0.0 if error == 0 else float("inf")
 
 
 def require_finite(

@@ -134,11 +134,13 @@ def _union(arms: tuple[Any, ...], value: object, place: _Place) -> object:
 def _tagged_union(arms: list[Any], value: object, place: _Place) -> object:
     """The arm whose ``kind`` the data has; a bare word stands for ``{kind: word}``."""
     by_kind = {kind: arm for arm in arms for kind in get_args(get_type_hints(arm)["kind"])}
-    word = isinstance(value, str)
+    word, kinds = isinstance(value, str), " or ".join(map(repr, by_kind))
+    if not word and not isinstance(value, Mapping):
+        raise place.problem(f"is {_show(value)}", f"{kinds}, or a mapping with one of them as its kind")
     data = _mapping({"kind": value} if word else value, place)
     kind_place = place if word else place.at("kind")
     if "kind" not in data:
-        raise kind_place.problem("is missing", " or ".join(map(repr, by_kind)))
+        raise kind_place.problem("is missing", kinds)
     kind = _literal(tuple(by_kind), data["kind"], kind_place)
     return _dataclass(by_kind[kind], data, place)
 

@@ -33,10 +33,10 @@ def run(
     seconds: Annotated[float | None, typer.Option(help="Stop by itself after this time.", min=0.1)] = None,
     events: Annotated[Path | None, typer.Option(help="Append the event log (JSON lines) here.")] = None,
     record: Annotated[
-        Path | None, typer.Option(help="Record moments into this new folder, for calibration.")
+        Path | None, typer.Option(help="Record samples into this new folder, for calibration.")
     ] = None,
-    record_period: Annotated[float, typer.Option(help="Seconds from one moment to the next.", min=0.0)] = 0.5,
-    record_moments: Annotated[int, typer.Option(help="How many moments at most.", min=1)] = 1000,
+    record_period: Annotated[float, typer.Option(help="Seconds from one sample to the next.", min=0.0)] = 0.5,
+    record_moments: Annotated[int, typer.Option(help="How many samples at most.", min=1)] = 1000,
 ) -> None:
     """Run the policy on the robot. Ctrl-C, SIGTERM or SIGHUP brings the arm to rest and releases it.
 
@@ -119,8 +119,8 @@ def _summary_lines(daemon: Daemon, recording: RecordingOptions | None) -> list[s
     lines += [f"note: {daemon.torque_note}"] if daemon.torque_note else []
     lines += refused_settings(servo)
     if recording is not None:
-        moments = len(list(recording.folder.glob("[0-9]*.npz")))
-        lines.append(f"recorded {moments} moments in {recording.folder}")
+        samples = len(list(recording.folder.glob("[0-9]*.npz")))
+        lines.append(f"recorded {samples} samples in {recording.folder}")
     lines += [f"note: {daemon.inbox.log_trouble}"] if daemon.inbox.log_trouble else []
     if daemon.inbox.recording_trouble:
         lines.append(f"note: {daemon.inbox.recording_trouble}")

@@ -7,6 +7,7 @@ replace what was there. A relative path is relative to the file that it stands i
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,16 +25,20 @@ _MAX_FILES = 5
 def read_document(path: Path) -> tuple[object, str]:
     """The merged data, and how to name its files in a message. Raises :class:`ConfigError`.
 
-    Paths that stand in ``path`` itself are left as they are; those of the files it extends become absolute.
+    The paths of a file that extends nothing are left as they are; else all are absolute, so that they can be
+    compared with one another.
     """
-    data, files = read_yaml(path), [path]
-    while isinstance(data, Mapping) and EXTENDS in data:
-        base = _base(data[EXTENDS], files)
-        rest = {key: value for key, value in data.items() if key != EXTENDS}
-        data = merged(_with_absolute_paths(_read_base(base, files[-1]), base.parent), rest)
+    data = read_yaml(path)
+    if not isinstance(data, Mapping) or EXTENDS not in data:
+        return data, shown(path)
+    documents, files = [_with_absolute_paths(data, path.parent)], [path]
+    while EXTENDS in documents[-1]:
+        base = _base(documents[-1].pop(EXTENDS), files)
+        documents.append(_with_absolute_paths(_read_base(base, files[-1]), base.parent))
         files.append(base)
-    names = [shown(file) for file in files]
-    return data, names[0] if len(names) == 1 else f"{names[0]} (extends {', '.join(names[1:])})"
+    # From the last base on: what a file in the middle replaces must not come back.
+    whole = functools.reduce(merged, reversed(documents))
+    return whole, f"{shown(path)} (extends {', '.join(shown(file) for file in files[1:])})"
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,7 +68,7 @@ def _base(name: object, files: list[Path]) -> Path:
         names = ", which extends ".join(shown(file) for file in (*files, base))
         raise ConfigError(f"{names}: a circle", expected="a file that does not extend this one")
     if len(files) == _MAX_FILES:
-        chain = f"{shown(files[0])} extends more than {_MAX_FILES - 1} files, one the other"
+        chain = f"{shown(files[0])} extends more than {_MAX_FILES - 1} files, one after the other"
         raise ConfigError(chain, expected=f"at most {_MAX_FILES - 1}", fix="extend the last one directly")
     return base
 

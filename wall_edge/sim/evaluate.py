@@ -94,7 +94,8 @@ def check(config: RobotConfig, bundle: Bundle, cells: Sequence[Cell]) -> None:
     if config.simulation.world != "tabletop":
         raise ConfigError(
             f"{config.name} lives in {config.simulation.world}",
-            expected="tabletop, as in virtual time",
+            expected="tabletop, the only world in virtual time",
+            fix="use 'wall-edge run'",
         )
     for cell in cells:
         settings = replace(config.policy, scheduler=cell.scheduler)

@@ -70,7 +70,8 @@ class VirtualRobot:
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self.world = TabletopWorld(simulation.seed, simulation.time_limit_s, simulation.drift_mm_s / 1000)
-        self.drive = TwinDrive(joint_specs(config), arm.REST, self.clock)
+        slack_rad = config.control.start_slack_rad
+        self.drive = TwinDrive(joint_specs(config), arm.REST, self.clock, start_slack_rad=slack_rad)
         manifest = actions.manifest
         self.chunks = Mailbox(chunk_dtype(manifest.horizon, config.dof))
         self.feedback, self.command = Mailbox(feedback_dtype(config.dof)), Mailbox(command_dtype())

@@ -199,7 +199,7 @@ def _statistics(checkpoint: Checkpoint, robot: str | None) -> dict[str, dict[str
         )
     if not is_plain_name(robot_name, "/") or ".." in robot_name:
         raise CheckpointError(
-            f"{checkpoint.folder}: a robot named {shown(repr(robot_name), 60)}", expected="a plain robot_name"
+            f"{checkpoint.folder}: a robot named {shown(repr(robot_name), 60)}", expected="a plain name"
         )
     for kind in ("action", "propri"):
         if set(by_robot[robot_name].get(kind, {})) != {"min", "delta"}:

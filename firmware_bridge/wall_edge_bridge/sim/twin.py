@@ -38,11 +38,16 @@ class TwinDrive(FeetechDrive):
     """Faults are put into ``bus``; ``written`` has every setpoint [dof] in rad since the drive was made."""
 
     def __init__(
-        self, joints: Sequence[JointSpec], positions: npt.ArrayLike, clock: Callable[[], int]
+        self,
+        joints: Sequence[JointSpec],
+        positions: npt.ArrayLike,
+        clock: Callable[[], int],
+        *,
+        start_slack_rad: float = 0.0,
     ) -> None:
         self.bus = SimulatedServoBus(joints, positions)
         self.written: list[Floats] = []
-        super().__init__(Wire(self.bus, clock), joints, clock=clock)
+        super().__init__(Wire(self.bus, clock), joints, clock=clock, start_slack_rad=start_slack_rad)
 
     def positions(self) -> Floats:
         """[dof] rad, where the joints are now, finer than what the motors report."""

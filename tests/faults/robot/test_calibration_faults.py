@@ -259,7 +259,7 @@ def test_a_run_is_recorded(shipped_bundle: Path, tmp_path: Path) -> None:
     command += ["--record", str(folder), "--record-period", "0.2", "--record-moments", "10"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    assert f"recorded 10 moments in {folder}" in done.stdout
+    assert f"recorded 10 samples in {folder}" in done.stdout
     made = Bundle(shipped_bundle).manifest
     wanted = {name: getattr(made, name) for name in ("embodiment", "cameras", "horizon", "action_rate_hz")}
     loaded = load_samples(folder, **wanted, count=10)

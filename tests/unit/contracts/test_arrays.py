@@ -29,6 +29,11 @@ def test_relative_l2_beside_zeros() -> None:
     assert np.isnan(relative_l2(np.array([np.nan]), np.array([1.0])))
 
 
+def test_nothing_is_near_to_what_is_no_number() -> None:
+    nan, one, zero = np.array([np.nan]), np.array([1.0]), np.array([0.0])
+    assert relative_l2(one, nan) == relative_l2(nan, zero) == float("inf")
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_refused_by_name(value: float) -> None:
     require_finite(np.zeros((2, 3)), "a weight", CheckpointError)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.unit.contracts.test_config import ROBOT, message
-from wall_edge.config import AsyncScheduler, RtcScheduler, load_robot
+from wall_edge.config import AsyncScheduler, RtcScheduler, SimulationConfig, load_robot
 from wall_edge.config.document import merged
 
 
@@ -56,6 +56,32 @@ def test_another_kind_replaces_the_whole(tmp_path: Path, base: Path) -> None:
     assert load_robot(middle).policy.scheduler == RtcScheduler(max_guidance=3.0)
     assert load_robot(same).policy.scheduler == RtcScheduler("rtc", "jacobian", 3.0)
     assert load_robot(other).policy.scheduler == AsyncScheduler()
+
+
+def test_what_a_file_in_the_middle_replaces_does_not_come_back(tmp_path: Path) -> None:
+    first = {**ROBOT, "policy": {"scheduler": {"kind": "rtc", "max_guidance": 3.0}}}
+    write(tmp_path / "first.yaml", **{**first, "simulation": {"seed": 5, "drift_mm_s": 30.0}})
+    plain = {"scheduler": {"kind": "async"}}
+    write(tmp_path / "middle.yaml", extends="first.yaml", policy=plain, simulation=None)
+    last = {"scheduler": {"kind": "rtc"}}
+    path = write(tmp_path / "last.yaml", extends="middle.yaml", policy=last, simulation={"seed": 1})
+    assert load_robot(path).policy.scheduler == RtcScheduler()
+    assert load_robot(path).simulation == SimulationConfig(seed=1)
+
+
+def test_two_files_may_name_their_cameras_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``v.mp4`` beside either file is another file, wherever the command is called."""
+    camera = {"kind": "opencv", "device": "v.mp4", "width": 64, "height": 64}
+    real = {key: value for key, value in ROBOT.items() if key != "simulation"}
+    real |= {"drive": {**ROBOT["drive"], "port": "/dev/arm"}, "cameras": {"left": camera}}
+    write(tmp_path / "base" / "robot.yaml", **real)
+    path = write(tmp_path / "a" / "a.yaml", extends="../base/robot.yaml", cameras={"right": camera})
+    same = {**camera, "device": "../base/v.mp4"}
+    twice = write(tmp_path / "a" / "b.yaml", extends="../base/robot.yaml", cameras={"right": same})
+    for folder in ("base", "a"):
+        monkeypatch.chdir(tmp_path / folder)
+        assert len(load_robot(path).cameras) == 2
+        assert "another device than that of cameras.left" in message(twice)
 
 
 def test_paths_belong_to_the_file_that_says_them(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_schedulers_of_both_forms(
             ["policy.scheduler.max_guidance", "at most 1000"],
         ),
         ({"scheduler": "async", "rtc_form": "jacobi"}, ["policy.rtc_form", "did you mean 'jacobian'?"]),
-        ({"scheduler": 3}, ["policy.scheduler is 3", "a mapping"]),
+        ({"scheduler": 3}, ["policy.scheduler is 3", "'sync' or 'async'", "a mapping"]),
         ({"scheduler": None}, ["policy.scheduler is null", "a mapping"]),
     ],
 )

@@ -196,11 +196,11 @@ def test_h13_a_moment_that_is_no_plain_file(tmp_path: Path) -> None:
 class Bench:
     """A recorder whose disk can be held up, and that is offered moments at given times [s]."""
 
-    def __init__(self, folder: Path, period_s: float = 0.5, max_moments: int = 1000) -> None:
+    def __init__(self, folder: Path, period_s: float = 0.5, max_samples: int = 1000) -> None:
         self.writer = SessionWriter(folder, HEADER)
         self.reports: list[str] = []
         self.taken = 0
-        options = RecordingOptions(folder, period_s, max_moments)
+        options = RecordingOptions(folder, period_s, max_samples)
         self.recorder = SessionRecorder(self.writer, options, self.reports.append)
 
     def offer(self, second: float) -> bool:
@@ -224,7 +224,7 @@ def test_at_most_one_moment_a_period(tmp_path: Path) -> None:
 
 
 def test_no_more_moments_than_asked_for(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, period_s=0.0, max_moments=3)
+    bench = Bench(tmp_path, period_s=0.0, max_samples=3)
     assert [bench.offer(float(second)) for second in range(5)] == [True, True, True, False, False]
     bench.recorder.close()
     assert len(read_session(tmp_path).files) == 3
@@ -250,7 +250,7 @@ def test_a_disk_that_fills_up_is_reported_once(tmp_path: Path, monkeypatch: pyte
     bench.recorder.close()
     assert not any(bench.offer(float(second)) for second in range(3, 20))
     assert len(bench.reports) == 1
-    assert "recording stopped after 1 moments" in bench.reports[0]
+    assert "recording stopped after 1 samples" in bench.reports[0]
     assert "No space left on device" in bench.reports[0]
     assert len(read_session(tmp_path).files) == 1
 

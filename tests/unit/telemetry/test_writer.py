@@ -76,7 +76,7 @@ def servo(telemetry: Telemetry, ticks: int) -> None:
     for tick in range(1, ticks + 1):
         now = time.monotonic_ns()
         if tick % 10 == 0:
-            voice.event(EventKind.CHUNK_TAKEN, chunk_index=tick, values=(5,))
+            voice.event(EventKind.CHUNK_REFUSED, chunk_index=tick, name="age")
             events += 1
         voice.status(
             time_ns=now,
@@ -87,7 +87,7 @@ def servo(telemetry: Telemetry, ticks: int) -> None:
             served_ticks=tick,
             **ZEROS,
         )
-        if voice.counters_due(now):
+        if now >= voice.counters_due_ns:
             voice.counters(time_ns=now, bus=[tick] * len(BUS_COUNTERS), **COUNTS)
         word[:] = (tick, events, now)
         time.sleep(PERIOD_NS / 1e9)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
+import struct
 import zlib
 from typing import Any
 
@@ -24,6 +25,8 @@ import numpy.typing as npt
 from wall_edge.errors import RuntimeFault
 
 _HEADER = np.dtype([("sequence", np.uint64), ("crc", np.uint64)])
+_PACKED = struct.Struct("=QQ")
+"""The header again, for whoever writes one."""
 _ALIGNMENT = 64  # a cache line: two slots never share one
 
 
@@ -50,8 +53,8 @@ class Mailbox:
         self._headers = self._bytes[:, : _HEADER.itemsize].view(_HEADER)[:, 0]
         self._sequences = self._headers["sequence"]
         self._payloads = self._bytes[:, _HEADER.itemsize : _HEADER.itemsize + dtype.itemsize]
-        self._staging = np.zeros(1, dtype)
-        self._staging_bytes = self._staging.view(np.uint8)
+        self._view = memoryview(memory).cast("B")
+        self._stride = self._bytes.shape[1]
         self._written: int | None = None
         self._reader: MailboxReader | None = None
 
@@ -65,14 +68,18 @@ class Mailbox:
         """Publishes a record (of this dtype, scalar or shape ()); returns its sequence number, from 1 on."""
         if record.dtype != self.dtype:
             raise RuntimeFault(f"a record of {record.dtype}", expected=str(self.dtype))
+        return self.write_bytes(record.tobytes())
+
+    def write_bytes(self, payload: bytes) -> int:
+        """As :meth:`write`, of a record as its ``dtype.itemsize`` bytes: for who counts microseconds."""
         if self._written is None:
             self._written = self.reader().latest_sequence()
-        sequence = self._written + 1
-        slot = sequence % self.slots
-        self._staging[0] = record
-        self._sequences[slot] = 0  # a reader need not even try this slot
-        self._payloads[slot] = self._staging_bytes
-        self._headers[slot] = (sequence, _crc(self._staging_bytes, sequence))
+        sequence, view = self._written + 1, self._view
+        place = sequence % self.slots * self._stride
+        begin = place + _PACKED.size
+        _PACKED.pack_into(view, place, 0, 0)  # a reader need not even try this slot
+        view[begin : begin + self.dtype.itemsize] = payload
+        _PACKED.pack_into(view, place, sequence, _crc(payload, sequence))
         self._written = sequence
         return sequence
 
@@ -132,9 +139,9 @@ class MailboxReader:
         """Copies one slot; its sequence number, or 0 when the copy does not add up."""
         sequence, crc = self._shared._headers[slot].tolist()
         self._bytes[:] = self._shared._payloads[slot]
-        return sequence if sequence and crc == _crc(self._bytes, sequence) else 0
+        return sequence if sequence and crc == _crc(self._bytes.data, sequence) else 0
 
 
-def _crc(payload: npt.NDArray[np.uint8], sequence: int) -> int:
+def _crc(payload: bytes | memoryview, sequence: int) -> int:
     # The sequence is part of the sum: an old payload under a new number does not add up.
-    return zlib.crc32(payload.data, zlib.crc32(sequence.to_bytes(8, "little")))
+    return zlib.crc32(payload, zlib.crc32(sequence.to_bytes(8, "little")))

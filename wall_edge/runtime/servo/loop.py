@@ -61,7 +61,7 @@ class ServoLoop:
         self.pilot = Pilot(config, self.joints, self.machine, self.command, chunks, clock)
         self._torque_off = TorqueOff(self.joints, open_drive, clock, sleep)
         self._publication = Publication(
-            config, feedback, telemetry, self.machine, self.joints, self.ticker, self.pilot
+            feedback, telemetry, self.machine, self.joints, self.ticker, self.pilot
         )
         self.served_ticks = 0
         self._still_ns = 0

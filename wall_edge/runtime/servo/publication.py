@@ -6,12 +6,10 @@ Nothing here waits for a reader.
 from __future__ import annotations
 
 import contextlib
+import struct
 
-import numpy as np
-
-from wall_edge.config import RobotConfig
 from wall_edge.runtime.ipc.mailbox import Mailbox
-from wall_edge.runtime.ipc.mailbox_types import Chunk, ServoState, feedback_dtype
+from wall_edge.runtime.ipc.mailbox_types import Chunk, ServoState
 from wall_edge.runtime.servo.joints import Joints
 from wall_edge.runtime.servo.pilot import Pilot
 from wall_edge.runtime.servo.states import StateMachine, Transition
@@ -27,7 +25,6 @@ class Publication:
 
     def __init__(
         self,
-        config: RobotConfig,
         feedback: Mailbox,
         telemetry: ServoTelemetry | None,
         machine: StateMachine,
@@ -37,7 +34,8 @@ class Publication:
     ) -> None:
         self._feedback, self._telemetry = feedback, telemetry
         self._machine, self._joints, self._ticker, self._pilot = machine, joints, ticker, pilot
-        self._record: np.void = np.zeros(1, feedback_dtype(config.dof))[0]
+        angles = feedback.dtype["position"].itemsize
+        self._packed = struct.Struct(f"={(feedback.dtype.itemsize - 2 * angles) // 8}q{angles}s{angles}s")
         self._first_tick_ns = self._last_tick_ns = 0
         self._bus_errors = self._overruns = self._skipped = 0
         self._troubles_ns = -_TROUBLES_NS
@@ -114,7 +112,7 @@ class Publication:
             first_setpoint_ns=first_setpoint_ns,
             chunks_taken=pilot.track.taken,
         )
-        if not ticked or self._telemetry.counters_due(now):
+        if not ticked or now >= self._telemetry.counters_due_ns:
             self._telemetry.counters(
                 time_ns=now,
                 refused=pilot.track.refused.values(),
@@ -139,17 +137,21 @@ class Publication:
         self._bus_errors, self._overruns, self._skipped = errors, ticker.overruns, ticker.skipped
 
     def _feed_back(self, now: int, chunk: Chunk | None) -> None:
-        record, joints, track = self._record, self._joints, self._pilot.track
-        record["time_ns"], record["measured_ns"] = now, joints.measured_ns
-        record["tick"], record["state"], record["epoch"] = (
-            self._ticker.ticks,
-            self._machine.state,
-            self._pilot.epoch,
+        joints, track = self._joints, self._pilot.track
+        self._feedback.write_bytes(
+            self._packed.pack(  # in the order of feedback_dtype's fields
+                now,
+                joints.measured_ns,
+                self._ticker.ticks,
+                self._machine.state,
+                self._pilot.epoch,
+                -1 if chunk is None else chunk.index,
+                track.last_index,
+                track.plan_ns,
+                joints.position.tobytes(),
+                self._pilot.limiter.position.tobytes(),
+            )
         )
-        record["chunk_index"] = -1 if chunk is None else chunk.index
-        record["last_index"], record["plan_ns"] = track.last_index, track.plan_ns
-        record["position"], record["setpoint"] = joints.position, self._pilot.limiter.position
-        self._feedback.write(record)
 
     def _transition(self, change: Transition) -> None:
         before, after = change.before, change.after
@@ -162,9 +164,7 @@ class Publication:
         self._tell(EventKind.EPOCH, epoch=epoch)
 
     def _chunk(self, index: int, refusal: str | None) -> None:
-        if refusal is None:
-            self._tell(EventKind.CHUNK_TAKEN, chunk_index=index, values=(self._pilot.pickup_ns,))
-        else:
+        if refusal is not None:  # of one that was taken, the status of the tick says so
             self._tell(EventKind.CHUNK_REFUSED, chunk_index=index, name=refusal)
 
     def _tell(self, kind: EventKind, **fields: object) -> None:

@@ -32,6 +32,7 @@ T = TypeVar("T")
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 _FIX = "take the adapter that was trained on this checkpoint"
+_PIECE = 1 << 24  # values looked at together: whole embeddings in float64 take gigabytes
 
 # What changes the arithmetic in another way, or the base's own weights before training.
 _UNSUPPORTED = (
@@ -263,9 +264,10 @@ class LoraAdapter:
     def _require_finite(self, stored: Mapping[str, StoredTensor]) -> None:
         for name, tensor in stored.items():
             what = f"{self.folder}: tensor {name}"
-            require_finite(
-                tensor.read().double().numpy(), what, CheckpointError, expected="finite weights", fix=_FIX
-            )
+            for piece in torch.split(tensor.read().flatten(), _PIECE):
+                require_finite(
+                    piece.double().numpy(), what, CheckpointError, expected="finite weights", fix=_FIX
+                )
 
     def _other_shapes(self, what: str, shape: tuple[int, ...], name: str) -> CheckpointError:
         return self._wrong(

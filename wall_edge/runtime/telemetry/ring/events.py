@@ -44,7 +44,7 @@ class TextEvent:
 
 
 class EventRing:
-    """Writes like an :class:`EventLog`, and never raises for what it is given; for one process."""
+    """Writes events, and never raises for what it is given; for one process."""
 
     def __init__(self, slots: int = _SLOTS) -> None:
         self.__setstate__(Ring(_DTYPE, slots))

@@ -63,6 +63,13 @@ class RingSlots:
         """Where in :attr:`memory` the payload of record ``sequence`` begins."""
         return _FIRST + sequence % self.capacity * self._stride
 
+    def put(self, sequence: int, payload: bytes) -> None:
+        """Makes a whole payload record ``sequence``."""
+        place, memory = _FIRST + sequence % self.capacity * self._stride, self.memory
+        memory[place : place + self._size] = payload
+        crc = _crc32(payload, sequence & _SEED)
+        _seal(memory, place - _HEADER_BYTES, sequence, crc, self._size)
+
     def seal(self, sequence: int, place: int, length: int) -> None:
         """Makes what was written at its place record ``sequence``: until then it does not add up.
 

@@ -42,11 +42,13 @@ class ServoTelemetry:
         dtype = rings.status.dtype
         floats = dtype["setpoint"].itemsize
         self._struct = struct.Struct(f"={(dtype.itemsize - 2 * floats) // 8}q{floats}s{floats}s")
+        self._pack, self._append = self._struct.pack, rings.status.append
         counters = rings.counters.dtype
         self._counters, self._counts = rings.counters, np.zeros(1, counters)
         self._flat = self._counts.view(np.int64)
         self._no_bus = (NEVER,) * len(counters["bus"].names or ())
-        self._counters_ns = -_COUNTERS_NS
+        self.counters_due_ns = 0
+        """When the counters are to be told next."""
         self._tick, self._epoch = 0, NEVER
         self._life = rings.status.attach_writer()
         rings.events.attach_writer()
@@ -85,11 +87,7 @@ class ServoTelemetry:
         ``setpoint`` and ``position``: [dof] float64.
         """
         self._tick, self._epoch = tick, epoch
-        ring = self._status
-        memory, place = ring.claim()
-        self._struct.pack_into(  # in the order of the type's fields
-            memory,
-            place,
+        record = self._pack(  # in the order of the type's fields
             time_ns,
             deadline_ns,
             lateness_ns,
@@ -118,11 +116,7 @@ class ServoTelemetry:
             setpoint.tobytes(),
             position.tobytes(),
         )
-        ring.publish()
-
-    def counters_due(self, now_ns: int) -> bool:
-        """Whether the counters were told a second ago, or never."""
-        return now_ns - self._counters_ns >= _COUNTERS_NS
+        self._append(record)
 
     def counters(
         self,
@@ -138,7 +132,7 @@ class ServoTelemetry:
         ``refused``: ``track.refused.values()``; ``bus``: ``vars(drive.counters).values()``, None for no
         drive; ``limits``: ``limiter.hits.values()``.
         """
-        self._counters_ns = time_ns
+        self.counters_due_ns = time_ns + _COUNTERS_NS
         bus = self._no_bus if bus is None else bus
         self._flat[:] = (
             *(time_ns, self._life, limiter_refused),

@@ -36,19 +36,17 @@ class EventKind(IntEnum):
     """``text``; a further one adds to those before."""
     EPOCH = 4
     """``epoch`` begins."""
-    CHUNK_TAKEN = 5
-    """``chunk_index``; ``values``: nanoseconds since its publication."""
-    CHUNK_REFUSED = 6
+    CHUNK_REFUSED = 5
     """``chunk_index``; ``name``: why."""
-    OVERRUN = 7
+    OVERRUN = 6
     """``values``: how many since the last such event, and how many ticks were left out."""
-    BUS_ERROR = 8
+    BUS_ERROR = 7
     """``values``: errors counted until now, and how many of them since the last such event."""
-    TORQUE_ON = 9
+    TORQUE_ON = 8
     """Asked for: from now on it may be on by our doing."""
-    TORQUE_OFF = 10
+    TORQUE_OFF = 9
     """Tried; ``values``: which try; ``text``: what went wrong, empty for nothing."""
-    ENDED = 11
+    ENDED = 10
     """The last: nothing follows."""
 
 

@@ -17,7 +17,7 @@ _DECIMALS = 4
 
 
 def event_name(event: ServoEvent) -> str:
-    """The ``kind`` of its line: servo_state, servo_chunk_taken …"""
+    """The ``kind`` of its line: servo_state, servo_fault …"""
     return f"servo_{event.kind.name.lower()}"
 
 
@@ -63,7 +63,6 @@ _TELLS: dict[EventKind, Callable[[ServoEvent], Fields]] = {
     EventKind.STATE: _change,
     EventKind.FAULT: lambda event: {"fault": event.text},
     EventKind.EPOCH: lambda event: {"epoch": event.epoch},
-    EventKind.CHUNK_TAKEN: lambda event: {**_chunk(event), "pickup_us": event.values[0] / 1e3},
     EventKind.CHUNK_REFUSED: lambda event: {**_chunk(event), "reason": event.name},
     EventKind.OVERRUN: lambda event: {"overruns": event.values[0], "skipped": event.values[1]},
     EventKind.BUS_ERROR: lambda event: {"errors": event.values[0], "new": event.values[1]},
