@@ -22,7 +22,7 @@ from wall_edge.config import RobotConfig
 from wall_edge.errors import BusError, WallEdgeError
 from wall_edge.runtime.daemon.readiness import check_bus
 from wall_edge.runtime.daemon.release import read_torque, release_arm
-from wall_edge.runtime.ipc.mailbox_types import ServoState
+from wall_edge.runtime.ipc.mailbox_types import ServoCommand, ServoState
 from wall_edge.runtime.servo.drives import open_drive
 from wall_edge.runtime.servo.joints import joint_specs
 from wall_edge.sim.tabletop import arm
@@ -215,3 +215,31 @@ class TestServoLoop:
         loop = rig.run(t20=lambda: pressed.append(True))
         assert loop.machine.fault == "emergency stop"
         assert ServoState.STOPPING not in rig.order()
+
+    def test_telemetry_that_raises_keeps_no_torque_on(self) -> None:
+        """A review: with a broken ring, torque-off was tried once, and the fault was latched by nobody."""
+        rig = Rig()
+
+        def broken(*_: object, **__: object) -> None:
+            raise ValueError("telemetry")
+
+        def breaks() -> None:
+            telemetry = rig.loop._publication._telemetry
+            assert telemetry is not None
+            telemetry.event = telemetry.status = broken  # type: ignore[method-assign]
+            self.away(rig, 1.0)
+
+        loop = rig.run(t10=breaks)
+        assert "torque went off at the" in str(loop.machine.fault)
+        assert rig.drive.calls[-2:] == ["disable", "close"]
+
+    def test_a_chunk_taken_once_is_counted_once(self) -> None:
+        """A review: its pickup was told again at every tick of the braking."""
+        rig = Rig()
+
+        def both() -> None:
+            rig.tell(ServoCommand.EMERGENCY_STOP)
+            rig.send([[0.2, 0.2]] * 8)
+
+        rig.run(t20=both)
+        assert rig.summary()["pickup_us"]["count"] == rig.summary()["chunks"]["taken"] == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from types import TracebackType
@@ -129,7 +130,8 @@ class Daemon:
                 self._heart.close()
             if self._log is not None:
                 self._log.close()
-            self._receive(0.0)  # the writer's last word
+            with contextlib.suppress(Exception):  # the arm is released: nothing may hide how
+                self._receive(0.0)  # the writer's last word
             self.inbox.require_log_end(logged=self._supervisor.runs("writer"))
             if not self.record.servo and self._supervisor.runs("servo"):  # it died: what it told until then
                 self.record.servo = self._summary.as_dict()
