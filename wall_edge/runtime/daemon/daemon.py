@@ -33,7 +33,7 @@ from wall_edge.runtime.telemetry.writer.log_file import LogFile
 from wall_edge.session_format import require_unused
 from wall_edge.signals import Received
 
-_POLL_S = 0.05
+_POLL_S, _FOLLOW_S = 0.05, 0.1
 _SILENT_S = 2.0
 """A servo process that publishes nothing for so long hangs."""
 
@@ -96,6 +96,7 @@ class Daemon:
         if world is not None:
             world.link = self
         self._holds = self._stops = self._limp = False
+        self._followed_s = 0.0
 
     def __enter__(self) -> Daemon:
         try:
@@ -188,9 +189,17 @@ class Daemon:
     def _receive(self, timeout_s: float = _POLL_S) -> None:
         for name, message in self._supervisor.receive(timeout_s):
             self.inbox.take(name, message)
-        self._summary.follow(self._servo)
+        self._follow_servo()
         if self._summary.ended and not self.record.servo:
             self.record.servo = self._summary.as_dict()
+
+    def _follow_servo(self) -> None:
+        """At once at the start and at the end; ten times a second in between, as it takes the cores' time."""
+        now = time.monotonic()
+        if self._holds and not self._stops and now - self._followed_s < _FOLLOW_S:
+            return
+        self._followed_s = now
+        self._summary.follow(self._servo)
 
     def _refuse_interrupted(self) -> None:
         if self._heart.interrupted and not self._heart.emergency:
@@ -204,7 +213,8 @@ class Daemon:
         if servo:
             return f"the arm was brought to rest by itself: {servo['reason']}"
         if failure := self._supervisor.failure():
-            self._receive(0.0)  # its last word may have come since it was listened to
+            self._summary.follow(self._servo)  # its last word may have come since it was listened to
+            self._receive(0.0)
             return self._failure() if self.record.servo else failure
         if not self._heart.beats:
             return "the supervisor's heartbeat ended"

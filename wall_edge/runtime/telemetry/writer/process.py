@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +23,9 @@ from wall_edge.runtime.telemetry.writer.time_order import TimeOrder
 
 HOLD_NS = 50_000_000
 """How long an event waits for earlier ones of other processes."""
-_POLL_S = 0.02
+_POLL_S = 0.1
+"""The rings hold seconds; a writer that looks more often takes the cores from those that move the arm."""
+_NICE = 10
 _GRACE_S = 1.0
 """For processes that the supervisor started right before it died."""
 
@@ -105,6 +108,7 @@ def run_writer(
     ``memory`` knows the names of ``sources``. Says Ready when the file is open, and :class:`LogEnd` at
     last.
     """
+    os.nice(_NICE)
     with reporting(conn):
         writer = LogWriter(servo, sources, path, memory, max_bytes, files)
         conn.send(Ready())
