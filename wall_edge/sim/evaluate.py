@@ -11,10 +11,10 @@ from multiprocessing import get_context
 from typing import TypedDict
 
 import numpy as np
-import numpy.typing as npt
 import wall_edge_engines
 from wall_edge_engines import Engine
 
+from wall_edge.array_types import Floats
 from wall_edge.bundle import Bundle
 from wall_edge.config import RobotConfig, SchedulerConfig
 from wall_edge.errors import ConfigError
@@ -22,8 +22,6 @@ from wall_edge.runtime.ipc.mailbox_types import ServoState
 from wall_edge.runtime.policy.action_loop import ActionLoop, require_horizon
 from wall_edge.sim.faults import FAULTS
 from wall_edge.sim.virtual import Delays, VirtualRobot
-
-Floats = npt.NDArray[np.float64]
 
 _INJECT_S = 0.5
 """A fault comes so long after the first chunk was taken."""

@@ -37,8 +37,6 @@ from wall_edge.sim.tabletop import arm
 from wall_edge.sim.tabletop.referee import TabletopWorld
 from wall_edge.sim.tabletop.scene import STEP_HZ
 
-Floats = npt.NDArray[np.float64]
-
 _STEP_NS = round(1e9 / STEP_HZ)
 _HEARTBEAT_NS = 50_000_000
 _EPISODE_NS = 1_000_000_000_000

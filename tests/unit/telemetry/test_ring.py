@@ -233,3 +233,14 @@ def follow(reader: RingReader, done: Callable[[], bool]) -> int:
         assert rows == list(range(reader.sequence - len(rows) + 1, reader.sequence + 1))
     rows = numbers(reader.take())
     return taken + len(rows)
+
+
+def test_a_payload_reaches_no_other_slot() -> None:
+    """Shorter is filled with zeros; longer is refused before a byte is written."""
+    ring = Ring(np.int64, 4)
+    reader = ring.reader()
+    ring.append(b"\x07")
+    with pytest.raises(RuntimeFault, match="a record of 9 bytes; expected at most 8"):
+        ring.append(bytes(9))
+    assert ring.append(b"\x08") == 2
+    assert reader.take().tolist() == [7, 8]

@@ -75,12 +75,7 @@ class Children:
     def failure(self) -> str:
         """One line about a process that ended without being told to; empty while all run."""
         codes = {name: self.exit_code(name) for name in self._children}
-        lines = (
-            f"the {name} process ended unexpectedly (exit code {code})"
-            for name, code in codes.items()
-            if code is not None
-        )
-        return next(lines, "")
+        return next((unexpected(name, code) for name, code in codes.items() if code is not None), "")
 
     def exit_code(self, name: str) -> int | None:
         """Of a process that has ended, once nothing that it said is left to read; else None."""
@@ -101,6 +96,11 @@ class Children:
         if process.is_alive():
             process.kill()
         process.join(_EXIT_S)
+
+
+def unexpected(name: str, code: int) -> str:
+    """One line about the process ``name`` that ended with ``code``."""
+    return f"the {name} process ended unexpectedly (exit code {code})"
 
 
 def _drain(conn: Connection) -> Iterator[Any]:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from wall_edge.runtime.daemon.children import Children
+from wall_edge.runtime.daemon.children import Children, unexpected
 from wall_edge.runtime.daemon.process_table import Death, Plant, ProcessRow
 
 
@@ -53,7 +53,7 @@ class Supervisor:
             if (code := self._children.exit_code(name)) is None:
                 continue
             if row.death is not Death.RESTART:
-                return f"the {name} process ended unexpectedly (exit code {code})"
+                return unexpected(name, code)
             if self._restarts.get(name, 0) < row.restarts:
                 self._restarts[name] = self._restarts.get(name, 0) + 1
                 self._log("restart", process=name, exit_code=code)

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
 import ruckig
 
+from wall_edge.array_types import Floats
 from wall_edge.config import Bounds
 from wall_edge.errors import RuntimeFault
-
-Floats = npt.NDArray[np.float64]
 
 _ROOM = 0.9
 """Of each bound: what is left lets the limiter follow exactly."""

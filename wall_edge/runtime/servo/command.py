@@ -20,11 +20,8 @@ class Command:
         stop_requested: Callable[[], bool],
         emergency_requested: Callable[[], bool],
     ) -> None:
-        self._reader, self._stop_requested, self._emergency_requested = (
-            mailbox.reader(),
-            stop_requested,
-            emergency_requested,
-        )
+        self._reader = mailbox.reader()
+        self._stop_requested, self._emergency_requested = stop_requested, emergency_requested
         self._timeout_ns = control.heartbeat_timeout_ms * 1e6
         self._heartbeat_ns = clock()
         self.code, self.epoch = int(ServoCommand.HOLD), -1

@@ -8,12 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from wall_edge_bridge.drives import Drive, Feedback, JointSpec
 
+from wall_edge.array_types import Floats
 from wall_edge.config import RobotConfig
 from wall_edge.errors import BusError, DriveError, RuntimeFault
 from wall_edge.runtime.servo.plausible import Plausibility
 from wall_edge.runtime.servo.watch import Watch
-
-Floats = npt.NDArray[np.float64]
 
 START_READS = 10
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import numpy as np
-import numpy.typing as npt
 from wall_edge_bridge.drives import Drive
 
+from wall_edge.array_types import Floats
 from wall_edge.config import RobotConfig
 from wall_edge.errors import RuntimeFault, WallEdgeError
 from wall_edge.runtime.ipc.mailbox import Mailbox
@@ -24,8 +23,6 @@ from wall_edge.runtime.servo.states import Event, StateMachine
 from wall_edge.runtime.servo.timing import Ticker, sleep_until
 from wall_edge.runtime.servo.torque_off import TorqueOff
 from wall_edge.runtime.telemetry.servo.telemetry import ServoTelemetry
-
-Floats = npt.NDArray[np.float64]
 
 _MOVING = (ServoState.HOLDING, ServoState.FOLLOWING, ServoState.SLOWING, ServoState.STOPPING)
 _REHEARSALS = 16

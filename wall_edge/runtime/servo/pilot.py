@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
+from wall_edge.array_types import Floats
 from wall_edge.config import RobotConfig
 from wall_edge.errors import RuntimeFault
 from wall_edge.runtime.ipc.mailbox import Mailbox
@@ -17,8 +17,6 @@ from wall_edge.runtime.motion.limits import Limiter
 from wall_edge.runtime.servo.command import Command
 from wall_edge.runtime.servo.joints import Joints
 from wall_edge.runtime.servo.states import Event, StateMachine
-
-Floats = npt.NDArray[np.float64]
 
 
 class Pilot:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from wall_edge.array_types import Floats
+
 Times = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 

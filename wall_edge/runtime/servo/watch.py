@@ -6,10 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from wall_edge_bridge.drives import BusCounters
 
+from wall_edge.array_types import Floats
 from wall_edge.config import RobotConfig
 from wall_edge.errors import RuntimeFault
-
-Floats = npt.NDArray[np.float64]
 
 _FOREIGN_PACKETS = 3
 """Packets that answer nothing of ours, within ``control.feedback_timeout_ms``: one may be noise."""

@@ -9,7 +9,8 @@ from wall_edge.errors import ConfigError
 from wall_edge.files import open_regular, parse_json
 
 
-def _numbered(path: Path, number: int) -> Path:
+def numbered(path: Path, number: int) -> Path:
+    """The file of a log that was rotated so many times."""
     return path.with_name(f"{path.name}.{number}") if number else path
 
 
@@ -17,7 +18,7 @@ def event_files(path: str | Path) -> list[Path]:
     """The files of a log, oldest first: ``path.2``, ``path.1``, ``path``."""
     path = Path(path)
     rotated: list[Path] = []
-    while (older := _numbered(path, len(rotated) + 1)).exists():
+    while (older := numbered(path, len(rotated) + 1)).exists():
         rotated.append(older)
     return [*reversed(rotated), path]
 

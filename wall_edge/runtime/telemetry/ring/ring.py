@@ -44,7 +44,7 @@ class Ring:
     def __setstate__(self, slots: RingSlots) -> None:
         self.slots = slots
         self._writer = slots.label[: _WRITER.itemsize].view(_WRITER)
-        self._last, self._place, self._size = _UNKNOWN, 0, slots.dtype.itemsize
+        self._last = _UNKNOWN
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -70,33 +70,18 @@ class Ring:
         """Appends a record (of this dtype, scalar or shape ()); its sequence number, from 1 on."""
         if record.dtype != self.dtype:
             raise RuntimeFault(f"a record of {record.dtype}", expected=str(self.dtype))
-        memory, place = self.claim()
-        memory[place : place + self.dtype.itemsize] = record.tobytes()
-        return self.publish()
+        return self.append(record.tobytes())
 
-    def append(self, payload: bytes) -> None:
-        """As :meth:`write`, of a record as its ``dtype.itemsize`` bytes: for who counts microseconds."""
-        if self._last < 0:
-            self.attach_writer()
-        self._last = sequence = self._last + 1
-        self.slots.put(sequence, payload)
+    def append(self, payload: bytes) -> int:
+        """As :meth:`write`, of a record's bytes: microseconds, whoever reads or hangs.
 
-    def claim(self) -> tuple[memoryview, int]:
-        """Memory, and where in it the next record's bytes go: to be packed there, then :meth:`publish`."""
-        if self._last < 0:
-            self.attach_writer()
-        slots = self.slots
-        self._place = place = slots.place(self._last + 1)
-        return slots.memory, place
-
-    def publish(self, length: int | None = None) -> int:
-        """What was packed is the next record: microseconds, whoever reads or hangs. Its sequence number.
-
-        ``length``: how many bytes were packed, where the rest of the record is zeros.
+        Of a shorter ``payload`` the rest of the record is zeros.
         """
-        self._last = sequence = self._last + 1
-        self.slots.seal(sequence, self._place, self._size if length is None else length)
-        return sequence
+        if self._last < 0:
+            self.attach_writer()
+        self.slots.put(self._last + 1, payload)
+        self._last += 1
+        return self._last
 
     def close(self) -> None:
         """The writer says goodbye: nothing follows."""

@@ -59,25 +59,19 @@ class RingSlots:
     def __setstate__(self, state: tuple[np.dtype[Any], int, Memory]) -> None:
         self._attach(*state)
 
-    def place(self, sequence: int) -> int:
-        """Where in :attr:`memory` the payload of record ``sequence`` begins."""
-        return _FIRST + sequence % self.capacity * self._stride
-
     def put(self, sequence: int, payload: bytes) -> None:
-        """Makes a whole payload record ``sequence``."""
-        place, memory = _FIRST + sequence % self.capacity * self._stride, self.memory
-        memory[place : place + self._size] = payload
-        crc = _crc32(payload, sequence & _SEED)
-        _seal(memory, place - _HEADER_BYTES, sequence, crc, self._size)
+        """Makes ``payload`` record ``sequence``: until its header is there it does not add up.
 
-    def seal(self, sequence: int, place: int, length: int) -> None:
-        """Makes what was written at its place record ``sequence``: until then it does not add up.
-
-        Of the payload ``length`` bytes count, the rest is read as zeros.
+        Raises RuntimeFault for one that is longer than a record; what is missing of a shorter one is read as
+        zeros.
         """
+        length, memory = len(payload), self.memory
+        if length > self._size:
+            raise RuntimeFault(f"a record of {length} bytes", expected=f"at most {self._size}")
+        place = _FIRST + sequence % self.capacity * self._stride
+        memory[place : place + length] = payload
         # The sum starts from the number: an old payload under a new number does not add up.
-        crc = _crc32(self.memory[place : place + length], sequence & _SEED)
-        _seal(self.memory, place - _HEADER_BYTES, sequence, crc, length)
+        _seal(memory, place - _HEADER_BYTES, sequence, _crc32(payload, sequence & _SEED), length)
 
     def copy(self, first: int, count: int) -> tuple[npt.NDArray[Any], int]:
         """[count] copies of the payloads from record ``first`` on, and how many at the front are whole."""

@@ -160,10 +160,7 @@ class ServoTelemetry:
         ``name`` has 40 bytes of UTF-8, ``text`` 960: what is longer ends with an ellipsis.
         """
         words = encoded(text, TEXT_BYTES) if text else b""
-        memory, place = self._events.claim()
-        _EVENT.pack_into(
-            memory,
-            place,
+        head = _EVENT.pack(
             self._clock() if time_ns is None else time_ns,
             self._life,
             self._tick,
@@ -175,9 +172,7 @@ class ServoTelemetry:
             *(*values, 0, 0, 0, 0)[:VALUES],
             encoded(name, NAME_BYTES) if name else b"",
         )
-        end = place + _EVENT.size
-        memory[end : end + len(words)] = words
-        self._events.publish(_EVENT.size + len(words))
+        self._events.append(head + words)
 
     def end(self) -> None:
         """The last word: readers need not wait for more."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wall_edge.errors import ConfigError
+from wall_edge.runtime.telemetry.event_log import numbered
 
 MAX_BYTES, FILES = 32 * 1024 * 1024, 20
 """A file's size and how many are kept: a day of a robot at work is about 530 MB."""
@@ -70,11 +71,11 @@ class LogFile:
 
     def _rotate(self) -> None:
         numbers = range(1, self._files)
-        gap = next((n for n in numbers if not _numbered(self.path, n).exists()), self._files - 1)
+        gap = next((n for n in numbers if not numbered(self.path, n).exists()), self._files - 1)
         if not self.path.exists():  # it was moved already, and then its successor could not be opened
             gap = 0
         for number in range(gap, 0, -1):  # up to the first gap, which a writer killed at this leaves
-            _numbered(self.path, number - 1).replace(_numbered(self.path, number))
+            numbered(self.path, number - 1).replace(numbered(self.path, number))
         fresh = _opened(self.path)
         os.close(self._fd)
         self._fd = fresh
@@ -83,7 +84,7 @@ class LogFile:
         """The whole lines that were written after ``position``, in this file and those that came after it."""
         if not self.regular:
             return
-        files = [_numbered(self.path, number) for number in range(self._files)]
+        files = [numbered(self.path, number) for number in range(self._files)]
         for number, path in enumerate(files):
             if _is_at(path, position):
                 yield from _lines(path, position.offset)
@@ -128,10 +129,6 @@ def _opened(path: Path) -> int:
     descriptor = os.open(path, _FLAGS, 0o644)
     os.set_blocking(descriptor, True)
     return descriptor
-
-
-def _numbered(path: Path, number: int) -> Path:
-    return path.with_name(f"{path.name}.{number}") if number else path
 
 
 def _is_at(path: Path, position: Position) -> bool:
