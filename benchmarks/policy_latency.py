@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import wall_edge_engines
-from wall_edge_engines import ModelSession
+from wall_edge_engines import EngineSettings, ModelSession
 
 from benchmarks.peers.lerobot_process import Peer, peer_inputs, peer_python, start_noise
 from benchmarks.random_bundles import WORDS, exported, random_checkpoint, synthetic_observation
@@ -65,9 +65,9 @@ class TimedSession(ModelSession):
         with self._timed("prefix"):
             super().prefill(*given, **named)
 
-    def velocity(self, *given: Any, **named: Any) -> Any:
+    def denoise(self, *given: Any, **named: Any) -> Any:
         with self._timed("expert"):
-            return super().velocity(*given, **named)
+            return super().denoise(*given, **named)
 
 
 class Ours:
@@ -75,7 +75,7 @@ class Ours:
 
     def __init__(self, bundle: Bundle, observation: Observation, threads: int) -> None:
         manifest, self._observation = bundle.manifest, observation
-        engine = wall_edge_engines.load(bundle, threads=threads)
+        engine = wall_edge_engines.load(bundle, EngineSettings(threads=threads))
         self._session = TimedSession(engine, capacity=session_capacity(manifest))
         self._policy = FlowPolicy(Encoder(manifest, Prompts.of(bundle), self._session))
         noise = start_noise(manifest.horizon, manifest.action_slots)

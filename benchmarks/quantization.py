@@ -21,6 +21,7 @@ from typing import Any
 
 import wall_edge_engines
 from rich.progress import track
+from wall_edge_engines import EngineSettings
 from wall_edge_export.data.load import load_samples
 from wall_edge_export.quantize.action_error import action_error, chunks
 from wall_edge_export.quantize.precision import load_recipe
@@ -68,7 +69,7 @@ def export(recipe: str, out: Path, calibration: Path, limit: float) -> Bundle:
 
 def latency_ms(bundle: Bundle, samples: Sequence[Sample]) -> float:
     """Median time from frames to a chunk on one thread, as in the daemon."""
-    engine = wall_edge_engines.load(bundle, threads=1)
+    engine = wall_edge_engines.load(bundle, EngineSettings(threads=1))
     policy = FlowPolicy(Encoder.on(engine, bundle.manifest, Prompts.of(bundle)))
     times = []
     for sample in [samples[0], *samples]:  # the first warms up
@@ -90,7 +91,7 @@ def measure(
     bundle: Bundle, recipe: str, samples: Sequence[Sample], episodes: int
 ) -> tuple[dict[str, Any], Floats]:
     """All figures of one recipe but its error, and its chunks."""
-    manifest, engine = bundle.manifest, wall_edge_engines.load(bundle, threads=2)
+    manifest, engine = bundle.manifest, wall_edge_engines.load(bundle, EngineSettings(threads=2))
     found = chunks(manifest, Prompts.of(bundle), engine, samples, seed=7)
     # A joint that hardly moves has no meaningful relative error: verify bounds it in rad.
     checks = [check for check in verify(bundle, engine) if check.measure == "relative_l2"]

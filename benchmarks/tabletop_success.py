@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import wall_edge_engines
 from rich.progress import track
+from wall_edge_engines import EngineSettings
 
 from wall_edge.bundle import Bundle
 from wall_edge.cli.output import stderr
@@ -47,7 +48,7 @@ class Player:
 
     def __init__(self, bundle: Bundle, *, seed: int, every: int, delay: int, steps: int | None) -> None:
         manifest = bundle.manifest
-        engine = wall_edge_engines.load(bundle, threads=2)
+        engine = wall_edge_engines.load(bundle, EngineSettings(threads=2))
         prompts = Prompts.of(bundle)
         self._policy = FlowPolicy(Encoder.on(engine, manifest, prompts), integration_steps=steps, seed=seed)
         self._planner = SubgoalPlanner(Encoder.on(engine, manifest, prompts))

@@ -38,6 +38,12 @@ def one_of(key: str, value: str, choices: Sequence[str]) -> None:
         raise Invalid(key, value, expected=" or ".join(choices))
 
 
+def require_device(key: str, device: str) -> None:
+    """Where an engine computes: the processor, or a CUDA device by its number."""
+    if re.fullmatch(r"cpu|cuda(:[0-9]{1,2})?", device) is None:
+        raise Invalid(key, device, expected="cpu, cuda or cuda:N")
+
+
 def counted(key: str, values: Sequence[object] | Mapping[str, object], least: int, most: int) -> None:
     """How many entries a list or a mapping has."""
     if not least <= len(values) <= most:

@@ -1,24 +1,46 @@
 """The engine contract: what every inference backend offers, whatever it runs on.
 
-``load(bundle) → Engine``; ``engine.tensor(...)`` allocates on the device; ``engine.bind(graph, …)`` fixes
-the tensors that a graph reads and writes; ``binding.run()`` computes. Keys/values stay where the engine put
-them: a graph's output tensor is another graph's input tensor, without a copy through the host. Binding the
-same tensors again and again allocates nothing after the first run.
+``load(bundle, settings) → Engine``; ``engine.tensor(...)`` allocates on the device; ``engine.bind(graph, …)``
+fixes the tensors that a graph reads and writes; ``binding.run()`` computes; ``engine.bind_loop(…)`` makes one
+operation of a whole integration loop. Keys/values stay where the engine put them: a graph's output tensor is
+another graph's input tensor, without a copy through the host. Binding the same tensors again and again
+allocates nothing after the first run.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
-from wall_edge.bundle import GraphSpec
+from wall_edge.array_types import Array
+from wall_edge.bundle import ElementType, GraphSpec
+from wall_edge.checks import between, require_device
 from wall_edge.errors import EngineError
+from wall_edge_engines.loop import Step
 
-Array = npt.NDArray[Any]
+Lane = Literal["actions", "words"]
+"""Who waits for a result: an engine with streams runs actions before the words of subgoals."""
+STEP_NUMBERS = ("time", "step_size", "guidance_weight")
+"""Inputs of a step's graph that change from step to step, in the order of :class:`Step`."""
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """Which engine runs where; ``policy.engine``, ``policy.device`` and ``policy.threads`` of ROBOT.yaml."""
+
+    name: str = "onnxruntime"
+    device: str = "cpu"
+    """``cpu``, ``cuda`` or ``cuda:N``."""
+    threads: int = 1
+    """Workers, on a CPU."""
+
+    def __post_init__(self) -> None:
+        require_device("device", self.device)
+        between("threads", self.threads, 1, 256)
 
 
 class DeviceTensor(Protocol):
@@ -28,10 +50,14 @@ class DeviceTensor(Protocol):
     def shape(self) -> tuple[int, ...]: ...
 
     @property
-    def dtype(self) -> np.dtype[Any]: ...
+    def dtype(self) -> ElementType: ...
 
     def rows(self, start: int, stop: int) -> DeviceTensor:
         """A view of the leading axis; no copy."""
+        ...
+
+    def view(self, shape: tuple[int, ...]) -> DeviceTensor:
+        """Its first elements under another shape; no copy."""
         ...
 
     def write(self, values: npt.ArrayLike) -> None:
@@ -43,12 +69,12 @@ class DeviceTensor(Protocol):
         ...
 
     def read(self) -> Array:
-        """A host copy."""
+        """A host copy; half-precision values come as float32."""
         ...
 
 
 class Binding(Protocol):
-    """A graph with its inputs and outputs fixed."""
+    """A graph, or a loop of one, with its inputs and outputs fixed."""
 
     def run(self) -> None: ...
 
@@ -57,21 +83,54 @@ class Engine(ABC):
     """The graphs of one bundle, ready to run."""
 
     graphs: Mapping[str, GraphSpec]
+    """With the types that this engine takes: one that widens half-precision tensors says float32."""
+    description: str
+    """What runs the graphs here, and what was chosen for this machine, in one line."""
 
     @abstractmethod
-    def tensor(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> DeviceTensor:
+    def tensor(self, shape: tuple[int, ...], dtype: ElementType) -> DeviceTensor:
         """A zeroed tensor on the device."""
 
     @abstractmethod
-    def _bind(self, graph: str, tensors: Mapping[str, DeviceTensor]) -> Binding:
+    def _bind(self, graph: str, tensors: Mapping[str, DeviceTensor], lane: Lane) -> Binding:
         """Bind tensors that :meth:`bind` has checked."""
 
-    def bind(self, graph: str, tensors: Mapping[str, DeviceTensor]) -> Binding:
+    def bind(self, graph: str, tensors: Mapping[str, DeviceTensor], lane: Lane = "actions") -> Binding:
         """Fix the inputs and outputs of ``graph`` by name.
 
         Raises :class:`EngineError` for an unknown graph, a missing or unknown tensor, a wrong type, and a
         shape that contradicts the graph or another tensor's size of the same dynamic axis.
         """
+        self._check(graph, tensors)
+        return self._bind(graph, tensors, lane)
+
+    def bind_loop(
+        self,
+        graph: str,
+        tensors: Mapping[str, DeviceTensor],
+        steps: Sequence[Step],
+        lane: Lane = "actions",
+    ) -> Binding:
+        """The graph of an integration step, to be run once a step as one operation.
+
+        ``tensors`` as for :meth:`bind`. When it runs, the noise is in ``noisy_action``; afterwards the action
+        is in ``next_action``, and ``noisy_action`` and :data:`STEP_NUMBERS` hold anything.
+        """
+        if not steps:
+            raise EngineError("an integration loop of 0 steps", expected="at least 1")
+        self._check(graph, tensors)
+        return self._bind_loop(graph, tensors, steps, lane)
+
+    def _bind_loop(
+        self, graph: str, tensors: Mapping[str, DeviceTensor], steps: Sequence[Step], lane: Lane
+    ) -> Binding:
+        """Bind what :meth:`bind_loop` has checked; a loop on the host, for engines that have no better."""
+        return _HostLoop(self._bind(graph, tensors, lane), tensors, steps)
+
+    def close(self) -> None:  # noqa: B027 - most hold nothing that Python does not give back
+        """Give back what the engine holds; nothing of it may be used afterwards."""
+
+    def _check(self, graph: str, tensors: Mapping[str, DeviceTensor]) -> None:
         spec = self.graphs.get(graph)
         if spec is None:
             raise EngineError(f"graph {graph!r}", expected=f"one of {', '.join(self.graphs)}")
@@ -84,15 +143,12 @@ class Engine(ABC):
         sizes: dict[str, int] = {}
         for name, tensor_spec in tensor_specs.items():
             tensor = tensors[name]
-            if tensor.dtype != np.dtype(tensor_spec.dtype) or not _fits(
-                tensor.shape, tensor_spec.shape, sizes
-            ):
+            if tensor.dtype != tensor_spec.dtype or not _fits(tensor.shape, tensor_spec.shape, sizes):
                 raise EngineError(
                     f"graph {graph}: tensor {name} is {list(tensor.shape)} {tensor.dtype}",
                     expected=f"{list(tensor_spec.shape)} {tensor_spec.dtype}"
                     + (f" with {sizes}" if sizes else ""),
                 )
-        return self._bind(graph, tensors)
 
 
 def _fits(shape: tuple[int, ...], axes: tuple[int | str, ...], sizes: dict[str, int]) -> bool:
@@ -104,36 +160,18 @@ def _fits(shape: tuple[int, ...], axes: tuple[int | str, ...], sizes: dict[str, 
     )
 
 
-class HostTensor:
-    """A :class:`DeviceTensor` in main memory, for backends that compute on the CPU."""
+class _HostLoop:
+    """A step's graph run again and again, its result copied to where the next one reads."""
 
-    def __init__(self, array: Array) -> None:
-        self.array = array
+    def __init__(self, step: Binding, tensors: Mapping[str, DeviceTensor], steps: Sequence[Step]) -> None:
+        self._step, self._steps = step, steps
+        self._numbers = [tensors[name] for name in STEP_NUMBERS]
+        self._noisy, self._next = tensors["noisy_action"], tensors["next_action"]
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.array.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.array.dtype
-
-    def rows(self, start: int, stop: int) -> HostTensor:
-        return HostTensor(self.array[start:stop])
-
-    def write(self, values: npt.ArrayLike) -> None:
-        array = np.asarray(values)
-        if array.shape != self.shape:
-            raise EngineError(f"values of shape {list(array.shape)}", expected=f"{list(self.shape)}")
-        if not np.can_cast(array.dtype, self.dtype, casting="same_kind"):
-            raise EngineError(f"values of type {array.dtype}", expected=str(self.dtype))
-        np.copyto(self.array, array, casting="same_kind")
-
-    def copy(self, source: DeviceTensor) -> None:
-        if not isinstance(source, HostTensor):
-            raise EngineError(f"a copy of a {type(source).__name__}", expected="a tensor of this engine")
-        self.write(source.array)
-
-    def read(self) -> Array:
-        copied: Array = self.array.copy()
-        return copied
+    def run(self) -> None:
+        for number, step in enumerate(self._steps):
+            if number:
+                self._noisy.copy(self._next)
+            for tensor, value in zip(self._numbers, step, strict=True):
+                tensor.write(value)
+            self._step.run()

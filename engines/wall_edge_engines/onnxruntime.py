@@ -12,16 +12,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from wall_edge.bundle import GraphSpec
+from wall_edge.bundle import ElementType, GraphSpec
 from wall_edge.errors import EngineError
 from wall_edge.files import shown
-from wall_edge_engines.base import Binding, DeviceTensor, Engine, HostTensor
+from wall_edge_engines.base import Binding, DeviceTensor, Engine, EngineSettings, Lane
+from wall_edge_engines.element_types import ONNX
+from wall_edge_engines.host_tensor import HostTensor
 
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
-_ELEMENT = {"float32": 1, "uint8": 2, "int64": 7}  # onnx.TensorProto.DataType
 
 
 def require_onnxruntime() -> ModuleType:
@@ -55,13 +53,22 @@ def installed(distribution: str) -> bool:
 
 
 class OnnxRuntimeEngine(Engine):
-    """The graph files of ``folder``, one CPU session each with ``threads`` workers."""
+    """The graph files of ``folder``, one CPU session each."""
 
-    def __init__(self, folder: Path, graphs: Mapping[str, GraphSpec], *, threads: int = 1) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        graphs: Mapping[str, GraphSpec],
+        settings: EngineSettings = EngineSettings(),  # noqa: B008 - frozen
+    ) -> None:
+        if settings.device != "cpu":
+            raise EngineError(f"engine onnxruntime on {settings.device}", expected="device cpu")
         self._ort = require_onnxruntime()
         self.graphs = graphs
+        self.description = f"ONNX Runtime {self._ort.__version__} on the CPU, threads: {settings.threads}"
         self._sessions = {
-            name: self._session(str(folder / spec.file), spec, threads) for name, spec in graphs.items()
+            name: self._session(str(folder / spec.file), spec, settings.threads)
+            for name, spec in graphs.items()
         }
 
     def _session(self, path: str, spec: GraphSpec, threads: int) -> Any:
@@ -86,10 +93,10 @@ class OnnxRuntimeEngine(Engine):
                 fix="export the bundle again",
             ) from error
 
-    def tensor(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> HostTensor:
-        return HostTensor(np.zeros(shape, dtype=dtype))
+    def tensor(self, shape: tuple[int, ...], dtype: ElementType) -> HostTensor:
+        return HostTensor.zeros(shape, dtype)
 
-    def _bind(self, graph: str, tensors: Mapping[str, DeviceTensor]) -> Binding:
+    def _bind(self, graph: str, tensors: Mapping[str, DeviceTensor], _lane: Lane) -> Binding:
         spec, session = self.graphs[graph], self._sessions[graph]
         io = session.io_binding()
         arrays = []
@@ -98,16 +105,12 @@ class OnnxRuntimeEngine(Engine):
                 tensor = tensors[name]
                 if not isinstance(tensor, HostTensor) or not tensor.array.flags.c_contiguous:
                     raise EngineError(f"graph {graph}: tensor {name}", expected="a tensor of this engine")
-                if tensor.dtype.name not in _ELEMENT:
-                    raise EngineError(
-                        f"graph {graph}: tensor {name} is {tensor.dtype}", expected=", ".join(_ELEMENT)
-                    )
                 arrays.append(tensor.array)
                 attach(
                     name=name,
                     device_type="cpu",
                     device_id=0,
-                    element_type=_ELEMENT[tensor.dtype.name],
+                    element_type=ONNX[tensor.dtype],
                     shape=list(tensor.shape),
                     buffer_ptr=tensor.array.ctypes.data,
                 )

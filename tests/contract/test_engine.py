@@ -9,7 +9,7 @@ from typing import cast, get_args, get_type_hints
 
 import numpy as np
 import pytest
-from wall_edge_engines import ENGINES, Engine, ModelSession, load
+from wall_edge_engines import ENGINES, Engine, EngineSettings, ModelSession, load
 from wall_edge_export.reference.golden_case import GoldenCase
 from wall_edge_export.reference.goldens import BACKENDS, engine_for
 
@@ -24,7 +24,7 @@ def test_a_robot_may_choose_every_engine() -> None:
 
 def test_an_engine_that_is_not_there_is_refused_by_name() -> None:
     with pytest.raises(EngineError, match="engine 'tensorflow'; expected onnxruntime"):
-        load(cast(Bundle, None), "tensorflow")
+        load(cast(Bundle, None), EngineSettings("tensorflow"))
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
@@ -138,11 +138,11 @@ def test_running_again_gives_the_same_and_binds_nothing_new(engine: Engine, case
     positions = np.broadcast_to(np.arange(len(noise)) + 40, (3, len(noise)))
     prefill(session, case, 60)
     first = session.velocity(noise, mask, 0.5, positions)
-    made = len(session._bindings), len(session._host)
+    made = len(session._bindings), len(session._buffers)
     prefill(session, case, 60)
     second = session.velocity(noise, mask, 0.5, positions)
     np.testing.assert_array_equal(first, second)
-    assert made == (len(session._bindings), len(session._host))
+    assert made == (len(session._bindings), len(session._buffers))
 
 
 def test_more_tokens_than_the_cache_holds_are_refused(engine: Engine, case: GoldenCase) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wall_edge_engines
+from wall_edge_engines import EngineSettings
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.data.load import load_samples
 from wall_edge_export.inputs.export_inputs import ExportInputs
@@ -64,7 +65,7 @@ def unseen(shipped_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Se
 
 
 def chunks_of(bundle: Bundle, samples: Sequence[Sample], **options: int) -> Floats:
-    engine = wall_edge_engines.load(bundle, threads=2)
+    engine = wall_edge_engines.load(bundle, EngineSettings(threads=2))
     return chunks(bundle.manifest, Prompts.of(bundle), engine, samples, **options)
 
 

@@ -3,7 +3,7 @@
 from wall_edge.bundle.embodiment import RADIANS, Embodiment, Normalization
 from wall_edge.bundle.fast_settings import FAST_TOKENIZER, FastSettings
 from wall_edge.bundle.goldens import require_goldens, unchecked_stage
-from wall_edge.bundle.graphs.specs import INT8, PRECISIONS, GraphSpec, TensorSpec
+from wall_edge.bundle.graphs.specs import INT8, PRECISIONS, ElementType, GraphSpec, TensorSpec
 from wall_edge.bundle.image_geometry import MAX_EXPORT_TOKENS, MAX_PIXELS, MAX_TOKENS, ImageGeometry
 from wall_edge.bundle.manifest import (
     DIGEST,
@@ -13,6 +13,7 @@ from wall_edge.bundle.manifest import (
     MANIFEST,
     MAX_HORIZON,
     TOKENIZER,
+    KeysValues,
     Manifest,
     Source,
     Tolerance,
@@ -42,11 +43,13 @@ __all__ = [
     "TOKENIZER",
     "Bundle",
     "CalibrationRecord",
+    "ElementType",
     "Embodiment",
     "FamilyLoss",
     "FastSettings",
     "GraphSpec",
     "ImageGeometry",
+    "KeysValues",
     "Manifest",
     "Normalization",
     "SecondOpinion",

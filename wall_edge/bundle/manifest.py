@@ -16,8 +16,8 @@ from typing import Literal
 
 from wall_edge.bundle.embodiment import Embodiment
 from wall_edge.bundle.fast_settings import FastSettings
-from wall_edge.bundle.graphs.required import FAST, FLOW, MAX_SIZE, check_graphs
-from wall_edge.bundle.graphs.specs import GraphSpec
+from wall_edge.bundle.graphs.required import ACTIVATIONS, FAST, FLOW, MAX_SIZE, check_graphs
+from wall_edge.bundle.graphs.specs import ElementType, GraphSpec
 from wall_edge.bundle.image_geometry import ImageGeometry
 from wall_edge.bundle.quantization import CalibrationRecord, FamilyLoss, Sensitivity
 from wall_edge.bundle.second_opinion import SecondOpinion
@@ -26,6 +26,7 @@ from wall_edge.checks import (
     MAX_CAMERAS,
     between,
     counted,
+    one_of,
     require_file_name,
     require_name,
     require_sha256,
@@ -34,7 +35,7 @@ from wall_edge.checks import (
 from wall_edge.config_loader import Invalid
 from wall_edge.errors import ConfigError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST, DIGEST, TOKENIZER, GOLDENS = "manifest.yaml", "manifest.sha256", "tokenizer.json", "goldens.npz"
 HEAD_TOKENS = "lm_head_tokens.npy"
 MAX_HORIZON = 1024
@@ -68,6 +69,22 @@ class Tolerance:
 
 
 @dataclass(frozen=True)
+class KeysValues:
+    """Type and layout of the keys/values that ``prefix`` writes and ``expert`` reads where they lie.
+
+    Token-major: a cache fills from the front, and a prefix of it is its first rows.
+    """
+
+    dtype: ElementType
+    layout: tuple[str, ...] = ("tokens", "layers", "keys and values", "kv heads", "head dim")
+
+    def __post_init__(self) -> None:
+        one_of("dtype", self.dtype, ACTIVATIONS)
+        if self.layout != type(self).layout:
+            raise Invalid("layout", list(self.layout), expected=", ".join(type(self).layout))
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything that a device needs to know to run the graphs.
 
@@ -85,6 +102,7 @@ class Manifest:
     max_prompt_tokens: int
     recipe: str
     graphs: dict[str, GraphSpec]
+    keys_values: KeysValues
     tolerances: dict[str, Tolerance]
     files: dict[str, str]
     calibration: CalibrationRecord | None = None
@@ -113,6 +131,9 @@ class Manifest:
             expected = f"{FLOW} without 'fast', {FAST} with it"
             raise Invalid("prompt_flavour", self.prompt_flavour, expected=expected)
         check_graphs(self.graphs, self.cameras, self.prompt_flavour, self.horizon)
+        cached = self.graphs["prefix"].inputs["past_kv"].dtype
+        if self.keys_values.dtype != cached:
+            raise Invalid("keys_values.dtype", self.keys_values.dtype, expected=f"{cached}, as in the graphs")
         self._check_slots()
         self._check_prompt()
         for name, tolerance in self.tolerances.items():

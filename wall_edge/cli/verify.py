@@ -22,35 +22,42 @@ from wall_edge.verification.verify import verify as replay_goldens
 def verify(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
     engine: Annotated[str, typer.Option(help="What runs the graphs.")] = "onnxruntime",
+    device: Annotated[str, typer.Option(help="Where: cpu, cuda or cuda:N.")] = "cpu",
     threads: Annotated[int, typer.Option(help="Inference threads.", min=1)] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Replay the bundle's goldens through an engine, stage by stage; exit code 1 past tolerance."""
-    from wall_edge_engines import load
+    from wall_edge_engines import EngineSettings, load
 
+    settings = EngineSettings(engine, device, threads)
     with stage_progress("verify", ("digests", "engine", "goldens")) as progress:
         progress("digests")
         opened = Bundle(bundle)
         progress("engine")
-        loaded = load(opened, engine, threads=threads)
+        loaded = load(opened, settings)
         progress("goldens")
         checks = replay_goldens(opened, loaded)
     good = all(check.ok for check in checks)
     if as_json:
         stages = {check.stage: check.as_dict() for check in checks}
         opinion = opened.manifest.second_opinion
-        facts = {"recipe": opened.manifest.recipe, "second_opinion": asdict(opinion) if opinion else None}
+        facts = {
+            "recipe": opened.manifest.recipe,
+            "engine": loaded.description,
+            "second_opinion": asdict(opinion) if opinion else None,
+        }
         print(json.dumps({"ok": good, **facts, "stages": stages}))
     else:
-        _print(opened.manifest, checks)
+        _print(opened.manifest, checks, loaded.description)
         verdict = "every stage within tolerance" if good else "FAILED"
         SafeConsole(soft_wrap=True).print(f"{bundle}: {verdict}")
     if not good:
         raise typer.Exit(1)
 
 
-def _print(manifest: Manifest, checks: Sequence[StageCheck]) -> None:
+def _print(manifest: Manifest, checks: Sequence[StageCheck], engine: str) -> None:
     console = SafeConsole()
+    console.print(f"engine: {engine}", soft_wrap=True)
     console.print(_stages(manifest, checks))
     if manifest.losses:
         console.print(_losses(manifest))

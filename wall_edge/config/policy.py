@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from wall_edge.checks import between, positive
+from wall_edge.checks import between, positive, require_device
 from wall_edge.config.limits import MAX_MS
 from wall_edge.config.scheduler import AsyncScheduler, SchedulerConfig
 from wall_edge.config_loader import Invalid
@@ -17,8 +17,10 @@ class PolicyConfig:
 
     engine: Literal["onnxruntime"] = "onnxruntime"
     """What runs the bundle's graphs (``wall_edge_engines.ENGINES``)."""
+    device: str = "cpu"
+    """Where it runs: ``cpu``, ``cuda`` or ``cuda:N``."""
     threads: int = 1
-    """Inference threads."""
+    """Inference threads, on a CPU."""
     integration_steps: int | None = None
     """Flow integration steps; null takes the bundle's."""
     subgoals: bool = True
@@ -33,6 +35,7 @@ class PolicyConfig:
     """How chunks that take time to compute are joined into one motion: ``{kind: …}`` with its settings."""
 
     def __post_init__(self) -> None:
+        require_device("device", self.device)
         between("threads", self.threads, 1, 256)
         between("integration_steps", self.integration_steps, 1, 1000)
         positive("chunk_period_ms", self.chunk_period_ms, "ms", MAX_MS)

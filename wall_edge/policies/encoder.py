@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 from wall_edge_engines import Engine, ModelSession
+from wall_edge_engines.base import Lane
 
 from wall_edge.array_types import Floats32, Frame
 from wall_edge.bundle import Manifest
@@ -30,9 +31,9 @@ class Encoder:
         self._no_state = np.zeros(manifest.state_slots, dtype=np.float32)
 
     @classmethod
-    def on(cls, engine: Engine, manifest: Manifest, prompts: Prompts) -> Encoder:
+    def on(cls, engine: Engine, manifest: Manifest, prompts: Prompts, lane: Lane = "actions") -> Encoder:
         """With a session of its own on ``engine``."""
-        return cls(manifest, prompts, ModelSession(engine, capacity=session_capacity(manifest)))
+        return cls(manifest, prompts, ModelSession(engine, capacity=session_capacity(manifest), lane=lane))
 
     def encode_images(self, observation: Observation) -> None:
         """Encode the pictures; an observation that must not be acted on is refused before anything runs.
@@ -71,9 +72,8 @@ class Encoder:
         logits that are not finite.
         """
         for position in itertools.count(prompt.following):
-            logits = self.session.logits()
-            row = int(logits.argmax())
-            if not np.isfinite(logits[row]):
+            row, finite = self.session.next_token()
+            if not finite:
                 raise PolicyError("the logits hold values that are not finite", expected="finite logits")
             token = self.prompts.head_token(row)
             yield token

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
+from wall_edge_engines import Guidance as LoopGuidance
 
 from wall_edge.array_types import Floats, Floats32
 from wall_edge.arrays import require_finite
 from wall_edge.bundle import uniform_grid
 from wall_edge.errors import PolicyError
 from wall_edge.policies.encoder import Encoder
-from wall_edge.policies.flow import guided, integrate
 from wall_edge.policies.observation import Guidance, Observation
 from wall_edge.policies.transforms import normalised, physical
-
-Watch = Callable[[Floats32, Floats32], None]
 
 
 class FlowPolicy:
@@ -52,29 +48,15 @@ class FlowPolicy:
         rng = np.random.default_rng((self._seed, observation.index))
         noise = rng.standard_normal(self._mask.shape, dtype=np.float32)
         self.prefill_text(observation, words, observed=True)
-        if guidance is None:
-            actions = integrate(self.velocity, noise, self._grid)
-        else:
-            actions = integrate(self._guided(observation, guidance), noise, self._grid)
+        pull = None if guidance is None else self._pull(observation, guidance)
+        actions = self._denoise(noise, pull)
         require_finite(actions, "the action chunk", PolicyError, expected="finite actions")
         return physical(self._manifest, actions[:, self._slots], observation.state)
 
-    def normalised_chunk(
-        self, observation: Observation, words: str, noise: Floats32, watch: Watch | None = None
-    ) -> Floats32:
-        """Integrate ``noise [horizon, slots]`` to normalised actions ``[horizon, slots]``.
-
-        ``watch`` is shown every step's noisy actions and velocity.
-        """
+    def normalised_chunk(self, observation: Observation, words: str, noise: Floats32) -> Floats32:
+        """Integrate ``noise [horizon, slots]`` to normalised actions ``[horizon, slots]``."""
         self.prefill(observation, words)
-
-        def velocity(x: Floats32, time: float) -> Floats32:
-            v = self.velocity(x, time)
-            if watch is not None:
-                watch(x, v)
-            return v
-
-        return integrate(velocity, noise, self._grid)
+        return self._denoise(noise)
 
     def prefill(self, observation: Observation, words: str) -> None:
         """Encode the images and cache the prompt's keys/values."""
@@ -91,17 +73,12 @@ class FlowPolicy:
         """Flow velocity ``[horizon, slots]`` after :meth:`prefill`."""
         return self._session.velocity(noisy, self._mask, time, self._action_positions)
 
-    def _guided(self, observation: Observation, guidance: Guidance) -> Callable[[Floats32, float], Floats32]:
-        """The velocity field with what pulls it to the guidance added."""
+    def _denoise(self, noise: Floats32, guidance: LoopGuidance | None = None) -> Floats32:
+        return self._session.denoise(noise, self._mask, self._action_positions, self._grid, guidance)
+
+    def _pull(self, observation: Observation, guidance: Guidance) -> LoopGuidance:
+        """Guidance in the model's units and slots."""
         target, weights = np.zeros_like(self._mask), np.zeros_like(self._mask)
         target[:, self._slots] = normalised(self._manifest, guidance.target, observation.state)
         weights[:, self._slots] = guidance.weights[:, None]
-
-        def jacobian(x: Floats32, time: float) -> tuple[Floats32, Floats32]:
-            return self._session.guided_velocity(x, self._mask, time, self._action_positions, target, weights)
-
-        def elementwise(x: Floats32, time: float) -> tuple[Floats32, Floats32]:
-            v = self.velocity(x, time)
-            return v, weights * (target - (x + (1 - time) * v))
-
-        return guided(jacobian if guidance.jacobian else elementwise, guidance.max_weight)
+        return LoopGuidance(target, weights, guidance.max_weight, guidance.jacobian)

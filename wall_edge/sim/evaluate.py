@@ -19,7 +19,7 @@ from wall_edge.bundle import Bundle
 from wall_edge.config import RobotConfig, SchedulerConfig
 from wall_edge.errors import ConfigError
 from wall_edge.runtime.ipc.mailbox_types import ServoState
-from wall_edge.runtime.policy.action_loop import ActionLoop, require_horizon
+from wall_edge.runtime.policy.action_loop import ActionLoop, engine_settings, require_horizon
 from wall_edge.sim.faults import FAULTS
 from wall_edge.sim.virtual import Delays, VirtualRobot
 
@@ -129,7 +129,11 @@ _loops: dict[SchedulerConfig, ActionLoop] = {}
 
 def _open(config: RobotConfig) -> None:
     bundle = Bundle(config.bundle)
-    _opened["robot"] = config, bundle, wall_edge_engines.load(bundle, config.policy.engine)
+    _opened["robot"] = (
+        config,
+        bundle,
+        wall_edge_engines.load(bundle, replace(engine_settings(config.policy), threads=1)),
+    )
 
 
 def _actions(config: RobotConfig, bundle: Bundle, engine: Engine, cell: Cell) -> ActionLoop:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from wall_edge_engines import Engine
+from wall_edge_engines import Engine, Guidance
+from wall_edge_engines.loop import loop_steps
 
 from wall_edge.array_types import Array
 from wall_edge.bundle import Manifest
@@ -26,7 +27,7 @@ def record(
     """Every stage's output for the golden inputs, each stage fed by the one before it."""
     stages = Stages(manifest, prompts, engine, inputs)
     outputs: dict[str, Array] = {"action_prompt_ids": stages.prompt_ids()}
-    outputs |= stages.chunk() if manifest.fast is None else stages.fast_logits()
+    outputs |= stages.chunk() | stages.trajectory() if manifest.fast is None else stages.fast_logits()
     if "guided" in manifest.graphs:
         outputs["guidance"] = stages.guided(outputs["noisy_actions"])[1]
     outputs["image_embeds"] = stages.session.image_embeds()
@@ -83,28 +84,26 @@ class Stages:
         mask[:, list(manifest.embodiment.action_slots)] = 1.0
         following = self._encoder.prompts.action(self._words).following
         positions = np.broadcast_to(following + np.arange(manifest.horizon), (3, manifest.horizon))
-        time = manifest.time_grid[step]
-        return self.session.guided_velocity(noisy[step], mask, time, positions, *self._guidance)
+        target, weights = self._guidance
+        guidance = Guidance(target, weights, max_weight=0.0, jacobian=True)
+        return self.session.guided_velocity(noisy[step], mask, manifest.time_grid[step], positions, guidance)
 
     def chunk(self) -> dict[str, Array]:
-        """The chunk from frames, with the noisy actions and velocities on the way."""
+        """The chunk from frames, its integration one operation of the engine."""
         assert self._policy is not None
-        noisy: list[Array] = []
-        velocities: list[Array] = []
-
-        def watch(x: Array, velocity: Array) -> None:
-            noisy.append(x.copy())
-            velocities.append(velocity.copy())
-
-        chunk = self._policy.normalised_chunk(self._observation, self._words, self._noise, watch)
+        chunk = self._policy.normalised_chunk(self._observation, self._words, self._noise)
         slots = list(self._manifest.embodiment.action_slots)
         joints = physical(self._manifest, chunk[:, slots], self._observation.state)
-        return {
-            "noisy_actions": np.stack(noisy),
-            "velocities": np.stack(velocities),
-            "chunk": chunk,
-            "joint_positions": joints,
-        }
+        return {"chunk": chunk, "joint_positions": joints}
+
+    def trajectory(self) -> dict[str, Array]:
+        """Noisy actions and velocity of every step, taken one by one; the prompt is cached."""
+        assert self._policy is not None
+        noisy, velocities = [self._noise], []
+        for step in loop_steps(self._manifest.time_grid):
+            velocities.append(self._policy.velocity(noisy[-1], step.time))
+            noisy.append(noisy[-1] + np.float32(step.size) * velocities[-1])
+        return {"noisy_actions": np.stack(noisy[:-1]), "velocities": np.stack(velocities)}
 
     def words(self) -> dict[str, Array]:
         """Logits of the subgoal's first token, and the first tokens of the subgoal."""

@@ -19,6 +19,7 @@ from wall_edge.bundle import (
     TOKENIZER,
     CalibrationRecord,
     FamilyLoss,
+    KeysValues,
     Manifest,
     SecondOpinion,
     Sensitivity,
@@ -248,6 +249,7 @@ class _Export:
         if data is not None and any(self._plan.values()):
             calibration = CalibrationRecord(data.name, data.sha256, len(self._samples[0]))
         families = {graph: recipe.families(graph) for graph in self._graphs}
+        specs = {graph: self._writer.spec(graph, precisions) for graph, precisions in families.items()}
         return Manifest(
             format_version=FORMAT_VERSION,
             source=SourceRecord(self._inputs.checkpoint.folder.resolve().name, self._inputs.sha256),
@@ -259,7 +261,8 @@ class _Export:
             time_grid=settings.time_grid,
             max_prompt_tokens=self._inputs.max_prompt_tokens,
             recipe=recipe.name,
-            graphs={graph: self._writer.spec(graph, precisions) for graph, precisions in families.items()},
+            graphs=specs,
+            keys_values=KeysValues(specs["prefix"].inputs["past_kv"].dtype),
             tolerances=tolerances(families, settings.embodiment),
             files={},
             calibration=calibration,

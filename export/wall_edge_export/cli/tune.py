@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 import wall_edge_engines
 from rich.table import Table
-from wall_edge_engines import Engine
+from wall_edge_engines import Engine, EngineSettings
 
 from wall_edge.bundle import Bundle
 from wall_edge.cli.console import SafeConsole
@@ -57,7 +57,7 @@ def tune(
         action_rate_hz=manifest.action_rate_hz,
         count=samples,
     )
-    engine = wall_edge_engines.load(opened, threads=threads)
+    engine = wall_edge_engines.load(opened, EngineSettings(threads=threads))
     trials = _try(opened, engine, sample_set.samples, max_action_error)
     fewest = next((entry.steps for entry in trials if entry.within), None)
     _report(trials, fewest, max_action_error, len(manifest.time_grid) - 1, as_json=as_json)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from wall_edge_export.model.action_head import ActionHead
-from wall_edge_export.model.decoder import Decoder, causal_bias
+from wall_edge_export.model.decoder import Decoder, additive
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.vision import Grid, VisionTower
 
@@ -40,6 +40,7 @@ class WallModel(nn.Module):
         state: Tensor,
         state_mask: Tensor,
         positions: Tensor,
+        mask: Tensor,
         past: Tensor,
         *,
         image_token_id: int,
@@ -47,6 +48,7 @@ class WallModel(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Prompt tokens ``input_ids [T]`` at ``positions [3, T]`` after ``past [P, …]``.
 
+        ``mask [T, P + T]`` is true where a token may look: at the past, itself and what is before it.
         Image pads are replaced by ``image_embeds [N, H]`` in their order, ``<|propri|>`` by the state
         ``[dof]``. Returns the new tokens' keys/values ``[T, …]`` and the last one's hidden state ``[1, H]``,
         which :meth:`logits` takes.
@@ -54,8 +56,7 @@ class WallModel(nn.Module):
         x = self.embed(self.model.embed_tokens(input_ids), input_ids == image_token_id, image_embeds)
         state_embed = self.action_preprocessor.embed_state(state, state_mask)
         x = torch.where((input_ids == state_token_id).unsqueeze(-1), state_embed, x)
-        bias = causal_bias(input_ids.shape[0], past.shape[0])
-        hidden, new = self.model(x, positions, bias, past=past, last=True)
+        hidden, new = self.model(x, positions, additive(mask), past=past, last=True)
         return new, hidden
 
     @staticmethod
@@ -65,10 +66,13 @@ class WallModel(nn.Module):
         rank = (torch.cumsum(is_image.float(), 0) - 1).clamp(min=0).to(torch.int64)
         return torch.where(is_image.unsqueeze(-1), image_embeds.index_select(0, rank), x)
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """The last token's hidden state ``[1, H]`` → logits ``[vocab]`` of the token after it."""
-        out: Tensor = self.lm_head(hidden)[0]
-        return out
+    def logits(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The last token's hidden state ``[1, H]`` → logits ``[vocab]``, the likeliest ``[1]`` and their sum.
+
+        The sum is finite if all of them are: an engine need not give them all to the host.
+        """
+        out: Tensor = self.lm_head(hidden)[0].float()
+        return out, out.argmax(dim=-1, keepdim=True), out.sum()
 
     def velocity(self, noisy: Tensor, mask: Tensor, time: Tensor, positions: Tensor, past: Tensor) -> Tensor:
         """Flow velocity ``[horizon, dof]`` of ``noisy [horizon, dof]`` at ``time []`` after the prefix."""
@@ -77,27 +81,51 @@ class WallModel(nn.Module):
         out: Tensor = self.action_preprocessor.action_proj_back(hidden)
         return out
 
-    def guided_velocity(
+    def step(
         self,
         noisy: Tensor,
         mask: Tensor,
         time: Tensor,
-        positions: Tensor,
-        past: Tensor,
+        step_size: Tensor,
+        guidance_weight: Tensor,
         target: Tensor,
         weights: Tensor,
+        positions: Tensor,
+        past: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Velocity ``v``, and what real-time chunking (Black et al., arXiv 2506.07339) adds to it.
+        """One step of explicit Euler in float32: the velocity and the next noisy action, ``[horizon, dof]``.
 
-        With the action that a step foresees, ``x1 = noisy + (1 - time) * v``, the guidance is
-        ``(d x1 / d noisy)^T [weights * (target - x1)]``, equation 2 there. Both results, ``target`` and
-        ``weights`` are ``[horizon, dof]``; the rest is as for :meth:`velocity`. Not in inference mode, which
-        has no derivatives.
+        Followed is ``v + guidance_weight · weights · (target - x1)`` with the action that the step foresees,
+        ``x1 = noisy + (1 - time) · v``: guidance element by element, none with zeros.
         """
+        v = self.velocity(noisy, mask, time, positions, past)
+        guidance = weights * (target - (noisy + (1 - time) * v))
+        return v, noisy + step_size * (v + guidance_weight * guidance)
+
+    def guided_step(
+        self,
+        noisy: Tensor,
+        mask: Tensor,
+        time: Tensor,
+        step_size: Tensor,
+        guidance_weight: Tensor,
+        target: Tensor,
+        weights: Tensor,
+        positions: Tensor,
+        past: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As :meth:`step` by the guidance of real-time chunking (Black et al., arXiv 2506.07339): velocity,
+        guidance, next noisy action.
+
+        The guidance is ``(d x1 / d noisy)^T [weights * (target - x1)]``, equation 2 there. Not in inference
+        mode, which has no derivatives.
+        """
+        past = past.float()
 
         def foreseen(x: Tensor) -> tuple[Tensor, Tensor]:
             v = self.velocity(x, mask, time, positions, past)
             return x + (1 - time) * v, v
 
-        x1, pull, velocity = torch.func.vjp(foreseen, noisy, has_aux=True)  # type: ignore[misc]
-        return velocity, pull(weights * (target - x1))[0]
+        x1, pull, v = torch.func.vjp(foreseen, noisy, has_aux=True)  # type: ignore[misc]
+        guidance = pull(weights * (target - x1))[0]
+        return v, guidance, noisy + step_size * (v + guidance_weight * guidance)

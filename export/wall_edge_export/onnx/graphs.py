@@ -22,7 +22,7 @@ from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.vision import Grid
 from wall_edge_export.model.wall import WallModel
 
-TOKENS, PAST = "tokens", "past"
+TOKENS, PAST, KEYS = "tokens", "past", "keys"
 GRAPHS = ("vision", "prefix", "lm_head", "expert")
 GUIDED = "guided"
 
@@ -90,8 +90,8 @@ def stages(model: WallModel, graph_inputs: GraphInputs) -> dict[str, Stage]:
         "vision": _vision(model, graph_inputs),
         "prefix": prefix,
         "lm_head": model.logits,
-        "expert": model.velocity,
-        GUIDED: model.guided_velocity,
+        "expert": model.step,
+        GUIDED: model.guided_step,
     }
     return {
         name: Stage(_Stage(model, calls[name]), specs[name], name == GUIDED) for name in graph_inputs.graphs
@@ -142,27 +142,27 @@ def graph_specs(shape: ModelShape, graph_inputs: GraphInputs) -> dict[str, Graph
                 "state": f32(shape.state_dof),
                 "state_mask": f32(shape.state_dof),
                 "positions": i64(3, TOKENS),
+                "mask": TensorSpec((TOKENS, KEYS), "bool"),
                 "past_kv": kv(PAST),
             },
             {"kv": kv(TOKENS), "hidden": f32(1, hidden)},
         ),
-        "lm_head": ({"hidden": f32(1, hidden)}, {"logits": f32(graph_inputs.head_rows or shape.vocab_size)}),
-        "expert": (
-            {
-                "noisy_action": f32(horizon, dof),
-                "dof_mask": f32(horizon, dof),
-                "time": f32(),
-                "positions": i64(3, horizon),
-                "past_kv": kv(PAST),
-            },
-            {"velocity": f32(horizon, dof)},
+        "lm_head": (
+            {"hidden": f32(1, hidden)},
+            {"logits": f32(graph_inputs.head_rows or shape.vocab_size), "token": i64(1), "logit_sum": f32()},
         ),
     }
-    action = {name: f32(horizon, dof) for name in ("target", "weights", "velocity", "guidance")}
-    tensors[GUIDED] = (
-        {**tensors["expert"][0], "target": action["target"], "weights": action["weights"]},
-        {"velocity": action["velocity"], "guidance": action["guidance"]},
-    )
+    action = f32(horizon, dof)
+    step = {
+        "noisy_action": action,
+        "dof_mask": action,
+        **dict.fromkeys(("time", "step_size", "guidance_weight"), f32()),
+        **dict.fromkeys(("target", "weights"), action),
+        "positions": i64(3, horizon),
+        "past_kv": kv(PAST),
+    }
+    tensors["expert"] = step, dict.fromkeys(("velocity", "next_action"), action)
+    tensors[GUIDED] = step, dict.fromkeys(("velocity", "guidance", "next_action"), action)
     return {
         name: GraphSpec(f"{name}.onnx", f"{name}.data", "fp32", {}, inputs, outputs)
         for name, (inputs, outputs) in tensors.items()

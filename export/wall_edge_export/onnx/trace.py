@@ -19,7 +19,7 @@ from torch import Tensor
 from wall_edge.bundle import GraphSpec
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.wall import WallModel
-from wall_edge_export.onnx.graphs import PAST, TOKENS, Stage
+from wall_edge_export.onnx.graphs import KEYS, PAST, TOKENS, Stage
 from wall_edge_export.onnx.vjp_tracing import trace_vjp
 
 OPSET = 20
@@ -29,7 +29,7 @@ STAGE_PREFIX = "model."
 """What the stage module adds in front of the checkpoint's names."""
 WEIGHT = "weight"
 """The metadata key under which an initialiser holds its name in the checkpoint."""
-_EXAMPLE = {TOKENS: 11, PAST: 7}
+_EXAMPLE = {TOKENS: 11, PAST: 7, KEYS: 18}
 
 
 def hollow_model(shape: ModelShape, head_rows: int | None = None) -> WallModel:
@@ -45,7 +45,7 @@ def hollow_model(shape: ModelShape, head_rows: int | None = None) -> WallModel:
 
 def example_inputs(spec: GraphSpec) -> tuple[Tensor, ...]:
     """Zero tensors of a graph's input shapes, for tracing."""
-    kinds = {"float32": torch.float32, "int64": torch.int64, "uint8": torch.uint8}
+    kinds = {"float32": torch.float32, "int64": torch.int64, "uint8": torch.uint8, "bool": torch.bool}
     return tuple(
         torch.zeros([_EXAMPLE[a] if isinstance(a, str) else a for a in t.shape], dtype=kinds[t.dtype])
         for t in spec.inputs.values()

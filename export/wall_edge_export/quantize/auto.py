@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wall_edge_engines import OnnxRuntimeEngine
+from wall_edge_engines import EngineSettings, OnnxRuntimeEngine
 
 from wall_edge.array_types import Floats
 from wall_edge.bundle import INT8, Manifest, Sensitivity
@@ -170,5 +170,5 @@ class Trials:
                 self._current[graph] = families
         manifest = self._manifest(recipe)
         graphs = {graph: manifest.graphs[graph] for graph in CANDIDATES}  # no chunk needs the vocabulary head
-        engine = OnnxRuntimeEngine(self._folder, graphs, threads=os.cpu_count() or 1)
+        engine = OnnxRuntimeEngine(self._folder, graphs, EngineSettings(threads=os.cpu_count() or 1))
         return chunks(manifest, self._prompts, engine, samples)

@@ -17,13 +17,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from wall_edge_engines import ENGINES, Engine, ModelSession
+from wall_edge_engines import ENGINES, Engine, EngineSettings, ModelSession
 
 from wall_edge.array_types import Array
 from wall_edge.bundle import Tolerance, uniform_grid
 from wall_edge.cli.output import stage_progress
 from wall_edge.errors import CheckpointError, WallEdgeError
-from wall_edge.policies.flow import integrate
 from wall_edge.policies.prompt_text import next_position, positions
 from wall_edge.verification.comparison import StageCheck, compare
 from wall_edge_export.model.wall import WallModel
@@ -60,7 +59,7 @@ def engine_for(
             progress(graph)
             writer.write(graph, recipe.families(graph), Path(folder))
         specs = {graph: writer.spec(graph, recipe.families(graph)) for graph in GRAPHS}
-        yield ENGINES[backend](Path(folder), specs, threads=2)
+        yield ENGINES[backend](Path(folder), specs, EngineSettings(backend, threads=2))
 
 
 def run_case(
@@ -99,8 +98,7 @@ def _action_checks(case: GoldenCase, session: ModelSession, tolerance: float) ->
     )
     mask, noise = case["dof_mask"][0], case["noise"][0]
     for steps in case.steps():
-        grid = uniform_grid(steps)
-        action = integrate(lambda x, t: session.velocity(x, mask, t, position_ids[:, count:]), noise, grid)
+        action = session.denoise(noise, mask, position_ids[:, count:], uniform_grid(steps))
         name = f"action_{steps}_steps"
         yield _check(name, action, case[name][0], tolerance)
 
@@ -110,13 +108,11 @@ def _text_checks(case: GoldenCase, session: ModelSession, tolerance: float) -> I
     position_ids = _positions(case, ids)
     state, mask = case["proprioception"][0, 0], case["agent_pos_mask"][0, 0]
     session.prefill(ids, position_ids, state, mask)
-    logits = session.logits()
-    yield _check("text_logits", logits, case["text_logits"], tolerance)
+    yield _check("text_logits", session.logits(), case["text_logits"], tolerance)
     position, generated = next_position(position_ids), []
     for _ in range(case["greedy_text_ids"].size):
-        generated.append(int(logits.argmax()))
+        generated.append(session.next_token()[0])
         session.append(generated[-1], position)
-        logits = session.logits()
         position += 1
     yield _check("greedy_text_ids", np.array(generated), case["greedy_text_ids"], _EXACT)
 

@@ -14,7 +14,16 @@ from wall_edge.bundle.graphs.specs import GraphSpec, TensorSpec
 from wall_edge.bundle.graphs.wire import Damaged, fields, text
 from wall_edge.errors import BundleError
 
-_ELEMENT = {1: "float32", 2: "uint8", 7: "int64"}
+_ELEMENT = {
+    1: "float32",
+    2: "uint8",
+    3: "int8",
+    6: "int32",
+    7: "int64",
+    9: "bool",
+    10: "float16",
+    16: "bfloat16",
+}
 """``onnx.TensorProto.DataType``"""
 _EXTERNAL = 1
 """``TensorProto.DataLocation``"""

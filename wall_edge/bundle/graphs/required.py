@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from wall_edge.bundle.graphs.specs import GraphSpec, TensorSpec
 from wall_edge.bundle.image_geometry import ImageGeometry
-from wall_edge.checks import between
+from wall_edge.checks import between, one_of
 from wall_edge.config_loader import Invalid
 
 MAX_SIZE = 1 << 24
@@ -14,6 +14,8 @@ MAX_SIZE = 1 << 24
 FLOW, FAST = "wall-oss-flow", "wall-oss-fast"
 _GRAPHS = {FLOW: ("vision", "prefix", "lm_head", "expert"), FAST: ("vision", "prefix", "lm_head")}
 _GUIDED = "guided"
+ACTIVATIONS = ("float32", "float16", "bfloat16")
+"""Types of image tokens, hidden states and keys/values."""
 Tensors = dict[str, TensorSpec]
 
 
@@ -39,21 +41,29 @@ def _required(
     tail = tuple(_size(graphs, "prefix", "past_kv", axis, 5) for axis in range(1, 5))
     between("graphs.prefix.inputs.past_kv.shape[2]", tail[1], 2, 2)
     rows = _size(graphs, "lm_head", "logits", 0, 1)
+    half = graphs["prefix"].inputs["past_kv"].dtype
+    one_of("graphs.prefix.inputs.past_kv.dtype", half, ACTIVATIONS)
     frames = {name: TensorSpec((camera.height, camera.width, 3), "uint8") for name, camera in cameras.items()}
-    embeds, past = TensorSpec((images, hidden), "float32"), TensorSpec(("past", *tail), "float32")
-    words = TensorSpec((1, hidden), "float32")
+    embeds, past = TensorSpec((images, hidden), half), TensorSpec(("past", *tail), half)
+    last = TensorSpec((1, hidden), half)
     prefix = {
         "input_ids": TensorSpec(("tokens",), "int64"),
         "image_embeds": embeds,
         "state": TensorSpec((state,), "float32"),
         "state_mask": TensorSpec((state,), "float32"),
         "positions": TensorSpec((3, "tokens"), "int64"),
+        "mask": TensorSpec(("tokens", "keys"), "bool"),
         "past_kv": past,
+    }
+    token = {
+        "logits": TensorSpec((rows,), "float32"),
+        "token": TensorSpec((1,), "int64"),
+        "logit_sum": TensorSpec((), "float32"),
     }
     tensors: dict[str, tuple[Tensors, Tensors]] = {
         "vision": (frames, {"image_embeds": embeds}),
-        "prefix": (prefix, {"kv": TensorSpec(("tokens", *tail), "float32"), "hidden": words}),
-        "lm_head": ({"hidden": words}, {"logits": TensorSpec((rows,), "float32")}),
+        "prefix": (prefix, {"kv": TensorSpec(("tokens", *tail), half), "hidden": last}),
+        "lm_head": ({"hidden": last}, token),
     }
     return tensors if "expert" not in graphs else tensors | _action_tensors(graphs, horizon, past)
 
@@ -63,17 +73,21 @@ def _action_tensors(
 ) -> dict[str, tuple[Tensors, Tensors]]:
     """Of the graphs that run once an integration step."""
     action = TensorSpec((horizon, _size(graphs, "expert", "noisy_action", 1, 2)), "float32")
-    expert = {
+    number = TensorSpec((), "float32")
+    step = {
         "noisy_action": action,
         "dof_mask": action,
-        "time": TensorSpec((), "float32"),
+        "time": number,
+        "step_size": number,
+        "guidance_weight": number,
+        "target": action,
+        "weights": action,
         "positions": TensorSpec((3, horizon), "int64"),
         "past_kv": past,
     }
-    guided = {**expert, "target": action, "weights": action}
     tensors: dict[str, tuple[Tensors, Tensors]] = {
-        "expert": (expert, {"velocity": action}),
-        _GUIDED: (guided, {"velocity": action, "guidance": action}),
+        "expert": (step, {"velocity": action, "next_action": action}),
+        _GUIDED: (step, {"velocity": action, "guidance": action, "next_action": action}),
     }
     return {name: pair for name, pair in tensors.items() if name in graphs}
 

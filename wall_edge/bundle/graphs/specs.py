@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from wall_edge.checks import between, counted, one_of, require_file_name, require_name, require_names
 
 INT8 = "int8"
 """The precision whose matrix products take 8-bit weights and 8-bit activations."""
-PRECISIONS = ("fp32", "fp16", "int8", "int8-weights", "int4-weights")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8-weights", "int4-weights")
+ElementType = Literal["float32", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool"]
+"""What a tensor's elements are; numpy has no bfloat16."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,7 @@ class TensorSpec:
     """A graph's input or output; a name in ``shape`` is a dynamic axis."""
 
     shape: tuple[int | str, ...]
-    dtype: str
+    dtype: ElementType
 
     def __post_init__(self) -> None:
         counted("shape", self.shape, 0, 8)

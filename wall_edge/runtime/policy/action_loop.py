@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from wall_edge_engines import Engine
+from wall_edge_engines import Engine, EngineSettings
 
 from wall_edge.array_types import Floats
 from wall_edge.bundle import Bundle, Manifest
@@ -41,6 +41,11 @@ class PendingChunk:
     positions: Floats
 
 
+def engine_settings(policy: PolicyConfig) -> EngineSettings:
+    """Which engine a robot wants."""
+    return EngineSettings(policy.engine, policy.device, policy.threads)
+
+
 class ActionLoop:
     """Observations in, chunks out. ``engine`` runs ``bundle``'s graphs. One thread at a time."""
 
@@ -50,7 +55,8 @@ class ActionLoop:
         self.manifest, self._settings = manifest, settings
         self.mission = Mission(subgoals=settings.subgoals)
         self._encoder = Encoder.on(engine, manifest, Prompts.of(bundle))
-        self._planner_encoder = Encoder.on(engine, manifest, Prompts.of(bundle))  # for a thread of its own
+        # For a thread of its own.
+        self._planner_encoder = Encoder.on(engine, manifest, Prompts.of(bundle), lane="words")
         steps = settings.integration_steps
         self._policy = action_policy(bundle, self._encoder, integration_steps=steps, seed=seed)
         planner, period_ns = SubgoalPlanner(self._planner_encoder), round(settings.subgoal_period_ms * 1e6)

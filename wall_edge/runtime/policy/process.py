@@ -22,7 +22,7 @@ from wall_edge.errors import PolicyError
 from wall_edge.runtime.ipc.mailbox import Mailbox
 from wall_edge.runtime.ipc.messages import Instruct, Ready, Refusal, Stop
 from wall_edge.runtime.ipc.reporting import reporting
-from wall_edge.runtime.policy.action_loop import ActionLoop, PendingChunk, require_horizon
+from wall_edge.runtime.policy.action_loop import ActionLoop, PendingChunk, engine_settings, require_horizon
 from wall_edge.runtime.policy.observer import Observer
 from wall_edge.runtime.telemetry.ring.events import EventRing
 from wall_edge.runtime.telemetry.run_log import ChunkRecord, SubgoalRecord
@@ -82,7 +82,7 @@ class PolicyProcess:
         bundle = Bundle(config.bundle)
         self._stopping, self._forked = threading.Event(), threading.Event()
         self._trouble: Exception | None = None
-        engine = wall_edge_engines.load(bundle, config.policy.engine, threads=config.policy.threads)
+        engine = wall_edge_engines.load(bundle, engine_settings(config.policy))
         self._loop = ActionLoop(bundle, engine, config.policy)
         self._observer = Observer(config.cameras, frames, feedback)
         self._feedback = feedback.reader()
