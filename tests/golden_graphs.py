@@ -172,6 +172,7 @@ class Workbench:
             "state": state,
             "state_mask": state_mask,
             "positions": placed,
+            "mask": torch.ones(len(ids), len(ids), dtype=torch.bool).tril(),
             "past_kv": torch.zeros(self.model.shape.kv_shape(0)),
         }
         kv, hidden = self._outputs(self.model, "prefix", prefix)
@@ -179,6 +180,9 @@ class Workbench:
             "noisy_action": torch.from_numpy(case["noise"][0]),
             "dof_mask": torch.from_numpy(case["dof_mask"][0]),
             "time": torch.tensor(0.35),
+            "step_size": torch.tensor(0.1),
+            "guidance_weight": torch.tensor(0.0),
+            **dict.fromkeys(("target", "weights"), torch.zeros(case["noise"][0].shape)),
             "positions": chunk,
             "past_kv": kv,
         }

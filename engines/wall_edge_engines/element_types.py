@@ -58,7 +58,7 @@ def from_storage(stored: Array, dtype: ElementType) -> Array:
 
 
 def _to_bfloat16(values: Floats32) -> Array:
-    bits = np.ascontiguousarray(values).view(np.uint32)
+    bits = np.asarray(values, order="C").view(np.uint32)
     rounded = (bits + (0x7FFF + ((bits >> 16) & 1))) >> 16
     # Rounding carries a NaN's bits over into zero or infinity: it stays a NaN.
     return np.where(np.isnan(values), 0x7FC0, rounded).astype(np.uint16)

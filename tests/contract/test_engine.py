@@ -9,7 +9,9 @@ from typing import cast, get_args, get_type_hints
 
 import numpy as np
 import pytest
-from wall_edge_engines import ENGINES, Engine, EngineSettings, ModelSession, load
+from wall_edge_engines import ENGINES, Engine, EngineSettings, Guidance, ModelSession, load
+from wall_edge_engines.loop import loop_steps
+from wall_edge_engines.session import MAX_BINDINGS
 from wall_edge_export.reference.golden_case import GoldenCase
 from wall_edge_export.reference.goldens import BACKENDS, engine_for
 
@@ -150,3 +152,80 @@ def test_more_tokens_than_the_cache_holds_are_refused(engine: Engine, case: Gold
     session.encode_images({"patches": case["pixel_values"]})
     with pytest.raises(EngineError, match="at most 60"):
         prefill(session, case, 61)
+
+
+def chunk_inputs(case: GoldenCase) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Noise, mask of the degrees of freedom, positions behind a prompt."""
+    noise, mask = case["noise"][0], case["dof_mask"][0]
+    return noise, mask, np.broadcast_to(np.arange(len(noise)) + 40, (3, len(noise)))
+
+
+def cached_prompt(engine: Engine, case: GoldenCase) -> ModelSession:
+    session = ModelSession(engine, capacity=80)
+    session.encode_images({"patches": case["pixel_values"]})
+    prefill(session, case, 60)
+    return session
+
+
+@pytest.mark.parametrize("grid", [(0.0, 1.0), (0.0, 0.1, 0.5, 1.0)])
+def test_a_loop_is_its_steps_one_by_one(engine: Engine, case: GoldenCase, grid: tuple[float, ...]) -> None:
+    session = cached_prompt(engine, case)
+    noise, mask, positions = chunk_inputs(case)
+    x = noise
+    for step in loop_steps(grid):
+        x = x + np.float32(step.size) * session.velocity(x, mask, step.time, positions)
+    for _ in range(3):  # the first run of a loop may differ in kind from the others
+        np.testing.assert_allclose(session.denoise(noise, mask, positions, grid), x, atol=1e-5)
+
+
+def test_guidance_element_by_element_is_in_the_loop(engine: Engine, case: GoldenCase) -> None:
+    session, grid, most = cached_prompt(engine, case), (0.0, 0.3, 1.0), 5.0
+    noise, mask, positions = chunk_inputs(case)
+    rng = np.random.default_rng(0)
+    target = rng.uniform(-1, 1, noise.shape).astype(np.float32)
+    weights = rng.uniform(0, 1, noise.shape).astype(np.float32)
+    x = noise
+    for step in loop_steps(grid, most):
+        v = session.velocity(x, mask, step.time, positions)
+        pull = weights * (target - (x + np.float32(1 - step.time) * v))
+        x = x + np.float32(step.size) * (v + np.float32(step.guidance_weight) * pull)
+    guidance = Guidance(target, weights, most, jacobian=False)
+    free = session.denoise(noise, mask, positions, grid)
+    np.testing.assert_allclose(session.denoise(noise, mask, positions, grid, guidance), x, atol=1e-4)
+    np.testing.assert_allclose(session.denoise(noise, mask, positions, grid), free, atol=0)
+    assert np.abs(free - x).max() > 0.1
+
+
+def test_the_engine_chooses_the_next_token(engine: Engine, case: GoldenCase) -> None:
+    session = cached_prompt(engine, case)
+    logits = session.logits()
+    assert session.next_token() == (int(logits.argmax()), True)
+
+
+def test_logits_that_are_not_finite_are_told(engine: Engine, case: GoldenCase) -> None:
+    session = cached_prompt(engine, case)
+    hidden = session._hidden
+    broken = hidden.read()
+    broken[0, 0] = np.nan
+    hidden.write(broken)
+    assert session.next_token()[1] is False
+
+
+def test_bindings_are_bounded_whatever_the_prompts_lengths(engine: Engine, case: GoldenCase) -> None:
+    session = ModelSession(engine, capacity=80)
+    session.encode_images({"patches": case["pixel_values"]})
+    noise, mask, positions = chunk_inputs(case)
+    prefill(session, case, 40)
+    first = session.denoise(noise, mask, positions, (0.0, 1.0))
+    buffers = len(session._buffers)
+    for tokens in range(20, 20 + MAX_BINDINGS):
+        prefill(session, case, tokens)
+        session.denoise(noise, mask, positions, (0.0, 1.0))
+    assert (len(session._bindings), len(session._buffers)) == (MAX_BINDINGS, buffers)
+    prefill(session, case, 40)
+    np.testing.assert_array_equal(session.denoise(noise, mask, positions, (0.0, 1.0)), first)
+
+
+def test_an_engine_says_what_it_is(engine: Engine) -> None:
+    assert engine.description
+    assert "\n" not in engine.description

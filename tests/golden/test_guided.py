@@ -14,7 +14,7 @@ import pytest
 import torch
 import wall_edge_engines
 from torch import Tensor
-from wall_edge_engines import Engine, ModelSession, OnnxRuntimeEngine
+from wall_edge_engines import Engine, Guidance, ModelSession, OnnxRuntimeEngine
 from wall_edge_export.bundle.options import ExportOptions
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.inputs.export_inputs import ExportInputs
@@ -70,8 +70,10 @@ def guided(bench: Workbench, tmp_path_factory: pytest.TempPathFactory) -> Guided
 
 def by_autograd(model: WallModel, inputs: Mapping[str, Tensor]) -> Array:
     """The guidance without ``torch.func``: the gradient of a scalar whose factors are held fixed."""
-    *expert, target, weights = inputs.values()
-    x, (mask, time, positions, past) = expert[0].clone().requires_grad_(), expert[1:]
+    x = inputs["noisy_action"].clone().requires_grad_()
+    mask, time, positions, past, target, weights = (
+        inputs[name] for name in ("dof_mask", "time", "positions", "past_kv", "target", "weights")
+    )
     foreseen = x + (1 - time) * model.velocity(x, mask, time, positions, past)
     pulled = (weights * (target - foreseen)).detach()
     (gradient,) = torch.autograd.grad((foreseen * pulled).sum(), x)
@@ -92,8 +94,7 @@ def test_the_guidance_is_the_gradient_that_autograd_finds(guided: Guided, time: 
 def test_the_velocity_is_the_expert_s(guided: Guided) -> None:
     inputs = guided.at(0.35, 60)
     found = run_all(guided.engine, GUIDED, inputs)["velocity"]
-    expert = {name: tensor for name, tensor in inputs.items() if name not in ("target", "weights")}
-    np.testing.assert_allclose(found, run_all(guided.engine, "expert", expert)["velocity"], atol=1e-6)
+    np.testing.assert_allclose(found, run_all(guided.engine, "expert", inputs)["velocity"], atol=1e-6)
 
 
 def test_the_gradient_is_more_than_the_difference_itself(guided: Guided) -> None:
@@ -160,10 +161,11 @@ def test_verify_checks_the_graph(bundle: Bundle) -> None:
 def test_a_bundle_without_the_graph_says_what_to_do(bundle: Bundle) -> None:
     graphs = {name: spec for name, spec in bundle.manifest.graphs.items() if name != GUIDED}
     session = ModelSession(OnnxRuntimeEngine(bundle.folder, graphs), capacity=8)
+    session.length = 1
     actions = np.zeros((bundle.manifest.horizon, bundle.manifest.action_slots), dtype=np.float32)
     positions = np.zeros((3, len(actions)), dtype=np.int64)
     with pytest.raises(EngineError, match="export the bundle again with --guidance"):
-        session.guided_velocity(actions, actions, 0.5, positions, actions, actions)
+        session.guided_velocity(actions, actions, 0.5, positions, Guidance(actions, actions, 1.0, True))
 
 
 @pytest.mark.parametrize("given", [True, False])

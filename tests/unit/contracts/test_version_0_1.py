@@ -1,14 +1,15 @@
-"""What version 0.1 wrote goes on working: its ROBOT.yaml files and its bundles' manifests, to the letter."""
+"""What version 0.1 wrote: its ROBOT.yaml files go on working, its bundles are refused by their version."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from wall_edge.bundle import Manifest
+from wall_edge.bundle import Bundle
 from wall_edge.config import (
     AsyncScheduler,
     EnsembleScheduler,
@@ -17,7 +18,6 @@ from wall_edge.config import (
     SyncScheduler,
     load_robot,
 )
-from wall_edge.config_loader import from_mapping
 from wall_edge.errors import BundleError, ConfigError
 
 OLD = Path(__file__).parent / "version_0_1"
@@ -99,10 +99,10 @@ def test_schedulers_that_are_refused(tmp_path: Path, settings: dict[str, object]
     assert [part for part in (str(path), *parts) if part not in str(caught.value)] == []
 
 
-def test_a_manifest_is_read() -> None:
-    """Written by 0.1's exporter, from the checkpoint in examples/tabletop with --guidance."""
-    data = yaml.safe_load((OLD / "manifest.yaml").read_text())
-    manifest = from_mapping(Manifest, data, "manifest.yaml", BundleError)
-    assert (manifest.dof, manifest.action_slots, manifest.horizon) == (6, 6, 24)
-    assert list(manifest.graphs) == ["vision", "prefix", "lm_head", "expert", "guided"]
-    assert "guided_velocity" in manifest.tolerances
+def test_a_bundle_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    """Its graphs lack the step, the mask and the token: nothing of it can run, and it says so first."""
+    content = (OLD / "manifest.yaml").read_bytes()
+    (tmp_path / "manifest.yaml").write_bytes(content)
+    (tmp_path / "manifest.sha256").write_text(f"{hashlib.sha256(content).hexdigest()}  manifest.yaml\n")
+    with pytest.raises(BundleError, match="format version 2; expected 3; export the bundle again"):
+        Bundle(tmp_path)

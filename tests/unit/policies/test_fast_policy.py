@@ -68,8 +68,8 @@ def codec(fast_path: Path) -> FastCodec:
 class ScriptedSession:
     """Says ``rows`` of the vocabulary head one after the other, and notes what it is given."""
 
-    def __init__(self, rows: Sequence[int], size: int, peak: float = 1.0) -> None:
-        self._rows, self._size, self._peak = rows, size, peak
+    def __init__(self, rows: Sequence[int], peak: float = 1.0) -> None:
+        self._rows, self._peak = rows, peak
         self.images: dict[str, Any] | None = None
         self.prefilled: tuple[Any, ...] = ()
         """Ids and positions of the whole prompt that is cached; state and mask as given last."""
@@ -90,13 +90,11 @@ class ScriptedSession:
             positions = np.concatenate((self.prefilled[1][:, :keep], positions), axis=1)
         self.prefilled = ids, positions, state, mask
 
-    def logits(self) -> npt.NDArray[np.float32]:
+    def next_token(self) -> tuple[int, bool]:
         assert self.prefilled, "a prompt first"
-        assert len(self.appended) == self.asked, "one logits a token"
-        logits = np.full(self._size, -1.0, dtype=np.float32)
-        logits[self._rows[self.asked]] = self._peak
+        assert len(self.appended) == self.asked, "asked once a token"
         self.asked += 1
-        return logits
+        return self._rows[self.asked - 1], bool(np.isfinite(self._peak))
 
     def append(self, token: int, position: int) -> None:
         self.appended.append((token, position))
@@ -134,10 +132,9 @@ class Setup:
         peak: float = 1.0,
     ) -> None:
         prompts = Prompts({"face_view": CAMERA}, tokenizer, head)
-        size = tokenizer.largest_id + 1 if head is None else len(head)
         rows = tokens if head is None else [head.tolist().index(token) for token in tokens]
         self.prompt, self.shared = prompts.action("go"), prompts.observation_tokens
-        self.session = ScriptedSession(rows, size, peak)
+        self.session = ScriptedSession(rows, peak)
         manifest: Any = SimpleNamespace(
             cameras={"face_view": CAMERA}, embodiment=embodiment(reference), dof=2, state_slots=SLOTS
         )

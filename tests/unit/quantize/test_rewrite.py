@@ -13,6 +13,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 from wall_edge_engines import OnnxRuntimeEngine
+from wall_edge_engines.element_types import ONNX
 from wall_edge_export.onnx.graph_writer import GraphWriter
 from wall_edge_export.onnx.graphs import GRAPHS, graphs_of
 from wall_edge_export.onnx.trace import STAGE_PREFIX
@@ -45,12 +46,11 @@ def test_the_graph_is_valid_and_of_standard_operators(bench: Workbench, name: st
 @each_graph
 def test_inputs_and_outputs_are_what_the_manifest_says(bench: Workbench, name: str, graph: str) -> None:
     model, spec = bench.written(name).graph(graph), bench.written(name).specs[graph]
-    kinds = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64, "uint8": TensorProto.UINT8}
     for values, wanted in ((model.graph.input, spec.inputs), (model.graph.output, spec.outputs)):
         assert [value.name for value in values] == list(wanted)
         for value, tensor in zip(values, wanted.values(), strict=True):
             axes = value.type.tensor_type.shape.dim
-            assert value.type.tensor_type.elem_type == kinds[tensor.dtype]
+            assert value.type.tensor_type.elem_type == ONNX[tensor.dtype]
             assert [not axis.dim_param and axis.dim_value for axis in axes] == [
                 not isinstance(size, str) and size for size in tensor.shape
             ]
