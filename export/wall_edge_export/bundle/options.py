@@ -45,7 +45,7 @@ class ExportOptions:
         return self.samples or (DEFAULT_AUTO_SAMPLES if self.auto else DEFAULT_SAMPLES)
 
     def recipe(self) -> Recipe:
-        """The recipe asked for; ``auto`` begins with fp16. Raises :class:`ConfigError`."""
+        """The recipe asked for; ``auto`` begins with bf16. Raises :class:`ConfigError`."""
         limit = self.max_action_error
         if self.auto and (limit is None or not 0 < limit < 1):
             raise ConfigError(
@@ -65,7 +65,7 @@ class ExportOptions:
             raise ConfigError(f"--max-action-error {limit}", expected="--precision auto beside it")
         if self.samples is not None and self.calibration is None:
             raise ConfigError(f"--samples {self.samples}", expected="--calibration FOLDER beside it")
-        return load_recipe("fp16" if self.auto else self.precision)
+        return load_recipe("bf16" if self.auto else self.precision)
 
     def disk_bytes(self, inputs: ExportInputs, recipe: Recipe) -> int:
         """What the bundle takes on the disk at most, and what calibration keeps beside it."""

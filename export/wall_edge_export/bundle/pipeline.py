@@ -204,8 +204,7 @@ class _Export:
         return sizes["vision"] + sizes["prefix"] + steps * sizes["expert"]
 
     def _write(self, graph: str) -> dict[str, str]:
-        families = self._recipe.families(graph)
-        return self._writer.write(graph, families, self._space.folder, self._calibrated(graph))
+        return self._writer.write(graph, self._recipe, self._space.folder, self._calibrated(graph))
 
     def _goldens(self, instruction: str) -> dict[str, str]:
         manifest = self._manifest(self._recipe)
@@ -249,7 +248,7 @@ class _Export:
         if data is not None and any(self._plan.values()):
             calibration = CalibrationRecord(data.name, data.sha256, len(self._samples[0]))
         families = {graph: recipe.families(graph) for graph in self._graphs}
-        specs = {graph: self._writer.spec(graph, precisions) for graph, precisions in families.items()}
+        specs = {graph: self._writer.spec(graph, recipe) for graph in self._graphs}
         return Manifest(
             format_version=FORMAT_VERSION,
             source=SourceRecord(self._inputs.checkpoint.folder.resolve().name, self._inputs.sha256),

@@ -158,7 +158,8 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv3d(shape.in_channels, shape.hidden_size, kernel, stride=kernel, bias=False)
 
     def forward(self, patches: Tensor) -> Tensor:
-        return nn.functional.linear(patches, self.proj.weight.flatten(1))
+        weight = self.proj.weight.flatten(1)
+        return nn.functional.linear(patches.to(weight.dtype), weight)
 
 
 class PatchMerger(nn.Module):

@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from wall_edge.bundle import GraphSpec, ImageGeometry, TensorSpec
+from wall_edge.bundle import ElementType, GraphSpec, ImageGeometry, TensorSpec
 from wall_edge_export.model.frames import FrameFrontEnd
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.vision import Grid
@@ -25,6 +25,14 @@ from wall_edge_export.model.wall import WallModel
 TOKENS, PAST, KEYS = "tokens", "past", "keys"
 GRAPHS = ("vision", "prefix", "lm_head", "expert")
 GUIDED = "guided"
+
+
+@dataclass(frozen=True)
+class Activations:
+    """The types between products: in the vision tower, and in all graphs that share keys/values."""
+
+    vision: ElementType = "float32"
+    decoder: ElementType = "float32"
 
 
 @dataclass(frozen=True)
@@ -77,9 +85,14 @@ class Stage:
     """Whether the module uses ``torch.func``, which torch.onnx cannot export as it is."""
 
 
-def stages(model: WallModel, graph_inputs: GraphInputs) -> dict[str, Stage]:
-    """The model's stages by graph name, specialised for ``graph_inputs``."""
-    specs = graph_specs(model.shape, graph_inputs)
+def stages(
+    model: WallModel, graph_inputs: GraphInputs, activations: Activations = Activations()  # noqa: B008 - frozen
+) -> dict[str, Stage]:
+    """The model's stages by graph name, specialised for ``graph_inputs``.
+
+    ``activations`` are the types of the tensors between graphs; the model's are those of its weights.
+    """
+    specs = graph_specs(model.shape, graph_inputs, activations)
 
     def prefix(*tensors: Tensor) -> tuple[Tensor, ...]:
         return model.prefix(
@@ -87,7 +100,7 @@ def stages(model: WallModel, graph_inputs: GraphInputs) -> dict[str, Stage]:
         )
 
     calls: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
-        "vision": _vision(model, graph_inputs),
+        "vision": _vision(model, graph_inputs, getattr(torch, activations.decoder)),
         "prefix": prefix,
         "lm_head": model.logits,
         "expert": model.step,
@@ -98,27 +111,32 @@ def stages(model: WallModel, graph_inputs: GraphInputs) -> dict[str, Stage]:
     }
 
 
-def _vision(model: WallModel, graph_inputs: GraphInputs) -> Callable[..., Tensor]:
+def _vision(model: WallModel, graph_inputs: GraphInputs, dtype: torch.dtype) -> Callable[..., Tensor]:
     front_ends = [FrameFrontEnd(geometry) for geometry in (graph_inputs.cameras or {}).values()]
 
     def vision(*images: Tensor) -> Tensor:
         cut = [front_end(frame) for front_end, frame in zip(front_ends, images, strict=True)]
-        return model.image_embeds(torch.cat(cut), graph_inputs.grids)
+        return model.image_embeds(torch.cat(cut), graph_inputs.grids).to(dtype)
 
     def from_patches(patches: Tensor) -> Tensor:
-        return model.image_embeds(patches, graph_inputs.grids)
+        return model.image_embeds(patches, graph_inputs.grids).to(dtype)
 
     return vision if front_ends else from_patches
 
 
-def graph_specs(shape: ModelShape, graph_inputs: GraphInputs) -> dict[str, GraphSpec]:
+def graph_specs(
+    shape: ModelShape, graph_inputs: GraphInputs, activations: Activations
+) -> dict[str, GraphSpec]:
     """Names, shapes and types of every graph's tensors, in the order of the stage's arguments."""
     patches = sum(height * width for height, width in graph_inputs.grids)
     image_tokens = patches // shape.vision.spatial_merge_size**2
     hidden, dof, horizon = shape.hidden_size, shape.action_dof, graph_inputs.horizon
 
+    def between(*axes: int | str) -> TensorSpec:
+        return TensorSpec(axes, activations.decoder)
+
     def kv(axis: int | str) -> TensorSpec:
-        return TensorSpec((axis, *shape.kv_shape(0)[1:]), "float32")
+        return between(axis, *shape.kv_shape(0)[1:])
 
     def f32(*axes: int | str) -> TensorSpec:
         return TensorSpec(axes, "float32")
@@ -133,22 +151,22 @@ def graph_specs(shape: ModelShape, graph_inputs: GraphInputs) -> dict[str, Graph
     tensors: dict[str, tuple[dict[str, TensorSpec], dict[str, TensorSpec]]] = {
         "vision": (
             images or {"patches": f32(patches, shape.vision.patch_dim)},
-            {"image_embeds": f32(image_tokens, hidden)},
+            {"image_embeds": between(image_tokens, hidden)},
         ),
         "prefix": (
             {
                 "input_ids": i64(TOKENS),
-                "image_embeds": f32(image_tokens, hidden),
+                "image_embeds": between(image_tokens, hidden),
                 "state": f32(shape.state_dof),
                 "state_mask": f32(shape.state_dof),
                 "positions": i64(3, TOKENS),
                 "mask": TensorSpec((TOKENS, KEYS), "bool"),
                 "past_kv": kv(PAST),
             },
-            {"kv": kv(TOKENS), "hidden": f32(1, hidden)},
+            {"kv": kv(TOKENS), "hidden": between(1, hidden)},
         ),
         "lm_head": (
-            {"hidden": f32(1, hidden)},
+            {"hidden": between(1, hidden)},
             {"logits": f32(graph_inputs.head_rows or shape.vocab_size), "token": i64(1), "logit_sum": f32()},
         ),
     }

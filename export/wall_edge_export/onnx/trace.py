@@ -17,37 +17,56 @@ from onnxscript import optimizer
 from torch import Tensor
 
 from wall_edge.bundle import GraphSpec
+from wall_edge_export.model.action_head import ActionHead
+from wall_edge_export.model.layers import RMSNorm
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.wall import WallModel
-from wall_edge_export.onnx.graphs import KEYS, PAST, TOKENS, Stage
+from wall_edge_export.onnx.graphs import KEYS, PAST, TOKENS, Activations, Stage
+from wall_edge_export.onnx.linear import STAGE_PREFIX, name_weights
+from wall_edge_export.onnx.merge_products import merge_products
 from wall_edge_export.onnx.vjp_tracing import trace_vjp
 
 OPSET = 20
 """Opset 23 emits RMSNormalization, which JetPack's TensorRT 10.3 rejects; 20 keeps primitive operators."""
 
-STAGE_PREFIX = "model."
-"""What the stage module adds in front of the checkpoint's names."""
-WEIGHT = "weight"
-"""The metadata key under which an initialiser holds its name in the checkpoint."""
 _EXAMPLE = {TOKENS: 11, PAST: 7, KEYS: 18}
 
 
-def hollow_model(shape: ModelShape, head_rows: int | None = None) -> WallModel:
-    """A model of this shape whose parameters take no memory; ``head_rows``: of a trimmed vocabulary head."""
+def hollow_model(
+    shape: ModelShape,
+    head_rows: int | None = None,
+    activations: Activations = Activations(),  # noqa: B008 - frozen
+) -> WallModel:
+    """A model of this shape whose parameters take no memory, for these types between its products.
+
+    ``head_rows``: of a trimmed vocabulary head.
+    """
     with torch.device("meta"):
         model = WallModel(shape)
         if head_rows is not None:
             model.lm_head = torch.nn.Linear(shape.hidden_size, head_rows, bias=False)
-    zero = torch.zeros(())
-    model.load_state_dict({name: zero.expand(t.shape) for name, t in model.state_dict().items()}, assign=True)
+    types = parameter_types(model, activations)
+    state = {name: torch.zeros((), dtype=types[name]).expand(t.shape) for name, t in model.state_dict().items()}
+    model.load_state_dict(state, assign=True)
     return model.eval()
+
+
+def parameter_types(model: WallModel, activations: Activations) -> dict[str, torch.dtype]:
+    """Every parameter's type by name: float32 in norms and the action head, the activations' elsewhere."""
+    exact = {name for name, module in model.named_modules() if isinstance(module, (RMSNorm, ActionHead))}
+    half = {True: getattr(torch, activations.vision), False: getattr(torch, activations.decoder)}
+    return {
+        name: torch.float32
+        if any(name.startswith(f"{module}.") for module in exact)
+        else half[name.startswith("visual.")]
+        for name in model.state_dict()
+    }
 
 
 def example_inputs(spec: GraphSpec) -> tuple[Tensor, ...]:
     """Zero tensors of a graph's input shapes, for tracing."""
-    kinds = {"float32": torch.float32, "int64": torch.int64, "uint8": torch.uint8, "bool": torch.bool}
     return tuple(
-        torch.zeros([_EXAMPLE[a] if isinstance(a, str) else a for a in t.shape], dtype=kinds[t.dtype])
+        torch.zeros([_EXAMPLE[a] if isinstance(a, str) else a for a in t.shape], dtype=getattr(torch, t.dtype))
         for t in spec.inputs.values()
     )
 
@@ -81,6 +100,7 @@ def trace(stage: Stage) -> ir.Model:
     model: ir.Model = program.model
     _name_weights(model, set(weights))
     optimizer.optimize(model)  # weights have no value, so only shapes and tables are folded
+    merge_products(model)
     for node in model.graph:
         node.metadata_props.clear()  # stack traces: half a megabyte a graph, with this machine's paths
     return model
@@ -91,4 +111,4 @@ def _name_weights(model: ir.Model, parameters: set[str]) -> None:
         name = str(value.name)
         if name in parameters:
             value.const_value = None
-            value.metadata_props[WEIGHT] = name.removeprefix(STAGE_PREFIX)
+            name_weights(value, name.removeprefix(STAGE_PREFIX))

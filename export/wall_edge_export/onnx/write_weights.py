@@ -19,13 +19,14 @@ from wall_edge.errors import CheckpointError
 from wall_edge_export.checkpoint.weights import REDO
 from wall_edge_export.memory import give_back
 from wall_edge_export.onnx.rewrite import WeightPart
-from wall_edge_export.quantize.calibrated import Calibrated
+from wall_edge_export.quantize.calibrated import Calibrated, InputScaling
 from wall_edge_export.quantize.int4 import pack_int4
 from wall_edge_export.quantize.int8 import quantize_per_channel
-from wall_edge_export.quantize.precision import FP16, FP32, INT4_WEIGHTS, input_group
+from wall_edge_export.quantize.precision import INT4_WEIGHTS, input_group
 
 _ALIGNMENT = 64
 _CHUNK = 1 << 24  # values converted at a time
+_HALF = torch.finfo(torch.float16)
 
 
 class DataFile:
@@ -69,8 +70,8 @@ def write_weights(
     """
     data = DataFile(folder / spec.data)
     initializers = model.graph.initializers
-    for weight, group in itertools.groupby(parts, key=lambda part: part.weight):
-        contents = _convert(weight, list(group), tensor, calibrated)
+    for weights, group in itertools.groupby(parts, key=lambda part: part.weights):
+        contents = _convert(weights, list(group), tensor, calibrated)
         for part, pieces in contents:
             offset, length = data.append(pieces)
             if length != part.nbytes:
@@ -92,37 +93,45 @@ def write_weights(
 
 
 def _convert(
-    weight: str, parts: list[WeightPart], tensor: Callable[[str], Tensor], calibrated: Calibrated
+    weights: tuple[str, ...],
+    parts: list[WeightPart],
+    tensor: Callable[[str], Tensor],
+    calibrated: Calibrated,
 ) -> Iterator[tuple[WeightPart, Iterable[Array]]]:
-    """The bytes of one weight's parts, in their order."""
-    stored = tensor(weight)
-    _check_finite(weight, stored)
+    """The bytes of the parts that some weights make, in their order."""
     precision = next(part.precision for part in parts if part.role == "weight")
-    if precision in (FP32, FP16):
+    if precision is None:
         for part in parts:
-            yield part, _float_pieces(weight, stored, part.dtype)
+            yield part, _float_pieces(weights, tensor, part.dtype)
         return
-    values = _quantized(weight, stored, precision, calibrated)
-    for part in parts:
-        yield part, [values[part.role]]
-
-
-def _quantized(weight: str, stored: Tensor, precision: str, calibrated: Calibrated) -> Mapping[str, Array]:
     if precision == INT4_WEIGHTS:
-        q4, scale = calibrated.int4[weight]
-        return {"weight": pack_int4(np.ascontiguousarray(q4.T)), "scale": np.ascontiguousarray(scale.T)}
-    smoothing: Floats32 | None = None
-    values: dict[str, Array] = {}
-    if precision == INT8:
-        scaling = calibrated.inputs[input_group(weight)]
-        smoothing = scaling.smoothing
-        values["inverse_smoothing"] = 1 / smoothing
-        values["input_scale"] = np.array(scaling.scale, dtype=np.float32)
-        values["input_zero"] = np.array(0, dtype=np.int8)
-    pieces = [quantize_per_channel(rows) for rows in _rows(stored, smoothing)]
-    values["weight"] = np.concatenate([q for q, _ in pieces])
-    values["scale"] = np.concatenate([scale for _, scale in pieces])
-    values["zero"] = np.zeros(len(values["scale"]), dtype=np.int8)
+        values = _int4(weights, calibrated)
+    else:
+        values = _int8(weights, tensor, calibrated.inputs[input_group(weights[0])] if precision == INT8 else None)
+    for part in parts:
+        yield part, [_stored_as(part, piece) for piece in values[part.role]]
+
+
+def _int4(weights: Sequence[str], calibrated: Calibrated) -> Mapping[str, Sequence[Array]]:
+    """The outputs side by side: a graph holds 4-bit weights as [inputs, outputs]."""
+    codes, scales = zip(*(calibrated.int4[weight] for weight in weights), strict=True)
+    packed = pack_int4(np.concatenate([q.T for q in codes], axis=1))
+    return {"weight": [packed], "scale": [np.concatenate([scale.T for scale in scales], axis=1)]}
+
+
+def _int8(
+    weights: Sequence[str], tensor: Callable[[str], Tensor], scaling: InputScaling | None
+) -> Mapping[str, Sequence[Array]]:
+    """The outputs one after the other; ``scaling`` of the inputs where they are rounded too."""
+    values: dict[str, Sequence[Array]] = {}
+    if scaling is not None:
+        values["inverse_smoothing"] = [1 / scaling.smoothing]
+        values["input_scale"] = [np.array(scaling.scale, dtype=np.float32)]
+        values["input_zero"] = [np.array(0, dtype=np.int8)]
+    smoothing = None if scaling is None else scaling.smoothing
+    pieces = [quantize_per_channel(rows) for weight in weights for rows in _rows(_read(weight, tensor), smoothing)]
+    values["weight"], values["scale"] = [q for q, _ in pieces], [scale for _, scale in pieces]
+    values["zero"] = [np.zeros(len(scale), dtype=np.int8) for scale in values["scale"]]
     return values
 
 
@@ -134,22 +143,46 @@ def _rows(stored: Tensor, smoothing: Floats32 | None) -> Iterator[Floats32]:
         yield rows if smoothing is None else rows * smoothing
 
 
-def _float_pieces(weight: str, stored: Tensor, dtype: ir.DataType) -> Iterator[Array]:
-    flat = stored.reshape(-1)
-    for start in range(0, flat.numel(), _CHUNK):
-        piece = flat[start : start + _CHUNK].float()
-        if dtype == ir.DataType.FLOAT16:
-            if piece.abs().max() > torch.finfo(torch.float16).max:
+def _stored_as(part: WeightPart, values: Array) -> Array:
+    """Codes as they are; scales in the part's type, which must hold them as normal numbers."""
+    if values.dtype != np.float32:
+        return values
+    if part.dtype == ir.DataType.FLOAT16 and not np.all((values >= _HALF.tiny) & (values <= _HALF.max)):
+        raise CheckpointError(
+            f"tensor {part.name} holds scales from {values.min():g} to {values.max():g}",
+            expected=f"{_HALF.tiny:g} to {_HALF.max:g} in fp16",
+            fix="use a recipe with activations in bf16",
+        )
+    return _bits(torch.from_numpy(values), part.dtype)
+
+
+def _float_pieces(
+    weights: Sequence[str], tensor: Callable[[str], Tensor], dtype: ir.DataType
+) -> Iterator[Array]:
+    for weight in weights:
+        flat = _read(weight, tensor).reshape(-1)
+        for start in range(0, flat.numel(), _CHUNK):
+            piece = flat[start : start + _CHUNK].float()
+            if dtype == ir.DataType.FLOAT16 and piece.abs().max() > _HALF.max:
                 raise CheckpointError(
                     f"tensor {weight} holds values up to {float(piece.abs().max()):g}",
-                    expected="at most 65504 in fp16",
-                    fix="keep this layer family in fp32",
+                    expected=f"at most {_HALF.max:g} in fp16",
+                    fix="keep this layer family in bf16 or fp32",
                 )
-            piece = piece.half()
-        yield piece.numpy()
+            yield _bits(piece, dtype)
 
 
-def _check_finite(weight: str, stored: Tensor) -> None:
+def _bits(values: Tensor, dtype: ir.DataType) -> Array:
+    """As numpy holds them: bfloat16, which it lacks, as its bits."""
+    if dtype == ir.DataType.BFLOAT16:
+        return values.bfloat16().view(torch.int16).numpy()
+    return (values.half() if dtype == ir.DataType.FLOAT16 else values).numpy()
+
+
+def _read(weight: str, tensor: Callable[[str], Tensor]) -> Tensor:
+    """The tensor as stored; raises :class:`CheckpointError` unless it is finite."""
+    stored = tensor(weight)
     # One sum tells: a value that is not finite stays in it.
     total = float(stored.sum(dtype=torch.float32))
     require_finite(total, f"tensor {weight}", CheckpointError, expected="finite weights", fix=REDO)
+    return stored

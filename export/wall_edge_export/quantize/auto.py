@@ -36,7 +36,7 @@ CANDIDATES: PrecisionPlan = {
     "prefix": dict.fromkeys(("qkv", "o", "mlp"), (INT8,)),
     "expert": dict.fromkeys(("qkv", "o", "mlp"), _EXPERT),
 }
-"""What to try below fp16: 8-bit arithmetic where arithmetic limits, fewer bytes where bandwidth does."""
+"""What to try below bf16: 8-bit arithmetic where arithmetic limits, fewer bytes where bandwidth does."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,10 @@ class Search:
     ) -> None:
         self._trials, self._cost, self._limit, self._progress = trials, cost, limit, progress
         self._exact = load_recipe("fp32")
-        self._half = replace(load_recipe("fp16"), name=AUTO)
+        self._half = replace(load_recipe("bf16"), name=AUTO)
 
     def run(self, samples: SearchSamples) -> SearchResult:
-        """Find the recipe; raises :class:`ConfigError` when not even fp16 stays within the limit."""
+        """Find the recipe; raises :class:`ConfigError` when not even bf16 stays within the limit."""
         self._progress("auto: float32")
         reference = self._trials.chunks(self._exact, samples.selection)
         ranking = self._ranked(samples.selection, reference)
@@ -109,7 +109,7 @@ class Search:
     def _joined(
         self, ranking: Sequence[Sensitivity], selection: Sequence[Sample], reference: Floats
     ) -> list[Recipe]:
-        """fp16, then each bolder recipe that stayed within the limit."""
+        """bf16, then each bolder recipe that stayed within the limit."""
         steps = [self._half]
         for entry in ranking:
             bolder = steps[-1].with_family(entry.graph, entry.family, entry.precision)
@@ -133,14 +133,14 @@ class Search:
                 return SearchResult(recipe, error, tuple(ranking))
         raise ConfigError(
             f"--max-action-error {self._limit:g}",
-            expected=f"at least {error.upper_relative_l2:.2g}, what fp16 reaches on this data",
+            expected=f"at least {error.upper_relative_l2:.2g}, what bf16 reaches on this data",
             fix="allow more, or export with --precision fp32",
         )
 
 
 def _saves(recipe: Recipe, entry: Sensitivity) -> bool:
     """Whether the entry goes below what the recipe has for this family already."""
-    order = ("fp32", "fp16", INT8, INT8_WEIGHTS, INT4_WEIGHTS)
+    order = ("fp32", "fp16", "bf16", INT8, INT8_WEIGHTS, INT4_WEIGHTS)
     return order.index(entry.precision) > order.index(recipe.families(entry.graph)[entry.family])
 
 
@@ -157,17 +157,17 @@ class Trials:
     ) -> None:
         self._writer, self._calibrated, self._manifest = writer, calibrated, manifest
         self._prompts, self._folder = prompts, folder
-        self._current: dict[str, dict[str, str]] = {}
+        self._current: dict[str, object] = {}
         folder.mkdir(exist_ok=True)
 
     def chunks(self, recipe: Recipe, samples: Sequence[Sample]) -> Floats:
         """The recipe's final chunks for some observations."""
         for graph in CANDIDATES:
-            families = recipe.families(graph)
-            if self._current.get(graph) != families:
+            key = (recipe.families(graph), recipe.activations)
+            if self._current.get(graph) != key:
                 self._current.pop(graph, None)
-                self._writer.write(graph, families, self._folder, self._calibrated.get(graph))
-                self._current[graph] = families
+                self._writer.write(graph, recipe, self._folder, self._calibrated.get(graph))
+                self._current[graph] = key
         manifest = self._manifest(recipe)
         graphs = {graph: manifest.graphs[graph] for graph in CANDIDATES}  # no chunk needs the vocabulary head
         engine = OnnxRuntimeEngine(self._folder, graphs, EngineSettings(threads=os.cpu_count() or 1))

@@ -18,6 +18,7 @@ from wall_edge.array_types import Floats32
 from wall_edge.arrays import require_finite
 from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge_export.checkpoint.weights import REDO
+from wall_edge_export.quantize.scales import scale_near
 
 Bits = Literal[4, 8]
 Codes = npt.NDArray[np.int8]
@@ -185,7 +186,7 @@ def _loss(errors: Floats32, coupling: _Coupling) -> Floats32:
 
 
 def _search(groups: Floats32, shares: Floats32, bits: Bits) -> Floats32:
-    """Scales [g, n] of groups [g, b, n] with small squared errors, weighted by shares [g, b].
+    """Scales [g, n] of groups [g, b, n] with small squared errors, weighted by shares [g, b]; bfloat16 numbers.
 
     For each way to clip, the least-squares scale of the codes that it gives.
     """
@@ -208,7 +209,7 @@ def _search(groups: Floats32, shares: Floats32, bits: Bits) -> Floats32:
         better = cost < least
         np.copyto(least, cost, where=better)
         np.copyto(best, fitted, where=better)
-    scale: Floats32 = np.where(alive, best * largest, np.float32(1))[:, 0]
+    scale: Floats32 = np.where(alive, scale_near(best * largest), np.float32(1))[:, 0]
     return scale
 
 

@@ -5,6 +5,7 @@ A recipe (``export/recipes/*.yaml``, or a file of one's own) names a precision f
 ================  ==========================================================================================
 ``fp32``          float32
 ``fp16``          weights and products in half precision
+``bf16``          weights and products in bfloat16: float32's range, which fp16 lacks, with 8 bits of mantissa
 ``int8``          8-bit weights (symmetric, per output channel) and 8-bit activations (symmetric, calibrated,
                   smoothed as in SmoothQuant, arXiv 2211.10438); needs calibration data
 ``int8-weights``  8-bit weights (symmetric, per output channel), float products
@@ -12,7 +13,10 @@ A recipe (``export/recipes/*.yaml``, or a file of one's own) names a precision f
                   calibration data
 ================  ==========================================================================================
 
-Norms, biases, softmax, rotary angles, keys/values and residuals are float32 in every recipe.
+The family ``activations`` (fp32, fp16 or bf16) is the type of what lies between the products: biases, residuals,
+attention, keys/values, image tokens and hidden states, and of the scales of quantised weights, whose products
+are computed in it. The decoder's graphs hand over keys/values and hidden states, so they agree. In every recipe
+float32 are: norms, rotary angles, the action head, logits, and the graph ``guided``.
 """
 
 from __future__ import annotations
@@ -22,17 +26,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from wall_edge.bundle import INT8
-from wall_edge.config_loader import from_mapping, read_yaml
+from wall_edge.bundle import INT8, ElementType
+from wall_edge.config_loader import Invalid, from_mapping, read_yaml
 from wall_edge.errors import ConfigError
-from wall_edge_export.onnx.graphs import GRAPHS, GUIDED
+from wall_edge_export.onnx.graphs import GRAPHS, GUIDED, Activations
 
-Float = Literal["fp32", "fp16"]
-Weights = Literal["fp32", "fp16", "int8-weights"]
-Precision = Literal["fp32", "fp16", "int8", "int8-weights", "int4-weights"]
+Float = Literal["fp32", "fp16", "bf16"]
+Weights = Literal["fp32", "fp16", "bf16", "int8-weights"]
+Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-weights", "int4-weights"]
 
-FP32, FP16, INT8_WEIGHTS, INT4_WEIGHTS = "fp32", "fp16", "int8-weights", "int4-weights"
-BITS = {FP32: 32, FP16: 16, INT8: 8, INT8_WEIGHTS: 8, INT4_WEIGHTS: 4}
+FP32, FP16, BF16, INT8_WEIGHTS, INT4_WEIGHTS = "fp32", "fp16", "bf16", "int8-weights", "int4-weights"
+BITS = {FP32: 32, FP16: 16, BF16: 16, INT8: 8, INT8_WEIGHTS: 8, INT4_WEIGHTS: 4}
+ELEMENT_TYPES: dict[str, ElementType] = {FP32: "float32", FP16: "float16", BF16: "bfloat16"}
+"""Of the precisions that are a type."""
+ACTIVATIONS, ACTION_HEAD = "activations", "action_head"
+"""Families that hold no weights, or none that a recipe changes."""
 CALIBRATED = (INT8, INT4_WEIGHTS)
 INT4_BLOCKS = (64, 32, 16)
 """Weights along the input that share a scale. TensorRT has 4-bit kernels for blocks of 64 and 128 (NVIDIA,
@@ -45,6 +53,7 @@ class VisionFamilies:
     attention: Precision
     mlp: Precision
     merger: Precision
+    activations: Float = "fp32"
 
 
 @dataclass(frozen=True)
@@ -54,11 +63,13 @@ class PrefixFamilies:
     o: Precision
     mlp: Precision
     action_head: Literal["fp32"] = "fp32"
+    activations: Float = "fp32"
 
 
 @dataclass(frozen=True)
 class HeadFamilies:
     lm_head: Weights
+    activations: Float = "fp32"
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,7 @@ class ExpertFamilies:
     o: Precision
     mlp: Precision
     action_head: Literal["fp32"] = "fp32"
+    activations: Float = "fp32"
 
 
 @dataclass(frozen=True)
@@ -78,6 +90,20 @@ class Recipe:
     prefix: PrefixFamilies
     lm_head: HeadFamilies
     expert: ExpertFamilies
+
+    def __post_init__(self) -> None:
+        for graph in ("expert", "lm_head"):
+            if self.families(graph)[ACTIVATIONS] != self.prefix.activations:
+                raise Invalid(
+                    f"{graph}.{ACTIVATIONS}",
+                    self.families(graph)[ACTIVATIONS],
+                    expected=f"{self.prefix.activations}, as in prefix: they share keys/values and hidden states",
+                )
+
+    @property
+    def activations(self) -> Activations:
+        """The types between the products."""
+        return Activations(*(ELEMENT_TYPES[part.activations] for part in (self.vision, self.prefix)))
 
     def families(self, graph: str) -> dict[str, str]:
         """Family → precision of one graph; ``guided`` is the expert in float32: rounding has no gradient."""
@@ -166,7 +192,7 @@ def int4_block(weight: str, columns: int) -> int:
 
 def summary(families: Mapping[str, str]) -> str:
     """A graph's precision in a word: its families' precisions, lowest first, without the action head's."""
-    used = {precision for name, precision in families.items() if name != "action_head"}
+    used = {precision for name, precision in families.items() if name != ACTION_HEAD}
     return "+".join(sorted(used, key=lambda precision: (BITS[precision], precision)))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from wall_edge.array_types import Floats32
 from wall_edge_export.quantize.int8 import activation_scale, fake_quantize, linear_error, quantize_per_channel
+from wall_edge_export.quantize.scales import scale_near
 from wall_edge_export.quantize.statistics import LinearStatistics
 
 ALPHAS = (0.5, 0.65, 0.8)
@@ -19,13 +20,15 @@ _ERROR_OUTPUTS = 256
 def smoothing(input_absmax: Floats32, weight_absmax: Floats32, alpha: float) -> Floats32:
     """s ``[K]`` = max|x|^α / max|W|^(1-α) by channel (equation 4), within 1e-4 to 1e4.
 
-    Channels that never fire get 1. ``weight_absmax [K]`` is over all outputs that read the input.
+    Channels that never fire get 1. ``weight_absmax [K]`` is over all outputs that read the input. 1/s, by which a
+    graph multiplies, is a bfloat16 number.
     """
     tiny = np.finfo(np.float32).tiny
     fires = input_absmax > tiny
     ratio = alpha * np.log(np.maximum(input_absmax, tiny))
     ratio -= (1 - alpha) * np.log(np.maximum(weight_absmax, tiny))
-    return np.where(fires, np.exp(np.clip(ratio, *np.log(_RANGE))), 1).astype(np.float32)
+    inverse = scale_near(np.exp(-np.clip(ratio, *np.log(_RANGE))).astype(np.float32))
+    return np.where(fires, 1 / inverse, np.float32(1))
 
 
 def best_smoothing(statistics: LinearStatistics, weights: Sequence[Floats32]) -> Floats32:

@@ -57,8 +57,8 @@ def engine_for(
         writer = GraphWriter(model.shape, graph_inputs, model.state_dict().__getitem__)
         for graph in GRAPHS:
             progress(graph)
-            writer.write(graph, recipe.families(graph), Path(folder))
-        specs = {graph: writer.spec(graph, recipe.families(graph)) for graph in GRAPHS}
+            writer.write(graph, recipe, Path(folder))
+        specs = {graph: writer.spec(graph, recipe) for graph in GRAPHS}
         yield ENGINES[backend](Path(folder), specs, EngineSettings(backend, threads=2))
 
 
