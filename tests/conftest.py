@@ -67,11 +67,11 @@ def traced_once() -> Callable[[], AbstractContextManager[None]]:
 
     stages, trace, kept = graph_writer.stages, graph_writer.trace, {}
 
-    def keyed(model: Any, given: Any) -> Any:
-        made = stages(model, given)
+    def keyed(model: Any, given: Any, activations: Any) -> Any:
+        made = stages(model, given, activations)
         for stage in made.values():
             fixed = (given.grids, given.cameras, given.image_token_id, given.state_token_id)
-            stage.module.traced_as = repr((stage.spec, model.shape, fixed))
+            stage.module.traced_as = repr((stage.spec, model.shape, fixed, activations))
         return made
 
     def traced(stage: Any) -> Any:

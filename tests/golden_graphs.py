@@ -101,9 +101,8 @@ class Workbench:
     def _write(self, recipe: Recipe, folder: Path) -> Written:
         specs, digests = {}, {}
         for graph in GRAPHS:
-            families = recipe.families(graph)
-            digests |= self.writer.write(graph, families, folder, self.calibrated.get(graph))
-            specs[graph] = self.writer.spec(graph, families)
+            digests |= self.writer.write(graph, recipe, folder, self.calibrated.get(graph))
+            specs[graph] = self.writer.spec(graph, recipe)
         return Written(folder, recipe, specs, digests)
 
     def run_modules(self, model: WallModel, graph: str) -> np.ndarray:

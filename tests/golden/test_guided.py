@@ -57,10 +57,9 @@ def guided(bench: Workbench, tmp_path_factory: pytest.TempPathFactory) -> Guided
     folder, given = tmp_path_factory.mktemp("guided"), replace(bench.case.graph_inputs, guidance=True)
     writer = GraphWriter(bench.model.shape, given, weight_reader(bench.case.checkpoint))
     specs = {}
-    for graph, recipe, made_by in (("expert", "fp32", bench.writer), (GUIDED, "int8", writer)):
-        families = load_recipe(recipe).families(graph)
-        made_by.write(graph, families, folder)
-        specs[graph] = made_by.spec(graph, families)
+    for graph, recipe, made_by in (("expert", "fp32", bench.writer), (GUIDED, "fp32", writer)):
+        made_by.write(graph, load_recipe(recipe), folder)
+        specs[graph] = made_by.spec(graph, load_recipe(recipe))
     rng, shape = np.random.default_rng(0), bench.case["noise"][0].shape
     pull = {"target": rng.uniform(-1, 1, shape), "weights": rng.uniform(0, 1, shape)}
     inputs = bench.inputs["expert"] | {name: torch.tensor(a, dtype=torch.float32) for name, a in pull.items()}

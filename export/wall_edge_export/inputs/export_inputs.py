@@ -22,7 +22,7 @@ from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.inputs.settings import ExportSettings, resolve_settings
 from wall_edge_export.model.wall import WallModel
 from wall_edge_export.onnx.graphs import GUIDED, GraphInputs, graphs_of
-from wall_edge_export.quantize.precision import BITS, INT4_BLOCKS, INT4_WEIGHTS, Recipe, family
+from wall_edge_export.quantize.precision import ACTIVATIONS, BITS, INT4_BLOCKS, INT4_WEIGHTS, Recipe, family
 
 INSTRUCTION_TOKENS = 256
 """Room for what a user may ask, beside the images."""
@@ -121,7 +121,7 @@ class ExportInputs:
             for graph in set(graphs_of(name)) & set(sizes):
                 layer = family(graph, name)
                 bits = BITS["fp32" if layer is None else recipe.families(graph)[layer]]
-                scales = 32 / INT4_BLOCKS[0] if bits == 4 else 0
+                scales = BITS[recipe.families(graph)[ACTIVATIONS]] / INT4_BLOCKS[0] if bits == 4 else 0
                 count = weight.numel()
                 if graph == "lm_head" and self.head_tokens is not None:
                     count = len(self.head_tokens) * weight.shape[1]
