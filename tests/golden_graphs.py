@@ -10,17 +10,19 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from wall_edge_engines import Engine
 from wall_edge_export.model.wall import WallModel
 from wall_edge_export.onnx.graph_writer import GraphWriter
 from wall_edge_export.onnx.graphs import GRAPHS, graphs_of, stages
+from wall_edge_export.onnx.trace import parameter_types
 from wall_edge_export.quantize.calibrate import Calibrator, Continuation, ModelInput
 from wall_edge_export.quantize.calibrated import Calibrated
 from wall_edge_export.quantize.int4 import dequantize_blocks
 from wall_edge_export.quantize.int8 import fake_quantize, quantize_per_channel
 from wall_edge_export.quantize.precision import (
     CALIBRATED,
+    ELEMENT_TYPES,
     Recipe,
     family,
     input_group,
@@ -55,9 +57,13 @@ def everything_in(precision: str) -> Recipe:
     return fitting(recipe)
 
 
-RECIPES = {name: fitting(load_recipe(name)) for name in ("fp16", "int8", "int8-weights", "int4-weights")} | {
-    f"all {precision}": everything_in(precision) for precision in ("int8", "int8-weights", "int4-weights")
+RECIPES = {
+    name: fitting(load_recipe(name)) for name in ("fp16", "bf16", "int8", "int8-weights", "int4-weights")
+} | {
+    f"all {precision}": everything_in(precision)
+    for precision in ("fp16", "bf16", "int8", "int8-weights", "int4-weights")
 }
+"""The shipped recipes, whose activations have a half type, and each precision among activations in float32."""
 
 
 @dataclass(frozen=True)
@@ -115,18 +121,23 @@ class Workbench:
         return list(outputs) if isinstance(outputs, tuple) else [outputs]
 
     def emulated(self, graph: str, recipe: Recipe) -> np.ndarray:
-        """The graph's first output when linear layers do in torch and numpy what the recipe says."""
-        model = copy.deepcopy(self.model)
+        """The graph's first output when linear layers do in torch and numpy what the recipe says.
+
+        Half types are those of weights: a CPU computes with them in float32.
+        """
+        model, types = copy.deepcopy(self.model), parameter_types(self.model, recipe.activations)
+        model.load_state_dict({w: t.to(types[w]).float() for w, t in model.state_dict().items()})
         calibrated = self.calibrated.get(graph, Calibrated())
         for name, module in model.named_modules():
             weight = f"{name}.weight"
             if not hasattr(module, "weight") or graph not in graphs_of(weight):
                 continue
-            precision = recipe.families(graph).get(family(graph, weight) or "", "fp32")
-            if isinstance(module, nn.Linear) and precision != "fp32":
-                module.forward = _linear(weight, module, precision, calibrated)  # type: ignore[method-assign]
-            elif precision == "fp16":  # tables and the patch embedding: stored in half, used in single
-                module.weight.data = module.weight.data.half().float()
+            stored = self.model.state_dict()[weight]
+            precision = recipe.families(graph).get(family(graph, weight) or "")
+            if precision in ELEMENT_TYPES:
+                module.weight.data = stored.to(getattr(torch, ELEMENT_TYPES[precision])).float()
+            elif precision is not None:
+                module.forward = _linear(weight, stored.numpy(), module.bias, precision, calibrated)
         return self.run_modules(model, graph)
 
     def _prompt(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -190,13 +201,9 @@ class Workbench:
 
 
 def _linear(
-    weight: str, layer: nn.Linear, precision: str, calibrated: Calibrated
+    weight: str, w: np.ndarray, b: Tensor | None, precision: str, calibrated: Calibrated
 ) -> Callable[[Tensor], Tensor]:
-    w = layer.weight.detach().numpy()
-    bias = 0.0 if layer.bias is None else layer.bias.detach()
-    if precision == "fp16":
-        half = layer.weight.detach().half().float()
-        return lambda x: (x.half().float() @ half.T).half().float() + bias
+    bias = 0.0 if b is None else b.detach()
     if precision == "int8":
         scaling = calibrated.inputs[input_group(weight)]
         codes, scale = quantize_per_channel(w * scaling.smoothing)

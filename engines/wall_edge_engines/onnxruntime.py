@@ -18,6 +18,7 @@ from wall_edge.files import shown
 from wall_edge_engines.base import Binding, DeviceTensor, Engine, EngineSettings, Lane
 from wall_edge_engines.element_types import ONNX
 from wall_edge_engines.host_tensor import HostTensor
+from wall_edge_engines.widen import widen, widened
 
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 
@@ -64,14 +65,14 @@ class OnnxRuntimeEngine(Engine):
         if settings.device != "cpu":
             raise EngineError(f"engine onnxruntime on {settings.device}", expected="device cpu")
         self._ort = require_onnxruntime()
-        self.graphs = graphs
+        self.graphs = {name: widened(spec) for name, spec in graphs.items()}
         self.description = f"ONNX Runtime {self._ort.__version__} on the CPU, threads: {settings.threads}"
         self._sessions = {
-            name: self._session(str(folder / spec.file), spec, settings.threads)
+            name: self._session(folder / spec.file, spec, settings.threads)
             for name, spec in graphs.items()
         }
 
-    def _session(self, path: str, spec: GraphSpec, threads: int) -> Any:
+    def _session(self, path: Path, spec: GraphSpec, threads: int) -> Any:
         options = self._ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -85,7 +86,10 @@ class OnnxRuntimeEngine(Engine):
         options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
         options.log_severity_level = 3
         try:
-            return self._ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            # The CPU has no products in half precision; weights are found beside the file that was read.
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+            model = widen(path.read_bytes())
+            return self._ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own errors share no base class
             raise EngineError(
                 f"{shown(path)}: {shown(error, 400)}",

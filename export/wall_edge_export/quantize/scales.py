@@ -12,14 +12,14 @@ _LOW = np.uint32(0xFFFF)
 
 def scale_above(scale: Floats32) -> Floats32:
     """The least bfloat16 numbers that are not below ``scale`` (positive and finite): what fitted still fits."""
-    bits = np.ascontiguousarray(scale, np.float32).view(np.uint32)
+    bits = np.asarray(scale, np.float32).view(np.uint32)
     above: Floats32 = ((bits + _LOW) & ~_LOW).view(np.float32)
     return above
 
 
 def scale_near(scale: Floats32) -> Floats32:
     """The bfloat16 numbers nearest to ``scale`` (positive and finite), ties to even."""
-    bits = np.ascontiguousarray(scale, np.float32).view(np.uint32)
+    bits = np.asarray(scale, np.float32).view(np.uint32)
     odd = (bits >> np.uint32(16)) & np.uint32(1)
     near: Floats32 = ((bits + np.uint32(0x7FFF) + odd) & ~_LOW).view(np.float32)
     return near

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 from wall_edge.bundle.graphs.specs import GraphSpec, TensorSpec
-from wall_edge.bundle.graphs.wire import Damaged, fields, text
+from wall_edge.bundle.graphs.wire import Damaged, as_message, fields, text
 from wall_edge.errors import BundleError
 
 _ELEMENT = {
@@ -88,22 +88,22 @@ class _Graph:
             if number in (_TRAINING, _FUNCTIONS):
                 raise Damaged("functions or training steps in a graph")
             if number == _MODEL_GRAPH:
-                graphs.append(_message(value))
+                graphs.append(as_message(value))
             if number == _OPSET:
-                self._require_onnx([text(v) for n, v in fields(_message(value)) if n == 1])
+                self._require_onnx([text(v) for n, v in fields(as_message(value)) if n == 1])
         if len(graphs) != 1:
             raise Damaged(f"{len(graphs)} graphs")
         for number, value in fields(graphs[0]):
             if number == _NODE:
-                self._node(_message(value))
+                self._node(as_message(value))
             elif number == _INITIALIZER:
-                self._tensor(_message(value))
+                self._tensor(as_message(value))
             elif number == _SPARSE:
                 raise Damaged("sparse weights")
             elif number == _INPUT:
-                self.inputs.append(_value_info(_message(value)))
+                self.inputs.append(_value_info(as_message(value)))
             elif number == _OUTPUT:
-                self.outputs.append(_value_info(_message(value)))
+                self.outputs.append(_value_info(as_message(value)))
 
     @staticmethod
     def _require_onnx(domains: list[str]) -> None:
@@ -115,14 +115,14 @@ class _Graph:
         entries = list(fields(node))
         self._require_onnx([text(value) for number, value in entries if number == _DOMAIN])
         for number, attribute in entries:
-            for kind, value in fields(_message(attribute)) if number == _ATTRIBUTE else ():
+            for kind, value in fields(as_message(attribute)) if number == _ATTRIBUTE else ():
                 if kind in (_SUBGRAPH, _SUBGRAPHS):
                     names = [text(value) for number, value in entries if number == _OP_TYPE]
                     raise Damaged(f"{names[:1]} holds a graph of its own, as loops and branches do")
                 if kind in (_SPARSE_TENSOR, _SPARSE_TENSORS):
                     raise Damaged("sparse weights")
                 if kind in (_TENSOR, _TENSORS):
-                    self._tensor(_message(value))
+                    self._tensor(as_message(value))
 
     def _tensor(self, tensor: memoryview) -> None:
         """Weights lie in the file itself, or in the manifest's data file."""
@@ -132,7 +132,7 @@ class _Graph:
             if number == _LOCATION:
                 external = external or value == _EXTERNAL
             elif number == _PLACE:
-                key, entry = _pair(_message(value))
+                key, entry = _pair(as_message(value))
                 if key in place:
                     raise Damaged(f"two places of the same weights ({key})")
                 place[key] = entry
@@ -145,12 +145,6 @@ class _Graph:
         if not all(re.fullmatch(r"[0-9]{1,18}", number) for number in numbers):
             raise Damaged(f"weights at offset {numbers[0]!r} of length {numbers[1]!r}")
         self.end = max(self.end, int(numbers[0]) + int(numbers[1]))
-
-
-def _message(value: int | memoryview) -> memoryview:
-    if isinstance(value, int):
-        raise Damaged("a number where a message belongs")
-    return value
 
 
 def _pair(entry: memoryview) -> tuple[str, str]:
@@ -173,7 +167,7 @@ def _value_info(value_info: memoryview) -> tuple[str, str, tuple[int, ...]]:
 
 
 def _only(message: memoryview, number: int) -> memoryview:
-    messages = [_message(value) for n, value in fields(message) if n == number]
+    messages = [as_message(value) for n, value in fields(message) if n == number]
     if len(messages) != 1:
         raise Damaged("an input or output that is no tensor")
     return messages[0]
@@ -183,5 +177,5 @@ def _axes(shape: memoryview) -> Iterator[int]:
     """Sizes (field 1) of a ``TensorShapeProto``'s dimensions; -1 for one that has a name or nothing."""
     for number, dimension in fields(shape):
         if number == 1:
-            sizes = [value for n, value in fields(_message(dimension)) if n == 1]
+            sizes = [value for n, value in fields(as_message(dimension)) if n == 1]
             yield sizes[-1] if sizes and isinstance(sizes[-1], int) else -1
