@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import torch
 from torch import Tensor
 from wall_edge_engines import Engine
@@ -103,6 +104,10 @@ class Workbench:
             folder.mkdir()
             self._written[name] = self._write(RECIPES[name], folder)
         return self._written[name]
+
+    def traced(self, graph: str, recipe: Recipe) -> ir.Model:
+        """What the writer rewrites for a recipe; read-only."""
+        return self.writer._traced[graph, recipe.activations]
 
     def _write(self, recipe: Recipe, folder: Path) -> Written:
         specs, digests = {}, {}

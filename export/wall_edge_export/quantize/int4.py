@@ -202,6 +202,7 @@ def _search(groups: Floats32, shares: Floats32, bits: Bits) -> Floats32:
         product = shares @ (codes * unit)
         square = shares @ np.square(codes, out=codes)
         np.divide(product, square, out=fitted, where=square > 1e-30)
+        np.divide(scale_near(fitted * largest), largest, out=fitted, where=alive)
         error = _coded(unit, fitted, bits)
         error *= fitted
         error -= unit

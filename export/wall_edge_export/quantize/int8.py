@@ -70,12 +70,13 @@ def activation_scale(statistics: LinearStatistics, smoothing: Floats32 | None = 
 
     tails = float(len(rows) * statistics.count) ** -0.5
 
-    def cost(fraction: float) -> float:
-        left = np.square((fake_quantize(rows, fraction / _HIGH) - rows) * s).sum(dtype=np.float64)
-        clipped = np.square(np.maximum(largest - np.float32(fraction), 0) * s).sum(dtype=np.float64)
+    def cost(step: float) -> float:
+        step /= end
+        left = np.square((fake_quantize(rows, step) - rows) * s).sum(dtype=np.float64)
+        clipped = np.square(np.maximum(largest - np.float32(step * _HIGH), 0) * s).sum(dtype=np.float64)
         return float(left / len(rows) + clipped * tails)
 
-    return float(scale_above(np.float32(min(_CLIPPING, key=cost)) * end / _HIGH))
+    return min(map(float, scale_above(_CLIPPING * end / _HIGH)), key=cost)
 
 
 def fake_quantize(x: Floats32, scale: float) -> Floats32:

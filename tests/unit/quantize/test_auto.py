@@ -19,8 +19,8 @@ Noise = Mapping[tuple[str, str, str], float]
 class FakeTrials:
     """Chunks whose error is the root of the sum of each family's squared noise; the holdout may see more."""
 
-    def __init__(self, noise: Noise, *, fp16: float = 1e-4, holdout: float = 1.0) -> None:
-        self._noise, self._fp16, self._holdout = noise, fp16, holdout
+    def __init__(self, noise: Noise, *, bf16: float = 1e-4, holdout: float = 1.0) -> None:
+        self._noise, self._bf16, self._holdout = noise, bf16, holdout
         rng = np.random.default_rng(0)
         self._reference = rng.standard_normal((32, 8, 6))
         self._direction = rng.standard_normal(self._reference.shape)
@@ -31,7 +31,7 @@ class FakeTrials:
         for graph in CANDIDATES:
             for family, precision in recipe.families(graph).items():
                 error = (
-                    self._fp16 if precision == "fp16" else self._noise.get((graph, family, precision), 0.0)
+                    self._bf16 if precision == "bf16" else self._noise.get((graph, family, precision), 0.0)
                 )
                 squared += error**2
         share = np.sqrt(squared) * (self._holdout if samples is HOLDOUT else 1.0)
@@ -51,7 +51,7 @@ def noise(value: float, **special: float) -> Noise:
 
 
 def cost(recipe: Recipe) -> int:
-    bits = {"fp32": 32, "fp16": 16, "int8": 8, "int8-weights": 8, "int4-weights": 4}
+    bits = {"fp32": 32, "fp16": 16, "bf16": 16, "int8": 8, "int8-weights": 8, "int4-weights": 4}
     return sum(1000 * bits[p] for graph in CANDIDATES for p in recipe.families(graph).values())
 
 
@@ -62,14 +62,14 @@ def run(trials: FakeTrials, limit: float, cost: Callable[[Recipe], int] = cost) 
 
 def test_everything_joins_when_nothing_is_lost() -> None:
     recipe = run(FakeTrials(noise(1e-6)), 0.03).recipe
-    assert set(recipe.families("prefix").values()) == {"fp16", "int8", "fp32"}
+    assert set(recipe.families("prefix").values()) == {"bf16", "int8", "fp32"}
     assert {recipe.families("expert")[name] for name in ("qkv", "o", "mlp")} == {"int4-weights"}
     assert recipe.families("expert")["action_head"] == "fp32"
 
 
 def test_a_family_that_costs_too_much_stays_out_and_the_rest_joins() -> None:
     recipe = run(FakeTrials(noise(1e-3, vision_mlp_int8=0.5)), 0.03).recipe
-    assert recipe.families("vision")["mlp"] == "fp16"
+    assert recipe.families("vision")["mlp"] == "bf16"
     assert recipe.families("vision")["attention"] == "int8"
 
 
@@ -77,7 +77,7 @@ def test_errors_add_up_over_the_families() -> None:
     """Each alone is within the limit; all together are not."""
     result = run(FakeTrials(noise(0.015)), 0.03)
     joined = [
-        p for graph in CANDIDATES for p in result.recipe.families(graph).values() if p not in ("fp16", "fp32")
+        p for graph in CANDIDATES for p in result.recipe.families(graph).values() if p not in ("bf16", "fp32")
     ]
     assert 1 <= len(joined) < 9
     assert result.error.upper_relative_l2 <= 0.03
@@ -101,13 +101,13 @@ def test_samples_that_decided_nothing_can_take_families_out_again() -> None:
     assert cost(result.recipe) > cost(bolder.recipe)
 
 
-@pytest.mark.parametrize("fp16", [0.1, float("nan"), float("inf")])
-def test_a_limit_that_fp16_cannot_keep_is_refused_with_what_it_reaches(fp16: float) -> None:
+@pytest.mark.parametrize("bf16", [0.1, float("nan"), float("inf")])
+def test_a_limit_that_bf16_cannot_keep_is_refused_with_what_it_reaches(bf16: float) -> None:
     with (
         pytest.raises(ConfigError, match=r"--max-action-error 0\.03; expected at least"),
         np.errstate(all="ignore"),
     ):
-        run(FakeTrials(noise(1e-3), fp16=fp16), 0.03)
+        run(FakeTrials(noise(1e-3), bf16=bf16), 0.03)
 
 
 def test_stretches_of_the_recording_calibrate_select_and_confirm() -> None:

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
-from wall_edge_export.onnx.graphs import GRAPHS, graphs_of
+from wall_edge_export.onnx.graphs import GRAPHS, Activations, graphs_of
 from wall_edge_export.quantize.precision import (
     CALIBRATED,
     INT4_BLOCKS,
@@ -43,7 +43,7 @@ def write(path: Path, change: Any = None) -> str:
 
 
 def test_the_recipes_that_the_documents_name_are_there() -> None:
-    assert {"fp32", "fp16", "int8", "int8-weights", "int4-weights", "int8-int8", "int8-int4"} <= set(NAMES)
+    assert {"fp32", "fp16", "bf16", "int8", "int8-weights", "int4-weights", "int8-int8", "int8-int4"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -53,14 +53,16 @@ def test_every_recipe_names_a_precision_for_every_family(name: str) -> None:
     for graph in GRAPHS:
         assert set(recipe.families(graph).values()) <= set(PRECISIONS)
         assert recipe.families(graph).get("action_head", "fp32") == "fp32"
+        assert recipe.families(graph)["activations"] in ("fp32", "fp16", "bf16")
+        assert recipe.families(graph)["activations"] != "fp16" or name == "fp16"
     used = {precision for graph in GRAPHS for precision in recipe.families(graph).values()}
     assert recipe.calibrated() == bool(used & set(CALIBRATED))
     assert recipe.calibrated(("lm_head",)) is False
     assert Recipe.from_dict(recipe.as_dict()) == recipe
 
 
-def test_fp32_and_fp16_are_what_their_names_say() -> None:
-    for name in ("fp32", "fp16"):
+def test_the_types_are_what_their_names_say() -> None:
+    for name in ("fp32", "fp16", "bf16"):
         recipe = load_recipe(name)
         used = {p for graph in GRAPHS for f, p in recipe.families(graph).items() if f != "action_head"}
         assert used == {name}
@@ -88,6 +90,25 @@ def test_the_action_head_may_go_unsaid(tmp_path: Path) -> None:
     assert recipe.families("expert")["action_head"] == "fp32"
 
 
+def test_activations_that_go_unsaid_are_float32(tmp_path: Path) -> None:
+    """As in every recipe that was written before there was a choice."""
+    recipe = load_recipe(write(tmp_path / "old.yaml", lambda d: [d[graph].pop("activations") for graph in GRAPHS]))
+    assert recipe.activations == Activations("float32", "float32")
+    assert recipe.families("vision") == {**load_recipe("fp16").families("vision"), "activations": "fp32"}
+
+
+def test_vision_may_have_other_activations_than_the_decoder(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path / "mixed.yaml", lambda d: d["vision"].update(activations="bf16")))
+    assert recipe.activations == Activations(vision="bfloat16", decoder="float16")
+
+
+@pytest.mark.parametrize("graph", ["prefix", "lm_head", "expert"])
+def test_the_decoder_s_graphs_share_one_type_of_keys_and_values(tmp_path: Path, graph: str) -> None:
+    path = write(tmp_path / "mixed.yaml", lambda d: d[graph].update(activations="bf16"))
+    with pytest.raises(ConfigError, match=r"mixed\.yaml: \w+\.activations is '\w+'; expected .* share keys/values"):
+        load_recipe(path)
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -102,6 +123,8 @@ def test_the_action_head_may_go_unsaid(tmp_path: Path) -> None:
         (lambda d: d["lm_head"].update(lm_head="int8"), "lm_head.lm_head"),
         (lambda d: d["lm_head"].update(lm_head="int4-weights"), "lm_head.lm_head"),
         (lambda d: d["expert"].update(action_head="fp16"), "expert.action_head"),
+        (lambda d: d["vision"].update(activations="int8"), "vision.activations"),
+        (lambda d: d["lm_head"].update(activations="float16"), "lm_head.activations"),
         (lambda d: d["prefix"].update(action_head="int8"), "prefix.action_head"),
         (lambda d: d.update(name="other"), "no recipe"),
         (lambda d: d.update(expert=None), "expert"),
@@ -147,7 +170,7 @@ def test_every_matrix_has_a_family_where_it_is_used_and_nothing_else_has(folder:
                 assert found is None, name
                 assert "norm" in name or "ln_q" in name or name.endswith(".bias")
     # The other way round: a recipe names no family that no layer is in.
-    assert seen == {graph: set(recipe.families(graph)) for graph in GRAPHS}
+    assert seen == {graph: set(recipe.families(graph)) - {"activations"} for graph in GRAPHS}
 
 
 @pytest.mark.parametrize(
@@ -198,6 +221,8 @@ def test_layers_that_read_one_input_share_its_name() -> None:
         ({"embedding": "fp16", "qkv": "int8", "mlp": "int8", "action_head": "fp32"}, "int8+fp16"),
         ({"qkv": "fp16", "o": "int8-weights", "mlp": "int4-weights"}, "int4-weights+int8-weights+fp16"),
         ({"o": "int8", "mlp": "int8-weights"}, "int8+int8-weights"),
+        ({"activations": "bf16", "lm_head": "int8-weights"}, "int8-weights+bf16"),
+        ({"activations": "bf16", "action_head": "fp32", "mlp": "bf16"}, "bf16"),
     ],
 )
 def test_a_summary_begins_with_the_lowest_precision(families: dict[str, str], expected: str) -> None:

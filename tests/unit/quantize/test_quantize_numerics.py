@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from wall_edge_export.quantize.int4 import Bits, dequantize_blocks, gptq_blocks, pack_int4, quantize_blocks
 from wall_edge_export.quantize.int8 import activation_scale, fake_quantize, linear_error, quantize_per_channel
+from wall_edge_export.quantize.scales import scale_above, scale_near
 from wall_edge_export.quantize.smooth import best_smoothing, smoothing
 from wall_edge_export.quantize.statistics import LinearStatistics
 
@@ -45,6 +46,21 @@ def activations(rng: np.random.Generator, tokens: int, channels: int, outlier: f
     x += 0.5 * rng.standard_normal(x.shape)
     x[:, ::16] *= outlier
     return x.astype(np.float32)
+
+
+def assert_bfloat16(scale: npt.ArrayLike) -> None:
+    values = np.asarray(scale, np.float32)
+    np.testing.assert_array_equal(values.astype(ml_dtypes.bfloat16).astype(np.float32), values)
+
+
+@given(values=hnp.arrays(np.float32, 7, elements=st.floats(2.0**-125, 2.0**127, width=32)))
+def test_scales_are_rounded_to_bfloat16_up_or_to_the_nearest(values: Floats) -> None:
+    above, near = scale_above(values), scale_near(values)
+    assert_bfloat16(above)
+    assert (values <= above).all()
+    assert (above <= values * (1 + 2.0**-7)).all()
+    np.testing.assert_array_equal(near, values.astype(ml_dtypes.bfloat16).astype(np.float32))
+    np.testing.assert_array_equal(scale_above(near), near)
 
 
 def weights(rng: np.random.Generator, outputs: int, inputs: int) -> Floats:
@@ -101,6 +117,7 @@ def test_a_weight_by_channel_is_at_most_half_a_step_off(weight: Floats) -> None:
     assert codes.dtype == np.int8
     assert np.abs(codes.astype(int)).max() <= 127
     assert (scale >= np.finfo(np.float32).tiny).all()
+    assert_bfloat16(scale)
     off = np.abs(codes * scale[:, None].astype(np.float64) - weight)
     assert (off <= scale[:, None] * (0.5 + 1e-4)).all()
 
@@ -119,9 +136,10 @@ def test_the_activation_scale_is_never_worse_than_the_full_range(
     rng = np.random.default_rng(seed)
     x = rng.standard_t(tail, (200, 16)).astype(np.float32)
     s = np.exp(rng.standard_normal(16)).astype(np.float32) if smoothed else np.ones(16, np.float32)
-    scale, full = activation_scale(collected(x), s), float(np.abs(x / s).max()) / 127
+    scale, full = activation_scale(collected(x), s), float(scale_above(np.abs(x / s).max() / 127))
     chosen, naive = (np.square(fake_quantize(x / s, step) * s - x).sum() for step in (scale, full))
-    assert 0 < scale <= full * 1.0001
+    assert_bfloat16(scale)
+    assert 0 < scale <= full
     assert chosen <= naive * 1.0001
 
 
@@ -166,8 +184,10 @@ def test_smoothing_follows_its_formula_within_bounds() -> None:
     inputs = np.array([4, 0, 1e-42, 1e30, 1e-30, 9], np.float32)
     outputs = np.array([0.25, 1, 1, 1, 1, 0], np.float32)
     s = smoothing(inputs, outputs, 0.5)
-    np.testing.assert_allclose(s, [4, 1, 1, 1e4, 1e-4, 1e4], rtol=1e-5)
+    np.testing.assert_allclose(s, [4, 1, 1, 1e4, 1e-4, 1e4], rtol=2.0**-8)
     assert s.dtype == np.float32
+    assert_bfloat16(scale_near(1 / s))
+    np.testing.assert_allclose(scale_near(1 / s), 1 / s, rtol=1e-6)
 
 
 def int8_error(x: Floats, parts: list[Floats], s: Floats) -> float:
@@ -219,6 +239,7 @@ def check_blocks(
     assert codes.min() >= low
     assert codes.max() <= high
     assert (scale >= np.finfo(np.float32).tiny).all()
+    assert_bfloat16(scale)
     assert np.isfinite(dequantize_blocks(codes, scale, block)).all()
 
 
@@ -239,9 +260,12 @@ def test_rounding_in_blocks_is_at_most_half_a_step_off_and_no_worse_than_the_ful
     full = np.repeat(np.maximum.reduceat(np.abs(weight), starts, axis=1) / high, width, axis=1)
     full = np.maximum(full[:, : weight.shape[1]].astype(np.float64), 1e-33)
     naive = np.clip(np.rint(weight / full), low, high) * full - weight
-    cost, worst = (
-        np.add.reduceat(importance * np.square(e.astype(np.float64)), starts, axis=1) for e in (off, naive)
+    rounding = weight * 2.0**-8  # what a scale loses by being a bfloat16 number
+    cost, worst, lost = (
+        np.add.reduceat(importance * np.square(e.astype(np.float64)), starts, axis=1)
+        for e in (off, naive, rounding)
     )
+    worst = np.square(np.sqrt(worst) + np.sqrt(lost))
     assert (cost <= worst * 1.001 + np.square(scale.astype(np.float64)) * 1e-6 * importance.max()).all()
 
 
