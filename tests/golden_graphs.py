@@ -64,7 +64,7 @@ RECIPES = {
     f"all {precision}": everything_in(precision)
     for precision in ("fp16", "bf16", "int8", "int8-weights", "int4-weights")
 }
-"""The shipped recipes, whose activations have a half type, and each precision among activations in float32."""
+"""The shipped recipes, with half types between products, and each precision among activations in float32."""
 
 
 @dataclass(frozen=True)

@@ -68,8 +68,7 @@ class OnnxRuntimeEngine(Engine):
         self.graphs = {name: widened(spec) for name, spec in graphs.items()}
         self.description = f"ONNX Runtime {self._ort.__version__} on the CPU, threads: {settings.threads}"
         self._sessions = {
-            name: self._session(folder / spec.file, spec, settings.threads)
-            for name, spec in graphs.items()
+            name: self._session(folder / spec.file, spec, settings.threads) for name, spec in graphs.items()
         }
 
     def _session(self, path: Path, spec: GraphSpec, threads: int) -> Any:
@@ -87,7 +86,9 @@ class OnnxRuntimeEngine(Engine):
         options.log_severity_level = 3
         try:
             # The CPU has no products in half precision; weights are found beside the file that was read.
-            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+            options.add_session_config_entry(
+                "session.model_external_initializers_file_folder_path", str(path.parent)
+            )
             model = widen(path.read_bytes())
             return self._ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own errors share no base class

@@ -1,8 +1,8 @@
 """A graph whose half-precision tensors are all float32, for a CPU.
 
-ONNX Runtime's CPU has no bfloat16 products, sums or softmax, and computes float16 in float32 between casts. Here
-weights stay as they are stored and one Cast follows each, which is folded at load; every other half type becomes
-float32. Field numbers: github.com/onnx/onnx, ``onnx/onnx.proto``.
+ONNX Runtime's CPU has no bfloat16 products, sums or softmax, and computes float16 in float32 between casts.
+Here weights stay as they are stored and one Cast follows each, which is folded at load; every other half type
+becomes float32. Field numbers: github.com/onnx/onnx, ``onnx/onnx.proto``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def widen(model: bytes) -> bytes:
 
     Raises :class:`wall_edge.bundle.graphs.wire.Damaged` for bytes that are no model.
     """
-    return _edit(memoryview(model), {_MODEL_GRAPH: lambda value: field(_MODEL_GRAPH, _graph(as_message(value)))})
+    return _edit(
+        memoryview(model), {_MODEL_GRAPH: lambda value: field(_MODEL_GRAPH, _graph(as_message(value)))}
+    )
 
 
 def widened(spec: GraphSpec) -> GraphSpec:
@@ -81,7 +83,9 @@ def _graph(graph: memoryview) -> bytes:
             _NODE: lambda value: _node(as_message(value), tables),
             _INITIALIZER: initializer,
             **{
-                number: lambda value, number=number: field(number, _value_info(as_message(value)))  # type: ignore[misc]
+                number: lambda value, number=number: field(  # type: ignore[misc]
+                    number, _value_info(as_message(value), tables)
+                )
                 for number in (_INPUT, _OUTPUT, _VALUE_INFO)
             },
         },
@@ -103,7 +107,9 @@ def _node(node: memoryview, tables: set[str]) -> bytes:
     """A node with wide results; one that gives stored values is followed by a Cast."""
     attributes = [as_message(value) for number, value in fields(node) if number == _ATTRIBUTE]
     constant = any(
-        number == _TENSOR and _is_half(as_message(value)) for entry in attributes for number, value in fields(entry)
+        number == _TENSOR and _is_half(as_message(value))
+        for entry in attributes
+        for number, value in fields(entry)
     )
     if constant or tables & {text(value) for number, value in fields(node) if number == _NODE_INPUT}:
         name = _text_of(node, _NODE_OUTPUT)
@@ -124,12 +130,19 @@ def _cast_attribute(value: Value) -> bytes:
 def _cast(name: str) -> bytes:
     """The node that makes float32 of a tensor as it is stored."""
     to = _name(_ATTRIBUTE_NAME, "to") + field(_INT, _FLOAT) + field(_ATTRIBUTE_TYPE, _INT_TYPE)
-    names = ((_NODE_INPUT, name + _STORED), (_NODE_OUTPUT, name), (_NODE_NAME, name + ".wide"), (_OP_TYPE, "Cast"))
+    names = (
+        (_NODE_INPUT, name + _STORED),
+        (_NODE_OUTPUT, name),
+        (_NODE_NAME, name + ".wide"),
+        (_OP_TYPE, "Cast"),
+    )
     return field(_NODE, b"".join(_name(number, word) for number, word in names) + field(_ATTRIBUTE, to))
 
 
-def _value_info(value_info: memoryview) -> bytes:
-    """Type = 2, in it a tensor's = 1, in it its elements' = 1."""
+def _value_info(value_info: memoryview, tables: set[str]) -> bytes:
+    """Name = 1, type = 2, in it a tensor's = 1, in it its elements' = 1."""
+    if _text_of(value_info, 1) in tables:
+        return bytes(value_info)
     element: dict[int, Change] = {1: lambda value: field(1, _wide(value))}
     tensor: dict[int, Change] = {1: lambda value: field(1, _edit(as_message(value), element))}
     return _edit(value_info, {2: lambda value: field(2, _edit(as_message(value), tensor))})

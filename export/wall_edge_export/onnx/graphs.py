@@ -86,7 +86,9 @@ class Stage:
 
 
 def stages(
-    model: WallModel, graph_inputs: GraphInputs, activations: Activations = Activations()  # noqa: B008 - frozen
+    model: WallModel,
+    graph_inputs: GraphInputs,
+    activations: Activations = Activations(),
 ) -> dict[str, Stage]:
     """The model's stages by graph name, specialised for ``graph_inputs``.
 

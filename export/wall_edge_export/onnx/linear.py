@@ -1,4 +1,4 @@
-"""Linear layers in a traced graph: one ``Gemm(x, W, bias)`` each, whose tensors know the checkpoint's names."""
+"""Linear layers in a traced graph: one ``Gemm(x, W, bias)`` each, of tensors with the checkpoint's names."""
 
 from __future__ import annotations
 

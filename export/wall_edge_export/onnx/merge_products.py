@@ -48,11 +48,9 @@ def _merge(graph: ir.Graph, group: str, gemms: Sequence[ir.Node]) -> None:
     whole, part = product.outputs[0], first.outputs[0]
     whole.name, whole.type = f"{group}.product", part.type
     whole.shape = ir.Shape([*part.shape[:-1], sum(rows)])  # type: ignore[index]
-    counts = ir.tensor(np.array(rows, np.int64), name=f"{group}.rows")
-    split_sizes = ir.Value(name=counts.name, shape=counts.shape, type=ir.TensorType(ir.DataType.INT64))
-    split_sizes.const_value = counts
-    graph.initializers.add(split_sizes)
-    split = ir.node("Split", [whole, split_sizes], attributes={"axis": -1}, num_outputs=len(gemms))
+    split = ir.node(
+        "Split", [whole, _counts(graph, group, rows)], attributes={"axis": -1}, num_outputs=len(gemms)
+    )
     graph.insert_before(first, [product, split])
     for gemm, output in zip(gemms, split.outputs, strict=True):
         old = gemm.outputs[0]
@@ -63,6 +61,16 @@ def _merge(graph: ir.Graph, group: str, gemms: Sequence[ir.Node]) -> None:
         graph.remove(gemm, safe=True)
         for value in spent:
             graph.initializers.pop(str(value.name))  # type: ignore[union-attr]
+
+
+def _counts(graph: ir.Graph, group: str, rows: Sequence[int]) -> ir.Value:
+    """How many outputs each layer has, as a constant."""
+    value = ir.Value(
+        name=f"{group}.rows", shape=ir.Shape((len(rows),)), type=ir.TensorType(ir.DataType.INT64)
+    )
+    value.const_value = ir.tensor(np.array(rows, np.int64), name=value.name)
+    graph.initializers.add(value)
+    return value
 
 
 def _joined(graph: ir.Graph, name: str, parts: Sequence[ir.Value | None]) -> ir.Value:

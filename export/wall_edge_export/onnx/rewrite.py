@@ -105,7 +105,9 @@ class _Editor:
         gemm = self._gemm(value)
         if precision in self._forms:
             if gemm is None:
-                raise CheckpointError(f"tensor {weights[0]} in {precision}", expected="a linear layer's weight")
+                raise CheckpointError(
+                    f"tensor {weights[0]} in {precision}", expected="a linear layer's weight"
+                )
             self._forms[precision](value, gemm)
             return
         dtype = _type(value) if precision is None else _TYPES[precision]

@@ -46,7 +46,9 @@ def hollow_model(
         if head_rows is not None:
             model.lm_head = torch.nn.Linear(shape.hidden_size, head_rows, bias=False)
     types = parameter_types(model, activations)
-    state = {name: torch.zeros((), dtype=types[name]).expand(t.shape) for name, t in model.state_dict().items()}
+    state = {
+        name: torch.zeros((), dtype=types[name]).expand(t.shape) for name, t in model.state_dict().items()
+    }
     model.load_state_dict(state, assign=True)
     return model.eval()
 
@@ -66,7 +68,9 @@ def parameter_types(model: WallModel, activations: Activations) -> dict[str, tor
 def example_inputs(spec: GraphSpec) -> tuple[Tensor, ...]:
     """Zero tensors of a graph's input shapes, for tracing."""
     return tuple(
-        torch.zeros([_EXAMPLE[a] if isinstance(a, str) else a for a in t.shape], dtype=getattr(torch, t.dtype))
+        torch.zeros(
+            [_EXAMPLE[a] if isinstance(a, str) else a for a in t.shape], dtype=getattr(torch, t.dtype)
+        )
         for t in spec.inputs.values()
     )
 

@@ -42,7 +42,9 @@ def trace_vjp(
     """``module`` at ``inputs``, of which the axes in ``dynamic`` (one mapping an input) may have any size."""
     mode = FakeTensorMode(shape_env=ShapeEnv())
     with mode:
-        weights = {name: torch.empty(weight.shape, dtype=weight.dtype) for name, weight in module.named_parameters()}
+        weights = {
+            name: torch.empty(weight.shape, dtype=weight.dtype) for name, weight in module.named_parameters()
+        }
     fakes = [
         mode.from_tensor(tensor, symbolic_context=StatelessSymbolicContext(_sizes(tensor, axes)))
         for tensor, axes in zip(inputs, dynamic, strict=True)

@@ -107,7 +107,9 @@ def _convert(
     if precision == INT4_WEIGHTS:
         values = _int4(weights, calibrated)
     else:
-        values = _int8(weights, tensor, calibrated.inputs[input_group(weights[0])] if precision == INT8 else None)
+        values = _int8(
+            weights, tensor, calibrated.inputs[input_group(weights[0])] if precision == INT8 else None
+        )
     for part in parts:
         yield part, [_stored_as(part, piece) for piece in values[part.role]]
 
@@ -129,7 +131,9 @@ def _int8(
         values["input_scale"] = [np.array(scaling.scale, dtype=np.float32)]
         values["input_zero"] = [np.array(0, dtype=np.int8)]
     smoothing = None if scaling is None else scaling.smoothing
-    pieces = [quantize_per_channel(rows) for weight in weights for rows in _rows(_read(weight, tensor), smoothing)]
+    pieces = [
+        quantize_per_channel(rows) for weight in weights for rows in _rows(_read(weight, tensor), smoothing)
+    ]
     values["weight"], values["scale"] = [q for q, _ in pieces], [scale for _, scale in pieces]
     values["zero"] = [np.zeros(len(scale), dtype=np.int8) for scale in values["scale"]]
     return values

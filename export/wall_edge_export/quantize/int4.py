@@ -186,9 +186,9 @@ def _loss(errors: Floats32, coupling: _Coupling) -> Floats32:
 
 
 def _search(groups: Floats32, shares: Floats32, bits: Bits) -> Floats32:
-    """Scales [g, n] of groups [g, b, n] with small squared errors, weighted by shares [g, b]; bfloat16 numbers.
+    """Scales [g, n] of groups [g, b, n] with small squared errors, weighted by shares [g, b].
 
-    For each way to clip, the least-squares scale of the codes that it gives.
+    Scales are bfloat16 numbers. For each way to clip, the least-squares scale of the codes that it gives.
     """
     largest: Floats32 = np.maximum(groups.max(1, keepdims=True), -groups.min(1, keepdims=True))
     alive = largest >= 1e3 * _TINY  # below, the scale would not be a normal number: zeros, by scale 1

@@ -13,10 +13,10 @@ A recipe (``export/recipes/*.yaml``, or a file of one's own) names a precision f
                   calibration data
 ================  ==========================================================================================
 
-The family ``activations`` (fp32, fp16 or bf16) is the type of what lies between the products: biases, residuals,
-attention, keys/values, image tokens and hidden states, and of the scales of quantised weights, whose products
-are computed in it. The decoder's graphs hand over keys/values and hidden states, so they agree. In every recipe
-float32 are: norms, rotary angles, the action head, logits, and the graph ``guided``.
+The family ``activations`` (fp32, fp16 or bf16) is the type of what lies between the products: biases,
+residuals, attention, keys/values, image tokens and hidden states, and of the scales of quantised weights,
+whose products are computed in it. The decoder's graphs hand over keys/values and hidden states, so they agree.
+In every recipe float32 are: norms, rotary angles, the action head, logits, and the graph ``guided``.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Recipe:
                 raise Invalid(
                     f"{graph}.{ACTIVATIONS}",
                     self.families(graph)[ACTIVATIONS],
-                    expected=f"{self.prefix.activations}, as in prefix: they share keys/values and hidden states",
+                    expected=f"{self.prefix.activations} as in prefix, whose keys/values it reads",
                 )
 
     @property

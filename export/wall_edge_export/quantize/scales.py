@@ -11,7 +11,7 @@ _LOW = np.uint32(0xFFFF)
 
 
 def scale_above(scale: Floats32) -> Floats32:
-    """The least bfloat16 numbers that are not below ``scale`` (positive and finite): what fitted still fits."""
+    """The least bfloat16 numbers that are not below ``scale`` (positive, finite): what fitted still fits."""
     bits = np.asarray(scale, np.float32).view(np.uint32)
     above: Floats32 = ((bits + _LOW) & ~_LOW).view(np.float32)
     return above

@@ -20,8 +20,8 @@ _ERROR_OUTPUTS = 256
 def smoothing(input_absmax: Floats32, weight_absmax: Floats32, alpha: float) -> Floats32:
     """s ``[K]`` = max|x|^α / max|W|^(1-α) by channel (equation 4), within 1e-4 to 1e4.
 
-    Channels that never fire get 1. ``weight_absmax [K]`` is over all outputs that read the input. 1/s, by which a
-    graph multiplies, is a bfloat16 number.
+    Channels that never fire get 1. ``weight_absmax [K]`` is over all outputs that read the input.
+    1/s, by which a graph multiplies, is a bfloat16 number.
     """
     tiny = np.finfo(np.float32).tiny
     fires = input_absmax > tiny

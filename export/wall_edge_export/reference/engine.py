@@ -71,7 +71,9 @@ class _ReferenceBinding:
             results = self._stage.module(*inputs)
         results = results if isinstance(results, tuple) else (results,)
         for name, result in zip(self._stage.spec.outputs, results, strict=True):
-            self._tensors[name].write(result.float().numpy() if result.is_floating_point() else result.numpy())
+            self._tensors[name].write(
+                result.float().numpy() if result.is_floating_point() else result.numpy()
+            )
 
 
 def _as_torch(tensor: HostTensor) -> Tensor:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import NodeProto
 
-from wall_edge.bundle.graphs.wire import Damaged, fields, text
+from wall_edge.bundle.graphs.wire import Damaged, as_message, field, fields, records, text
 
 
 def read(content: bytes) -> list[tuple[int, object]]:
@@ -43,3 +43,24 @@ def test_text_is_utf8() -> None:
     for wrong in (3, memoryview(b"\xff")):
         with pytest.raises(Damaged):
             text(wrong)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.integers(0, 2**64 - 1) | st.binary(max_size=200)), max_size=9)
+)
+def test_what_is_written_is_read_again(entries: list[tuple[int, int | bytes]]) -> None:
+    content = b"".join(field(number, value) for number, value in entries)
+    assert read(content) == entries
+    assert b"".join(raw for _, _, raw in records(memoryview(content))) == content
+
+
+def test_fields_are_written_as_protobuf_writes_them() -> None:
+    node = NodeProto(op_type="Add", input=["a", "b" * 300], domain="é")
+    content = node.SerializeToString()
+    assert b"".join(field(n, v) for n, v in read(content)) == content  # type: ignore[arg-type]
+
+
+def test_a_number_is_no_message() -> None:
+    assert as_message(memoryview(b"abc")) == b"abc"
+    with pytest.raises(Damaged):
+        as_message(3)

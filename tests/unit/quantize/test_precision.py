@@ -43,7 +43,9 @@ def write(path: Path, change: Any = None) -> str:
 
 
 def test_the_recipes_that_the_documents_name_are_there() -> None:
-    assert {"fp32", "fp16", "bf16", "int8", "int8-weights", "int4-weights", "int8-int8", "int8-int4"} <= set(NAMES)
+    assert {"fp32", "fp16", "bf16", "int8", "int8-weights", "int4-weights", "int8-int8", "int8-int4"} <= set(
+        NAMES
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -92,7 +94,9 @@ def test_the_action_head_may_go_unsaid(tmp_path: Path) -> None:
 
 def test_activations_that_go_unsaid_are_float32(tmp_path: Path) -> None:
     """As in every recipe that was written before there was a choice."""
-    recipe = load_recipe(write(tmp_path / "old.yaml", lambda d: [d[graph].pop("activations") for graph in GRAPHS]))
+    recipe = load_recipe(
+        write(tmp_path / "old.yaml", lambda d: [d[graph].pop("activations") for graph in GRAPHS])
+    )
     assert recipe.activations == Activations("float32", "float32")
     assert recipe.families("vision") == {**load_recipe("fp16").families("vision"), "activations": "fp32"}
 
@@ -105,7 +109,9 @@ def test_vision_may_have_other_activations_than_the_decoder(tmp_path: Path) -> N
 @pytest.mark.parametrize("graph", ["prefix", "lm_head", "expert"])
 def test_the_decoder_s_graphs_share_one_type_of_keys_and_values(tmp_path: Path, graph: str) -> None:
     path = write(tmp_path / "mixed.yaml", lambda d: d[graph].update(activations="bf16"))
-    with pytest.raises(ConfigError, match=r"mixed\.yaml: \w+\.activations is '\w+'; expected .* share keys/values"):
+    with pytest.raises(
+        ConfigError, match=r"mixed\.yaml: \w+\.activations is '\w+'; expected .* share keys/values"
+    ):
         load_recipe(path)
 
 

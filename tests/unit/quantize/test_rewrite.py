@@ -161,7 +161,7 @@ def test_what_reads_one_input_is_one_product(bench: Workbench, name: str, graph:
     layers = {tuple(w.rsplit(".", 2)[1] for w in names) for names in merged}
     gate_up = {("gate_proj", "up_proj")}
     qkv = {("q_proj", "k_proj", "v_proj")}
-    # Vision's q, k and v are one weight in the checkpoint; the last prefix layer's query reads its last token.
+    # Vision's q, k and v are one weight already; the last prefix layer's query reads its last token.
     assert layers == gate_up | {"vision": set(), "expert": qkv, "prefix": qkv | {("k_proj", "v_proj")}}[graph]
     splits = [node for node in model.node if node.op_type == "Split" and ".rows" in node.input[1]]
     biases = sum(names[0].endswith(".bias") for names in merged)
@@ -193,7 +193,9 @@ def test_scales_that_half_precision_cannot_hold_are_refused(bench: Workbench, tm
 def test_a_recipe_leaves_no_trace_in_the_next(bench: Workbench, tmp_path: Path, graph: str) -> None:
     """Precisions once stuck to the traced graph: float32 after int8 was refused, after fp16 it was fp16."""
     digests = []
-    for number, name in enumerate(("fp32", "fp16", "fp32", "all int8", "fp32", "bf16", "all int4-weights", "fp32")):
+    for number, name in enumerate(
+        ("fp32", "fp16", "fp32", "all int8", "fp32", "bf16", "all int4-weights", "fp32")
+    ):
         recipe = RECIPES.get(name) or load_recipe(name)
         (folder := tmp_path / str(number)).mkdir()
         written = bench.writer.write(graph, recipe, folder, bench.calibrated.get(graph))
@@ -217,7 +219,10 @@ def test_a_trimmed_head_holds_the_rows_that_were_asked_for(
     found = run_graph(OnnxRuntimeEngine(tmp_path, {"lm_head": spec}), "lm_head", bench.inputs["lm_head"])
     whole = bench.run_modules(bench.model, "lm_head")
     assert whole.shape == (256,)
-    assert relative_l2(found, whole[rows]) < {"fp32": 1e-5, "fp16": 2e-3, "bf16": 1e-2, "int8-weights": 0.03}[precision]
+    assert (
+        relative_l2(found, whole[rows])
+        < {"fp32": 1e-5, "fp16": 2e-3, "bf16": 1e-2, "int8-weights": 0.03}[precision]
+    )
 
 
 def test_a_layer_that_takes_no_blocks_is_refused_by_name(bench: Workbench, tmp_path: Path) -> None:
