@@ -176,11 +176,6 @@ class Decoder(nn.Module):
         return self.norm(x), torch.stack(cache, dim=-4)
 
 
-def additive(mask: Tensor) -> Tensor:
-    """What is added to the attention scores for a ``mask`` that is true where a token may look."""
-    return torch.where(mask, 0.0, -1e9)
-
-
 def causal_bias(tokens: int, past: int) -> Tensor:
     """Additive mask ``[tokens, past + tokens]``: a token sees the past, itself and what is before it."""
     return additive(torch.ones(tokens, past + tokens, dtype=torch.bool).tril(past))

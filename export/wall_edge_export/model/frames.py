@@ -66,10 +66,10 @@ class _Resize:
 
 
 class FrameFrontEnd(nn.Module):
-    """Frames ``[height, width, 3]`` uint8 of cameras of one geometry → ``[patches, 3·frames·patch²]`` float32.
+    """Frames ``[height, width, 3]`` uint8 of cameras of one geometry → their patches, camera by camera.
 
-    Resizes, normalises and cuts as ``policies.vision.patches`` does; the patches of the first camera come
-    first. Everything is a constant: the module has no parameters, no buffers and nothing in its state.
+    ``[patches, 3·frames·patch²]`` float32. Resizes, normalises and cuts as ``policies.vision.patches`` does.
+    Everything is a constant: the module has no parameters, no buffers and nothing in its state.
     """
 
     def __init__(self, geometry: ImageGeometry) -> None:

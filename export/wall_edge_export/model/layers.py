@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-
 MASKED = -3e4
 """The score of what may not be seen: nothing beside any other score, and within every half type."""
 
@@ -21,7 +20,7 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         wide = x.float()
         scaled = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
-        return (scaled * self.weight.float()).to(x.dtype)
+        return (scaled * self.weight).to(x.dtype)
 
 
 class SwiGLU(nn.Module):
@@ -50,8 +49,8 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
     """Softmax attention in plain operators, in the form that TensorRT makes one kernel of.
 
-    ``q [B, heads, Q, d]`` scaled already, ``k, v [B, heads, K, d]``; ``bias`` (from :func:`additive`) is added
-    to the scores. Four axes, in half types: with three, or in float32, TensorRT fuses nothing.
+    ``q [B, heads, Q, d]`` scaled already, ``k, v [B, heads, K, d]``; ``bias`` is added to the scores.
+    Four axes and half types: with three, or in float32, TensorRT fuses nothing.
     """
     scores = (q @ k.transpose(-1, -2)).float()
     if bias is not None:
@@ -60,5 +59,5 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def additive(mask: Tensor) -> Tensor:
-    """A mask that is true for what may be seen, as what is added to attention scores."""
+    """What is added to the attention scores for a ``mask`` that is true where a token may look."""
     return torch.where(mask, 0.0, MASKED)

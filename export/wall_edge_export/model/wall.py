@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from wall_edge_export.model.action_head import ActionHead
-from wall_edge_export.model.decoder import Decoder, additive
+from wall_edge_export.model.decoder import Decoder
+from wall_edge_export.model.layers import additive
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.vision import Grid, VisionTower
 
@@ -54,7 +55,7 @@ class WallModel(nn.Module):
         which :meth:`logits` takes.
         """
         x = self.embed(self.model.embed_tokens(input_ids), input_ids == image_token_id, image_embeds)
-        state_embed = self.action_preprocessor.embed_state(state, state_mask)
+        state_embed = self.action_preprocessor.embed_state(state, state_mask).to(x.dtype)
         x = torch.where((input_ids == state_token_id).unsqueeze(-1), state_embed, x)
         hidden, new = self.model(x, positions, additive(mask), past=past, last=True)
         return new, hidden
@@ -76,9 +77,9 @@ class WallModel(nn.Module):
 
     def velocity(self, noisy: Tensor, mask: Tensor, time: Tensor, positions: Tensor, past: Tensor) -> Tensor:
         """Flow velocity ``[horizon, dof]`` of ``noisy [horizon, dof]`` at ``time []`` after the prefix."""
-        x = self.action_preprocessor.embed_action(noisy, mask, time)
+        x = self.action_preprocessor.embed_action(noisy, mask, time).to(past.dtype)
         hidden = self.model(x, positions, None, n_action=noisy.shape[0], past=past)[0]
-        out: Tensor = self.action_preprocessor.action_proj_back(hidden)
+        out: Tensor = self.action_preprocessor.action_proj_back(hidden.float())
         return out
 
     def step(
