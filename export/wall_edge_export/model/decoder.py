@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from wall_edge_export.model.layers import RMSNorm, SwiGLU, additive, attend, rotate
+from wall_edge_export.model.layers import RMSNorm, SwiGLU, attend, rotate
 from wall_edge_export.model.shapes import ACTION_EXPERT, TEXT_EXPERT, ModelShape
 
 
@@ -176,6 +176,6 @@ class Decoder(nn.Module):
         return self.norm(x), torch.stack(cache, dim=-4)
 
 
-def causal_bias(tokens: int, past: int) -> Tensor:
-    """Additive mask ``[tokens, past + tokens]``: a token sees the past, itself and what is before it."""
-    return additive(torch.ones(tokens, past + tokens, dtype=torch.bool).tril(past))
+def causal_mask(tokens: int, past: int) -> Tensor:
+    """``[tokens, past + tokens]``: true where a token may look, at the past, itself and what is before it."""
+    return torch.ones(tokens, past + tokens, dtype=torch.bool).tril(past)
