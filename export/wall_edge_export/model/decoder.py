@@ -18,14 +18,14 @@ from wall_edge_export.model.shapes import ACTION_EXPERT, TEXT_EXPERT, ModelShape
 
 
 class Rotary(NamedTuple):
-    """Cosine and sine ``[..., 1, T, head_dim]`` of some tokens' positions."""
+    """Cosine and sine ``[T, 1, head_dim]`` of some tokens' positions."""
 
     cos: Tensor
     sin: Tensor
 
     def last(self) -> Rotary:
         """Those of the last token."""
-        return Rotary(self.cos[..., -1:, :], self.sin[..., -1:, :])
+        return Rotary(self.cos[-1:], self.sin[-1:])
 
 
 class MultimodalRotary(nn.Module):
@@ -37,12 +37,12 @@ class MultimodalRotary(nn.Module):
         self.axes = [axis for axis, count in enumerate(shape.mrope_section) for _ in range(count)]
 
     def forward(self, positions: Tensor) -> Rotary:
-        """``positions [..., 3, T]`` → cosine and sine ``[..., 1, T, head_dim]``."""
+        """``positions [3, T]`` → cosine and sine ``[T, 1, head_dim]``."""
         steps = torch.arange(self.frequencies, dtype=torch.float32)
         frequencies = 1.0 / self.theta ** (steps / self.frequencies)
-        chosen = positions.float().index_select(-2, torch.tensor(self.axes)).transpose(-1, -2)
+        chosen = positions.float().index_select(0, torch.tensor(self.axes)).T
         angles = chosen * frequencies
-        angles = torch.cat((angles, angles), dim=-1).unsqueeze(-3)
+        angles = torch.cat((angles, angles), dim=-1).unsqueeze(1)
         return Rotary(angles.cos(), angles.sin())
 
 
@@ -59,33 +59,33 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, rotary: Rotary, bias: Tensor | None, past: Tensor | None, *, last: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """``x [..., T, H]``, ``past [..., P, 2, kv, d]`` → output and the new ``[..., T, 2, kv, d]``.
+        """``x [T, H]``, ``past [P, 2, kv, d]`` → output ``[T, H]`` and the new keys/values ``[T, 2, kv, d]``.
 
-        With ``last``, only the last token asks and the output is ``[..., 1, H]``.
+        ``bias [T, P + T]`` is added to the scores. With ``last``, only the last token asks and the output is
+        ``[1, H]``.
         """
-        asking, (cos, sin) = (x[..., -1:, :], rotary.last()) if last else (x, rotary)
-        q = rotate(self._split(self.q_proj(asking), self.heads), cos, sin)
-        k = rotate(self._split(self.k_proj(x), self.kv_heads), *rotary)
-        v = self._split(self.v_proj(x), self.kv_heads)
-        q, k = q.to(v.dtype), k.to(v.dtype)
-        new = torch.stack((k.transpose(-2, -3), v.transpose(-2, -3)), dim=-3)
-        if past is not None:
-            k = torch.cat((past.select(-3, 0).transpose(-2, -3), k), dim=-2)
-            v = torch.cat((past.select(-3, 1).transpose(-2, -3), v), dim=-2)
-        # Query heads that share a key head are rows of one product: [kv, group·T, d] against [kv, S, d].
-        tokens = asking.shape[-2]
-        rows = q.unflatten(-3, (self.kv_heads, -1)).flatten(-3, -2)
+        asking, turn = (x[-1:], rotary.last()) if last else (x, rotary)
+        q = (rotate(self._split(self.q_proj(asking)), *turn) * self.head_dim**-0.5).to(x.dtype)
+        k = rotate(self._split(self.k_proj(x)), *rotary).to(x.dtype)
+        new = torch.stack((k, self._split(self.v_proj(x))), dim=1)
+        seen = new if past is None else torch.cat((past, new))
+        keys, values = (self._repeated(seen.select(1, part)) for part in (0, 1))
         asking_bias = bias[-1:] if last and bias is not None else bias
-        group_bias = (
-            asking_bias if asking_bias is None else asking_bias.repeat(self.heads // self.kv_heads, 1)
-        )
-        out = attend(rows, k, v, group_bias).unflatten(-2, (-1, tokens)).flatten(-4, -3)
-        merged: Tensor = self.o_proj(out.transpose(-2, -3).flatten(-2))
+        out = attend(q.transpose(0, 1).unsqueeze(0), keys, values, asking_bias)
+        merged: Tensor = self.o_proj(out[0].transpose(0, 1).flatten(1))
         return merged, new
 
-    def _split(self, x: Tensor, heads: int) -> Tensor:
-        """``[..., T, heads·d]`` → ``[..., heads, T, d]``."""
-        split: Tensor = x.unflatten(-1, (heads, self.head_dim)).transpose(-2, -3)
+    def _repeated(self, x: Tensor) -> Tensor:
+        """``[S, kv, d]`` → ``[1, heads, S, d]``: a key head once for each query head that reads it.
+
+        TensorRT's fused attention reads the one head again and copies nothing.
+        """
+        group = self.heads // self.kv_heads
+        return x.transpose(0, 1).unsqueeze(1).expand(-1, group, -1, -1).flatten(0, 1).unsqueeze(0)
+
+    def _split(self, x: Tensor) -> Tensor:
+        """``[T, heads · d]`` → ``[T, heads, d]``."""
+        split: Tensor = x.unflatten(-1, (-1, self.head_dim))
         return split
 
 
@@ -176,11 +176,6 @@ class Decoder(nn.Module):
         return self.norm(x), torch.stack(cache, dim=-4)
 
 
-def additive(mask: Tensor) -> Tensor:
-    """What is added to the attention scores for a ``mask`` that is true where a token may look."""
-    return torch.where(mask, 0.0, -1e9)
-
-
-def causal_bias(tokens: int, past: int) -> Tensor:
-    """Additive mask ``[tokens, past + tokens]``: a token sees the past, itself and what is before it."""
-    return additive(torch.ones(tokens, past + tokens, dtype=torch.bool).tril(past))
+def causal_mask(tokens: int, past: int) -> Tensor:
+    """``[tokens, past + tokens]``: true where a token may look, at the past, itself and what is before it."""
+    return torch.ones(tokens, past + tokens, dtype=torch.bool).tril(past)

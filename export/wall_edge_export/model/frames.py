@@ -9,6 +9,8 @@ begins with the height where that shrinks by more than twice as many pixels as t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -21,8 +23,6 @@ _COEFFICIENT = 2.0**22
 """Pillow's fixed-point coefficients are multiples of 1 / this."""
 _COARSE = 2.0**10
 """Coarse parts of coefficients are multiples of 1 / this: 11 bits then hold either part."""
-_BAND = 32
-"""Output pixels computed together: they read few input pixels, so most of a matrix' zeros are left out."""
 
 WIDTH, HEIGHT = -1, -2
 
@@ -41,47 +41,35 @@ def resize_matrix(size_in: int, size_out: int) -> npt.NDArray[np.float32]:
 
 
 class _Resize:
-    """One axis of ``[3, height, width]`` resized, whole numbers to whole numbers.
+    """One axis of ``[cameras, 3, height, width]`` resized, whole numbers to whole numbers.
 
     A coefficient is the sum of a coarse and a fine part of 11 bits each, so that sums of their products with
     pixels are exact in float32 in any order, also where a GPU multiplies in TF32. That holds while at most 32
     pixels make one (shrinking 7.75 times); beyond, the last bit of a sum may be rounded.
+
+    Both parts are one dense product: a GPU has few kernels to launch for it, and mostly zeros to multiply.
     """
 
     def __init__(self, axis: int, size_in: int, size_out: int) -> None:
-        self._axis = axis
-        self._spans: list[tuple[int, int]] = []
-        self._coarse: list[Tensor] = []
-        self._fine: list[Tensor] = []
-        matrix = resize_matrix(size_in, size_out)
-        for start in range(0, size_out, _BAND):
-            self._add_band(matrix[start : start + _BAND])
-
-    def _add_band(self, rows: npt.NDArray[np.float32]) -> None:
-        used = np.flatnonzero(rows.any(axis=0))
-        first, count = int(used[0]), int(used[-1] - used[0]) + 1
-        band = torch.from_numpy(rows[:, first : first + count])
-        band = (band.T if self._axis == WIDTH else band).contiguous()
-        coarse = torch.round(band * _COARSE) / _COARSE
-        self._spans.append((first, count))
-        self._coarse.append(coarse)
-        self._fine.append((band - coarse) * _COARSE)
+        matrix = torch.from_numpy(resize_matrix(size_in, size_out))
+        coarse = torch.round(matrix * _COARSE) / _COARSE
+        both = torch.cat((coarse, (matrix - coarse) * _COARSE))
+        self._axis, self._size = axis, size_out
+        self._both = (both.T if axis == WIDTH else both).contiguous()
 
     def __call__(self, x: Tensor) -> Tensor:
-        windows = [x.narrow(self._axis, first, count) for first, count in self._spans]
-        fine = self._product(windows, self._fine).floor() / _COARSE
-        return (self._product(windows, self._coarse) + fine + 0.5).floor().clamp(0, 255)
-
-    def _product(self, windows: list[Tensor], bands: list[Tensor]) -> Tensor:
-        pairs = [(window, band.to(window.device)) for window, band in zip(windows, bands, strict=True)]
-        return torch.cat([x @ m if self._axis == WIDTH else m @ x for x, m in pairs], self._axis)
+        both = self._both.to(x.device)
+        products = x @ both if self._axis == WIDTH else both @ x
+        coarse = products.narrow(self._axis, 0, self._size)
+        fine = products.narrow(self._axis, self._size, self._size).floor() / _COARSE
+        return (coarse + fine + 0.5).floor().clamp(0, 255)
 
 
 class FrameFrontEnd(nn.Module):
-    """A camera's frame ``[height, width, 3]`` uint8 → ``[patches, 3·frames·patch²]`` float32.
+    """Frames ``[height, width, 3]`` uint8 of cameras of one geometry → their patches, camera by camera.
 
-    Resizes, normalises and cuts as ``policies.vision.patches`` does. Everything is a
-    constant: the module has no parameters, no buffers and nothing in its state.
+    ``[patches, 3·frames·patch²]`` float32. Resizes, normalises and cuts as ``policies.vision.patches`` does.
+    Everything is a constant: the module has no parameters, no buffers and nothing in its state.
     """
 
     def __init__(self, geometry: ImageGeometry) -> None:
@@ -97,18 +85,36 @@ class FrameFrontEnd(nn.Module):
                     self._resizes.append(_Resize(axis, size_in, size_out))
             size = target
 
-    def pixels(self, frame: Tensor) -> Tensor:
-        """``[height, width, 3]`` uint8 → the resized frame ``[3, h, w]``, whole numbers in float32."""
-        x = frame.float().permute(2, 0, 1)  # the cast comes first: TensorRT takes uint8 for nothing else
+    def pixels(self, *frames: Tensor) -> Tensor:
+        """Resized frames ``[cameras, 3, h, w]``, whole numbers in float32."""
+        # The cast comes first: TensorRT takes uint8 for nothing else.
+        x = torch.stack([frame.float() for frame in frames]).permute(0, 3, 1, 2)
         for resize in self._resizes:
             x = resize(x)
         return x
 
-    def forward(self, frame: Tensor) -> Tensor:
-        x = self.pixels(frame)
+    def forward(self, *frames: Tensor) -> Tensor:
+        x = self.pixels(*frames)
         x = (x / 255 - self._mean.to(x.device)) / self._std.to(x.device)
         merge, patch = self.geometry.merge_size, self.geometry.patch_size
         rows, columns = self.geometry.cells
-        x = x.reshape(3, rows, merge, patch, columns, merge, patch)
-        x = x.permute(1, 4, 2, 5, 0, 3, 6).reshape(-1, 3, 1, patch * patch)
+        x = x.reshape(-1, 3, rows, merge, patch, columns, merge, patch)
+        x = x.permute(0, 2, 5, 3, 6, 1, 4, 7).reshape(-1, 3, 1, patch * patch)
         return x.expand(-1, -1, self.geometry.temporal_patch_size, -1).flatten(1)
+
+
+class CameraFrontEnd(nn.Module):
+    """The frames of all cameras → their patches, in the cameras' order; those of one geometry together."""
+
+    def __init__(self, geometries: Sequence[ImageGeometry]) -> None:
+        super().__init__()
+        self._geometries = tuple(geometries)
+        self._front_ends = {geometry: FrameFrontEnd(geometry) for geometry in self._geometries}
+
+    def forward(self, *frames: Tensor) -> Tensor:
+        patches: dict[int, Tensor] = {}
+        for geometry, front_end in self._front_ends.items():
+            cameras = [camera for camera, own in enumerate(self._geometries) if own == geometry]
+            cut = front_end(*(frames[camera] for camera in cameras))
+            patches |= zip(cameras, cut.chunk(len(cameras)), strict=True)
+        return torch.cat([patches[camera] for camera in sorted(patches)])

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+MASKED = -3e4
+"""The score of what may not be seen: nothing beside any other score, and within every half type."""
+
 
 class RMSNorm(nn.Module):
     """Root-mean-square normalisation over the last axis, in float32."""
@@ -44,11 +47,17 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-    """Softmax attention in plain operators, which every ONNX consumer takes.
+    """Softmax attention in plain operators, in the form that TensorRT makes one kernel of.
 
-    ``q [..., Q, d]``, ``k [..., K, d]``, ``v [..., K, d]``; ``bias`` is added to the scores.
+    ``q [B, heads, Q, d]`` scaled already, ``k, v [B, heads, K, d]``; ``bias`` is added to the scores.
+    Four axes and half types: with three, or in float32, TensorRT fuses nothing.
     """
-    scores = (q @ k.transpose(-1, -2)) * q.shape[-1] ** -0.5
+    scores = (q @ k.transpose(-1, -2)).float()
     if bias is not None:
         scores = scores + bias
-    return torch.softmax(scores.float(), dim=-1).to(v.dtype) @ v
+    return torch.softmax(scores, dim=-1).to(v.dtype) @ v
+
+
+def additive(mask: Tensor) -> Tensor:
+    """What is added to the attention scores for a ``mask`` that is true where a token may look."""
+    return torch.where(mask, 0.0, MASKED)

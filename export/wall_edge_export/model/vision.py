@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from wall_edge_export.model.layers import RMSNorm, SwiGLU, attend, rotate
+from wall_edge_export.model.layers import RMSNorm, SwiGLU, additive, attend, rotate
 from wall_edge_export.model.shapes import VisionShape
 
 Grid = tuple[int, int]
@@ -88,34 +88,33 @@ def rotary_tables(grids: Sequence[Grid], shape: VisionShape) -> tuple[Tensor, Te
 class SegmentTensors:
     """:class:`Segments` as the tensors that the forward pass uses."""
 
-    def __init__(self, plan: Segments) -> None:
+    def __init__(self, plan: Segments, cos: Tensor, sin: Tensor) -> None:
         self.shape = plan.index.shape
         self.in_order = plan.in_order
         self.index = torch.from_numpy(plan.index.reshape(-1))
         self.inverse = torch.from_numpy(plan.inverse)
-        whole = bool(plan.valid.all())
-        bias = torch.zeros(plan.valid.shape).masked_fill(torch.from_numpy(~plan.valid), _MASKED)
-        self.bias = None if whole else bias[:, None, None, :]
+        self.cos, self.sin = self.gather(cos), self.gather(sin)
+        self.bias = None if plan.valid.all() else additive(torch.from_numpy(plan.valid))[:, None, None, :]
 
     def gather(self, x: Tensor) -> Tensor:
-        """``[..., patches, d]`` → ``[..., segments, length, d]``."""
-        ordered = x if self.in_order else x.index_select(-2, self.index)
-        split: Tensor = ordered.unflatten(-2, self.shape)
+        """``[patches, ...]`` → ``[segments, length, ...]``."""
+        ordered = x if self.in_order else x.index_select(0, self.index)
+        split: Tensor = ordered.unflatten(0, self.shape)
         return split
 
     def scatter(self, x: Tensor) -> Tensor:
         """The inverse of :meth:`gather`; padding is dropped."""
-        flat = x.flatten(-3, -2)
-        return flat if self.in_order else flat.index_select(-2, self.inverse)
+        flat = x.flatten(0, 1)
+        return flat if self.in_order else flat.index_select(0, self.inverse)
 
 
 class VisionLayout:
     """What all blocks share for images of given grids: rotary tables and who attends to whom."""
 
     def __init__(self, grids: Sequence[Grid], shape: VisionShape) -> None:
-        self.cos, self.sin = rotary_tables(grids, shape)
-        self.windows = SegmentTensors(segments(grids, shape, windowed=True))
-        self.whole = SegmentTensors(segments(grids, shape, windowed=False))
+        tables = rotary_tables(grids, shape)
+        self.windows = SegmentTensors(segments(grids, shape, windowed=True), *tables)
+        self.whole = SegmentTensors(segments(grids, shape, windowed=False), *tables)
 
 
 class VisionAttention(nn.Module):
@@ -125,13 +124,13 @@ class VisionAttention(nn.Module):
         self.qkv = nn.Linear(shape.hidden_size, 3 * shape.hidden_size)
         self.proj = nn.Linear(shape.hidden_size, shape.hidden_size)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, plan: SegmentTensors) -> Tensor:
-        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))
-        q, k, v = (qkv.select(-3, part) for part in range(3))
-        q, k = rotate(q, cos, sin).to(v.dtype), rotate(k, cos, sin).to(v.dtype)
-        q, k, v = (plan.gather(part.flatten(-2)).unflatten(-1, (self.heads, -1)) for part in (q, k, v))
-        out = attend(q.transpose(-2, -3), k.transpose(-2, -3), v.transpose(-2, -3), plan.bias)
-        merged: Tensor = self.proj(plan.scatter(out.transpose(-2, -3).flatten(-2)))
+    def forward(self, x: Tensor, plan: SegmentTensors) -> Tensor:
+        qkv = plan.gather(self.qkv(x)).unflatten(-1, (3, self.heads, -1))
+        q, k, v = (qkv.select(2, part) for part in range(3))
+        q = (rotate(q, plan.cos, plan.sin) * q.shape[-1] ** -0.5).to(x.dtype)
+        k = rotate(k, plan.cos, plan.sin).to(x.dtype)
+        out = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), plan.bias)
+        merged: Tensor = self.proj(plan.scatter(out.transpose(1, 2).flatten(2)))
         return merged
 
 
@@ -143,8 +142,8 @@ class VisionBlock(nn.Module):
         self.attn = VisionAttention(shape)
         self.mlp = SwiGLU(shape.hidden_size, shape.intermediate_size, bias=True)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, plan: SegmentTensors) -> Tensor:
-        x = x + self.attn(self.norm1(x), cos, sin, plan)
+    def forward(self, x: Tensor, plan: SegmentTensors) -> Tensor:
+        x = x + self.attn(self.norm1(x), plan)
         out: Tensor = x + self.mlp(self.norm2(x))
         return out
 
@@ -198,5 +197,5 @@ class VisionTower(nn.Module):
     def block(self, number: int, x: Tensor, layout: VisionLayout) -> Tensor:
         """One block over patches ``[..., n, width]``."""
         plan = layout.whole if number in self.shape.full_attention_blocks else layout.windows
-        out: Tensor = self.blocks[number](x, layout.cos, layout.sin, plan)
+        out: Tensor = self.blocks[number](x, plan)
         return out

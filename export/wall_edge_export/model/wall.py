@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from wall_edge_export.model.action_head import ActionHead
-from wall_edge_export.model.decoder import Decoder, additive
+from wall_edge_export.model.decoder import Decoder
+from wall_edge_export.model.layers import additive
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.vision import Grid, VisionTower
 
@@ -53,17 +54,22 @@ class WallModel(nn.Module):
         ``[dof]``. Returns the new tokens' keys/values ``[T, …]`` and the last one's hidden state ``[1, H]``,
         which :meth:`logits` takes.
         """
-        x = self.embed(self.model.embed_tokens(input_ids), input_ids == image_token_id, image_embeds)
+        is_image, causal = input_ids == image_token_id, mask[:, past.shape[0] :]
+        x = self.embed(self.model.embed_tokens(input_ids), is_image, image_embeds, causal)
         state_embed = self.action_preprocessor.embed_state(state, state_mask).to(x.dtype)
         x = torch.where((input_ids == state_token_id).unsqueeze(-1), state_embed, x)
         hidden, new = self.model(x, positions, additive(mask), past=past, last=True)
         return new, hidden
 
     @staticmethod
-    def embed(x: Tensor, is_image: Tensor, image_embeds: Tensor) -> Tensor:
-        """Token embeddings ``x [T, H]`` with the image pads among them replaced, in their order."""
-        # Counted in float32, exact to 16 million tokens: TensorRT sums no integers.
-        rank = (torch.cumsum(is_image.float(), 0) - 1).clamp(min=0).to(torch.int64)
+    def embed(x: Tensor, is_image: Tensor, image_embeds: Tensor, causal: Tensor) -> Tensor:
+        """Token embeddings ``x [T, H]`` with the image pads among them replaced, in their order.
+
+        ``causal [T, T]`` is true for a token and those before it.
+        """
+        # Counted in float32, exact to 16 million tokens, and by one sum a token: TensorRT sums no integers,
+        # and 10.3 makes a loop over the tokens of a CumSum.
+        rank = ((causal & is_image).float().sum(-1) - 1).clamp(min=0).to(torch.int64)
         return torch.where(is_image.unsqueeze(-1), image_embeds.index_select(0, rank), x)
 
     def logits(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from wall_edge.bundle import ElementType, GraphSpec, ImageGeometry, TensorSpec
-from wall_edge_export.model.frames import FrameFrontEnd
+from wall_edge_export.model.frames import CameraFrontEnd
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.vision import Grid
 from wall_edge_export.model.wall import WallModel
@@ -114,16 +114,15 @@ def stages(
 
 
 def _vision(model: WallModel, graph_inputs: GraphInputs, dtype: torch.dtype) -> Callable[..., Tensor]:
-    front_ends = [FrameFrontEnd(geometry) for geometry in (graph_inputs.cameras or {}).values()]
+    front_end = CameraFrontEnd(tuple((graph_inputs.cameras or {}).values()))
 
     def vision(*images: Tensor) -> Tensor:
-        cut = [front_end(frame) for front_end, frame in zip(front_ends, images, strict=True)]
-        return model.image_embeds(torch.cat(cut), graph_inputs.grids).to(dtype)
+        return model.image_embeds(front_end(*images), graph_inputs.grids).to(dtype)
 
     def from_patches(patches: Tensor) -> Tensor:
         return model.image_embeds(patches, graph_inputs.grids).to(dtype)
 
-    return vision if front_ends else from_patches
+    return vision if graph_inputs.cameras else from_patches
 
 
 def graph_specs(

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from wall_edge.array_types import Floats32
 from wall_edge.bundle import INT8
-from wall_edge_export.model.decoder import Rotary, causal_bias
+from wall_edge_export.model.decoder import Rotary, causal_mask
+from wall_edge_export.model.layers import additive
 from wall_edge_export.model.vision import VisionLayout
 from wall_edge_export.onnx.graphs import GraphInputs
 from wall_edge_export.quantize.calibrated import Calibrated, InputScaling
@@ -125,12 +126,11 @@ class Calibrator:
             for sample, images in zip(samples, embeds, strict=True):
                 prompt = len(streams)
                 x = self._embedded(sample.ids, images, head.embed_state(sample.state, sample.state_mask))
-                streams.append(_Stream("prefix", x, rotary(sample.positions), causal_bias(len(x), 0)))
+                bias = additive(causal_mask(len(x), 0))
+                streams.append(_Stream("prefix", x, rotary(sample.positions), bias))
                 for text in sample.continuations:
-                    words, bias = (
-                        self._model.model.embed_tokens(text.ids),
-                        causal_bias(len(text.ids), text.shared),
-                    )
+                    words = self._model.model.embed_tokens(text.ids)
+                    bias = additive(causal_mask(len(words), text.shared))
                     streams.append(
                         _Stream("prefix", words, rotary(text.positions), bias, prompt, text.shared)
                     )
@@ -144,9 +144,8 @@ class Calibrator:
         return streams
 
     def _embedded(self, ids: Tensor, images: Tensor, state: Tensor) -> Tensor:
-        x = self._model.embed(
-            self._model.model.embed_tokens(ids), ids == self._graph_inputs.image_token_id, images
-        )
+        is_image, causal = ids == self._graph_inputs.image_token_id, causal_mask(len(ids), 0)
+        x = self._model.embed(self._model.model.embed_tokens(ids), is_image, images, causal)
         return torch.where((ids == self._graph_inputs.state_token_id).unsqueeze(-1), state, x)
 
     def _decoder(self, streams: list[_Stream], progress: Callable[[str], None]) -> None:
