@@ -72,7 +72,7 @@ class Attention(nn.Module):
         keys, values = (self._repeated(seen.select(1, part)) for part in (0, 1))
         asking_bias = bias[-1:] if last and bias is not None else bias
         out = attend(q.transpose(0, 1).unsqueeze(0), keys, values, asking_bias)
-        merged: Tensor = self.o_proj(out[0].transpose(0, 1).flatten(1))
+        merged: Tensor = self.o_proj(out.transpose(1, 2).flatten(2)[0])
         return merged, new
 
     def _repeated(self, x: Tensor) -> Tensor:
