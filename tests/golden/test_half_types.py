@@ -1,7 +1,7 @@
 """Recipes in half types when every operator rounds to them, which no CPU engine does and GPUs do.
 
-The second opinion beside ONNX Runtime: torch's own bfloat16 and float16 operators on the CPU, in the types that
-the graphs have.
+The second opinion beside ONNX Runtime: torch's own bfloat16 and float16 operators on the CPU, in the graphs'
+types.
 """
 
 from __future__ import annotations
