@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import vmap
 from wall_edge_export.model.config import model_shape
 from wall_edge_export.model.wall import WallModel
 
@@ -117,20 +118,19 @@ class Trainer:
     def _losses(self, data: Tensors) -> Tensor:
         """``[flow, text, image, target, sparse]``, each a mean over the batch."""
         model, layout = self.model, self.layout
-        images = model.visual(data.patches, [GEOMETRY.grid] * len(CAMERAS))
+        grids = [GEOMETRY.grid] * len(CAMERAS)
+        images = vmap(lambda patches: model.visual(patches, grids))(data.patches)
         x = model.model.embed_tokens(data.ids)
         x = torch.cat((x[:, : layout.first_image], self._views(x, images)), dim=1)
         state = model.action_preprocessor.embed_state(data.state, torch.ones_like(data.state))
         is_state = (data.ids == layout.tokenizer.ids.state).unsqueeze(-1)
         x = torch.where(is_state, state[:, None], x)
-        hidden, cache = model.model(x, layout.positions, layout.bias)
+        hidden, cache = vmap(lambda tokens: model.model(tokens, layout.positions, layout.bias))(x)
 
         time = data.time[..., None, None]
         noisy = (1 - time) * data.noise + time * data.actions[:, None]
         chunks = model.action_preprocessor.embed_action(noisy, torch.ones_like(noisy), data.time)
-        past = cache.index_select(1, layout.action_branch)[:, None].expand(-1, NOISES, *[-1] * 5)
-        hidden_actions, _ = model.model(chunks, layout.chunk_positions, None, n_action=HORIZON, past=past)
-
+        hidden_actions = vmap(self._chunks)(chunks, cache.index_select(1, layout.action_branch))
         velocity = model.action_preprocessor.action_proj_back(hidden_actions)
         flow = nn.functional.mse_loss(velocity, data.actions[:, None] - data.noise)
         logits = model.lm_head(hidden[:, layout.predicts_answer])
@@ -139,6 +139,16 @@ class Trainer:
         target = nn.functional.mse_loss(grounded[:, :2], data.target)
         sparse = nn.functional.mse_loss(grounded[:, 2:], data.actions[:, SPARSE_STEPS].flatten(1))
         return torch.stack((flow, text, self._image_loss(images, data.colours), target, sparse))
+
+    def _chunks(self, chunks: Tensor, past: Tensor) -> Tensor:
+        """Hidden states ``[NOISES, HORIZON, H]`` of one observation's noisy chunks behind its keys/values."""
+
+        def chunk(tokens: Tensor) -> Tensor:
+            positions = self.layout.chunk_positions
+            return self.model.model(tokens, positions, None, n_action=HORIZON, past=past)[0]
+
+        hidden: Tensor = vmap(chunk)(chunks)
+        return hidden
 
     def _views(self, x: Tensor, images: Tensor) -> Tensor:
         """Embeddings from the first image token on, with the pads replaced by image tokens."""

@@ -27,10 +27,15 @@ from wall_edge.session_format import Sample
 from wall_edge.sim.tabletop.scene import COLOURS
 from wall_edge.verification.verify import verify
 
-pytestmark = pytest.mark.timeout(1200)  # the first test exports four bundles
+pytestmark = pytest.mark.timeout(1200)  # the first test exports five bundles
 CHECKPOINT = Path(__file__).parents[2] / "examples" / "tabletop" / "checkpoint"
 OBSERVATIONS = 64
-LIMITS = {"fp16": (0.99999, 0.005), "int8": (0.999, 0.03), "int4-weights": (0.995, 0.10)}
+LIMITS = {
+    "fp16": (0.99999, 0.005),
+    "bf16": (0.9999, 0.02),
+    "int8": (0.999, 0.03),
+    "int4-weights": (0.995, 0.10),
+}
 """Least cosine and largest relative L2 error of the normalised chunk, by recipe."""
 SUBGOALS = [f"touch the {colour} block." for colour in COLOURS]
 
@@ -43,6 +48,7 @@ def bundles(
         "fp32": Bundle(shipped_bundle),
         "int8": Bundle(int8_bundle),
         "fp16": Bundle(export_tabletop(precision="fp16")),
+        "bf16": Bundle(export_tabletop(precision="bf16")),
         "int4-weights": Bundle(
             export_tabletop(precision="int4-weights", calibration=session_data, samples=24)
         ),

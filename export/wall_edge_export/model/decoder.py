@@ -160,11 +160,11 @@ class Decoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Run all layers.
 
-        ``x [..., T, H]`` embeddings, the last ``n_action`` of them action tokens; ``positions [..., 3, T]``;
+        ``x [T, H]`` embeddings, the last ``n_action`` of them action tokens; ``positions [3, T]``;
         ``bias [T, P + T]`` is added to the attention scores, None where every token sees every other;
-        ``past [..., P, L, 2, kv, d]``. Returns hidden states ``[..., T, H]`` after the final norm and the
-        new keys/values ``[..., T, L, 2, kv, d]``. With ``last``, only the last token's hidden state
-        ``[..., 1, H]`` is asked for, and the last layer computes no other.
+        ``past [P, L, 2, kv, d]``. Returns hidden states ``[T, H]`` after the final norm and the
+        new keys/values ``[T, L, 2, kv, d]``. With ``last``, only the last token's hidden state
+        ``[1, H]`` is asked for, and the last layer computes no other.
         """
         rotary = self.rotary(positions)
         cache = []

@@ -15,8 +15,8 @@ A recipe (``export/recipes/*.yaml``, or a file of one's own) names a precision f
 
 The family ``activations`` (fp32, fp16 or bf16) is the type of what lies between the products: biases,
 residuals, attention, keys/values, image tokens and hidden states, and of the scales of quantised weights,
-whose products are computed in it. The decoder's graphs hand over keys/values and hidden states: they agree.
-In every recipe float32 are: norms, rotary angles, the action head, logits, and the graph ``guided``.
+whose products are computed in it. The decoder's graphs hand over keys/values, so they agree. In every recipe
+float32 are: norms, rotary angles, the action head, logits, and the graph ``guided``.
 """
 
 from __future__ import annotations

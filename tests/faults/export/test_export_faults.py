@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from wall_edge_export.bundle import workspace as workspace_module
@@ -25,6 +26,7 @@ from wall_edge_export.bundle.pipeline import export_bundle
 from wall_edge_export.bundle.workspace import partial_folder
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.onnx import write_weights as emit
+from wall_edge_export.quantize.precision import load_recipe
 
 from wall_edge.bundle import Bundle, file_digest
 from wall_edge.errors import BundleError, CheckpointError
@@ -32,7 +34,8 @@ from wall_edge.policies.prompts import Prompts
 
 ROBOT = Path(__file__).parents[3] / "examples" / "tabletop" / "robot.yaml"
 Export = Callable[..., Any]
-MLP = "visual.blocks.0.mlp"
+TOWER = "visual.blocks"
+MLP = f"{TOWER}.0.mlp"
 
 
 @pytest.fixture(scope="module")
@@ -322,7 +325,7 @@ def test_a_weight_beyond_half_precision_is_named(
     with pytest.raises(CheckpointError, match=rf"{name} holds values up to .*65504 in fp16.*fp32"):
         export_once_traced(checkpoint, out, ExportOptions("fp16"))
     assert not out.exists()
-    export_once_traced(checkpoint, out, ExportOptions("fp32"))
+    export_once_traced(checkpoint, out, ExportOptions("bf16"))
     Bundle(out)
 
 
@@ -336,7 +339,20 @@ def test_activations_beyond_half_precision_are_found_at_export(
     with pytest.raises(CheckpointError, match=rf"layer {MLP}\.\w+ reaches .*65504 in fp16"):
         export_once_traced(checkpoint, tmp_path / "bundle", ExportOptions("fp16"))
     assert not (tmp_path / "bundle").exists()
-    export_once_traced(checkpoint, tmp_path / "bundle", ExportOptions("fp32"))
+    export_once_traced(checkpoint, tmp_path / "bundle", ExportOptions("bf16"))
+
+
+def test_a_residual_beyond_half_precision_is_found_at_export(
+    export_once_traced: Export, altered: Callable[..., Checkpoint], tmp_path: Path
+) -> None:
+    """Attention and MLP each add what half precision holds; it does not hold their sum."""
+    biases = [f"{TOWER}.0.{layer}.bias" for layer in ("attn.proj", "mlp.down_proj")]
+    checkpoint = altered(**dict.fromkeys(biases, lambda bias: bias * 0 + 40000))
+    recipe = tmp_path / "narrow.yaml"
+    plain = {graph: families for graph, families in load_recipe("fp32").as_dict().items() if graph != "name"}
+    recipe.write_text(yaml.safe_dump({**plain, "vision": {**plain["vision"], "activations": "fp16"}}))  # type: ignore[dict-item]
+    with pytest.raises(CheckpointError, match=rf"layer {TOWER}\.\d reaches .*65504 in fp16.*bf16"):
+        export_once_traced(checkpoint, tmp_path / "bundle", ExportOptions(str(recipe)))
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])

@@ -99,7 +99,7 @@ def test_too_little_data_for_auto(refused: Refused, session_data: Path) -> None:
 def test_an_unknown_recipe(refused: Refused, name: str) -> None:
     line = refused("--precision", name)
     assert repr(name) in line
-    assert "auto, one of fp16, fp32, int4-weights" in line
+    assert "auto, one of bf16, fp16, fp32, int4-weights" in line
 
 
 def test_a_recipe_with_a_mistake(refused: Refused, tmp_path: Path) -> None:
