@@ -109,9 +109,10 @@ def test_the_graph_has_standard_operators_and_plain_weights(guided: Guided) -> N
     graph = onnx.load(guided.folder / "guided.onnx", load_external_data=False)
     assert [(used.domain, used.version) for used in graph.opset_import] == [("", 20)]
     assert {node.domain for node in graph.graph.node} == {""}
-    stored = {i.name for i in graph.graph.initializer if i.name.startswith("model.")}
+    stored = {i.name: np.prod(i.dims) for i in graph.graph.initializer if i.name.startswith("model.")}
     expert = onnx.load(guided.folder / "expert.onnx", load_external_data=False)
-    assert stored == {i.name for i in expert.graph.initializer if i.name.startswith("model.")}
+    merged = {i.name: np.prod(i.dims) for i in expert.graph.initializer if i.name.startswith("model.")}
+    assert sum(stored.values()) == sum(merged.values())  # q, k, v and gate, up are one product there
     turned = [node for node in graph.graph.node if node.op_type == "Transpose" and node.input[0] in stored]
     assert turned == []
 
@@ -150,8 +151,8 @@ def test_verify_checks_the_graph(bundle: Bundle) -> None:
     engine = wall_edge_engines.load(bundle)
     checks = {check.stage: check for check in verify(bundle, engine)}
     assert [stage for stage, check in checks.items() if not check.ok] == []
-    for stage in ("guided_velocity", "guidance"):  # float32's tolerance beside the expert's of fp16
-        assert checks[stage].tolerance < checks["velocity.0"].tolerance
+    for stage in ("guided_velocity", "guidance"):  # float32 beside the expert's fp16
+        assert checks[stage].relative_l2 < 0.1 * checks["velocity.0"].relative_l2
     off = Bundle(bundle.folder)
     off.__dict__["goldens"] = {**off.goldens, "guidance": off.goldens["guidance"] + np.float32(0.01)}
     assert [check.stage for check in verify(off, engine) if not check.ok] == ["guidance"]

@@ -110,7 +110,8 @@ def test_vision_may_have_other_activations_than_the_decoder(tmp_path: Path) -> N
 def test_the_decoder_s_graphs_share_one_type_of_keys_and_values(tmp_path: Path, graph: str) -> None:
     path = write(tmp_path / "mixed.yaml", lambda d: d[graph].update(activations="bf16"))
     with pytest.raises(
-        ConfigError, match=r"mixed\.yaml: \w+\.activations is '\w+'; expected .* share keys/values"
+        ConfigError,
+        match=r"mixed\.yaml: \w+\.activations is '\w+'; expected .* as in prefix, whose keys/values it reads",
     ):
         load_recipe(path)
 
