@@ -158,8 +158,11 @@ class Calibrator:
                     look(stream.graph)
                     past = None if stream.behind is None else keys_values[stream.behind][: stream.visible]
                     chunk = len(stream.x) if stream.graph == "expert" else 0
+                    # In the graph only the last token gets beyond the last layer's keys/values. Every word of
+                    # a continuation is the last one once; of the prompt before it the others never are.
+                    last = layer is layers[-1] and stream.behind is None
                     stream.x, keys_values[index] = layer(
-                        stream.x, stream.rotary, stream.bias, past, n_action=chunk
+                        stream.x, stream.rotary, stream.bias, past, n_action=chunk, last=last
                     )
 
     @contextmanager
@@ -189,8 +192,8 @@ class Calibrator:
             for child, part in module.named_modules()
             if isinstance(part, nn.Linear)
         }
-        # Layers that read the same input need it collected once.
-        leaders = {input_group(weight): weight for weight in reversed(linears)}
+        # Layers that read the same input need it collected once: by the last, as the query may read less.
+        leaders = {input_group(weight): weight for weight in linears}
         handles = [linears[weight].register_forward_pre_hook(observe(weight)) for weight in leaders.values()]
         with self._streaming.hold():
             try:
