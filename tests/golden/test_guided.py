@@ -20,7 +20,8 @@ from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.inputs.export_inputs import ExportInputs
 from wall_edge_export.model.wall import WallModel
 from wall_edge_export.onnx.graph_writer import GraphWriter
-from wall_edge_export.onnx.graphs import GRAPHS, GUIDED
+from wall_edge_export.onnx.graphs import GRAPHS, GUIDED, graphs_of
+from wall_edge_export.onnx.linear import STAGE_PREFIX
 from wall_edge_export.quantize.precision import load_recipe, recipe_names
 from wall_edge_export.reference.engine import ReferenceEngine
 from wall_edge_export.reference.streaming_model import weight_reader
@@ -109,14 +110,10 @@ def test_the_graph_has_standard_operators_and_plain_weights(guided: Guided) -> N
     graph = onnx.load(guided.folder / "guided.onnx", load_external_data=False)
     assert [(used.domain, used.version) for used in graph.opset_import] == [("", 20)]
     assert {node.domain for node in graph.graph.node} == {""}
-    stored = {i.name: np.prod(i.dims) for i in graph.graph.initializer if i.name.startswith("model.")}
-    expert = onnx.load(guided.folder / "expert.onnx", load_external_data=False)
-    merged = [
-        i
-        for i in expert.graph.initializer
-        if i.name.startswith("model.") and len(i.dims) and i.data_type == 1
-    ]
-    assert sum(stored.values()) == sum(np.prod(i.dims) for i in merged)  # q, k, v and gate, up are one there
+    stored = {i.name for i in graph.graph.initializer if i.name.startswith(STAGE_PREFIX)}
+    # q, k, v and gate, up stay apart: the derivative uses each weight a second time.
+    weights = [name for name in guided.model.state_dict() if "expert" in graphs_of(name)]
+    assert stored == {f"{STAGE_PREFIX}{name}" for name in weights}
     turned = [node for node in graph.graph.node if node.op_type == "Transpose" and node.input[0] in stored]
     assert turned == []
 
@@ -155,10 +152,11 @@ def test_verify_checks_the_graph(bundle: Bundle) -> None:
     engine = wall_edge_engines.load(bundle)
     checks = {check.stage: check for check in verify(bundle, engine)}
     assert [stage for stage, check in checks.items() if not check.ok] == []
-    for stage in ("guided_velocity", "guidance"):  # float32 beside the expert's fp16
-        assert checks[stage].relative_l2 < 0.1 * checks["velocity.0"].relative_l2
+    for stage in ("guided_velocity", "guidance"):  # float32 behind keys/values of fp16
+        assert checks[stage].tolerance == checks["keys.0"].tolerance == 0.01
+        assert checks[stage].relative_l2 < 1e-4, "a CPU does not round keys/values"
     off = Bundle(bundle.folder)
-    off.__dict__["goldens"] = {**off.goldens, "guidance": off.goldens["guidance"] + np.float32(0.01)}
+    off.__dict__["goldens"] = {**off.goldens, "guidance": off.goldens["guidance"] + np.float32(0.1)}
     assert [check.stage for check in verify(off, engine) if not check.ok] == ["guidance"]
 
 
