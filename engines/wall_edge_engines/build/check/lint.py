@@ -19,7 +19,7 @@ from wall_edge.bundle import GraphSpec
 from wall_edge.bundle.graphs.wire import Damaged
 from wall_edge.config_loader import from_mapping, read_yaml
 from wall_edge.errors import BundleError
-from wall_edge_engines.build.onnx_file import TYPES, Constant, Node, OnnxGraph, read_graph
+from wall_edge_engines.build.check.onnx_file import TYPES, Constant, Node, OnnxGraph, read_graph
 
 PROVES = (
     "Linted: operators, opset, types and quantisation are such as the parser of TensorRT 10.3 documents to"
@@ -30,7 +30,19 @@ _ONE_TYPE = (
     *("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor"),
 )
 """Operators whose inputs have one type, as the last two of a Where do."""
-_TO_BOOL = ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor", "Not", "IsNaN", "IsInf")
+_TO_BOOL = (
+    "Equal",
+    "Greater",
+    "GreaterOrEqual",
+    "Less",
+    "LessOrEqual",
+    "And",
+    "Or",
+    "Xor",
+    "Not",
+    "IsNaN",
+    "IsInf",
+)
 _TO_INT64 = ("Shape", "Size", "ArgMax", "ArgMin", "NonZero")
 _PRODUCTS = ("Gemm", "MatMul")
 _QUANTISE, _DEQUANTISE = "QuantizeLinear", "DequantizeLinear"
@@ -178,7 +190,9 @@ class _Lint:
                 yield f"only DequantizeLinear may follow, not {odd}"
         elif odd := self._other_readers(node, *_PRODUCTS):
             yield f"only products may follow, not {odd}: around anything else it costs time"
-        elif not all(self._of_weight(name) for reader in self._readers_of(node) for name in reader.inputs[1:2]):
+        elif not all(
+            self._of_weight(name) for reader in self._readers_of(node) for name in reader.inputs[1:2]
+        ):
             yield "the product's weight must be 8 bits too"
 
     def _of_weight(self, name: str) -> bool:
@@ -200,7 +214,7 @@ def _weight_scales(node: Node, weight: Constant, scale: Constant) -> Iterator[st
     if node.attributes.get("block_size"):
         ratios = [size / blocks for size, blocks in zip(weight.shape, scale.shape, strict=False)]
         whole = len(weight.shape) == len(scale.shape) == 2 and all(ratio.is_integer() for ratio in ratios)
-        if not whole or sorted(ratios)[0] != 1:
-            yield f"scales {list(scale.shape)} of weights {list(weight.shape)}: blocks along one axis of a matrix"
+        if not whole or min(ratios) != 1:
+            yield f"scales {list(scale.shape)} of weights {list(weight.shape)}: no blocks along one axis"
     elif scale.count != 1 and list(scale.shape) != [weight.shape[axis]]:
         yield f"{scale.count} scales for {weight.shape[axis]} channels"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 _LAYER = re.compile(r"Name: (?P<name>.*?), LayerType: (?P<kind>\w+), ")
 _SOURCE = re.compile(r"\[ONNX Layer: (?P<node>[^\] ]+)")
@@ -61,7 +62,7 @@ def fusion(layers: Sequence[Layer]) -> Fusion:
     """Count what one profile runs."""
     kernels = [layer for layer in layers if layer.kind not in _ON_THE_HOST]
     at = [index for index, layer in enumerate(kernels) if layer.is_attention]
-    between = [after - before for before, after in zip(at, at[1:], strict=False)]
+    between = [after - before for before, after in pairwise(at)]
     copies = sum(_HOST_COPY in layer.kind or _HOST_COPY in layer.name for layer in layers)
     return Fusion(len(kernels), len(at), max(between, default=0), copies)
 
