@@ -1,0 +1,88 @@
+"""Graphs of a model in any recipe, each built once ahead of time; weights and scales mean nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import Tensor
+from wall_edge_engines.build.profiles import Profile
+from wall_edge_engines.build.targets.target import targets
+from wall_edge_export.model.shapes import ModelShape
+from wall_edge_export.model.wall import WallModel
+from wall_edge_export.onnx.graph_writer import GraphWriter
+from wall_edge_export.onnx.graphs import GraphInputs, graphs_of
+from wall_edge_export.quantize.calibrated import Calibrated, InputScaling
+from wall_edge_export.quantize.precision import CALIBRATED, family, input_group, int4_block, load_recipe
+
+from benchmarks.tensorrt_build import Row, checked
+
+RECOMMENDED = sorted({recipe for target in targets().values() for recipe in target.recipes} - {"fp32"})
+"""What targets recommend to export with, and TensorRT fuses something of."""
+PROMPT, BEHIND = 400, 32
+
+
+def _profile(name: str, tokens: tuple[int, int, int], past: tuple[int, int, int]) -> Profile:
+    least, usual, most = (new + cached for new, cached in zip(tokens, past, strict=True))
+    return Profile(name, {"tokens": tokens, "past": past, "keys": (least, usual, most)})
+
+
+PROFILES = {
+    "vision": (Profile("frames", {}),),
+    "prefix": (
+        _profile("prompt", (1, PROMPT, PROMPT), (0, 0, PROMPT - 1)),
+        _profile("one token", (1, 1, 1), (1, PROMPT, PROMPT + BEHIND - 1)),
+    ),
+    "lm_head": (Profile("token", {}),),
+    "expert": (Profile("step", {"past": (1, PROMPT, PROMPT + BEHIND)}),),
+}
+"""As ``profiles_of`` makes them of a manifest."""
+
+
+@dataclass
+class GraphCheck:
+    """Rows of ``benchmarks/tensorrt_build.py`` by recipe and graph; alike graphs are built once."""
+
+    shape: ModelShape
+    graph_inputs: GraphInputs
+    _rows: dict[tuple[str, ...], Row] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        with torch.device("meta"):
+            state = WallModel(self.shape).state_dict()
+        self._shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        self._writer = GraphWriter(self.shape, self.graph_inputs, self._tensor)
+
+    def rows(self, recipe: str) -> dict[str, Row]:
+        """Every graph in a recipe."""
+        return {graph: self._row(recipe, graph) for graph in self.graph_inputs.graphs}
+
+    def _row(self, name: str, graph: str) -> Row:
+        recipe = load_recipe(name)
+        families = recipe.families(graph)
+        key = (graph, str(recipe.activations), *families.values())
+        if key not in self._rows:
+            with TemporaryDirectory() as folder:
+                self._writer.write(graph, recipe, Path(folder), self._calibrated(graph, families))
+                spec = self._writer.spec(graph, recipe)
+                self._rows[key] = checked(Path(folder), graph, spec, PROFILES[graph])
+        return self._rows[key]
+
+    def _tensor(self, name: str) -> Tensor:
+        return torch.full(self._shapes[name], 0.0625, dtype=torch.bfloat16)
+
+    def _calibrated(self, graph: str, families: dict[str, str]) -> Calibrated:
+        calibrated = Calibrated()
+        for name, shape in self._shapes.items():
+            precision = families.get(family(graph, name) or "") if graph in graphs_of(name) else None
+            if precision not in CALIBRATED:
+                continue
+            rows, columns = shape
+            calibrated.inputs[input_group(name)] = InputScaling(np.ones(columns, np.float32), 0.0625)
+            if precision == "int4-weights":
+                scales = np.full((rows, columns // int4_block(name, columns)), 0.0625, np.float32)
+                calibrated.int4[name] = np.ones(shape, np.int8), scales
+        return calibrated

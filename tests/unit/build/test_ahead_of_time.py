@@ -1,0 +1,90 @@
+"""TensorRT-RTX builds every graph for SM86, without a GPU, in every recipe that targets recommend.
+
+Of the shipped policy, and of two layers at WALL-OSS's full widths. It shows that the graphs are taken and
+what is fused of them, not what an Orin makes of them: ``benchmarks/tensorrt_build.py`` says so each time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
+from wall_edge_export.model.config import model_shape
+from wall_edge_export.model.shapes import ModelShape
+from wall_edge_export.onnx.graphs import GraphInputs
+from wall_edge_export.reference.random_shapes import build_tokenizer, model_config, named_shape
+
+from benchmarks.tensorrt_build import Row
+from tests.graph_check import RECOMMENDED, GraphCheck
+from wall_edge.bundle import ImageGeometry
+
+TABLETOP = Path(__file__).parents[3] / "examples" / "tabletop" / "checkpoint"
+
+
+def graph_inputs(cameras: int, geometry: ImageGeometry) -> GraphInputs:
+    rows, columns = geometry.cells
+    return GraphInputs(
+        grids=((2 * rows, 2 * columns),) * cameras,
+        image_token_id=5,
+        state_token_id=6,
+        horizon=32,
+        cameras={f"camera {number}": geometry for number in range(cameras)},
+    )
+
+
+@pytest.fixture(scope="module")
+def tabletop() -> GraphCheck:
+    return GraphCheck(Checkpoint(TABLETOP).shape, graph_inputs(1, ImageGeometry(84, 84, 84)))
+
+
+@pytest.fixture(scope="module")
+def full_width() -> GraphCheck:
+    """The published model's widths, two of its blocks of each kind, few words and three cameras."""
+    named = replace(
+        named_shape("wall-oss-flow"), layers=2, vision_depth=2, full_attention=(1,), base_vocab=1024
+    )
+    shape = model_shape(model_config(named, build_tokenizer(named), "bfloat16"))
+    return GraphCheck(shape, graph_inputs(3, ImageGeometry(640, 480)))
+
+
+@pytest.mark.parametrize("recipe", RECOMMENDED)
+def test_tabletop(tabletop: GraphCheck, recipe: str) -> None:
+    require_fused(tabletop.shape, tabletop.rows(recipe))
+
+
+@pytest.mark.parametrize("recipe", RECOMMENDED)
+def test_full_width(full_width: GraphCheck, recipe: str) -> None:
+    require_fused(full_width.shape, full_width.rows(recipe))
+
+
+def test_tabletop_has_as_few_kernels_with_8_bit_weights_as_with_halves(tabletop: GraphCheck) -> None:
+    require_no_more_kernels(tabletop)
+
+
+def test_full_width_has_as_few_kernels_with_8_bit_weights_as_with_halves(full_width: GraphCheck) -> None:
+    require_no_more_kernels(full_width)
+
+
+def require_fused(shape: ModelShape, rows: dict[str, Row]) -> None:
+    layers = shape.num_layers
+    blocks = {"vision": shape.vision.depth, "prefix": layers, "lm_head": 0, "expert": layers}
+    assert set(rows) == set(blocks)
+    for graph, row in rows.items():
+        assert not row.reason
+        assert not row.problems
+        assert len(row.profiles) == (2 if graph == "prefix" else 1)
+        assert {profile.attentions for profile in row.profiles} == {blocks[graph]}, graph
+        assert not any(profile.host_copies for profile in row.profiles), graph
+    assert 0 < rows["expert"].profiles[0].block_kernels <= 11
+    front_end = rows["vision"].front_end
+    assert front_end is not None
+    assert front_end <= 10
+
+
+def require_no_more_kernels(check: GraphCheck) -> None:
+    halves, eight_bits = (check.rows(recipe) for recipe in ("fp16", "int8-weights"))
+    for graph, row in eight_bits.items():
+        for ours, theirs in zip(row.profiles, halves[graph].profiles, strict=True):
+            assert ours.kernels <= theirs.kernels, graph
