@@ -1,1 +1,1 @@
-"""Bundles → TensorRT engines, built on the device that runs them, or ahead of time for one that is not here."""
+"""Bundles → TensorRT engines: on the device that runs them, or ahead of time for one that is elsewhere."""

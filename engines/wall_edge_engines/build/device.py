@@ -11,7 +11,7 @@ from wall_edge.errors import EngineError
 
 @dataclass(frozen=True)
 class Device:
-    """A GPU: ``sm`` is ten times its compute capability (87 on an Orin), ``driver`` the CUDA that it offers."""
+    """A GPU. ``sm``: ten times its compute capability, 87 on an Orin; ``driver``: the CUDA that it offers."""
 
     name: str
     sm: int

@@ -26,9 +26,7 @@ class Profile:
     def __post_init__(self) -> None:
         for axis, (least, usual, most) in self.axes.items():
             if not 0 <= least <= usual <= most:
-                raise Invalid(
-                    f"axes.{axis}", [least, usual, most], expected="least ≤ usual ≤ largest, from 0"
-                )
+                raise Invalid(f"axes.{axis}", [least, usual, most], expected="three sizes that rise")
 
     def holds(self, sizes: Mapping[str, int]) -> bool:
         """Whether axes of these sizes may run in it."""

@@ -76,7 +76,7 @@ def _matching(bundle: Bundle, runtime: Runtime) -> tuple[Path, BuildRecord]:
     where = shown(engines_folder(bundle))
     if not reasons:
         raise EngineError(f"{where}: no engines", expected="engines of this bundle", fix=_fix(bundle))
-    raise EngineError(f"{where}: {', '.join(min(reasons, key=len))}", fix=_fix(bundle))
+    raise EngineError(f"{where}: {', '.join(sorted(reasons, key=len)[0])}", fix=_fix(bundle))
 
 
 def _differences(bundle: Bundle, runtime: Runtime, record: BuildRecord) -> list[str]:

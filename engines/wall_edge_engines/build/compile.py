@@ -1,0 +1,106 @@
+"""One graph → one plan, inside of the worker's process."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wall_edge.atomic import atomic_write
+from wall_edge.bundle import TensorSpec
+from wall_edge.errors import EngineError
+from wall_edge_engines.build.compilers import configure, imported, logger, network_flags, use_timings, watch
+from wall_edge_engines.build.profiles import Profile
+
+_LAYERS = "Layers:"
+"""How the message begins in which a VERBOSE logger gets all layers of an engine, one a line."""
+_SERIOUS = ("INTERNAL_ERROR", "ERROR")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is asked for: the plan of an ONNX file. ``sm`` is none for the GPU at hand."""
+
+    compiler: str
+    onnx: str
+    plan: str
+    inputs: dict[str, TensorSpec]
+    profiles: tuple[Profile, ...]
+    sm: int | None
+    aux_streams: int
+    timing_cache: str | None = None
+    layers: bool = False
+    """Whether to give the engine's layers too."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A plan that is in its place."""
+
+    sha256: str
+    bytes: int
+    seconds: float
+    layers: tuple[str, ...] = ()
+
+
+class _Messages:
+    """What the compiler said: its last errors, and its list of layers."""
+
+    def __init__(self, *, layers: bool) -> None:
+        self.errors: list[str] = []
+        self.layers: tuple[str, ...] = ()
+        self._verbose = layers
+
+    def log(self, severity: str, message: str) -> None:
+        if severity in _SERIOUS:
+            self.errors.append(message.strip())
+        elif self._verbose and message.startswith(_LAYERS):
+            self.layers = tuple(line.strip() for line in message.splitlines()[1:] if line.strip())
+
+    def failure(self, what: str) -> EngineError:
+        return EngineError(f"{what}: {'; '.join(self.errors[-3:]) or 'no reason was given'}")
+
+
+def compile_graph(job: Job, told: Callable[[str], None]) -> Compiled:
+    """Compile and write the plan, whole or not at all. Raises :class:`EngineError` and OSError."""
+    start = time.monotonic()
+    module, messages = imported(job.compiler), _Messages(layers=job.layers)
+    log = logger(module, messages.log)
+    builder = module.Builder(log)
+    network = builder.create_network(network_flags(module))
+    parser = module.OnnxParser(network, log)
+    told("parsing")
+    if not parser.parse_from_file(job.onnx):
+        errors = "; ".join(parser.get_error(number).desc() for number in range(min(parser.num_errors, 3)))
+        raise EngineError(f"the parser refused {Path(job.onnx).name}: {errors}")
+    config = builder.create_builder_config()
+    configure(module, config, sm=job.sm, aux_streams=job.aux_streams)
+    _add_profiles(builder, config, job)
+    watch(module, config, told)
+    cache = Path(job.timing_cache) if job.timing_cache is not None else None
+    timings = use_timings(config, cache) if cache is not None else None
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise messages.failure(f"the compiler gave no engine of {Path(job.onnx).name}")
+    view = memoryview(plan)
+    told("writing")
+    atomic_write(Path(job.plan), lambda file: file.write(view), durable=True)
+    if cache is not None and timings is not None:
+        atomic_write(cache, timings())
+    seconds = time.monotonic() - start
+    return Compiled(hashlib.sha256(view).hexdigest(), view.nbytes, seconds, messages.layers)
+
+
+def _add_profiles(builder: Any, config: Any, job: Job) -> None:
+    """A graph without dynamic axes has the one profile that is there by itself."""
+    for profile in job.profiles:
+        if not profile.axes:
+            continue
+        shapes = builder.create_optimization_profile()
+        for name, tensor in job.inputs.items():
+            shapes.set_shape(name, *profile.shapes(tensor))
+        if config.add_optimization_profile(shapes) < 0:
+            raise EngineError(f"the profile {profile.name!r} was refused", expected=str(profile.axes))
