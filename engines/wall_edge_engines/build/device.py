@@ -27,8 +27,7 @@ def device_at_hand() -> Device:
         cuda = importlib.import_module("cuda.bindings.driver")
     except ImportError:
         raise EngineError(
-            "cuda-bindings is not installed: no GPU can be asked for",
-            expected="CUDA's driver bindings",
+            "no GPU can be asked for: cuda-bindings is not installed",
             fix="pip install 'cuda-bindings>=12.9,<13' on JetPack 6, 'cuda-bindings>=13' on JetPack 7",
         ) from None
     _ask(cuda, "cuInit", 0)
@@ -53,8 +52,8 @@ def _ask(cuda: Any, call: str, *arguments: object) -> Any:
     try:
         code, *values = getattr(cuda, call)(*arguments)
     except (RuntimeError, OSError) as problem:  # cuda-bindings loads libcuda.so.1 at the first call
-        raise EngineError(f"no NVIDIA driver: {problem}", expected="a GPU and its driver") from None
+        raise EngineError(f"no GPU at hand: {problem}") from None
     if code != cuda.CUresult.CUDA_SUCCESS:
         name = getattr(code, "name", code)
-        raise EngineError(f"no GPU at hand: {call} says {name}", expected="a GPU and its driver")
+        raise EngineError(f"no GPU at hand: {call} says {name}")
     return values[0] if values else None

@@ -39,7 +39,7 @@ _MEMORY = "end other programs, or export a smaller recipe; then run the same com
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a worker ended: its last answer, or the reason why there is none; ``peak_bytes`` it had resident."""
+    """How a worker ended: its last answer, or why there is none; ``peak_bytes`` is what it had resident."""
 
     answer: dict[str, Any]
     reason: str
