@@ -75,7 +75,8 @@ def _print(opened: Bundle, builder: Builder, selection: Selection, results: dict
     console = SafeConsole()
     where = "ahead of time" if selection.device is None else f"on {selection.device.name}"
     device = f"{selection.target.name} (SM{selection.target.sm})"
-    table = Table(title=f"{device}, {selection.compiler} {selection.version}, {where}")
+    console.print(f"{device}, {selection.compiler} {selection.version}, {where}", soft_wrap=True)
+    table = Table()
     for heading in ("graph", "engine", "time", "peak memory", ""):
         table.add_column(heading)
     for graph, result in results.items():

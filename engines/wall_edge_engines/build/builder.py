@@ -25,6 +25,7 @@ from wall_edge_engines.build.record import (
     Key,
     engines_folder,
     folder_name,
+    timings_name,
 )
 from wall_edge_engines.build.selection import Selection
 
@@ -125,7 +126,7 @@ class Builder:
 
     def _job(self, graph: str) -> Job:
         spec, compiler = self._bundle.manifest.graphs[graph], COMPILERS[self._key.compiler]
-        timings = self.folder.parent / f"{self.folder.name[:-13]}.timings"  # whatever the bundle
+        timings = self.folder.parent / timings_name(self._key)
         return Job(
             compiler=self._key.compiler,
             onnx=str(self._bundle.path(spec.file).resolve()),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from wall_edge_engines.build.profiles import Profile
 _LAYERS = "Layers:"
 """How the message begins in which a VERBOSE logger gets all layers of an engine, one a line."""
 _SERIOUS = ("INTERNAL_ERROR", "ERROR")
+_NO_DRIVER = re.compile(r"\s*(\[checkMacros\.cpp::catchCudaError\S*\]\s*)?Error Code 1: Cuda Runtime \(.*\)")
+"""Ahead of time every error brings this along: the compiler looks for a driver that need not be there."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,11 @@ class _Messages:
         elif self._verbose and message.startswith(_LAYERS):
             self.layers = tuple(line.strip() for line in message.splitlines()[1:] if line.strip())
 
-    def failure(self, what: str) -> EngineError:
-        return EngineError(f"{what}: {'; '.join(self.errors[-3:]) or 'no reason was given'}")
+    def failure(self, what: str, job: Job, errors: Iterable[str]) -> EngineError:
+        """With the first of these errors, and without what is no error of a build ahead of time."""
+        texts = [error if job.sm is None else _NO_DRIVER.sub("", error) for error in errors]
+        reasons = [text.strip() for text in texts if text.strip()][:3]
+        return EngineError(f"{what} {Path(job.onnx).name}: {'; '.join(reasons) or 'no reason was given'}")
 
 
 def compile_graph(job: Job, told: Callable[[str], None]) -> Compiled:
@@ -74,8 +80,8 @@ def compile_graph(job: Job, told: Callable[[str], None]) -> Compiled:
     parser = module.OnnxParser(network, log)
     told("parsing")
     if not parser.parse_from_file(job.onnx):
-        errors = "; ".join(parser.get_error(number).desc() for number in range(min(parser.num_errors, 3)))
-        raise EngineError(f"the parser refused {Path(job.onnx).name}: {errors}")
+        errors = (parser.get_error(number).desc() for number in range(parser.num_errors))
+        raise messages.failure("the parser refused", job, errors)
     config = builder.create_builder_config()
     configure(module, config, sm=job.sm, aux_streams=job.aux_streams)
     _add_profiles(builder, config, job)
@@ -84,7 +90,7 @@ def compile_graph(job: Job, told: Callable[[str], None]) -> Compiled:
     timings = use_timings(config, cache) if cache is not None else None
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise messages.failure(f"the compiler gave no engine of {Path(job.onnx).name}")
+        raise messages.failure("the compiler gave no engine of", job, messages.errors)
     view = memoryview(plan)
     told("writing")
     atomic_write(Path(job.plan), lambda file: file.write(view), durable=True)

@@ -10,7 +10,7 @@ from wall_edge.errors import EngineError
 
 
 @dataclass(frozen=True)
-class Device:
+class DeviceFacts:
     """A GPU. ``sm``: ten times its compute capability, 87 on an Orin; ``driver``: the CUDA that it offers."""
 
     name: str
@@ -21,7 +21,7 @@ class Device:
     driver: str
 
 
-def device_at_hand() -> Device:
+def device_at_hand() -> DeviceFacts:
     """The first GPU. Raises :class:`EngineError` where there is none, or no way to ask."""
     try:
         cuda = importlib.import_module("cuda.bindings.driver")
@@ -38,7 +38,7 @@ def device_at_hand() -> Device:
     def attribute(name: str) -> int:
         return int(_ask(cuda, "cuDeviceGetAttribute", getattr(kinds, f"CU_DEVICE_ATTRIBUTE_{name}"), gpu))
 
-    return Device(
+    return DeviceFacts(
         name=_ask(cuda, "cuDeviceGetName", 128, gpu).split(b"\0")[0].decode(errors="replace").strip(),
         sm=10 * attribute("COMPUTE_CAPABILITY_MAJOR") + attribute("COMPUTE_CAPABILITY_MINOR"),
         memory_bytes=int(_ask(cuda, "cuDeviceTotalMem", gpu)),

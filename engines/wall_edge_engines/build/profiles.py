@@ -45,6 +45,8 @@ def profiles_of(manifest: Manifest) -> dict[str, tuple[Profile, ...]]:
     """Of every graph, the narrowest first: a use runs in the first that holds it."""
     prompt, capacity = manifest.max_prompt_tokens, session_capacity(manifest)
     uses: dict[str, tuple[Profile, ...]] = {
+        "vision": (Profile("frames", {}),),
+        "lm_head": (Profile("token", {}),),
         "prefix": (
             Profile("one token", _axes((1, 1, 1), (1, prompt, capacity - 1))),
             Profile("prompt", _axes((1, prompt, prompt), (0, 0, prompt - 1))),
@@ -53,7 +55,7 @@ def profiles_of(manifest: Manifest) -> dict[str, tuple[Profile, ...]]:
         "guided": (Profile("step", {"past": (1, prompt, capacity)}),),
     }
     return {
-        name: tuple(_required(profile, name, graph) for profile in uses.get(name, (Profile("frames", {}),)))
+        name: tuple(_required(profile, name, graph) for profile in uses[name])
         for name, graph in manifest.graphs.items()
     }
 

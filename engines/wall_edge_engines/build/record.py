@@ -95,6 +95,14 @@ def engines_folder(bundle: Bundle) -> Path:
 def folder_name(key: Key, settings: BuildSettings) -> str:
     """A folder for each key and settings: words for a person, a digest for the rest."""
     text = json.dumps([asdict(key), asdict(settings)], sort_keys=True)
-    words = f"{key.compiler}-{key.version}-{key.gpu or 'any'}-sm{key.sm}"
-    plain = re.sub(r"[^A-Za-z0-9.-]+", "-", words)[:80]
-    return f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return f"{_words(key)}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def timings_name(key: Key) -> str:
+    """The compiler's timing cache: of its version and the GPU, whatever the bundle."""
+    return f"{_words(key)}.timings"
+
+
+def _words(key: Key) -> str:
+    words = [key.compiler, key.version, *([key.gpu] if key.gpu is not None else []), f"sm{key.sm}"]
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", "-".join(words))[:80]

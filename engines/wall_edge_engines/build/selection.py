@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 from wall_edge.errors import ConfigError, EngineError
 from wall_edge_engines.build.compilers import COMPILERS
-from wall_edge_engines.build.device import Device, device_at_hand
+from wall_edge_engines.build.device import DeviceFacts, device_at_hand
 from wall_edge_engines.build.graph_process import compiler_facts
 from wall_edge_engines.build.targets import Target, named_target, target_of, targets
 
@@ -21,7 +21,7 @@ class Selection:
     compiler: str
     version: str
     target: Target
-    device: Device | None
+    device: DeviceFacts | None
 
     @property
     def memory_bytes(self) -> int | None:
@@ -71,7 +71,7 @@ def _on_its_device(wish: Target, compiler: str, limits: str, version: str = "") 
     return Selection(compiler, version or compiler_facts(compiler)[0], wish, device)
 
 
-def _device_or_targets() -> Device:
+def _device_or_targets() -> DeviceFacts:
     try:
         return device_at_hand()
     except EngineError as problem:

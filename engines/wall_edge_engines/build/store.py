@@ -9,7 +9,7 @@ from pathlib import Path
 from wall_edge.bundle import Bundle, file_digest
 from wall_edge.errors import EngineError
 from wall_edge.files import shown
-from wall_edge_engines.build.device import Device
+from wall_edge_engines.build.device import DeviceFacts
 from wall_edge_engines.build.profiles import Profile, profiles_of
 from wall_edge_engines.build.record import RECORD, BuildRecord, BuildSettings, engines_folder
 
@@ -20,7 +20,7 @@ class Runtime:
 
     compiler: str
     version: str
-    device: Device
+    device: DeviceFacts
 
 
 @dataclass(frozen=True)

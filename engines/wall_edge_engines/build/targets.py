@@ -10,7 +10,7 @@ from pathlib import Path
 from wall_edge.checks import between, counted, one_of, require_name, require_names, require_text
 from wall_edge.config_loader import Invalid, from_mapping, read_yaml
 from wall_edge.errors import ConfigError
-from wall_edge_engines.build.device import Device
+from wall_edge_engines.build.device import DeviceFacts
 
 ELEMENT_TYPES = ("fp32", "fp16", "bf16", "int8", "int4", "fp8", "nvfp4")
 _SAME_MEMORY = 0.2
@@ -92,7 +92,7 @@ def named_target(name: str) -> Target:
     return targets()[name]
 
 
-def target_of(device: Device) -> Target:
+def target_of(device: DeviceFacts) -> Target:
     """The target that a GPU is, or one of its own for a GPU that none describes."""
     memory = device.memory_bytes / (1 << 30)
     for target in targets().values():
