@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from wall_edge.files import shown
 from wall_edge.provenance import provenance
 from wall_edge_engines.build.compile import Job
 from wall_edge_engines.build.compilers import COMPILERS
-from wall_edge_engines.build.graph_process import WORKER, compile_apart
+from wall_edge_engines.build.graph_process import compile_apart
 from wall_edge_engines.build.memory import available_bytes, build_shortage, graph_bytes
 from wall_edge_engines.build.profiles import profiles_of
 from wall_edge_engines.build.record import (
@@ -45,10 +45,10 @@ class GraphResult:
 
 
 class Builder:
-    """Builds a bundle's engines into their folder; ``command`` starts a worker."""
+    """Builds a bundle's engines into their folder."""
 
-    def __init__(self, bundle: Bundle, selection: Selection, command: Sequence[str] = WORKER) -> None:
-        self._bundle, self._selection, self._command = bundle, selection, command
+    def __init__(self, bundle: Bundle, selection: Selection) -> None:
+        self._bundle, self._selection = bundle, selection
         device = selection.device
         self._key = Key(
             bundle=bundle.digest,
@@ -110,7 +110,7 @@ class Builder:
         if reason := build_shortage(graph_bytes(self._bundle, graph), available_bytes()):
             return GraphResult(False, 0.0, 0, 0, reason), record
         job = self._job(graph)
-        compiled, reason, peak = compile_apart(job, lambda phase: told(f"{graph}: {phase}"), self._command)
+        compiled, reason, peak = compile_apart(job, lambda phase: told(f"{graph}: {phase}"))
         if compiled is None:
             return GraphResult(False, 0.0, 0, peak, reason), record
         entry = GraphRecord(

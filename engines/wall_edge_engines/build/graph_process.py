@@ -20,16 +20,14 @@ from wall_edge.errors import EngineError
 from wall_edge.files import parse_json, shown
 from wall_edge_engines.build.compile import Compiled, Job
 
-WORKER = (sys.executable, "-m", "wall_edge_engines.build.worker")
+WORKER: Sequence[str] = (sys.executable, "-m", "wall_edge_engines.build.worker")
 _LINE_BYTES = 16 << 20
 """An answer with an engine's layers is the longest."""
+_DRIVER = "update JetPack, or the driver: it is older than this compiler's CUDA"
 _FIXES = (
     ("Target GPU SM", "use the TensorRT that JetPack brings: a server's has no kernels for this GPU"),
-    (
-        "driver version is insufficient",
-        "update JetPack, or the driver: it is older than this compiler's CUDA",
-    ),
-    ("CUDA initialization failure", "update JetPack, or the driver: nvidia-smi shows which CUDA it has"),
+    ("driver version is insufficient", _DRIVER),
+    ("CUDA initialization failure", _DRIVER),
     ("No space left", "free some disk space and run the same command again: it goes on with what is missing"),
     ("libnvdla_compiler", "install nvidia-l4t-dla-compiler: TensorRT's module needs it"),
 )
@@ -46,32 +44,31 @@ class Outcome:
     peak_bytes: int
 
 
-def compiler_facts(compiler: str, command: Sequence[str] = WORKER) -> tuple[str, list[int]]:
+def compiler_facts(compiler: str) -> tuple[str, list[int]]:
     """A compiler's version, and the SMs that it builds for ahead of time. Raises :class:`EngineError`."""
-    outcome = ask({"facts": compiler}, lambda _: None, command)
+    outcome = ask({"facts": compiler}, lambda _: None)
     if outcome.reason:
-        raise EngineError(outcome.reason)
+        raise EngineError(_with_fix(outcome.reason, ahead_of_time=False))
     return str(outcome.answer["facts"]["version"]), list(outcome.answer["facts"]["ahead_of_time"])
 
 
-def compile_apart(
-    job: Job, told: Callable[[str], None], command: Sequence[str] = WORKER
-) -> tuple[Compiled | None, str, int]:
+def compile_apart(job: Job, told: Callable[[str], None]) -> tuple[Compiled | None, str, int]:
     """Compile in a process of its own: the plan or a reason, and the peak of memory in bytes."""
-    outcome = ask({"job": asdict(job)}, told, command)
+    outcome = ask({"job": asdict(job)}, told)
     for partial in leftovers(Path(job.plan)):  # of a process that was killed while it wrote
         partial.unlink(missing_ok=True)
     if outcome.reason:
-        return None, outcome.reason, outcome.peak_bytes
+        ahead_of_time = job.sm is not None
+        return None, _with_fix(outcome.reason, ahead_of_time=ahead_of_time), outcome.peak_bytes
     compiled = outcome.answer["compiled"]
     return Compiled(**{**compiled, "layers": tuple(compiled["layers"])}), "", outcome.peak_bytes
 
 
-def ask(request: dict[str, Any], told: Callable[[str], None], command: Sequence[str]) -> Outcome:
+def ask(request: dict[str, Any], told: Callable[[str], None]) -> Outcome:
     """Put one question to a new worker; ``told`` hears the phases that it is in."""
     killed_before = _out_of_memory_kills()
     with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+        process = subprocess.Popen(WORKER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
         try:
             answer = _conversation(process, request, told)
         except BaseException:
@@ -80,7 +77,7 @@ def ask(request: dict[str, Any], told: Callable[[str], None], command: Sequence[
         finally:
             peak = _end(process)
         if "error" in answer:
-            return Outcome({}, _with_fix(str(answer["error"])), peak)
+            return Outcome({}, str(answer["error"]), peak)
         if answer:
             return Outcome(answer, "", int(answer.get("peak_bytes", peak)))
         out_of_memory = _out_of_memory_kills() > killed_before
@@ -125,8 +122,8 @@ def _death(code: int, errors: IO[bytes], *, out_of_memory: bool) -> str:
         fix = (
             _MEMORY if code == -signal.SIGKILL else "the compiler crashed: report it with the graph's recipe"
         )
-        return _with_fix(f"the compiler was ended by {name}{words}; {fix}")
-    return _with_fix(f"the compiler's process ended with code {code}{_last_words(errors)}")
+        return f"the compiler was ended by {name}{words}; {fix}"
+    return f"the compiler's process ended with code {code}{_last_words(errors)}"
 
 
 def _last_words(errors: IO[bytes]) -> str:
@@ -136,9 +133,10 @@ def _last_words(errors: IO[bytes]) -> str:
     return f" ({shown(lines[-1], 300)})" if lines else ""
 
 
-def _with_fix(reason: str) -> str:
-    fix = next((fix for words, fix in _FIXES if words in reason), "")
-    return f"{shown(reason, 900)}; {fix}" if fix else shown(reason, 900)
+def _with_fix(reason: str, *, ahead_of_time: bool) -> str:
+    """The reason on one line, with what to do about it; ahead of time no driver is to blame."""
+    fixes = (fix for words, fix in _FIXES if words in reason and not (ahead_of_time and fix == _DRIVER))
+    return "; ".join([shown(reason, 900), *list(fixes)[:1]])
 
 
 def _out_of_memory_kills() -> int:

@@ -63,7 +63,8 @@ def _on_its_device(wish: Target, compiler: str, limits: str, version: str = "") 
     if here:
         no_device = wish.memory_gib is None
         raise EngineError(
-            f"target {wish.name} is SM{wish.sm}; {compiler} {limits}; {here}",
+            f"target {wish.name} is SM{wish.sm}: {compiler} {limits}",
+            expected=f"a GPU of SM{wish.sm} at hand ({here})",
             fix=f"use --compiler {_RTX}"
             if no_device
             else f"run 'wall-edge build BUNDLE' on the {wish.title}",
