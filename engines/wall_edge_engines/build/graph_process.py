@@ -72,7 +72,7 @@ def ask(request: dict[str, Any], told: Callable[[str], None]) -> Outcome:
         try:
             answer = _conversation(process, request, told)
         except BaseException:
-            process.kill()
+            os.kill(process.pid, signal.SIGKILL)  # Popen.kill might reap it, and its peak be lost
             raise
         finally:
             peak = _end(process)
