@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -61,7 +62,8 @@ class _Messages:
         if severity in _SERIOUS:
             self.errors.append(message.strip())
         elif self._verbose and message.startswith(_LAYERS):
-            self.layers = tuple(line.strip() for line in message.splitlines()[1:] if line.strip())
+            lines = itertools.takewhile(str.strip, message.splitlines()[1:])  # tensors follow an empty line
+            self.layers = tuple(line.strip() for line in lines)
 
     def failure(self, what: str, job: Job, errors: Iterable[str]) -> EngineError:
         """With the first of these errors, and without what is no error of a build ahead of time."""

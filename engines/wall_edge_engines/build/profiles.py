@@ -42,14 +42,18 @@ class Profile:
 
 
 def profiles_of(manifest: Manifest) -> dict[str, tuple[Profile, ...]]:
-    """Of every graph, the narrowest first: a use runs in the first that holds it."""
+    """Of every graph, the narrowest last: a use runs in the last that holds it.
+
+    Not the other way round: with one token in the first profile, TensorRT-RTX 1.7.1 says of the engine's output
+    that it always is of one token.
+    """
     prompt, capacity = manifest.max_prompt_tokens, session_capacity(manifest)
     uses: dict[str, tuple[Profile, ...]] = {
         "vision": (Profile("frames", {}),),
         "lm_head": (Profile("token", {}),),
         "prefix": (
-            Profile("one token", _axes((1, 1, 1), (1, prompt, capacity - 1))),
             Profile("prompt", _axes((1, prompt, prompt), (0, 0, prompt - 1))),
+            Profile("one token", _axes((1, 1, 1), (1, prompt, capacity - 1))),
         ),
         "expert": (Profile("step", {"past": (1, prompt, capacity)}),),
         "guided": (Profile("step", {"past": (1, prompt, capacity)}),),

@@ -32,9 +32,9 @@ class Plan:
     profiles: tuple[Profile, ...]
 
     def profile(self, sizes: Mapping[str, int]) -> int:
-        """The first profile that holds axes of these sizes. Raises :class:`EngineError`."""
-        for number, profile in enumerate(self.profiles):
-            if profile.holds(sizes):
+        """The last profile that holds axes of these sizes. Raises :class:`EngineError`."""
+        for number in reversed(range(len(self.profiles))):
+            if self.profiles[number].holds(sizes):
                 return number
         ranges = "; ".join(f"{profile.name}: {profile.axes}" for profile in self.profiles)
         raise EngineError(f"{self.path.stem}: axes of {dict(sizes)}", expected=ranges)

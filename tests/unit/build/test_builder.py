@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from wall_edge_engines.build import builder as module
 from wall_edge_engines.build.builder import Builder, GraphResult, stale_folders
+from wall_edge_engines.build.memory import build_bytes
 from wall_edge_engines.build.record import BuildRecord
 from wall_edge_engines.build.selection import Selection
 from wall_edge_engines.build.targets import named_target
@@ -140,11 +141,11 @@ def test_a_damaged_record_means_all_is_built_again(bundle: Bundle) -> None:
 def test_a_graph_that_cannot_fit_is_refused_before_its_compiler_starts(
     bundle: Bundle, compilers: Compilers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    free = module.graph_bytes(bundle, "expert") * 3 + 270_000_000
+    free = build_bytes(module.graph_bytes(bundle, "expert"))
     monkeypatch.setattr(module, "available_bytes", lambda: free)
     results = build(bundle)
     assert not results["prefix"].ok
-    assert "of weights + 0.27 GB =" in results["prefix"].reason
+    assert "of weights + 0.35 GB =" in results["prefix"].reason
     assert results["expert"].ok
     assert "prefix" not in {job["graph"] for job in compilers.jobs}
 

@@ -37,7 +37,7 @@ def test_a_graph_is_refused_from_the_first_byte_that_is_missing(spare: int, refu
 
 def test_the_arithmetic_is_told() -> None:
     text = build_shortage(6_200_000_000, 13_000_000_000)
-    assert "3 x 6.20 GB of weights + 0.27 GB = 18.87 GB, 13.00 GB are free" in text
+    assert "3 x 6.20 GB of weights + 0.35 GB = 18.95 GB, 13.00 GB are free" in text
     assert "smaller recipe" in text
 
 

@@ -21,14 +21,14 @@ def test_every_graph_has_a_profile_and_the_prefix_one_a_use(manifest: Manifest) 
     uses = {graph: [p.name for p in profiles] for graph, profiles in profiles_of(manifest).items()}
     assert uses == {
         "vision": ["frames"],
-        "prefix": ["one token", "prompt"],
+        "prefix": ["prompt", "one token"],
         "lm_head": ["token"],
         "expert": ["step"],
     }
 
 
 def test_sizes_come_from_the_manifest(manifest: Manifest) -> None:
-    one, prompt = profiles_of(manifest)["prefix"]
+    prompt, one = profiles_of(manifest)["prefix"]
     longest, capacity = manifest.max_prompt_tokens, manifest.max_prompt_tokens + MAX_SUBGOAL_TOKENS
     assert one.axes["tokens"] == (1, 1, 1)
     assert one.axes["past"] == (1, longest, capacity - 1)
@@ -48,7 +48,7 @@ def test_keys_are_past_and_tokens_together(manifest: Manifest) -> None:
     ("tokens", "past", "uses"),
     [
         (1, 0, ["prompt"]),
-        (1, 1, ["one token", "prompt"]),
+        (1, 1, ["prompt", "one token"]),
         (1, 316, ["one token"]),
         (1, 317, []),
         (285, 0, ["prompt"]),

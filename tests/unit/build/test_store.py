@@ -61,10 +61,10 @@ def test_every_graph_has_its_plan(bundle: Bundle, folder: Path) -> None:
 @pytest.mark.usefixtures("folder")
 def test_a_use_runs_in_the_narrowest_profile_that_holds_it(bundle: Bundle) -> None:
     plan = EngineStore.open(bundle, RUNTIME).plans["prefix"]
-    assert plan.profile({"tokens": 1, "past": 5, "keys": 6}) == 0
-    assert plan.profile({"tokens": 1, "past": 0, "keys": 1}) == 1
-    assert plan.profile({"tokens": 285, "past": 0, "keys": 285}) == 1
-    with pytest.raises(EngineError, match=r"prefix: axes of .*'tokens': 286.*expected one token: .*prompt: "):
+    assert plan.profile({"tokens": 1, "past": 5, "keys": 6}) == 1
+    assert plan.profile({"tokens": 1, "past": 0, "keys": 1}) == 0
+    assert plan.profile({"tokens": 285, "past": 0, "keys": 285}) == 0
+    with pytest.raises(EngineError, match=r"prefix: axes of .*'tokens': 286.*expected prompt: .*one token: "):
         plan.profile({"tokens": 286, "past": 0, "keys": 286})
 
 
