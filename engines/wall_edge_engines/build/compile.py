@@ -14,7 +14,15 @@ from typing import Any
 from wall_edge.atomic import atomic_write
 from wall_edge.bundle import TensorSpec
 from wall_edge.errors import EngineError
-from wall_edge_engines.build.compilers import configure, imported, logger, network_flags, use_timings, watch
+from wall_edge_engines.build.compilers import (
+    configure,
+    imported,
+    logger,
+    network_flags,
+    timings,
+    use_timings,
+    watch,
+)
 from wall_edge_engines.build.profiles import Profile
 
 _LAYERS = "Layers:"
@@ -79,27 +87,32 @@ def compile_graph(job: Job, told: Callable[[str], None]) -> Compiled:
     log = logger(module, messages.log)
     builder = module.Builder(log)
     network = builder.create_network(network_flags(module))
-    parser = module.OnnxParser(network, log)
+    parser = module.OnnxParser(network, log)  # which has the weights: it must outlive the build
     told("parsing")
     if not parser.parse_from_file(job.onnx):
         errors = (parser.get_error(number).desc() for number in range(parser.num_errors))
         raise messages.failure("the parser refused", job, errors)
-    config = builder.create_builder_config()
-    configure(module, config, sm=job.sm, aux_streams=job.aux_streams)
-    _add_profiles(builder, config, job)
-    watch(module, config, told)
-    cache = Path(job.timing_cache) if job.timing_cache is not None else None
-    timings = use_timings(config, cache) if cache is not None else None
+    config = _configuration(module, builder, job, told)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise messages.failure("the compiler gave no engine of", job, messages.errors)
-    view = memoryview(plan)
     told("writing")
+    view = memoryview(plan)
     atomic_write(Path(job.plan), lambda file: file.write(view), durable=True)
-    if cache is not None and timings is not None:
-        atomic_write(cache, timings())
+    if job.timing_cache is not None:
+        atomic_write(Path(job.timing_cache), timings(config))
     seconds = time.monotonic() - start
     return Compiled(hashlib.sha256(view).hexdigest(), view.nbytes, seconds, messages.layers)
+
+
+def _configuration(module: Any, builder: Any, job: Job, told: Callable[[str], None]) -> Any:
+    config = builder.create_builder_config()
+    configure(module, config, sm=job.sm, aux_streams=job.aux_streams)
+    watch(module, config, told)
+    if job.timing_cache is not None:
+        use_timings(config, Path(job.timing_cache))
+    _add_profiles(builder, config, job)
+    return config
 
 
 def _add_profiles(builder: Any, config: Any, job: Job) -> None:

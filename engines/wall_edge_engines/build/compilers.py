@@ -68,14 +68,18 @@ def configure(module: Any, config: Any, *, sm: int | None, aux_streams: int) -> 
         config.set_compute_capability(getattr(module.ComputeCapability, f"SM{sm}"), 0)
 
 
-def use_timings(config: Any, path: Path) -> Callable[[], bytes]:
-    """Start from the timings in ``path``, if it is there; gives what is to be kept of this build's."""
+def use_timings(config: Any, path: Path) -> None:
+    """Start from the timings in ``path``; from none where it is missing, or of another version or GPU."""
     before = path.read_bytes() if path.is_file() else b""
-    cache = config.create_timing_cache(before)
-    if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
-        cache = config.create_timing_cache(b"")  # of another version or GPU
-        config.set_timing_cache(cache, ignore_mismatch=False)
-    return lambda: bytes(config.get_timing_cache().serialize())
+    for content in (before, b""):
+        cache = config.create_timing_cache(content)
+        if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
+            return
+
+
+def timings(config: Any) -> bytes:
+    """What a build measured, to be kept for the next one."""
+    return bytes(config.get_timing_cache().serialize())
 
 
 def logger(module: Any, log: Callable[[str, str], None]) -> Any:

@@ -44,8 +44,8 @@ class Profile:
 def profiles_of(manifest: Manifest) -> dict[str, tuple[Profile, ...]]:
     """Of every graph, the narrowest last: a use runs in the last that holds it.
 
-    Not the other way round: with one token in the first profile, TensorRT-RTX 1.7.1 says of the engine's output
-    that it always is of one token.
+    Not the other way round: with one token in the first profile, TensorRT-RTX 1.7.1 says of the engine's
+    output that it always is of one token.
     """
     prompt, capacity = manifest.max_prompt_tokens, session_capacity(manifest)
     uses: dict[str, tuple[Profile, ...]] = {
