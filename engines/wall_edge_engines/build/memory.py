@@ -8,6 +8,7 @@ from pathlib import Path
 from wall_edge.bundle import Bundle, GraphSpec, Manifest, session_capacity
 from wall_edge.errors import EngineError
 from wall_edge_engines.build.targets import Target
+from wall_edge_engines.element_types import STORAGE
 
 BUILD_COPIES = 3
 """Of a graph's weights while it is compiled: measured with tensorrt-rtx 1.7.1 for SM86 (2904 MB of 931 MB of
@@ -112,7 +113,7 @@ def _activation_bytes(manifest: Manifest) -> int:
 
 
 def _item_bytes(prefix: GraphSpec) -> int:
-    return 4 if prefix.inputs["past_kv"].dtype == "float32" else 2
+    return STORAGE[prefix.inputs["past_kv"].dtype].itemsize
 
 
 def gigabytes(count: int) -> str:

@@ -19,6 +19,7 @@ from wall_edge_engines.build.targets import (
     target_of,
     targets,
 )
+from wall_edge_export.quantize.precision import recipe_names
 
 from wall_edge.config_loader import from_mapping
 from wall_edge.errors import ConfigError
@@ -35,6 +36,11 @@ def test_every_target_that_was_promised_is_there() -> None:
 def test_a_targets_types_are_those_of_its_compute_capability(name: str) -> None:
     target = named_target(name)
     assert target.element_types == element_types_of(target.sm)
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_recommended_recipes_come_with_wall_edge(name: str) -> None:
+    assert set(named_target(name).recipes) <= set(recipe_names())
 
 
 def test_an_orin_has_no_fp8_and_thor_has() -> None:
