@@ -6,7 +6,6 @@ A graph's dynamic axes are ``tokens`` (new ones), ``past`` (tokens whose keys/va
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wall_edge.bundle import GraphSpec, Manifest, TensorSpec, session_capacity
@@ -28,10 +27,6 @@ class Profile:
             if not 0 <= least <= usual <= most:
                 raise Invalid(f"axes.{axis}", [least, usual, most], expected="three sizes that rise")
 
-    def holds(self, sizes: Mapping[str, int]) -> bool:
-        """Whether axes of these sizes may run in it."""
-        return all(least <= sizes[axis] <= most for axis, (least, _, most) in self.axes.items())
-
     def shapes(self, tensor: TensorSpec) -> tuple[Shape, Shape, Shape]:
         """The least, usual and largest shape of a tensor."""
         least, usual, most = (
@@ -42,7 +37,7 @@ class Profile:
 
 
 def profiles_of(manifest: Manifest) -> dict[str, tuple[Profile, ...]]:
-    """Of every graph, the narrowest last: a use runs in the last that holds it.
+    """Of every graph, the widest first.
 
     Not the other way round: with one token in the first profile, TensorRT-RTX 1.7.1 says of the engine's
     output that it always is of one token.

@@ -10,7 +10,7 @@ from wall_edge.bundle import Bundle, file_digest
 from wall_edge.errors import EngineError
 from wall_edge.files import shown
 from wall_edge_engines.build.device import DeviceFacts
-from wall_edge_engines.build.profiles import Profile, profiles_of
+from wall_edge_engines.build.profiles import profiles_of
 from wall_edge_engines.build.record import RECORD, BuildRecord, BuildSettings, engines_folder
 
 
@@ -25,19 +25,10 @@ class Runtime:
 
 @dataclass(frozen=True)
 class Plan:
-    """One graph's plan file, whose digest has been checked; the number of a profile is its index."""
+    """One graph's plan file, whose digest has been checked."""
 
     path: Path
     bytes: int
-    profiles: tuple[Profile, ...]
-
-    def profile(self, sizes: Mapping[str, int]) -> int:
-        """The last profile that holds axes of these sizes. Raises :class:`EngineError`."""
-        for number in reversed(range(len(self.profiles))):
-            if self.profiles[number].holds(sizes):
-                return number
-        ranges = "; ".join(f"{profile.name}: {profile.axes}" for profile in self.profiles)
-        raise EngineError(f"{self.path.stem}: axes of {dict(sizes)}", expected=ranges)
 
 
 class EngineStore:
@@ -53,12 +44,9 @@ class EngineStore:
         Raises :class:`EngineError` that names what differs, is missing or damaged, and how to build it.
         """
         folder, record = _matching(bundle, runtime)
-        settings = BuildSettings(profiles_of(bundle.manifest))
-        plans = {}
-        for graph in bundle.manifest.graphs:
-            path = _checked(folder, graph, record, bundle)
-            plans[graph] = Plan(path, record.graphs[graph].bytes, settings.profiles[graph])
-        return cls(folder, record, plans)
+        return cls(
+            folder, record, {graph: _plan(folder, graph, record, bundle) for graph in bundle.manifest.graphs}
+        )
 
 
 def records(bundle: Bundle) -> dict[Path, BuildRecord]:
@@ -94,7 +82,7 @@ def _differences(bundle: Bundle, runtime: Runtime, record: BuildRecord) -> list[
     return reasons
 
 
-def _checked(folder: Path, graph: str, record: BuildRecord, bundle: Bundle) -> Path:
+def _plan(folder: Path, graph: str, record: BuildRecord, bundle: Bundle) -> Plan:
     if graph not in record.graphs:
         raise EngineError(f"{shown(folder)}: no engine of graph {graph}", fix=_fix(bundle))
     entry = record.graphs[graph]
@@ -107,7 +95,7 @@ def _checked(folder: Path, graph: str, record: BuildRecord, bundle: Bundle) -> P
         raise EngineError(
             f"{shown(path)}: damaged", expected=f"SHA-256 {entry.sha256[:12]}…", fix=_fix(bundle)
         )
-    return path
+    return Plan(path, entry.bytes)
 
 
 def _fix(bundle: Bundle) -> str:

@@ -58,16 +58,6 @@ def test_every_graph_has_its_plan(bundle: Bundle, folder: Path) -> None:
     assert store.record.device_memory_bytes == ORIN.memory_bytes
 
 
-@pytest.mark.usefixtures("folder")
-def test_a_use_runs_in_the_narrowest_profile_that_holds_it(bundle: Bundle) -> None:
-    plan = EngineStore.open(bundle, RUNTIME).plans["prefix"]
-    assert plan.profile({"tokens": 1, "past": 5, "keys": 6}) == 1
-    assert plan.profile({"tokens": 1, "past": 0, "keys": 1}) == 0
-    assert plan.profile({"tokens": 285, "past": 0, "keys": 285}) == 0
-    with pytest.raises(EngineError, match=r"prefix: axes of .*'tokens': 286.*expected prompt: .*one token: "):
-        plan.profile({"tokens": 286, "past": 0, "keys": 286})
-
-
 def test_without_engines(bundle: Bundle) -> None:
     assert "bundle.engines: no engines; expected engines of this bundle" in refusal(bundle)
 
