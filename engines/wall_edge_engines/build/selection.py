@@ -9,7 +9,7 @@ from wall_edge.errors import ConfigError, EngineError
 from wall_edge_engines.build.compilers import COMPILERS
 from wall_edge_engines.build.device import DeviceFacts, device_at_hand
 from wall_edge_engines.build.graph_process import compiler_facts
-from wall_edge_engines.build.targets import Target, named_target, target_of, targets
+from wall_edge_engines.build.targets import NO_TARGET, Target, named_target, target_of, targets
 
 _RTX = "tensorrt-rtx"
 
@@ -53,23 +53,28 @@ def select(target: str | None, compiler: str | None) -> Selection:
 
 def _on_its_device(wish: Target, compiler: str, limits: str, version: str = "") -> Selection:
     """The named target, if it is the GPU at hand."""
-    here = ""
     try:
         device = device_at_hand()
-        if device.sm != wish.sm:
-            here = f"the GPU at hand is {device.name}, SM{device.sm}"
+        here = _difference(wish, device)
     except EngineError as problem:
         here = str(problem)
     if here:
-        no_device = wish.memory_gib is None
+        elsewhere = f"run 'wall-edge build BUNDLE' on the {wish.title}"
         raise EngineError(
             f"target {wish.name} is SM{wish.sm}: {compiler} {limits}",
-            expected=f"a GPU of SM{wish.sm} at hand ({here})",
-            fix=f"use --compiler {_RTX}"
-            if no_device
-            else f"run 'wall-edge build BUNDLE' on the {wish.title}",
+            expected=f"that GPU at hand ({here})",
+            fix=elsewhere if wish.memory_gib is not None else f"use --compiler {_RTX}",
         )
     return Selection(compiler, version or compiler_facts(compiler)[0], wish, device)
+
+
+def _difference(wish: Target, device: DeviceFacts) -> str:
+    """How the GPU at hand is another than a target; empty where it may be the same."""
+    actual = target_of(device)
+    if device.sm == wish.sm and actual.name in (wish.name, NO_TARGET):
+        return ""
+    name = "" if actual.name == NO_TARGET else f", {actual.name}"
+    return f"it is {device.name}, SM{device.sm}{name}"
 
 
 def _device_or_targets() -> DeviceFacts:

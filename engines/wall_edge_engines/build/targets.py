@@ -13,6 +13,8 @@ from wall_edge.errors import ConfigError
 from wall_edge_engines.build.device import DeviceFacts
 
 ELEMENT_TYPES = ("fp32", "fp16", "bf16", "int8", "int4", "fp8", "nvfp4")
+NO_TARGET = "gpu"
+"""The name of a GPU that no file describes."""
 _SAME_MEMORY = 0.2
 """A GPU tells less memory than it was sold with: 61.4 GiB of an AGX Orin's 64."""
 
@@ -102,7 +104,7 @@ def target_of(device: DeviceFacts) -> Target:
     nobody = Ceiling(None, "not looked up", (), "nobody measured it")
     types = element_types_of(device.sm)
     return Target(
-        name="gpu",
+        name=NO_TARGET,
         title=device.name,
         sm=device.sm,
         multiprocessors=None,

@@ -68,7 +68,8 @@ def test_jetpacks_compiler_builds_for_the_gpu_at_hand_only(machine: Machine) -> 
     machine(ORIN, "tensorrt")
     text = refusal("thor", "tensorrt")
     assert "target thor is SM110: tensorrt builds only for the GPU at hand" in text
-    assert "the GPU at hand is Orin, SM87" in text
+    assert "expected that GPU at hand (it is Orin, SM87, orin-nx-16)" in text
+    assert "(it is Orin, SM87, orin-nx-16)" in refusal("orin-agx-64", None)
     assert refusal("sm86-check", "tensorrt").endswith("use --compiler tensorrt-rtx")
 
 
