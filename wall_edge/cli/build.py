@@ -18,7 +18,7 @@ from wall_edge.signals import interruptible
 
 if TYPE_CHECKING:  # --help needs none of it
     from wall_edge_engines.build.builder import Builder, GraphResult
-    from wall_edge_engines.build.selection import Selection
+    from wall_edge_engines.build.targets.selection import Selection
 
 
 def build(
@@ -37,9 +37,9 @@ def build(
     Exit code 1 when a graph fails; what was built stays.
     """
     from wall_edge_engines.build.builder import Builder
-    from wall_edge_engines.build.memory import require_fits
-    from wall_edge_engines.build.precisions import recommendation, require_precisions
-    from wall_edge_engines.build.selection import select
+    from wall_edge_engines.build.targets.memory import require_fits
+    from wall_edge_engines.build.targets.precisions import recommendation, require_precisions
+    from wall_edge_engines.build.targets.selection import select
 
     selection = select(target, compiler)
     with interruptible():

@@ -16,7 +16,6 @@ from wall_edge.provenance import provenance
 from wall_edge_engines.build.compile import Job
 from wall_edge_engines.build.compilers import COMPILERS
 from wall_edge_engines.build.graph_process import compile_apart
-from wall_edge_engines.build.memory import available_bytes, build_shortage, graph_bytes
 from wall_edge_engines.build.profiles import profiles_of
 from wall_edge_engines.build.record import (
     BuildRecord,
@@ -27,7 +26,8 @@ from wall_edge_engines.build.record import (
     folder_name,
     timings_name,
 )
-from wall_edge_engines.build.selection import Selection
+from wall_edge_engines.build.targets.memory import available_bytes, build_shortage, graph_bytes
+from wall_edge_engines.build.targets.selection import Selection
 
 Told = Callable[[str], None]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from wall_edge.bundle import Bundle, file_digest
 from wall_edge.errors import EngineError
 from wall_edge.files import shown
-from wall_edge_engines.build.device import DeviceFacts
 from wall_edge_engines.build.profiles import profiles_of
 from wall_edge_engines.build.record import RECORD, BuildRecord, BuildSettings, engines_folder
+from wall_edge_engines.build.targets.device import DeviceFacts
 
 
 @dataclass(frozen=True)

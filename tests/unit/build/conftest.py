@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wall_edge_engines.build import graph_process, selection
-from wall_edge_engines.build.device import DeviceFacts
+from wall_edge_engines.build import graph_process
+from wall_edge_engines.build.targets import selection
+from wall_edge_engines.build.targets.device import DeviceFacts
 
 from tests import fake_compiler
 from wall_edge.errors import EngineError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
-from wall_edge_engines.build.selection import Selection
+from wall_edge_engines.build.targets.selection import Selection
 
 from tests.unit.build.conftest import ORIN, Compilers, Machine
 from wall_edge.bundle import Bundle

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from wall_edge_engines.build import builder as module
 from wall_edge_engines.build.builder import Builder, GraphResult, stale_folders
-from wall_edge_engines.build.memory import build_bytes
 from wall_edge_engines.build.record import BuildRecord
-from wall_edge_engines.build.selection import Selection
-from wall_edge_engines.build.targets import named_target
+from wall_edge_engines.build.targets.memory import build_bytes
+from wall_edge_engines.build.targets.selection import Selection
+from wall_edge_engines.build.targets.target import named_target
 
 from tests.unit.build.conftest import ORIN, Compilers
 from wall_edge.bundle import Bundle

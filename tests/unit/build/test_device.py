@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from wall_edge_engines.build.device import device_at_hand
+from wall_edge_engines.build.targets.device import device_at_hand
 
 from wall_edge.errors import EngineError
 

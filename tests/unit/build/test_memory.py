@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from wall_edge_engines.build.memory import (
+from wall_edge_engines.build.targets.memory import (
     BUILD_BASE_BYTES,
     available_bytes,
     build_bytes,
@@ -13,7 +13,7 @@ from wall_edge_engines.build.memory import (
     require_fits,
     run_estimate,
 )
-from wall_edge_engines.build.targets import named_target
+from wall_edge_engines.build.targets.target import named_target
 
 from wall_edge.bundle import Bundle
 from wall_edge.errors import EngineError

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
-from wall_edge_engines.build import targets as module
-from wall_edge_engines.build.device import DeviceFacts
-from wall_edge_engines.build.targets import (
+from wall_edge_engines.build.targets import target as module
+from wall_edge_engines.build.targets.device import DeviceFacts
+from wall_edge_engines.build.targets.target import (
     Ceiling,
     Target,
     element_types_of,
@@ -128,6 +128,5 @@ def test_targets_lie_inside_of_the_package_in_a_wheel(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "targets").mkdir()
-    (tmp_path / "build").mkdir()
-    monkeypatch.setattr(module, "__file__", str(tmp_path / "build" / "targets.py"))
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "build" / "targets" / "target.py"))
     assert module.target_folder() == tmp_path / "targets"

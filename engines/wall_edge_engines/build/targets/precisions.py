@@ -5,7 +5,7 @@ from __future__ import annotations
 from wall_edge.bundle import Manifest
 from wall_edge.errors import EngineError
 from wall_edge.files import shown
-from wall_edge_engines.build.targets import Target
+from wall_edge_engines.build.targets.target import Target
 
 _ELEMENT_TYPE = {
     "fp32": "fp32",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from wall_edge.bundle import Bundle, GraphSpec, Manifest, session_capacity
 from wall_edge.errors import EngineError
-from wall_edge_engines.build.targets import Target
+from wall_edge_engines.build.targets.target import Target
 from wall_edge_engines.element_types import STORAGE
 
 BUILD_COPIES = 3
