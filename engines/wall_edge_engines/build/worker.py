@@ -2,15 +2,16 @@
 
 One JSON line on stdin asks: ``{"facts": COMPILER}``, or ``{"job": …}`` (:class:`Job`). JSON lines on stdout
 answer: ``{"phase": text}`` while it works, last ``{"facts": …}``, ``{"compiled": …, "peak_bytes": n}`` or
-``{"error": text}``. It ends with whoever started it: when stdin does.
+``{"error": text}``. It ends with whoever started it.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -24,6 +25,8 @@ from wall_edge_engines.build.compile import Job, compile_graph
 from wall_edge_engines.build.compilers import ahead_of_time, imported
 
 _PHASE_S = 0.2
+_PR_SET_PDEATHSIG = 1
+"""``linux/prctl.h``"""
 
 
 def main() -> None:
@@ -35,8 +38,8 @@ def main() -> None:
         answers.write(json.dumps(answer) + "\n")
 
     try:
-        request = parse_json(_line(), "the request", EngineError)
-        threading.Thread(target=_end_with_stdin, daemon=True).start()
+        end_with_parent()
+        request = parse_json(sys.stdin.readline(), "the request", EngineError)  # empty if it is gone already
         tell(_answer(request, tell))
     except WallEdgeError as problem:
         tell({"error": str(problem)})
@@ -73,18 +76,9 @@ def _seldom(told: Callable[[str], None]) -> Callable[[str], None]:
     return tell
 
 
-def _line() -> str:
-    """The first line of stdin, by its descriptor: Python's own reader would hold a lock at our end."""
-    line = bytearray()
-    while not line.endswith(b"\n") and (byte := os.read(0, 1)):
-        line += byte
-    return line.decode()
-
-
-def _end_with_stdin() -> None:
-    while os.read(0, 4096):
-        pass
-    os._exit(1)
+def end_with_parent() -> None:
+    """Have the kernel end this process when its parent dies, even by kill -9: a compiler takes gigabytes."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -135,15 +136,22 @@ def test_a_compiler_that_is_not_installed(
 
 
 def test_a_worker_ends_with_its_parent() -> None:
-    """Its stdin ends when the parent dies, even by kill -9."""
-    code = (
-        "import threading, time; from wall_edge_engines.build import worker;"
-        "threading.Thread(target=worker._end_with_stdin, daemon=True).start(); time.sleep(600)"
+    """Even by kill -9: a compiler that nobody waits for would go on for minutes, with gigabytes."""
+    child = "from wall_edge_engines.build.worker import end_with_parent as e; e(); print(flush=True); input()"
+    parent = (
+        "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', sys.argv[1]], stdin=0,"
+        " stdout=subprocess.PIPE); p.stdout.readline(); print(p.pid, flush=True); p.wait()"
     )
-    process = subprocess.Popen((sys.executable, "-c", code), stdin=subprocess.PIPE)
-    assert process.stdin is not None
-    process.stdin.close()
-    assert process.wait(60) == 1
+    command = (sys.executable, "-c", parent, child)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    worker_pid = int(process.stdout.readline())
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 60
+    while Path(f"/proc/{worker_pid}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_the_real_worker_refuses_a_job_that_is_none(
