@@ -28,10 +28,10 @@ from wall_edge_engines import EngineSettings, ModelSession
 
 from benchmarks.peers.lerobot_process import Peer, peer_inputs, peer_python, start_noise
 from benchmarks.random_bundles import WORDS, exported, random_checkpoint, synthetic_observation
-from wall_edge.bundle import Bundle
+from wall_edge.bundle import Bundle, session_capacity
 from wall_edge.cli.output import stderr
 from wall_edge.errors import EngineError, WallEdgeError
-from wall_edge.policies.encoder import Encoder, session_capacity
+from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.flow_policy import FlowPolicy
 from wall_edge.policies.observation import Observation
 from wall_edge.policies.prompts import Prompts

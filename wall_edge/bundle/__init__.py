@@ -1,5 +1,6 @@
 """The bundle: what export leaves and engines load."""
 
+from wall_edge.bundle.capacity import MAX_FAST_TOKENS, MAX_SUBGOAL_TOKENS, session_capacity
 from wall_edge.bundle.embodiment import RADIANS, Embodiment, Normalization
 from wall_edge.bundle.fast_settings import FAST_TOKENIZER, FastSettings
 from wall_edge.bundle.goldens import require_goldens, unchecked_stage
@@ -34,9 +35,11 @@ __all__ = [
     "INT8",
     "MANIFEST",
     "MAX_EXPORT_TOKENS",
+    "MAX_FAST_TOKENS",
     "MAX_HORIZON",
     "MAX_PIXELS",
     "MAX_STEPS",
+    "MAX_SUBGOAL_TOKENS",
     "MAX_TOKENS",
     "PRECISIONS",
     "RADIANS",
@@ -65,6 +68,7 @@ __all__ = [
     "replaced_name",
     "require_goldens",
     "require_replaceable",
+    "session_capacity",
     "unchecked_stage",
     "uniform_grid",
     "write_manifest",

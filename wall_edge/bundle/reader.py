@@ -62,6 +62,11 @@ class Bundle:
             if name not in self._checked:
                 self._check(name)
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the manifest, which has the digests of all else: the bundle's name among all bundles."""
+        return self._digests[MANIFEST]
+
     def path(self, name: str) -> Path:
         """A file of the bundle that the manifest lists."""
         if name not in self.manifest.files:

@@ -27,6 +27,7 @@ COMMANDS = {
     "clear": "wall_edge.cli.clear:clear",
     "release": "wall_edge.cli.release:release",
     "inspect": "wall_edge.cli.inspect:inspect",
+    "build": "wall_edge.cli.build:build",
     "verify": "wall_edge.cli.verify:verify",
     "eval": "wall_edge.cli.evaluate:evaluation",
     "bench": "wall_edge.cli.bench:app",

@@ -10,14 +10,11 @@ from wall_edge_engines import Engine, ModelSession
 from wall_edge_engines.base import Lane
 
 from wall_edge.array_types import Floats32, Frame
-from wall_edge.bundle import Manifest
-from wall_edge.errors import CameraError, EngineError, PolicyError
-from wall_edge.policies.fast_codec import MAX_FAST_TOKENS
+from wall_edge.bundle import Manifest, session_capacity
+from wall_edge.errors import CameraError, PolicyError
 from wall_edge.policies.observation import Observation
 from wall_edge.policies.prompts import Prompt, Prompts
 from wall_edge.policies.transforms import model_state
-
-MAX_SUBGOAL_TOKENS = 32
 
 
 class Encoder:
@@ -97,11 +94,3 @@ def observed_frames(manifest: Manifest, frames: Mapping[str, Frame]) -> dict[str
                 fix="set the camera's width and height in ROBOT.yaml to what it delivers",
             )
     return {name: frames[name] for name in manifest.cameras}
-
-
-def session_capacity(manifest: Manifest) -> int:
-    """Tokens that a session must hold: the longest prompt and what is generated behind it."""
-    if manifest.max_prompt_tokens < 1:
-        raise EngineError(f"max_prompt_tokens {manifest.max_prompt_tokens}", expected="at least 1")
-    generated = MAX_SUBGOAL_TOKENS if manifest.fast is None else MAX_FAST_TOKENS
-    return manifest.max_prompt_tokens + generated

@@ -22,8 +22,6 @@ from wall_edge.bundle.fast_settings import LAST_CODE
 from wall_edge.bundle.tokenizer import load_tokenizer
 from wall_edge.errors import BundleError, PolicyError, WallEdgeError
 
-MAX_FAST_TOKENS = 256
-"""Tokens that a chunk may take, ``<|im_end|>`` among them; the references stop at 100."""
 LARGEST_ACTION = 10.0
 """Normalised actions lie within ±1, or a few standard deviations; a chunk beyond this is no motion."""
 

@@ -7,10 +7,10 @@ import itertools
 import numpy as np
 
 from wall_edge.array_types import Floats
-from wall_edge.bundle import FAST_TOKENIZER, Bundle
+from wall_edge.bundle import FAST_TOKENIZER, MAX_FAST_TOKENS, Bundle
 from wall_edge.errors import BundleError, PolicyError
 from wall_edge.policies.encoder import Encoder
-from wall_edge.policies.fast_codec import MAX_FAST_TOKENS, FastCodec
+from wall_edge.policies.fast_codec import FastCodec
 from wall_edge.policies.flow_policy import FlowPolicy
 from wall_edge.policies.observation import Guidance, Observation
 from wall_edge.policies.prompt_text import PromptTokenizer

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from wall_edge.array_types import Floats32
+from wall_edge.bundle import MAX_SUBGOAL_TOKENS
 from wall_edge.errors import ConfigError, PolicyError
-from wall_edge.policies.encoder import MAX_SUBGOAL_TOKENS, Encoder
+from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.observation import Observation
 from wall_edge.policies.prompt_text import action_text
 

@@ -77,8 +77,8 @@ class WallModel(nn.Module):
 
         The sum is finite if all of them are: an engine need not give them all to the host.
         """
-        out: Tensor = self.lm_head(hidden)[0].float()
-        return out, out.argmax(dim=-1, keepdim=True), out.sum()
+        rows: Tensor = self.lm_head(hidden).float()
+        return rows[0], rows.argmax(dim=-1), rows.sum()  # of [1, vocab]: TensorRT's TopK takes no single axis
 
     def velocity(self, noisy: Tensor, mask: Tensor, time: Tensor, positions: Tensor, past: Tensor) -> Tensor:
         """Flow velocity ``[horizon, dof]`` of ``noisy [horizon, dof]`` at ``time []`` after the prefix."""

@@ -17,10 +17,10 @@ import pytest
 from tokenizers import AddedToken, models, pre_tokenizers
 
 from tests.unit.policies.test_fast import SETTINGS, byte_level, tiny_tokenizer
-from wall_edge.bundle import Embodiment, FastSettings, ImageGeometry, Normalization
+from wall_edge.bundle import MAX_FAST_TOKENS, Embodiment, FastSettings, ImageGeometry, Normalization
 from wall_edge.errors import BundleError, CameraError, PolicyError
 from wall_edge.policies.encoder import Encoder
-from wall_edge.policies.fast_codec import MAX_FAST_TOKENS, FastCodec, dct_matrix
+from wall_edge.policies.fast_codec import FastCodec, dct_matrix
 from wall_edge.policies.fast_policy import FastPolicy, fast_codec, first_action_token
 from wall_edge.policies.observation import Observation
 from wall_edge.policies.prompt_text import SPECIAL_TOKENS, PromptTokenizer, action_text, observation_text

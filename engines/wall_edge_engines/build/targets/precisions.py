@@ -1,0 +1,57 @@
+"""Whether a target has what a bundle's products are computed in; if not, what comes nearest."""
+
+from __future__ import annotations
+
+from wall_edge.bundle import Manifest
+from wall_edge.errors import EngineError
+from wall_edge.files import shown
+from wall_edge_engines.build.targets.target import Target
+
+_ELEMENT_TYPE = {
+    "fp32": "fp32",
+    "fp16": "fp16",
+    "bf16": "bf16",
+    "int8": "int8",
+    "int8-weights": "int8",
+    "int4-weights": "int4",
+}
+_NEAREST = {
+    "int4-weights": "int8-weights",
+    "int8": "fp16",
+    "int8-weights": "fp16",
+    "fp16": "fp32",
+    "bf16": "fp32",
+}
+"""Never bf16 → fp16: what overflows there was exported in bf16 for that reason."""
+
+
+def require_precisions(manifest: Manifest, target: Target) -> None:
+    """Raises :class:`EngineError` for the first layer family in a precision that ``target`` lacks."""
+    for name, graph in manifest.graphs.items():
+        for family, precision in graph.families.items():
+            if not _exists(precision, target):
+                raise EngineError(
+                    f"graph {name}, {family}: {precision} does not exist on {target.title} (SM{target.sm})",
+                    expected=", ".join(target.element_types),
+                    fix=f"the nearest there is {nearest(precision, target)}: export again with "
+                    f"--precision {nearest(manifest.recipe, target)}",
+                )
+
+
+def nearest(precision: str, target: Target) -> str:
+    """The precision, or the recipe of that name, that comes nearest and exists on ``target``."""
+    while precision in _NEAREST and not _exists(precision, target):
+        precision = _NEAREST[precision]
+    return precision if precision in _ELEMENT_TYPE else target.recipes[0]
+
+
+def _exists(precision: str, target: Target) -> bool:
+    return _ELEMENT_TYPE.get(precision) in target.element_types
+
+
+def recommendation(manifest: Manifest, target: Target) -> str:
+    """A line for a bundle of a recipe that is not among the target's; empty otherwise."""
+    if manifest.recipe in target.recipes:
+        return ""
+    better = " or ".join(target.recipes)
+    return f"{shown(manifest.recipe, 64)} is not a recipe for {target.title}: better {better}"
