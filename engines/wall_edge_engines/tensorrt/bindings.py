@@ -69,8 +69,8 @@ class LoopBinding(GraphBinding):
     """A whole integration loop: its first run enqueues step by step, all others are one launch.
 
     In the first run TensorRT prepares itself for the shapes, which a capture does not allow. Of each step the
-    In the first run TensorRT prepares itself for the shapes, which a capture does not allow. Of each step
-    that the last step writes ``next_action`` and ``noisy_action`` stays as it was.
+    outputs are the next one's inputs: addresses alternate between ``next_action`` and a buffer of the lane,
+    so that the last step writes ``next_action`` and ``noisy_action`` stays as it was.
     """
 
     def __init__(
@@ -86,7 +86,6 @@ class LoopBinding(GraphBinding):
         lane = self._lane
         with lane.lock:
             self._take()
-            self._schedule.buffer.use_on(lane.stream)
             if self._captured is not None:
                 self._captured.launch(lane.stream)
             else:

@@ -123,6 +123,26 @@ def test_a_cache_handed_to_the_other_lane_is_whole_when_it_reads(engine: TensorR
         assert first.read()[4:, 0].tolist() == [1 + 10 * WIDTH, 2 + 10 * WIDTH]
 
 
+def test_words_wait_for_the_copy_and_for_nothing_behind_it(engine: TensorRtEngine, gpu: Gpu) -> None:
+    first, second = (engine.tensor((6, WIDTH), "float32") for _ in range(2))
+    words = engine.bind("prefix", prefix(engine, second, 4, 5), "words")
+    words.run()
+    second.rows(0, 4).copy(first.rows(0, 4))
+    engine.bind("prefix", prefix(engine, first, 4, 6)).run()
+    words.run()
+    second.read()
+    actions = gpu.stream(engine._lanes["actions"].stream.number)
+    assert actions.done < actions.enqueued
+
+
+def test_a_second_write_does_not_overtake_the_first(engine: TensorRtEngine) -> None:
+    tensor, copied = (engine.tensor((2,), "float32") for _ in range(2))
+    tensor.write([1.0, 2.0])
+    copied.copy(tensor)
+    tensor.write([3.0, 4.0])
+    assert (copied.read().tolist(), tensor.read().tolist()) == ([1, 2], [3, 4])
+
+
 def test_threads_run_their_lanes_at_once(engine: TensorRtEngine) -> None:
     failures: list[BaseException] = []
 
@@ -169,6 +189,7 @@ def test_half_precision_is_stored_in_two_bytes_and_read_in_four(engine: TensorRt
     assert (tensor.size, tensor.read().dtype) == (12, np.float32)
     np.testing.assert_allclose(tensor.read(), [[1, 2, 3.140625], [-1e-3, 1e30, 0]], rtol=2**-8)
     assert tensor.rows(1, 2).view((3,)).read()[1] == tensor.read()[1, 1]
+    assert tensor.rows(1, 2).rows(0, 1).read().tolist() == tensor.read()[1:].tolist()
     with pytest.raises(EngineError, match="at most"):
         tensor.view((7,))
 

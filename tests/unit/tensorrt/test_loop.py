@@ -9,7 +9,7 @@ import pytest
 from wall_edge_engines.base import DeviceTensor
 from wall_edge_engines.loop import Step
 from wall_edge_engines.tensorrt.engine import TensorRtEngine
-from wall_edge_engines.tensorrt.lane import MAX_CAPTURED
+from wall_edge_engines.tensorrt.lane import MAX_CAPTURED, MAX_SCHEDULES
 
 from tests.doubles.gpu import Gpu
 from tests.unit.tensorrt.conftest import HORIZON, SPECS, WIDTH
@@ -108,10 +108,21 @@ def test_captured_loops_are_few_and_the_oldest_is_captured_again(engine: TensorR
     for rows, loop in [*enumerate(loops, 1), *enumerate(loops, 1)]:
         loop.run()
         np.testing.assert_allclose(given["next_action"].read(), expected(STEPS, rows), rtol=1e-5)
-        engine.tensor((1,), "float32")  # what was dropped is freed now
-        assert gpu.counts()["graphs"] <= MAX_CAPTURED
+        assert gpu.counts()["graphs"] <= MAX_CAPTURED + 1  # what was dropped goes before the next capture
     loops[-1].run()
     assert gpu.calls["cuGraphLaunch"] == 1
+
+
+def test_the_numbers_of_few_step_sequences_are_kept(engine: TensorRtEngine, gpu: Gpu) -> None:
+    given = tensors(engine, past_of(engine, 8))
+    given["noisy_action"].write(NOISE)
+    levels = []
+    for number in range(3 * MAX_SCHEDULES):
+        steps = (Step(number, 0.5, 0.0), *STEPS)
+        engine.bind_loop("expert", given, steps).run()
+        np.testing.assert_allclose(given["next_action"].read(), expected(steps, 8), rtol=1e-5)
+        levels.append(gpu.counts()["allocations"])
+    assert max(levels[MAX_SCHEDULES + 1 :]) <= levels[MAX_SCHEDULES] + 1
 
 
 def test_a_loop_that_nobody_holds_is_destroyed_with_its_memory(engine: TensorRtEngine, gpu: Gpu) -> None:
