@@ -126,9 +126,11 @@ def test_a_cache_handed_to_the_other_lane_is_whole_when_it_reads(engine: TensorR
 def test_words_wait_for_the_copy_and_for_nothing_behind_it(engine: TensorRtEngine, gpu: Gpu) -> None:
     first, second = (engine.tensor((6, WIDTH), "float32") for _ in range(2))
     words = engine.bind("prefix", prefix(engine, second, 4, 5), "words")
+    later = engine.bind("prefix", prefix(engine, first, 4, 6))
     words.run()
+    second.read()
     second.rows(0, 4).copy(first.rows(0, 4))
-    engine.bind("prefix", prefix(engine, first, 4, 6)).run()
+    later.run()
     words.run()
     second.read()
     actions = gpu.stream(engine._lanes["actions"].stream.number)
