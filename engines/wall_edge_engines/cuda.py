@@ -68,7 +68,9 @@ class Device:
         self._init()
         count = self.call("cuDeviceGetCount")
         if ordinal >= count:
-            raise EngineError(f"device cuda:{ordinal}", expected=f"one of {count}", fix=_FIXES["CUDA_ERROR_NO_DEVICE"])
+            raise EngineError(
+                f"device cuda:{ordinal}", expected=f"one of {count}", fix=_FIXES["CUDA_ERROR_NO_DEVICE"]
+            )
         self._device = self.call("cuDeviceGet", ordinal)
         self._context = self.call("cuDevicePrimaryCtxRetain", self._device)
         self.enter()

@@ -23,7 +23,7 @@ class HostBuffer:
     def __init__(self, device: Device, size: int) -> None:
         self._device = device
         self.address = device.allocate_host(size)
-        self.bytes = np.frombuffer((ctypes.c_uint8 * size).from_address(self.address), dtype=np.uint8)
+        self.bytes: Array = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(self.address))
         self.copied = Event(device)
         """Behind the last copy out of it: before that its bytes must not change."""
 
@@ -138,5 +138,5 @@ class CudaTensor:
 
     def _staged(self, host: HostBuffer) -> Array:
         """Its elements in the host's copy of the buffer."""
-        stored = host.bytes[self._offset : self._offset + self.size].view(STORAGE[self._dtype])
-        return stored.reshape(self._shape)
+        stored: Array = host.bytes[self._offset : self._offset + self.size]
+        return stored.view(STORAGE[self._dtype]).reshape(self._shape)
