@@ -47,11 +47,14 @@ def device_ordinal(device: str) -> int:
 
 @dataclass(frozen=True)
 class DeviceFacts:
-    """What a GPU says of itself; ``sm`` is its compute capability (87: Orin), ``driver`` a CUDA version."""
+    """What a GPU says of itself; ``sm``: ten times its compute capability, 87 on an Orin; ``driver``: the CUDA
+    that it offers."""
 
     name: str
     sm: int
     memory_bytes: int
+    integrated: bool
+    """Whether it shares the host's memory, as on a Jetson."""
     driver: str
 
 
@@ -91,17 +94,21 @@ class Device:
             _too_old(version, f"{bindings // 1000}.0 for cuda-bindings {_version(bindings)}", fix)
 
     def _facts(self) -> DeviceFacts:
-        kinds = self.driver.CUdevice_attribute
-        major, minor = (
-            self.call("cuDeviceGetAttribute", attribute, self._device)
-            for attribute in (
-                kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
-                kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
-            )
+        def attribute(name: str) -> int:
+            kind = getattr(self.driver.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
+            return int(self.call("cuDeviceGetAttribute", kind, self._device))
+
+        name = (
+            self.call("cuDeviceGetName", 128, self._device).split(b"\0")[0].decode(errors="replace").strip()
         )
-        name = self.call("cuDeviceGetName", 128, self._device).split(b"\0")[0].decode(errors="replace")
         memory = self.call("cuDeviceTotalMem", self._device)
-        return DeviceFacts(name, 10 * major + minor, memory, _version(self.call("cuDriverGetVersion")))
+        return DeviceFacts(
+            name=name,
+            sm=10 * attribute("COMPUTE_CAPABILITY_MAJOR") + attribute("COMPUTE_CAPABILITY_MINOR"),
+            memory_bytes=int(memory),
+            integrated=bool(attribute("INTEGRATED")),
+            driver=_version(self.call("cuDriverGetVersion")),
+        )
 
     def call(self, name: str, *arguments: Any) -> Any:
         """What a driver function returns after its status. Raises :class:`EngineError` with CUDA's name."""

@@ -67,6 +67,7 @@ class CapturedWork:
 
     def __init__(self, stream: Stream, enqueue: Callable[[], None]) -> None:
         self._device = device = stream.device
+        device.free_now()
         mode = device.driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
         device.call("cuStreamBeginCapture", stream.handle, mode)
         try:

@@ -21,7 +21,7 @@ class GraphBinding:
         self._shapes = {name: tensor.shape for name, tensor in tensors.items()}
         self._context = lane.context(graph, self._shapes)
         self._copies = {
-            name: lane.scratch(graph, name)
+            name: lane.scratch(graph, name, "aligned")
             for name, tensor in tensors.items()
             if tensor.size and tensor.address % ALIGNMENT
         }
@@ -74,7 +74,7 @@ class LoopBinding(GraphBinding):
     ) -> None:
         super().__init__(lane, graph, tensors)
         self._schedule = lane.schedule(steps)
-        other = lane.scratch(graph, "next_action")
+        other = lane.scratch(graph, "next_action", "other")
         self._steps = [self._step(number, len(steps), other) for number in range(len(steps))]
         self._captured: CapturedWork | None = None
 
@@ -95,6 +95,9 @@ class LoopBinding(GraphBinding):
     def forget(self) -> None:
         """Drop the captured work; the next run captures again."""
         self._captured = None
+
+    def __del__(self) -> None:
+        self._captured = None  # before the memory that it uses
 
     def _step(self, number: int, steps: int, other: DeviceBuffer) -> dict[str, int]:
         """The addresses of one step."""

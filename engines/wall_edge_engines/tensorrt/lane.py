@@ -23,7 +23,7 @@ from wall_edge_engines.tensorrt.plan import Plan
 MAX_CAPTURED = 8
 """Captured loops of a lane: each takes some MB of the device's memory for its thousands of kernels."""
 MAX_SCHEDULES = 8
-"""Different step sequences whose numbers are on the device: with and without guidance, and a change of grid."""
+"""Step sequences whose numbers are on the device: with and without guidance, after a change of grid."""
 
 
 class Captures(Protocol):
@@ -52,7 +52,7 @@ class TensorRtLane:
         size = max(plan.engine.device_memory_size_v2 for plan in plans.values())
         self._activations = DeviceBuffer(self.stream, size)
         self._contexts: dict[tuple[str, int], Context] = {}
-        self._scratch: dict[tuple[str, str], DeviceBuffer] = {}
+        self._scratch: dict[tuple[str, str, str], DeviceBuffer] = {}
         self._schedules: OrderedDict[tuple[Step, ...], CudaTensor] = OrderedDict()
         self._captured: OrderedDict[weakref.ref[Captures], None] = OrderedDict()
 
@@ -69,16 +69,16 @@ class TensorRtLane:
                 )
         return self._contexts[key]
 
-    def scratch(self, graph: str, name: str) -> DeviceBuffer:
-        """Aligned memory for any shape of a tensor whose own address is not, allocated once."""
+    def scratch(self, graph: str, name: str, use: str) -> DeviceBuffer:
+        """Memory beside a tensor's own, for any of its shapes: one a use, allocated once."""
+        key = graph, name, use
         with self.lock:
-            if (graph, name) not in self._scratch:
-                size = self._plans[graph].largest(name)
-                self._scratch[graph, name] = DeviceBuffer(self.stream, size)
-        return self._scratch[graph, name]
+            if key not in self._scratch:
+                self._scratch[key] = DeviceBuffer(self.stream, self._plans[graph].largest(name))
+        return self._scratch[key]
 
     def schedule(self, steps: Sequence[Step]) -> CudaTensor:
-        """The numbers of each step ``[steps, 3, 64]``, of each the first: at addresses that TensorRT takes."""
+        """``[steps, 3, 64]``: of each row the first is a step's number, at an address that TensorRT takes."""
         key = tuple(steps)
         with self.lock:
             numbers = self._schedules.pop(key, None)

@@ -17,8 +17,8 @@ from wall_edge.files import shown
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 """By the engine's name."""
 _FIXES = {
-    "tensorrt": "it comes with JetPack: sudo apt install nvidia-jetpack, and make the virtual environment with "
-    "'python3 -m venv --system-site-packages'",
+    "tensorrt": "it comes with JetPack (sudo apt install nvidia-jetpack); a virtual environment needs "
+    "'python3 -m venv --system-site-packages' to see it",
     "tensorrt-rtx": "pip install tensorrt-rtx",
 }
 _OLDEST = (10, 3)
@@ -58,11 +58,12 @@ def element_type(trt: ModuleType, dtype: Any) -> ElementType | None:
 
 def make_log(trt: ModuleType) -> Any:
     """A ``trt.ILogger`` that keeps the last error in ``.error`` and prints nothing."""
-    errors = (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR)
+    base: Any = trt.ILogger
+    errors = (base.ERROR, base.INTERNAL_ERROR)
 
-    class Log(trt.ILogger):  # type: ignore[misc,name-defined] - the base is there at run time only
+    class Log(base):  # type: ignore[misc]
         def __init__(self) -> None:
-            trt.ILogger.__init__(self)
+            base.__init__(self)
             self.error = ""
 
         def log(self, severity: Any, message: str) -> None:
