@@ -47,8 +47,7 @@ def device_ordinal(device: str) -> int:
 
 @dataclass(frozen=True)
 class DeviceFacts:
-    """What a GPU says of itself; ``sm``: ten times its compute capability, 87 on an Orin; ``driver``: the CUDA
-    that it offers."""
+    """A GPU. ``sm``: ten times its compute capability, 87 on an Orin; ``driver``: the CUDA that it offers."""
 
     name: str
     sm: int
@@ -98,12 +97,10 @@ class Device:
             kind = getattr(self.driver.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
             return int(self.call("cuDeviceGetAttribute", kind, self._device))
 
-        name = (
-            self.call("cuDeviceGetName", 128, self._device).split(b"\0")[0].decode(errors="replace").strip()
-        )
+        name = self.call("cuDeviceGetName", 128, self._device).split(b"\0")[0]
         memory = self.call("cuDeviceTotalMem", self._device)
         return DeviceFacts(
-            name=name,
+            name=name.decode(errors="replace").strip(),
             sm=10 * attribute("COMPUTE_CAPABILITY_MAJOR") + attribute("COMPUTE_CAPABILITY_MINOR"),
             memory_bytes=int(memory),
             integrated=bool(attribute("INTEGRATED")),

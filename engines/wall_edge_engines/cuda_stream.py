@@ -41,6 +41,8 @@ class Stream:
         least, greatest = device.priorities()
         flag = device.driver.CUstream_flags.CU_STREAM_NON_BLOCKING
         self.handle = device.call("cuStreamCreateWithPriority", flag, greatest if urgent else least)
+        self.number = int(self.handle)
+        """What libraries that take a stream ask for."""
 
     def wait_for(self, other: Stream) -> None:
         """What is enqueued here from now on runs after all that ``other`` has now."""

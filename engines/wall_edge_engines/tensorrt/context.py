@@ -26,7 +26,7 @@ class Context:
         if self._context is None:
             self._refuse("create_execution_context", "close other programs: memory may be short")
         self._require(
-            self._context.set_optimization_profile_async(profile, stream.handle), f"profile {profile}"
+            self._context.set_optimization_profile_async(profile, stream.number), f"profile {profile}"
         )
         stream.synchronize()
         self._context.set_device_memory(memory.address, memory.size)
@@ -41,7 +41,7 @@ class Context:
                 self._shapes[name] = shapes[name]
         for name, address in addresses.items():
             self._require(self._context.set_tensor_address(name, address), f"the address of {name}")
-        self._require(self._context.execute_async_v3(stream.handle), "execute_async_v3")
+        self._require(self._context.execute_async_v3(stream.number), "execute_async_v3")
 
     def _require(self, accepted: bool, what: str) -> None:
         if not accepted:

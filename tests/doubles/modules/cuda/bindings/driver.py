@@ -1,0 +1,3 @@
+"""What ``from cuda.bindings import driver`` gives where ``tests/doubles/modules`` is on the path."""
+
+from tests.doubles.cuda_driver import *  # noqa: F403
