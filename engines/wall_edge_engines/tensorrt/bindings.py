@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from wall_edge_engines.base import STEP_NUMBERS
-from wall_edge_engines.cuda import ALIGNMENT
-from wall_edge_engines.cuda_stream import CapturedWork, Stream
-from wall_edge_engines.cuda_tensor import CudaTensor, DeviceBuffer
+from wall_edge_engines.cuda.device import ALIGNMENT
+from wall_edge_engines.cuda.stream import CapturedWork, Stream
+from wall_edge_engines.cuda.tensor import CudaTensor, DeviceBuffer
 from wall_edge_engines.loop import Step
 from wall_edge_engines.tensorrt.lane import TensorRtLane
 

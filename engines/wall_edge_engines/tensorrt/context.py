@@ -7,8 +7,8 @@ from types import ModuleType
 from typing import Any
 
 from wall_edge.errors import EngineError
-from wall_edge_engines.cuda_stream import Stream
-from wall_edge_engines.cuda_tensor import DeviceBuffer
+from wall_edge_engines.cuda.stream import Stream
+from wall_edge_engines.cuda.tensor import DeviceBuffer
 from wall_edge_engines.tensorrt.plan import Plan, Shape
 
 

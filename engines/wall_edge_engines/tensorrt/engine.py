@@ -8,8 +8,8 @@ from pathlib import Path
 from wall_edge.bundle import ElementType, GraphSpec
 from wall_edge.errors import EngineError
 from wall_edge_engines.base import Binding, DeviceTensor, Engine, EngineSettings, Lane
-from wall_edge_engines.cuda import Device
-from wall_edge_engines.cuda_tensor import CudaTensor
+from wall_edge_engines.cuda.device import Device
+from wall_edge_engines.cuda.tensor import CudaTensor
 from wall_edge_engines.loop import Step
 from wall_edge_engines.tensorrt.bindings import GraphBinding, LoopBinding
 from wall_edge_engines.tensorrt.lane import TensorRtLane

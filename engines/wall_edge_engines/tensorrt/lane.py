@@ -13,9 +13,9 @@ import numpy as np
 
 from wall_edge.errors import EngineError
 from wall_edge_engines.base import STEP_NUMBERS
-from wall_edge_engines.cuda import ALIGNMENT, Device
-from wall_edge_engines.cuda_stream import Stream
-from wall_edge_engines.cuda_tensor import CudaTensor, DeviceBuffer
+from wall_edge_engines.cuda.device import ALIGNMENT, Device
+from wall_edge_engines.cuda.stream import Stream
+from wall_edge_engines.cuda.tensor import CudaTensor, DeviceBuffer
 from wall_edge_engines.loop import Step
 from wall_edge_engines.tensorrt.context import Context
 from wall_edge_engines.tensorrt.plan import Plan

@@ -12,8 +12,8 @@ from wall_edge.array_types import Array
 from wall_edge.bundle import ElementType
 from wall_edge.errors import EngineError
 from wall_edge_engines.base import DeviceTensor
-from wall_edge_engines.cuda import Device
-from wall_edge_engines.cuda_stream import Event, Stream
+from wall_edge_engines.cuda.device import Device
+from wall_edge_engines.cuda.stream import Event, Stream
 from wall_edge_engines.element_types import STORAGE, from_storage, to_storage
 
 

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from wall_edge.errors import EngineError
-from wall_edge_engines.cuda import Device
+from wall_edge_engines.cuda.device import Device
 
 
 class Event:
     """A point in a stream; who waits for it sleeps."""
 
     def __init__(self, device: Device) -> None:
-        flags = device.driver.CUevent_flags
+        flags = device.names.CUevent_flags
         device.enter()
         self._device = device
         self.handle = device.call(
@@ -39,7 +39,7 @@ class Stream:
         self.device = device
         self._end = Event(device)
         least, greatest = device.priorities()
-        flag = device.driver.CUstream_flags.CU_STREAM_NON_BLOCKING
+        flag = device.names.CUstream_flags.CU_STREAM_NON_BLOCKING
         self.handle = device.call("cuStreamCreateWithPriority", flag, greatest if urgent else least)
         self.number = int(self.handle)
         """What libraries that take a stream ask for."""
@@ -70,7 +70,7 @@ class CapturedWork:
     def __init__(self, stream: Stream, enqueue: Callable[[], None]) -> None:
         self._device = device = stream.device
         device.free_now()
-        mode = device.driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+        mode = device.names.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
         device.call("cuStreamBeginCapture", stream.handle, mode)
         try:
             enqueue()
