@@ -221,12 +221,14 @@ def cuMemcpyDtoHAsync(gpu: Gpu, dstHost: int, srcDevice: Any, ByteCount: int, hS
     gpu.require_no_capture("a copy to the host")
     source = device_range(gpu, int(srcDevice), ByteCount, "cuMemcpyDtoHAsync")
     target = gpu.memory.range(dstHost, ByteCount, on_device=False, what="cuMemcpyDtoHAsync")
+    stream = gpu.stream(int(hStream))
+    stream.finish_uses(target)  # a copy out of the same bytes comes first
     target.bytes[:] = NOT_ARRIVED
 
     def run() -> None:
         target.bytes[:] = source.bytes
 
-    gpu.stream(int(hStream)).enqueue(Operation(run, (source,), (target,)))
+    stream.enqueue(Operation(run, (source,), (target,)))
 
 
 @_function

@@ -104,6 +104,12 @@ class Stream:
             self.done += 1
             self._waiting.popleft()()
 
+    def finish_uses(self, range_: Range) -> None:
+        """Run what this stream does with these bytes."""
+        for use in range_.allocation.uses:
+            if use.stream is self and use.start < range_.stop and range_.start < use.stop:
+                self.run_until(use.number)
+
     def _order_after(self, numbers: dict[Stream, int]) -> None:
         for stream, number in numbers.items():
             self._before[stream] = max(number, self._before.get(stream, 0))
@@ -119,5 +125,5 @@ class Stream:
             ordered = use.stream is self or use.number <= self._before.get(use.stream, 0)
             overlap = use.start < range_.stop and range_.start < use.stop
             if overlap and (use.writes or writes) and not ordered:
-                raise Misuse(f"two streams use {allocation.address:#x}, and no event orders them")
+                raise Misuse(f"two streams use {allocation.address:#x}, and nothing orders them")
         allocation.uses.append(Use(self, number, range_.start, range_.stop, writes))
