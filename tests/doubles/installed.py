@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
+import pytest
+from wall_edge_engines.cuda.driver import Driver
+from wall_edge_engines.tensorrt.library import require_tensorrt
+
 from tests.doubles.gpu import Gpu
+from wall_edge.errors import EngineError
 
 _MODULES = Path(__file__).parent / "modules"
 _ROOT = Path(__file__).parents[2]
@@ -38,9 +43,24 @@ def doubles(gpu: Gpu) -> Iterator[Gpu]:
         raise gpu.misuses[0]
 
 
+def gpu_or_double(backend: str) -> AbstractContextManager[object]:
+    """Where TensorRT and a GPU are, nothing: the tests run there. Elsewhere the doubles, for the engine
+    ``tensorrt``; the calls of ``tensorrt-rtx`` are the same."""
+    if not backend.startswith("tensorrt"):
+        return nullcontext()
+    try:
+        require_tensorrt(backend)
+        Driver()
+    except EngineError as error:
+        if backend != "tensorrt":
+            pytest.skip(str(error))
+        return doubles(Gpu())
+    return nullcontext()
+
+
 def _forget_modules() -> None:
     for name in list(sys.modules):
-        if name.split(".")[0] in ("tensorrt", "cuda"):
+        if name.split(".")[0] in ("tensorrt", "tensorrt_rtx", "cuda"):
             del sys.modules[name]
 
 
