@@ -112,3 +112,6 @@ class Gpu:
 
 def device_range(gpu: Gpu, address: int, size: int, what: str) -> Range:
     return gpu.memory.range(address, size, on_device=True, what=what)
+
+
+Gpu.current = Gpu()  # of a process that was started with the doubles on its path

@@ -23,7 +23,7 @@ _ROOT = Path(__file__).parents[2]
 def doubles(gpu: Gpu) -> Iterator[Gpu]:
     """``gpu`` is the GPU meanwhile. Raises the first misuse that a destructor raised and nobody saw."""
     path, variable = list(sys.path), os.environ.get("PYTHONPATH")
-    before = getattr(Gpu, "current", None)
+    before = Gpu.current
     _forget_modules()
     sys.path.insert(0, str(_MODULES))
     os.environ["PYTHONPATH"] = os.pathsep.join([str(_MODULES), str(_ROOT), *([variable] if variable else [])])
@@ -37,8 +37,7 @@ def doubles(gpu: Gpu) -> Iterator[Gpu]:
         else:
             os.environ["PYTHONPATH"] = variable
         _forget_modules()
-        if before is not None:
-            Gpu.current = before
+        Gpu.current = before
     if gpu.misuses:
         raise gpu.misuses[0]
 
@@ -62,6 +61,3 @@ def _forget_modules() -> None:
     for name in list(sys.modules):
         if name.split(".")[0] in ("tensorrt", "tensorrt_rtx", "cuda"):
             del sys.modules[name]
-
-
-Gpu.current = Gpu()
