@@ -90,8 +90,8 @@ def _function(body: Callable[..., Any], *, needs_context: bool = True) -> Callab
             try:
                 gpu.unread.require_none(name)
                 gpu.calls[name] += 1
-                if needs_context and threading.get_ident() not in gpu.entered:
-                    raise Misuse(f"{name} on a thread without a current context")
+                if needs_context:
+                    gpu.require_context(name)
                 answer = body(gpu, *arguments)
             except Misuse as misuse:
                 gpu.misuses.append(misuse)

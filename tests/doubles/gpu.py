@@ -72,6 +72,11 @@ class Gpu:
             raise Misuse("a capture on a stream that captures")
         stream.capture = Capture(threading.get_ident())
 
+    def require_context(self, call: str) -> None:
+        """A context is current on this thread: without, CUDA fails and TensorRT takes the first GPU."""
+        if threading.get_ident() not in self.entered:
+            raise Misuse(f"{call} on a thread without a current context")
+
     def require_no_capture(self, call: str) -> None:
         """Of this thread: in thread-local mode others may allocate, free and wait meanwhile."""
         captures = (stream.capture for stream in self.streams.values())

@@ -93,6 +93,7 @@ class Runtime:
 
     def deserialize_cuda_engine(self, serialized_engine: Any) -> ICudaEngine | None:
         gpu = Gpu.current
+        gpu.require_context("deserialize_cuda_engine")
         if not isinstance(serialized_engine, mmap.mmap):
             raise Misuse("an engine file that was read into memory: its weights are there twice")
         try:
@@ -141,6 +142,7 @@ class ICudaEngine:
     ) -> IExecutionContext:
         if strategy is not ExecutionContextAllocationStrategy.USER_MANAGED:
             raise Misuse("a context with activations of its own, where a lane's can share them")
+        self.gpu.require_context("create_execution_context")
         self.gpu.require_no_capture("create_execution_context")
         return IExecutionContext(self)
 
@@ -276,6 +278,7 @@ class IExecutionContext:
     def _begin(self, call: str) -> None:
         try:
             self._gpu.unread.require_none(call)
+            self._gpu.require_context(call)
         except Misuse as misuse:
             self._gpu.misuses.append(misuse)
             raise

@@ -41,13 +41,11 @@ class Device:
 
     def allocate(self, size: int) -> int:
         """The address of at least ``size`` bytes, aligned to :data:`ALIGNMENT`; not zeroed."""
-        self.enter()
         self.free_now()
         return int(self.call("cuMemAlloc", max(size, 1)))
 
     def allocate_host(self, size: int) -> int:
         """The address of at least ``size`` bytes of page-locked host memory."""
-        self.enter()
         self.free_now()
         return int(self.call("cuMemHostAlloc", max(size, 1), 0))
 
@@ -57,11 +55,15 @@ class Device:
 
     def free_now(self) -> None:
         """Free what :meth:`free_soon` got; never during a capture on this thread."""
-        while self._freed:
-            self.call(*self._freed.popleft())
+        self.enter()
+        while True:
+            try:
+                name, handle = self._freed.popleft()
+            except IndexError:
+                return
+            self.call(name, handle)
 
     def close(self) -> None:
         """Give the context back."""
-        self.enter()
         self.free_now()
         self.call("cuDevicePrimaryCtxRelease", self._device)

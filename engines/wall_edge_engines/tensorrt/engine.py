@@ -31,13 +31,12 @@ class TensorRtEngine(Engine):
         settings: EngineSettings,
     ) -> None:
         trt, self.graphs, self._device = require_tensorrt(settings.name), graphs, device
+        device.enter()
         log = make_log(trt)
-        self._runtime = trt.Runtime(log)
+        runtime = trt.Runtime(log)
         # The largest first, while memory is least in pieces.
         largest_first = sorted(plans, key=lambda graph: plans[graph].stat().st_size, reverse=True)
-        loaded = {
-            name: Plan(trt, self._runtime, log, plans[name], name, graphs[name]) for name in largest_first
-        }
+        loaded = {name: Plan(trt, runtime, log, plans[name], name, graphs[name]) for name in largest_first}
         words = {name: plan for name, plan in loaded.items() if name in _WORD_GRAPHS}
         self._lanes: dict[Lane, TensorRtLane] = {
             "actions": TensorRtLane(trt, log, device, loaded, urgent=True),
@@ -70,6 +69,6 @@ class TensorRtEngine(Engine):
     def close(self) -> None:
         for lane in self._lanes.values():
             lane.stream.synchronize()
-        self._lanes.clear()
-        del self._runtime
-        self._device.close()
+        if self._lanes:
+            self._lanes.clear()
+            self._device.close()

@@ -64,6 +64,7 @@ class TensorRtLane:
         key = graph, plan.profile_of(shapes)
         with self.lock:
             if key not in self._contexts:
+                self.stream.device.enter()
                 self._contexts[key] = Context(
                     self._trt, self._log, plan, key[1], self.stream, self._activations
                 )

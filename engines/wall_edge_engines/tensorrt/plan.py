@@ -39,10 +39,14 @@ class Plan:
         self.profiles = [self._profile(index) for index in range(self.engine.num_optimization_profiles)]
 
     def profile_of(self, shapes: Mapping[str, Shape]) -> int:
-        """The first profile that takes inputs of these shapes. Raises :class:`EngineError`."""
-        for index, profile in enumerate(self.profiles):
-            if all(_between(shapes[name], *profile[name]) for name in self.dynamic):
-                return index
+        """The narrowest profile that takes inputs of these shapes. Raises :class:`EngineError`."""
+        fitting = [
+            index
+            for index, profile in enumerate(self.profiles)
+            if all(_between(shapes[name], *profile[name]) for name in self.dynamic)
+        ]
+        if fitting:
+            return min(fitting, key=self._width)
         given = ", ".join(f"{name} {list(shapes[name])}" for name in sorted(self.dynamic))
         ranges = " or ".join(
             ", ".join(
@@ -63,6 +67,10 @@ class Plan:
         shape = (sizes[axis] if isinstance(axis, str) else axis for axis in spec.shape)
         return math.prod(shape) * STORAGE[spec.dtype].itemsize
 
+    def _width(self, index: int) -> int:
+        """Elements of the largest inputs that a profile takes."""
+        return sum(math.prod(most) for _, most in self.profiles[index].values())
+
     def _profile(self, index: int) -> dict[str, tuple[Shape, Shape]]:
         """The smallest and largest shapes of the inputs that have a dynamic axis."""
         ranges = {name: self.engine.get_tensor_profile_shape(name, index) for name in self.dynamic}
@@ -76,11 +84,10 @@ class Plan:
             raise EngineError(f"{shown(path)}: tensors {odd}", expected=", ".join(self.tensors), fix=_REBUILD)
         for name in names:
             spec, is_input = self.tensors[name], engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
-            shape = tuple(-1 if isinstance(axis, str) else axis for axis in spec.shape)
             if (
                 is_input != (name in self.spec.inputs)
                 or element_type(trt, engine.get_tensor_dtype(name)) != spec.dtype
-                or tuple(engine.get_tensor_shape(name)) != shape
+                or not _same(tuple(engine.get_tensor_shape(name)), spec)
                 or engine.get_tensor_location(name) != trt.TensorLocation.DEVICE
             ):
                 raise EngineError(
@@ -93,9 +100,10 @@ class Plan:
 
 def _deserialize(runtime: Any, log: Any, path: Path) -> Any:
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            engine = runtime.deserialize_cuda_engine(content)
-            # On a Jetson the page cache is the GPU's memory too.
+        with path.open("rb") as file:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                engine = runtime.deserialize_cuda_engine(content)
+            # On a Jetson the page cache is taken from the GPU's memory.
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     except (OSError, ValueError) as error:  # mmap's word for an empty file is ValueError
         raise EngineError(f"{shown(path)}: {error}", expected="an engine file", fix=_REBUILD) from None
@@ -110,6 +118,13 @@ def _deserialize(runtime: Any, log: Any, path: Path) -> Any:
 
 def _is_dynamic(tensor: TensorSpec) -> bool:
     return any(isinstance(axis, str) for axis in tensor.shape)
+
+
+def _same(shape: Shape, spec: TensorSpec) -> bool:
+    """Of a dynamic axis an engine may say -1, or a size where all its profiles have the same."""
+    return len(shape) == len(spec.shape) and all(
+        isinstance(axis, str) or size == axis for size, axis in zip(shape, spec.shape, strict=True)
+    )
 
 
 def _between(shape: Shape, least: Shape, most: Shape) -> bool:

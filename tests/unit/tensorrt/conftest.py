@@ -49,8 +49,8 @@ SPECS = {
 }
 PROFILES: dict[str, list[dict[str, Any]]] = {
     "prefix": [
-        {"input_ids": [(1,), (1,), (1,)], "past_kv": [(1, WIDTH), (8, WIDTH), (LONGEST, WIDTH)]},
         {"input_ids": [(1,), (8,), (LONGEST,)], "past_kv": [(0, WIDTH), (0, WIDTH), (LONGEST, WIDTH)]},
+        {"input_ids": [(1,), (1,), (1,)], "past_kv": [(1, WIDTH), (8, WIDTH), (LONGEST, WIDTH)]},
     ],
     "expert": [{"past_kv": [(1, WIDTH), (8, WIDTH), (LONGEST, WIDTH)]}],
 }

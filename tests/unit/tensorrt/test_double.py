@@ -302,6 +302,7 @@ def test_an_engine_of_another_key_is_not_loaded(
 ) -> None:
     path = tmp_path / "other.plan"
     path.write_bytes(plan(graphs / "expert.onnx", PROFILES["expert"], **{"sm": 87, **key}))
+    value(cuda.cuCtxSetCurrent(cuda.CUcontext(1)))
     log = make_log(trt)
     with path.open("rb") as file, trt.mmap.mmap(file.fileno(), 0, access=trt.mmap.ACCESS_READ) as content:
         assert trt.Runtime(log).deserialize_cuda_engine(content) is None
