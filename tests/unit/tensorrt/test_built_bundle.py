@@ -79,7 +79,8 @@ def test_after_the_first_chunks_nothing_is_allocated_and_only_the_chunk_comes_ba
         gpu.calls.clear()
         policy.chunk(observation(seed), WORDS)
         inputs = {name: set(graph.inputs) for name, graph in bundle.manifest.graphs.items()}
-        written = len(inputs["vision"]) + len(inputs["prefix"] - {"image_embeds", "past_kv"})
+        written = len(inputs["vision"])
+        written += 2 * len(inputs["prefix"] - {"image_embeds", "past_kv"})  # what is seen, then the words
         written += len(inputs["expert"] - {"time", "step_size", "guidance_weight", "past_kv"})
         assert gpu.calls["cuMemcpyHtoDAsync"] == written
         assert gpu.calls["cuMemcpyDtoHAsync"] == gpu.calls["cuGraphLaunch"] == 1
