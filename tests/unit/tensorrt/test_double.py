@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -86,7 +87,7 @@ class Bench:
 
 
 def load(path: Path) -> Any:
-    with path.open("rb") as file, trt.mmap.mmap(file.fileno(), 0, access=trt.mmap.ACCESS_READ) as content:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return trt.Runtime(make_log(trt)).deserialize_cuda_engine(content)
 
 
@@ -304,6 +305,6 @@ def test_an_engine_of_another_key_is_not_loaded(
     path.write_bytes(plan(graphs / "expert.onnx", PROFILES["expert"], **{"sm": 87, **key}))
     value(cuda.cuCtxSetCurrent(cuda.CUcontext(1)))
     log = make_log(trt)
-    with path.open("rb") as file, trt.mmap.mmap(file.fileno(), 0, access=trt.mmap.ACCESS_READ) as content:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         assert trt.Runtime(log).deserialize_cuda_engine(content) is None
     assert message in log.error

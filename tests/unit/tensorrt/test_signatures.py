@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.doubles import cuda_driver, tensorrt_builder, tensorrt_runtime
+from tests.doubles import cuda_driver, cuda_types, tensorrt_builder, tensorrt_context, tensorrt_runtime
 
 
 def driver_functions() -> list[str]:
@@ -34,14 +34,14 @@ def test_a_driver_function_takes_what_cuda_bindings_take(name: str) -> None:
 )
 def test_cudas_numbers_are_its_own(enumeration: str) -> None:
     real = pytest.importorskip("cuda.bindings.driver")
-    for member in getattr(cuda_driver, enumeration):
+    for member in getattr(cuda_types, enumeration):
         assert int(getattr(getattr(real, enumeration), member.name)) == member.value
 
 
 def methods() -> list[tuple[str, Any, str]]:
     """Public methods and properties of the doubles' classes that TensorRT has too."""
     pairs = []
-    for module in (tensorrt_runtime, tensorrt_builder):
+    for module in (tensorrt_runtime, tensorrt_context, tensorrt_builder):
         for kind in ("Runtime", "ICudaEngine", "IExecutionContext", "Builder", "OnnxParser"):
             double = getattr(module, kind, None)
             if double is not None and double.__module__ == module.__name__:
