@@ -1,5 +1,6 @@
-"""Enumerations and the logger of the double of ``tensorrt``, with numbers that no version has: code that asks by
-number instead of by name gets nothing."""
+"""Enumerations and the logger of the double of ``tensorrt``, with numbers that no version has: code that asks
+by number instead of by name gets nothing.
+"""
 
 from __future__ import annotations
 

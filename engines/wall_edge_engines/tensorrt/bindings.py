@@ -11,28 +11,28 @@ from wall_edge_engines.cuda.tensor import CudaTensor, DeviceBuffer
 from wall_edge_engines.loop import Step
 from wall_edge_engines.tensorrt.lane import TensorRtLane
 
+Copy = tuple[int, int, int]
+"""On the device: to an address, from an address, so many bytes."""
+
 
 class GraphBinding:
-    """One graph at fixed addresses. A tensor at an address that TensorRT refuses goes through memory that is
-    aligned, copied on the device."""
+    """One graph at fixed addresses.
+
+    A tensor at an address that TensorRT refuses goes through memory that is aligned, copied on the device.
+    """
 
     def __init__(self, lane: TensorRtLane, graph: str, tensors: Mapping[str, CudaTensor]) -> None:
         self._lane, self._tensors = lane, tensors
         self._shapes = {name: tensor.shape for name, tensor in tensors.items()}
         self._context = lane.context(graph, self._shapes)
-        self._copies = {
-            name: lane.scratch(graph, name, "aligned")
-            for name, tensor in tensors.items()
-            if tensor.size and tensor.address % ALIGNMENT
-        }
-        self._addresses = {name: self._address(name) for name in tensors}
+        self._copies_in: list[Copy] = []
+        self._copies_out: list[Copy] = []
+        self._addresses = {name: self._address(graph, name) for name in tensors}
 
     def run(self) -> None:
         with self._lane.lock:
             self._take()
-            self._copy_in(self._lane.stream)
-            self._context.enqueue(self._shapes, self._addresses, self._lane.stream)
-            self._copy_out(self._lane.stream)
+            self._enqueue(self._lane.stream)
 
     def _take(self) -> None:
         """Order the lane after whoever used a tensor before."""
@@ -40,33 +40,37 @@ class GraphBinding:
         for tensor in self._tensors.values():
             tensor.buffer.use_on(self._lane.stream)
 
-    def _address(self, name: str) -> int:
-        if name in self._copies:
-            return self._copies[name].address
+    def _address(self, graph: str, name: str) -> int:
+        """Where TensorRT finds a tensor."""
         tensor = self._tensors[name]
-        return tensor.address if tensor.size else self._lane.nothing.address
+        if tensor.size == 0:
+            return self._lane.nothing.address
+        if tensor.address % ALIGNMENT == 0:
+            return tensor.address
+        aligned = self._lane.scratch(graph, name, "aligned").address
+        if name in self._context.plan.spec.inputs:
+            self._copies_in.append((aligned, tensor.address, tensor.size))
+        else:
+            self._copies_out.append((tensor.address, aligned, tensor.size))
+        return aligned
 
-    def _copy_in(self, stream: Stream) -> None:
-        for name in self._context.plan.spec.inputs:
-            if name in self._copies:
-                _copy(
-                    stream, self._copies[name].address, self._tensors[name].address, self._tensors[name].size
-                )
+    def _enqueue(self, stream: Stream) -> None:
+        _copy(self._copies_in, stream)
+        for addresses in self._runs():
+            self._context.enqueue(self._shapes, addresses, stream)
+        _copy(self._copies_out, stream)
 
-    def _copy_out(self, stream: Stream) -> None:
-        for name in self._context.plan.spec.outputs:
-            if name in self._copies:
-                _copy(
-                    stream, self._tensors[name].address, self._copies[name].address, self._tensors[name].size
-                )
+    def _runs(self) -> Sequence[Mapping[str, int]]:
+        """The tensors' addresses of each run of the graph."""
+        return [self._addresses]
 
 
 class LoopBinding(GraphBinding):
-    """A whole integration loop. The first run is not captured, as TensorRT prepares itself for the shapes
-    then, which a capture does not allow; all others are one launch.
+    """A whole integration loop: its first run enqueues step by step, all others are one launch.
 
-    Of each step the outputs are the next one's inputs: addresses alternate between ``next_action`` and a
-    buffer of the lane, so that the last step writes ``next_action`` and ``noisy_action`` stays as it was.
+    In the first run TensorRT prepares itself for the shapes, which a capture does not allow. Of each step the
+    outputs are the next one's inputs: addresses alternate between ``next_action`` and a buffer of the lane, so
+    that the last step writes ``next_action`` and ``noisy_action`` stays as it was.
     """
 
     def __init__(
@@ -110,12 +114,10 @@ class LoopBinding(GraphBinding):
         noisy = self._addresses["noisy_action"] if number == 0 else written[number - 1]
         return {**self._addresses, **numbers, "noisy_action": noisy, "next_action": written[number]}
 
-    def _enqueue(self, stream: Stream) -> None:
-        self._copy_in(stream)
-        for addresses in self._steps:
-            self._context.enqueue(self._shapes, addresses, stream)
-        self._copy_out(stream)
+    def _runs(self) -> Sequence[Mapping[str, int]]:
+        return self._steps
 
 
-def _copy(stream: Stream, target: int, source: int, size: int) -> None:
-    stream.device.call("cuMemcpyDtoDAsync", target, source, size, stream.handle)
+def _copy(copies: Sequence[Copy], stream: Stream) -> None:
+    for target, source, size in copies:
+        stream.device.call("cuMemcpyDtoDAsync", target, source, size, stream.handle)

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import ModuleType
-from typing import Any
+from typing import NoReturn
 
 from wall_edge.errors import EngineError
 from wall_edge_engines.cuda.stream import Stream
 from wall_edge_engines.cuda.tensor import DeviceBuffer
+from wall_edge_engines.tensorrt.library import Library
 from wall_edge_engines.tensorrt.plan import Plan, Shape
 
 
 class Context:
-    """Enqueues one graph. Its activations are in ``memory``, which all contexts of a lane share: they run one
-    after the other. Every call's answer is checked: an engine can refuse, and leave zeros behind."""
+    """Enqueues one graph. Every call's answer is checked: an engine can refuse, and leave zeros behind.
+
+    Its activations are in ``memory``, which all contexts of a lane share: they run one after the other.
+    """
 
     def __init__(
-        self, trt: ModuleType, log: Any, plan: Plan, profile: int, stream: Stream, memory: DeviceBuffer
+        self, library: Library, plan: Plan, profile: int, stream: Stream, memory: DeviceBuffer
     ) -> None:
-        self.plan, self._log = plan, log
+        self.plan, self._log = plan, library.log
         self._shapes: dict[str, Shape] = {}
-        strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        strategy = library.module.ExecutionContextAllocationStrategy.USER_MANAGED
         self._context = plan.engine.create_execution_context(strategy)
         if self._context is None:
             self._refuse("create_execution_context", "close other programs: memory may be short")
@@ -47,6 +49,6 @@ class Context:
         if not accepted:
             self._refuse(what, "run wall-edge build again on this machine")
 
-    def _refuse(self, what: str, fix: str) -> None:
+    def _refuse(self, what: str, fix: str) -> NoReturn:
         reason = self._log.error or "no reason given"
         raise EngineError(f"TensorRT refuses graph {self.plan.graph}, {what}: {reason}", fix=fix)

@@ -13,7 +13,7 @@ from wall_edge_engines.cuda.tensor import CudaTensor
 from wall_edge_engines.loop import Step
 from wall_edge_engines.tensorrt.bindings import GraphBinding, LoopBinding
 from wall_edge_engines.tensorrt.lane import TensorRtLane
-from wall_edge_engines.tensorrt.library import make_log, require_tensorrt
+from wall_edge_engines.tensorrt.library import Library
 from wall_edge_engines.tensorrt.plan import Plan
 
 _WORD_GRAPHS = ("prefix", "lm_head")
@@ -30,22 +30,21 @@ class TensorRtEngine(Engine):
         graphs: Mapping[str, GraphSpec],
         settings: EngineSettings,
     ) -> None:
-        trt, self.graphs, self._device = require_tensorrt(settings.name), graphs, device
+        self.graphs, self._device = graphs, device
         device.enter()
-        log = make_log(trt)
-        runtime = trt.Runtime(log)
+        library = Library.open(settings.name)
         # The largest first, while memory is least in pieces.
         largest_first = sorted(plans, key=lambda graph: plans[graph].stat().st_size, reverse=True)
-        loaded = {name: Plan(trt, runtime, log, plans[name], name, graphs[name]) for name in largest_first}
-        words = {name: plan for name, plan in loaded.items() if name in _WORD_GRAPHS}
+        loaded = {graph: Plan(library, plans[graph], graph, graphs[graph]) for graph in largest_first}
+        words = {graph: plan for graph, plan in loaded.items() if graph in _WORD_GRAPHS}
         self._lanes: dict[Lane, TensorRtLane] = {
-            "actions": TensorRtLane(trt, log, device, loaded, urgent=True),
-            "words": TensorRtLane(trt, log, device, words, urgent=False),
+            "actions": TensorRtLane(library, device, loaded, urgent=True),
+            "words": TensorRtLane(library, device, words, urgent=False),
         }
         facts, size = device.facts, sum(path.stat().st_size for path in plans.values())
         self.description = (
-            f"{settings.name} {trt.__version__} on {facts.name} (SM{facts.sm}, CUDA {facts.driver}), "
-            f"{size / 1e6:.0f} MB of engines"
+            f"{settings.name} {library.module.__version__} on {facts.name} (SM{facts.sm}, "
+            f"CUDA {facts.driver}), {size / 1e6:.0f} MB of engines"
         )
 
     def tensor(self, shape: tuple[int, ...], dtype: ElementType) -> CudaTensor:

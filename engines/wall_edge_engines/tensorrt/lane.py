@@ -6,8 +6,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from types import ModuleType
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from wall_edge_engines.cuda.stream import Stream
 from wall_edge_engines.cuda.tensor import CudaTensor, DeviceBuffer
 from wall_edge_engines.loop import Step
 from wall_edge_engines.tensorrt.context import Context
+from wall_edge_engines.tensorrt.library import Library
 from wall_edge_engines.tensorrt.plan import Plan
 
 MAX_CAPTURED = 8
@@ -39,11 +39,9 @@ class TensorRtLane:
     may share a lane.
     """
 
-    def __init__(
-        self, trt: ModuleType, log: Any, device: Device, plans: Mapping[str, Plan], *, urgent: bool
-    ) -> None:
-        self._trt, self._log, self._plans = trt, log, plans
-        self.lock = threading.RLock()
+    def __init__(self, library: Library, device: Device, plans: Mapping[str, Plan], *, urgent: bool) -> None:
+        self._library, self._plans = library, plans
+        self.lock = threading.Lock()
         self.stream = Stream(device, urgent=urgent)
         self.recorder = Stream(device, urgent=urgent)
         """Loops are captured here, so that nothing else of the lane can get into a capture."""
@@ -65,9 +63,7 @@ class TensorRtLane:
         with self.lock:
             if key not in self._contexts:
                 self.stream.device.enter()
-                self._contexts[key] = Context(
-                    self._trt, self._log, plan, key[1], self.stream, self._activations
-                )
+                self._contexts[key] = Context(self._library, plan, key[1], self.stream, self._activations)
         return self._contexts[key]
 
     def scratch(self, graph: str, name: str, use: str) -> DeviceBuffer:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -54,6 +55,22 @@ def require_tensorrt(name: str) -> ModuleType:
 def element_type(trt: ModuleType, dtype: Any) -> ElementType | None:
     """What ``trt.DataType`` value a tensor has, in our words; None for one that no graph has."""
     return next((ours for ours, name in _TYPES.items() if getattr(trt.DataType, name, None) == dtype), None)
+
+
+@dataclass(frozen=True)
+class Library:
+    """TensorRT, ready to load engines; ``log.error`` is the last that it said."""
+
+    module: ModuleType
+    log: Any
+    runtime: Any
+
+    @classmethod
+    def open(cls, name: str) -> Library:
+        """By the engine's name, for the GPU whose context is current. Raises :class:`EngineError`."""
+        module = require_tensorrt(name)
+        log = make_log(module)
+        return cls(module, log, module.Runtime(log))
 
 
 def make_log(trt: ModuleType) -> Any:

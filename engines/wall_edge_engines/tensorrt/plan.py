@@ -7,14 +7,13 @@ import mmap
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from wall_edge.bundle import GraphSpec, TensorSpec
 from wall_edge.errors import EngineError
 from wall_edge.files import shown
 from wall_edge_engines.element_types import STORAGE
-from wall_edge_engines.tensorrt.library import element_type
+from wall_edge_engines.tensorrt.library import Library, element_type
 
 _REBUILD = "run wall-edge build again"
 Shape = tuple[int, ...]
@@ -28,13 +27,11 @@ class Plan:
     from version to version.
     """
 
-    def __init__(
-        self, trt: ModuleType, runtime: Any, log: Any, path: Path, graph: str, spec: GraphSpec
-    ) -> None:
+    def __init__(self, library: Library, path: Path, graph: str, spec: GraphSpec) -> None:
         self.graph, self.spec = graph, spec
         self.tensors = {**spec.inputs, **spec.outputs}
-        self.engine = _deserialize(runtime, log, path)
-        self._require_tensors(trt, path)
+        self.engine = _deserialize(library, path)
+        self._require_tensors(library, path)
         self.dynamic = {name for name, tensor in spec.inputs.items() if _is_dynamic(tensor)}
         self.profiles = [self._profile(index) for index in range(self.engine.num_optimization_profiles)]
 
@@ -76,8 +73,8 @@ class Plan:
         ranges = {name: self.engine.get_tensor_profile_shape(name, index) for name in self.dynamic}
         return {name: (tuple(least), tuple(most)) for name, (least, _, most) in ranges.items()}
 
-    def _require_tensors(self, trt: ModuleType, path: Path) -> None:
-        engine = self.engine
+    def _require_tensors(self, library: Library, path: Path) -> None:
+        engine, trt = self.engine, library.module
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         if set(names) != set(self.tensors):
             odd = ", ".join(sorted(set(names) ^ set(self.tensors)))
@@ -98,18 +95,18 @@ class Plan:
                 )
 
 
-def _deserialize(runtime: Any, log: Any, path: Path) -> Any:
+def _deserialize(library: Library, path: Path) -> Any:
     try:
         with path.open("rb") as file:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                engine = runtime.deserialize_cuda_engine(content)
+                engine = library.runtime.deserialize_cuda_engine(content)
             # On a Jetson the page cache is taken from the GPU's memory.
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     except (OSError, ValueError) as error:  # mmap's word for an empty file is ValueError
         raise EngineError(f"{shown(path)}: {error}", expected="an engine file", fix=_REBUILD) from None
     if engine is None:
         raise EngineError(
-            f"{shown(path)}: {log.error or 'refused by TensorRT'}",
+            f"{shown(path)}: {library.log.error or 'refused by TensorRT'}",
             expected="an engine that was built here",
             fix=_REBUILD,
         )
