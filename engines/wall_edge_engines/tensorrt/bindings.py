@@ -69,7 +69,7 @@ class LoopBinding(GraphBinding):
     """A whole integration loop: its first run enqueues step by step, all others are one launch.
 
     In the first run TensorRT prepares itself for the shapes, which a capture does not allow. Of each step the
-    outputs are the next one's inputs: addresses alternate between ``next_action`` and a buffer of the lane, so
+    In the first run TensorRT prepares itself for the shapes, which a capture does not allow. Of each step
     that the last step writes ``next_action`` and ``noisy_action`` stays as it was.
     """
 
