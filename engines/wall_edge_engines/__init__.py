@@ -1,8 +1,8 @@
 """Inference backends behind one contract."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple
 
 from wall_edge.bundle import Bundle, GraphSpec
 from wall_edge.errors import EngineError
@@ -11,16 +11,51 @@ from wall_edge_engines.loop import Guidance
 from wall_edge_engines.onnxruntime import OnnxRuntimeEngine
 from wall_edge_engines.session import ModelSession
 
-__all__ = ["ENGINES", "Engine", "EngineSettings", "Guidance", "ModelSession", "OnnxRuntimeEngine", "load"]
+__all__ = [
+    "ENGINES",
+    "Backend",
+    "Engine",
+    "EngineSettings",
+    "Guidance",
+    "ModelSession",
+    "OnnxRuntimeEngine",
+    "load",
+]
 
 
-class Opener(Protocol):
-    """Opens the graph files of a folder. Raises :class:`EngineError`."""
+class Backend(NamedTuple):
+    """How an engine is opened. Both ways raise :class:`EngineError`."""
 
-    def __call__(self, folder: Path, graphs: Mapping[str, GraphSpec], settings: EngineSettings) -> Engine: ...
+    open: Callable[[Bundle, EngineSettings], Engine]
+    """On a bundle whose digests were checked."""
+    open_graphs: Callable[[Path, Mapping[str, GraphSpec], EngineSettings], Engine]
+    """On the graph files of a folder that is no bundle: what the contract suite and golden cases do."""
+    device: str
+    """Where those run it."""
 
 
-ENGINES: dict[str, Opener] = {"onnxruntime": OnnxRuntimeEngine}
+def _open_onnxruntime(bundle: Bundle, settings: EngineSettings) -> Engine:
+    return OnnxRuntimeEngine(bundle.folder, bundle.manifest.graphs, settings)
+
+
+def _open_tensorrt(bundle: Bundle, settings: EngineSettings) -> Engine:
+    from wall_edge_engines.tensorrt.opening import open_built
+
+    return open_built(bundle, settings)
+
+
+def _compile_tensorrt(folder: Path, graphs: Mapping[str, GraphSpec], settings: EngineSettings) -> Engine:
+    from wall_edge_engines.tensorrt.opening import open_graphs
+
+    return open_graphs(folder, graphs, settings)
+
+
+_TENSORRT = Backend(_open_tensorrt, _compile_tensorrt, "cuda")
+ENGINES = {
+    "onnxruntime": Backend(_open_onnxruntime, OnnxRuntimeEngine, "cpu"),
+    "tensorrt": _TENSORRT,
+    "tensorrt-rtx": _TENSORRT,
+}
 """By name (``policy.engine`` in ROBOT.yaml); a backend imports what it runs on when it is opened."""
 
 
@@ -30,6 +65,6 @@ def load(bundle: Bundle, settings: EngineSettings = EngineSettings()) -> Engine:
         raise EngineError(
             f"engine {settings.name!r}", expected=" or ".join(ENGINES), fix="choose one of these"
         )
-    opened = ENGINES[settings.name](bundle.folder, bundle.manifest.graphs, settings)
+    opened = ENGINES[settings.name].open(bundle, settings)
     bundle.require_unchanged()  # backends open files by name, after their digests were checked
     return opened

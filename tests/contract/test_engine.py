@@ -15,6 +15,7 @@ from wall_edge_engines.session import MAX_BINDINGS
 from wall_edge_export.reference.golden_case import GoldenCase
 from wall_edge_export.reference.goldens import BACKENDS, engine_for
 
+from tests.doubles.installed import gpu_or_double
 from wall_edge.bundle import Bundle
 from wall_edge.config import PolicyConfig
 from wall_edge.errors import EngineError
@@ -34,7 +35,8 @@ def engine(
     request: pytest.FixtureRequest, golden_case: Path, traced_once: Callable[[], AbstractContextManager[None]]
 ) -> Iterator[Engine]:
     case = GoldenCase(golden_case)
-    with traced_once(), engine_for(request.param, case.checkpoint.load(), case.graph_inputs) as made:
+    model, inputs = case.checkpoint.load(), case.graph_inputs
+    with traced_once(), gpu_or_double(request.param), engine_for(request.param, model, inputs) as made:
         yield made
 
 

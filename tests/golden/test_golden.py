@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from wall_edge_export.reference import goldens as golden
 
+from tests.doubles.installed import gpu_or_double
+
 CASES = sorted(path for path in (Path(__file__).parent / "cases").iterdir() if path.is_dir())
 
 
@@ -23,7 +25,7 @@ def test_every_output_agrees(
     capsys: pytest.CaptureFixture[str],
     traced_once: Callable[[], AbstractContextManager[None]],
 ) -> None:
-    with traced_once():
+    with traced_once(), gpu_or_double(backend):
         assert golden.main([str(case), "--backend", backend, "--json"]) == 0
     outputs = json.loads(capsys.readouterr().out)["cases"][str(case)]["outputs"]
     assert set(outputs) == {

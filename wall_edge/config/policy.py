@@ -15,7 +15,7 @@ from wall_edge.config_loader import Invalid
 class PolicyConfig:
     """The policy process."""
 
-    engine: Literal["onnxruntime"] = "onnxruntime"
+    engine: Literal["onnxruntime", "tensorrt", "tensorrt-rtx"] = "onnxruntime"
     """What runs the bundle's graphs (``wall_edge_engines.ENGINES``)."""
     device: str = "cpu"
     """Where it runs: ``cpu``, ``cuda`` or ``cuda:N``."""

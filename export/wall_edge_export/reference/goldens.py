@@ -59,7 +59,12 @@ def engine_for(
             progress(graph)
             writer.write(graph, recipe, Path(folder))
         specs = {graph: writer.spec(graph, recipe) for graph in GRAPHS}
-        yield ENGINES[backend](Path(folder), specs, EngineSettings(backend, threads=2))
+        settings = EngineSettings(backend, ENGINES[backend].device, threads=2)
+        engine = ENGINES[backend].open_graphs(Path(folder), specs, settings)
+        try:
+            yield engine
+        finally:
+            engine.close()
 
 
 def run_case(

@@ -1,0 +1,103 @@
+"""A lane: one stream, the contexts of the graphs that run on it, and the memory that they share."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from wall_edge.errors import EngineError
+from wall_edge_engines.base import STEP_NUMBERS
+from wall_edge_engines.cuda.device import ALIGNMENT, Device
+from wall_edge_engines.cuda.stream import Stream
+from wall_edge_engines.cuda.tensor import CudaTensor, DeviceBuffer
+from wall_edge_engines.loop import Step
+from wall_edge_engines.tensorrt.context import Context
+from wall_edge_engines.tensorrt.library import Library
+from wall_edge_engines.tensorrt.plan import Plan
+
+MAX_CAPTURED = 8
+"""Captured loops of a lane: each takes some MB of the device's memory for its thousands of kernels."""
+MAX_SCHEDULES = 8
+"""Step sequences whose numbers are on the device: with and without guidance, after a change of grid."""
+
+
+class Captures(Protocol):
+    """What holds a captured loop and can forget it."""
+
+    def forget(self) -> None: ...
+
+
+class TensorRtLane:
+    """Runs graphs one after the other; ``urgent`` work starts before that of other lanes.
+
+    ``lock`` is held while something is enqueued: contexts are not thread-safe, sessions of several threads
+    may share a lane.
+    """
+
+    def __init__(self, library: Library, device: Device, plans: Mapping[str, Plan], *, urgent: bool) -> None:
+        self._library, self._plans = library, plans
+        self.lock = threading.Lock()
+        self.stream = Stream(device, urgent=urgent)
+        self.recorder = Stream(device, urgent=urgent)
+        """Loops are captured here, so that nothing else of the lane can get into a capture."""
+        self.nothing = DeviceBuffer(self.stream, ALIGNMENT)
+        """An address for empty tensors: TensorRT takes no null, and no address that is another tensor's."""
+        size = max(plan.engine.device_memory_size_v2 for plan in plans.values())
+        self._activations = DeviceBuffer(self.stream, size)
+        self._contexts: dict[tuple[str, int], Context] = {}
+        self._scratch: dict[tuple[str, str, str], DeviceBuffer] = {}
+        self._schedules: OrderedDict[tuple[Step, ...], CudaTensor] = OrderedDict()
+        self._captured: OrderedDict[weakref.ref[Captures], None] = OrderedDict()
+
+    def context(self, graph: str, shapes: Mapping[str, tuple[int, ...]]) -> Context:
+        """The context that takes inputs of these shapes. Raises :class:`EngineError`."""
+        if graph not in self._plans:
+            raise EngineError(f"graph {graph} on this lane", expected=" or ".join(self._plans))
+        plan = self._plans[graph]
+        key = graph, plan.profile_of(shapes)
+        with self.lock:
+            if key not in self._contexts:
+                self.stream.device.enter()
+                self._contexts[key] = Context(self._library, plan, key[1], self.stream, self._activations)
+        return self._contexts[key]
+
+    def scratch(self, graph: str, name: str, use: str) -> DeviceBuffer:
+        """Memory beside a tensor's own, for any of its shapes: one a use, allocated once."""
+        key = graph, name, use
+        with self.lock:
+            if key not in self._scratch:
+                self._scratch[key] = DeviceBuffer(self.stream, self._plans[graph].largest(name))
+        return self._scratch[key]
+
+    def schedule(self, steps: Sequence[Step]) -> CudaTensor:
+        """``[steps, 3, 64]``: of each row the first is a step's number, at an address that TensorRT takes."""
+        key = tuple(steps)
+        with self.lock:
+            numbers = self._schedules.pop(key, None)
+            if numbers is None:
+                values = np.zeros((len(key), len(STEP_NUMBERS), ALIGNMENT // 4), dtype=np.float32)
+                values[:, :, 0] = key
+                numbers = CudaTensor.zeros(self.stream, values.shape, "float32")
+                numbers.write(values)
+            self._schedules[key] = numbers
+            if len(self._schedules) > MAX_SCHEDULES:
+                self._schedules.popitem(last=False)
+        return numbers
+
+    def keep_captured(self, loop: Captures) -> None:
+        """Remember that ``loop`` was used; the one that was not for longest forgets its capture."""
+        reference = weakref.ref(loop, self._drop)
+        self._captured[reference] = None
+        self._captured.move_to_end(reference)
+        if len(self._captured) > MAX_CAPTURED:
+            oldest = self._captured.popitem(last=False)[0]()
+            if oldest is not None:
+                oldest.forget()
+
+    def _drop(self, reference: weakref.ref[Captures]) -> None:
+        self._captured.pop(reference, None)

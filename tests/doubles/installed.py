@@ -1,0 +1,63 @@
+"""Puts the doubles in the place of ``tensorrt`` and ``cuda.bindings``, here and in processes started here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+import pytest
+from wall_edge_engines.cuda.driver import Driver
+from wall_edge_engines.tensorrt.library import require_tensorrt
+
+from tests.doubles.gpu import Gpu
+from wall_edge.errors import EngineError
+
+_MODULES = Path(__file__).parent / "modules"
+_ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def doubles(gpu: Gpu) -> Iterator[Gpu]:
+    """``gpu`` is the GPU meanwhile. Raises the first misuse that a destructor raised and nobody saw."""
+    path, variable = list(sys.path), os.environ.get("PYTHONPATH")
+    before = Gpu.current
+    _forget_modules()
+    sys.path.insert(0, str(_MODULES))
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(_MODULES), str(_ROOT), *([variable] if variable else [])])
+    Gpu.current = gpu
+    try:
+        yield gpu
+    finally:
+        sys.path[:] = path
+        if variable is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = variable
+        _forget_modules()
+        Gpu.current = before
+    if gpu.misuses:
+        raise gpu.misuses[0]
+
+
+def gpu_or_double(backend: str) -> AbstractContextManager[object]:
+    """Where TensorRT and a GPU are, nothing: the tests run there. Elsewhere the doubles, for the engine
+    ``tensorrt``; the calls of ``tensorrt-rtx`` are the same."""
+    if not backend.startswith("tensorrt"):
+        return nullcontext()
+    try:
+        require_tensorrt(backend)
+        Driver()
+    except EngineError as error:
+        if backend != "tensorrt":
+            pytest.skip(str(error))
+        return doubles(Gpu())
+    return nullcontext()
+
+
+def _forget_modules() -> None:
+    for name in list(sys.modules):
+        if name.split(".")[0] in ("tensorrt", "tensorrt_rtx", "cuda"):
+            del sys.modules[name]

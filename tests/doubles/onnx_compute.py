@@ -1,0 +1,79 @@
+"""Graphs computed by ONNX Runtime on bytes that play a GPU's memory, in the types that the graph says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import onnx
+from wall_edge_engines.element_types import ONNX, STORAGE, from_storage, to_storage
+
+from wall_edge.array_types import Array
+from wall_edge.bundle import ElementType
+
+_TYPES = {number: name for name, number in ONNX.items()}
+_HALVES = ("float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """-1 in ``shape`` is a dynamic axis, whose name is in ``axes``."""
+
+    shape: tuple[int, ...]
+    axes: tuple[str, ...]
+    dtype: ElementType
+
+    @classmethod
+    def of(cls, value: onnx.ValueInfoProto) -> Tensor:
+        tensor = value.type.tensor_type
+        dims = tensor.shape.dim
+        shape = tuple(-1 if dim.dim_param else dim.dim_value for dim in dims)
+        return cls(shape, tuple(dim.dim_param for dim in dims), _TYPES[tensor.elem_type])
+
+
+class Graph:
+    """An ONNX file; weights are read when it is first computed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        graph = onnx.load(path, load_external_data=False).graph
+        self.inputs = {value.name: Tensor.of(value) for value in graph.input}
+        self.outputs = {value.name: Tensor.of(value) for value in graph.output}
+        self.tensors = {**self.inputs, **self.outputs}
+
+    @cached_property
+    def _session(self) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.log_severity_level = 2, 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if not any(tensor.dtype in _HALVES for tensor in self.tensors.values()):
+            return onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
+        from wall_edge_engines.widen import widen
+
+        folder = "session.model_external_initializers_file_folder_path"
+        options.add_session_config_entry(folder, str(self.path.parent))
+        return onnxruntime.InferenceSession(
+            widen(self.path.read_bytes()), options, providers=["CPUExecutionProvider"]
+        )
+
+    def compute(self, stored: Mapping[str, Array]) -> dict[str, Array]:
+        """Inputs as they are stored → outputs as they are stored."""
+        feeds = {name: self._fed(array, self.inputs[name].dtype) for name, array in stored.items()}
+        outputs = self._session.run(list(self.outputs), feeds)
+        return {
+            name: to_storage(value, tensor.dtype)
+            for (name, tensor), value in zip(self.outputs.items(), outputs, strict=True)
+        }
+
+    @staticmethod
+    def _fed(array: Array, dtype: ElementType) -> Array:
+        return from_storage(array, dtype) if dtype in _HALVES else array
+
+
+def itemsize(dtype: ElementType) -> int:
+    return STORAGE[dtype].itemsize
