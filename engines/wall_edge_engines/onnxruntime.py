@@ -18,6 +18,7 @@ from wall_edge.files import shown
 from wall_edge_engines.base import Binding, DeviceTensor, Engine, EngineSettings, Lane
 from wall_edge_engines.element_types import ONNX
 from wall_edge_engines.host_tensor import HostTensor
+from wall_edge_engines.processors import here
 from wall_edge_engines.widen import widen, widened
 
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
@@ -66,7 +67,12 @@ class OnnxRuntimeEngine(Engine):
             raise EngineError(f"engine onnxruntime on {settings.device}", expected="device cpu")
         self._ort = require_onnxruntime()
         self.graphs = {name: widened(spec) for name, spec in graphs.items()}
-        self.description = f"ONNX Runtime {self._ort.__version__} on the CPU, threads: {settings.threads}"
+        self._products = here()
+        eight_bit = any(spec.quantized_activations for spec in graphs.values())
+        self.description = (
+            f"ONNX Runtime {self._ort.__version__} on the CPU, threads: {settings.threads}"
+            + f", {self._products}" * eight_bit
+        )
         self._sessions = {
             name: self._session(folder / spec.file, spec, settings.threads) for name, spec in graphs.items()
         }
@@ -77,8 +83,7 @@ class OnnxRuntimeEngine(Engine):
         options.inter_op_num_threads = 1
         # A spinning worker would steal the core on which the servo loop sleeps.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Without VNNI, products of int8 pairs saturate at 16 bits: sums were seen wrong by 11 to 48 %.
-        options.add_session_config_entry("session.x64quantprecision", "1")
+        options.add_session_config_entry("session.x64quantprecision", str(int(self._products.saturates)))
         # Weights that are only stored in fewer bits are unpacked once, at load, and multiplied in float32.
         if not spec.quantized_activations:
             options.add_session_config_entry("session.disable_quant_qdq", "1")

@@ -20,7 +20,7 @@ from wall_edge.bundle import Bundle
 from wall_edge.config import RobotConfig
 from wall_edge.errors import PolicyError
 from wall_edge.runtime.ipc.mailbox import Mailbox
-from wall_edge.runtime.ipc.messages import Instruct, Ready, Refusal, Stop
+from wall_edge.runtime.ipc.messages import EngineNote, Instruct, Ready, Refusal, Stop
 from wall_edge.runtime.ipc.reporting import reporting
 from wall_edge.runtime.policy.action_loop import ActionLoop, PendingChunk, engine_settings, require_horizon
 from wall_edge.runtime.policy.observer import Observer
@@ -50,6 +50,7 @@ def run_policy(
     with reporting(conn):
         outbox = _Outbox(conn, events)
         process = PolicyProcess(config, bundle, frames, feedback, chunks, outbox, recording)
+        outbox.send(EngineNote(process.engine))
         outbox.send(Ready())
         process.run(conn)
 
@@ -85,6 +86,8 @@ class PolicyProcess:
         self._stopping, self._forked = threading.Event(), threading.Event()
         self._trouble: Exception | None = None
         engine = wall_edge_engines.load(bundle, engine_settings(config.policy))
+        self.engine = engine.description
+        """What runs the graphs, in one line."""
         self._loop = ActionLoop(bundle, engine, config.policy)
         self._observer = Observer(config.cameras, frames, feedback)
         self._feedback = feedback.reader()
