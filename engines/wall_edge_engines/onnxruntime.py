@@ -6,7 +6,7 @@ be present.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -89,19 +89,13 @@ class OnnxRuntimeEngine(Engine):
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
         options.log_severity_level = 3
-        try:
-            # The CPU has no products in half precision; weights are found beside the file that was read.
-            options.add_session_config_entry(
-                "session.model_external_initializers_file_folder_path", str(path.parent)
-            )
-            model = widen(path.read_bytes())
-            return self._ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's own errors share no base class
-            raise EngineError(
-                f"{shown(path)}: {shown(error, 400)}",
-                expected="a graph that ONNX Runtime accepts",
-                fix="export the bundle again",
-            ) from error
+        # The CPU has no products in half precision; weights are found beside the file that was read.
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", str(path.parent)
+        )
+        return open_session(
+            self._ort, path, lambda: widen(path.read_bytes()), options, ["CPUExecutionProvider"]
+        )
 
     def tensor(self, shape: tuple[int, ...], dtype: ElementType) -> HostTensor:
         return HostTensor.zeros(shape, dtype)
@@ -133,8 +127,27 @@ class _OnnxRuntimeBinding:
         self._arrays = arrays  # ONNX Runtime keeps bare pointers: the arrays must outlive the binding
 
     def run(self) -> None:
-        try:
-            self._session.run_with_iobinding(self._io)
-        except Exception as error:  # onnxruntime's own errors share no base class
-            what = f"onnxruntime: {shown(error, 400)}"
-            raise EngineError(what, expected="tensors that the graph accepts") from error
+        run_session(self._session, self._io)
+
+
+def open_session(
+    ort: Any, path: Path, model: Callable[[], str | bytes], options: Any, providers: Sequence[Any]
+) -> Any:
+    """A session on ``model``, the graph file ``path`` or what was made of it; never on other providers."""
+    try:
+        return ort.InferenceSession(model(), options, providers=providers, enable_fallback=False)
+    except Exception as error:  # onnxruntime's own errors share no base class
+        raise EngineError(
+            f"{shown(path)}: {shown(error, 400)}",
+            expected="a graph that ONNX Runtime accepts",
+            fix="export the bundle again",
+        ) from error
+
+
+def run_session(session: Any, io: Any, options: Any = None) -> None:
+    """Run what is bound to ``io``."""
+    try:
+        session.run_with_iobinding(io, options)
+    except Exception as error:  # onnxruntime's own errors share no base class
+        what = f"onnxruntime: {shown(error, 400)}"
+        raise EngineError(what, expected="tensors that the graph accepts") from error
