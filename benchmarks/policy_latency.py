@@ -1,11 +1,16 @@
 """Latency of one action chunk beside LeRobot's: ``python benchmarks/policy_latency.py --peer lerobot``.
 
-Both sides compute the same chunk from the same random weights, prompt, frames, state and noise, with the same
-number of threads, in turns on the same machine. Ours is :meth:`FlowPolicy.chunk` on a bundle, from camera
-frames to joint positions. LeRobot's model (``peers/lerobot_wall_x.py``, a virtual environment of its own)
-starts at finished patches and token ids and ends at normalised actions, in float32: resizing is in our time
-and not in the peer's. Checkpoints and bundles stay in ``--work`` for the next run; delete it after a change
-of the exporter. Load by other programs makes the figures useless: it is measured and printed with them.
+Both sides compute the same chunk from the same random weights, prompt, frames, state and noise, in turns on
+the same machine and device; on a CPU with the same number of threads. Ours is :meth:`FlowPolicy.chunk`, from
+camera frames to joint positions, on an engine's bundle or on torch's modules (``--engine reference``).
+LeRobot's model (``peers/lerobot_wall_x.py``, a virtual environment of its own) starts at finished patches and
+token ids and ends at normalised actions, in float32 or as LeRobot rounds it (``--peer-dtype bfloat16``):
+resizing is in our time and not in the peer's.
+
+Beside the chunk: the integration loop as one operation of the engine (on a GPU one CUDA graph, where the
+engine captures) and as launches from the host; how fast the device copies; and what share of that a step's
+weights and keys/values take. Checkpoints and bundles stay in ``--work`` for the next run; delete it after a
+change of the exporter. Load by other programs makes the figures useless: it is measured and printed too.
 """
 
 from __future__ import annotations
@@ -23,9 +28,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import wall_edge_engines
-from wall_edge_engines import EngineSettings, ModelSession
+from wall_edge_engines import Engine, EngineSettings, ModelSession
 
+from benchmarks.latency_engines import (
+    ENGINE_NAMES,
+    Launches,
+    copy_bandwidth,
+    open_engine,
+    require_engine,
+    step_bytes,
+)
 from benchmarks.peers.lerobot_process import Peer, peer_inputs, peer_python, start_noise
 from benchmarks.random_bundles import WORDS, exported, random_checkpoint, synthetic_observation
 from wall_edge.bundle import Bundle, session_capacity
@@ -71,15 +83,27 @@ class TimedSession(ModelSession):
 
 
 class Ours:
-    """A bundle on ONNX Runtime, warmed up; ``actions`` is its normalised chunk from :func:`start_noise`."""
+    """A bundle on an engine, warmed up; ``actions`` is its normalised chunk from :func:`start_noise`."""
 
-    def __init__(self, bundle: Bundle, observation: Observation, threads: int) -> None:
-        manifest, self._observation = bundle.manifest, observation
-        engine = wall_edge_engines.load(bundle, EngineSettings(threads=threads))
-        self._session = TimedSession(engine, capacity=session_capacity(manifest))
-        self._policy = FlowPolicy(Encoder(manifest, Prompts.of(bundle), self._session))
-        noise = start_noise(manifest.horizon, manifest.action_slots)
-        self.actions = self._policy.normalised_chunk(observation, WORDS, noise)
+    def __init__(self, bundle: Bundle, observation: Observation, engine: Engine) -> None:
+        self._manifest, self._observation = bundle.manifest, observation
+        self._session = TimedSession(engine, capacity=session_capacity(self._manifest))
+        self._policy = FlowPolicy(Encoder(self._manifest, Prompts.of(bundle), self._session))
+        for _ in range(2):  # the second one captures nothing any more
+            self.actions = self._policy.normalised_chunk(observation, WORDS, self._noise)
+
+    @property
+    def _noise(self) -> Array:
+        return start_noise(self._manifest.horizon, self._manifest.action_slots)
+
+    def loop_ms(self, repeats: int) -> float:
+        """Median time of the integration alone, behind a prefix that is cached."""
+        times: list[float] = []
+        for _ in range(repeats):
+            self._session.spent.clear()
+            self._policy.normalised_chunk(self._observation, WORDS, self._noise)
+            times.append(1e3 * self._session.spent["expert"])
+        return float(np.median(times))
 
     def chunk(self) -> dict[str, float]:
         """Milliseconds of one chunk, in all and by stage."""
@@ -109,6 +133,33 @@ def measure(ours: Ours, peer: Peer | None, repeats: int) -> dict[str, Any]:
         row[f"{stage}_ms"] = float(np.median([run[stage] for run in mine]))
     busy = load.cores(peer_s)
     return {**row, **agreement, "busy_cores": busy, "doubtful": busy > BUSY_CORES}
+
+
+def timed(
+    settings: EngineSettings,
+    bundle: Bundle,
+    checkpoint: Path,
+    observation: Observation,
+    peer: Peer | None,
+    repeats: int,
+) -> dict[str, Any]:
+    """:func:`measure` on the engine of ``settings``; then its loop both ways, and its share of the device."""
+    with closing(open_engine(settings, bundle, checkpoint)) as engine:
+        ours = Ours(bundle, observation, engine)
+        row = measure(ours, peer, repeats)
+        loop_ms = ours.loop_ms(repeats)
+        steps = len(bundle.manifest.time_grid) - 1
+        read = step_bytes(bundle, len(Prompts.of(bundle).action(WORDS).ids))
+        copied = copy_bandwidth(engine)
+        return {
+            **row,
+            "loop_ms": loop_ms,
+            "launches_ms": Ours(bundle, observation, Launches(engine)).loop_ms(repeats),
+            "step_ms": loop_ms / steps,
+            "copy_gb_s": copied / 1e9,
+            "step_share": read * steps / (1e-3 * loop_ms) / copied,
+            "engine": engine.description,
+        }
 
 
 def spread(side: str, times_ms: Sequence[float]) -> dict[str, float | None]:
@@ -151,6 +202,8 @@ def rows(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     python = peer_python(given.peer_venv) if given.peer == "lerobot" else None
     label = given.checkpoint.resolve().name if given.checkpoint else given.shape
     work = given.work / label
+    settings = EngineSettings(given.engine, given.device, given.threads)
+    require_engine(settings, given.precision)
     checkpoint = given.checkpoint or random_checkpoint(given.shape, work / "checkpoint")
     bundles = {precision: exported(checkpoint, work, precision) for precision in given.precision}
     first = next(iter(bundles.values()))
@@ -168,12 +221,20 @@ def rows(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
         if python is not None:
             np.savez(work / "inputs.npz", **arrays)  # type: ignore[arg-type]
             stderr.print("loading LeRobot's model", highlight=False)
-            peer = Peer(python, checkpoint, work / "inputs.npz", threads=given.threads, steps=steps)
+            peer = Peer(
+                python,
+                checkpoint,
+                work / "inputs.npz",
+                threads=given.threads,
+                steps=steps,
+                device=given.device,
+                dtype=given.peer_dtype,
+            )
             running.enter_context(closing(peer))
             common["peer"] = ", ".join(f"{name} {version}" for name, version in peer.versions.items())
         for precision, bundle in bundles.items():
             # Nothing keeps the engine: a large model's weights are in memory once at a time.
-            measured = measure(Ours(bundle, observation, given.threads), peer, given.repeats)
+            measured = timed(settings, bundle, checkpoint, observation, peer, given.repeats)
             if measured["doubtful"]:
                 busy = measured["busy_cores"]
                 stderr.print(f"note: other programs kept {busy} cores busy; the figures are doubtful")
@@ -189,6 +250,9 @@ def _table(measured: Sequence[dict[str, Any]]) -> str:
         "expert_ms",
         "peer_ms",
         "ratio",
+        "step_ms",
+        "launches_ms",
+        "step_share",
         "chunk_cosine",
         "chunk_max_abs",
     )
@@ -198,6 +262,8 @@ def _table(measured: Sequence[dict[str, Any]]) -> str:
         lines.append(f"{row['shape']:14} {row['precision']:12} {values}{'  doubtful' * row['doubtful']}")
     shown = ("threads", "repeats", "integration_steps", "prompt_tokens", "peer")
     notes = {name: measured[0].get(name) for name in (*shown, "machine", "python", "versions", "date")}
+    notes["copies"] = f"{measured[0]['copy_gb_s']:.1f} GB/s, read and written"
+    notes |= {f"engine, {row['precision']}": row["engine"] for row in measured}
     notes["busy_cores"] = max(row["busy_cores"] for row in measured)
     return "\n".join([*lines, "", *(f"{name:18} {value}" for name, value in notes.items())])
 
@@ -205,9 +271,12 @@ def _table(measured: Sequence[dict[str, Any]]) -> str:
 def _number(name: str, value: float | None) -> str:
     if value is None:
         return "-"
-    return {"ratio": "{:.2f}", "chunk_cosine": "{:.7f}", "chunk_max_abs": "{:.2e}"}.get(
-        name, "{:.1f}"
-    ).format(value)
+    return {
+        "ratio": "{:.2f}",
+        "step_share": "{:.0%}",
+        "chunk_cosine": "{:.7f}",
+        "chunk_max_abs": "{:.2e}",
+    }.get(name, "{:.1f}").format(value)
 
 
 def _arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -219,6 +288,9 @@ def _arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--precision", action="append", help="repeatable; fp32 and int8 without it")
     parser.add_argument("--repeats", type=_positive, default=3)
     parser.add_argument("--threads", type=_positive, default=2)
+    parser.add_argument("--engine", choices=ENGINE_NAMES, default="onnxruntime")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N, of both sides")
+    parser.add_argument("--peer-dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--work", type=Path, default=CACHE / "policy-latency", help="kept between runs")
     parser.add_argument("--peer", choices=("lerobot", "none"), default="lerobot")
     parser.add_argument("--peer-venv", type=Path, default=CACHE / "peers" / "lerobot-0.4.4")
@@ -238,7 +310,7 @@ def _positive(text: str) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     given = _arguments(arguments)
     try:
-        measured = [{**row, **provenance("onnxruntime")} for row in rows(given)]
+        measured = [{**row, **provenance("onnxruntime", "onnxruntime-gpu", "torch")} for row in rows(given)]
     except WallEdgeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

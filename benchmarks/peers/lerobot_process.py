@@ -78,8 +78,19 @@ class PeerChunk:
 class Peer:
     """LeRobot's process: computes a chunk when asked and sleeps otherwise."""
 
-    def __init__(self, python: Path, checkpoint: Path, inputs: Path, *, threads: int, steps: int) -> None:
+    def __init__(
+        self,
+        python: Path,
+        checkpoint: Path,
+        inputs: Path,
+        *,
+        threads: int,
+        steps: int,
+        device: str = "cpu",
+        dtype: str = "float32",
+    ) -> None:
         command = [python, SCRIPT, checkpoint, inputs, "--threads", threads, "--steps", steps]
+        command += ["--device", device, "--dtype", dtype]
         self._process = subprocess.Popen(
             [str(part) for part in command],
             stdin=subprocess.PIPE,

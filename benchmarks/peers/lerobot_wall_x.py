@@ -11,7 +11,7 @@ sequence at each Euler step; image resizing and tokenising are not part of it.
 
 The files that compute (``modeling_wall_x.py``, ``qwen2_5_vl_moe.py``) run as they are in the wheel, with
 the attention that LeRobot configures by default. Three things differ from ``WallXPolicy``: no hub, float32
-instead of bfloat16, and given instead of random noise.
+unless ``--dtype bfloat16`` has it rounded as LeRobot does, and given instead of random noise.
 """
 
 from __future__ import annotations
@@ -73,11 +73,9 @@ class _Torch(types.ModuleType):
     refuses; and it draws its noise itself, where both sides must start from the same.
     """
 
-    bfloat16 = torch.float32
-
-    def __init__(self, noise: torch.Tensor) -> None:
+    def __init__(self, noise: torch.Tensor, dtype: torch.dtype) -> None:
         super().__init__("torch")
-        self._noise = noise
+        self._noise, self.bfloat16 = noise, dtype
 
     def __getattr__(self, name: str) -> Any:
         return getattr(torch, name)
@@ -125,13 +123,21 @@ def _fill(model: Any, folder: Path) -> None:
         raise SystemExit(f"error: {folder} has no {', '.join(sorted(wanted))}")
 
 
-def predictor(folder: Path, inputs: dict[str, torch.Tensor]) -> Callable[[int], torch.Tensor]:
-    """A function of the number of Euler steps that returns the chunk ``[horizon, dof]``."""
+def predictor(
+    folder: Path, inputs: dict[str, torch.Tensor], dtype: torch.dtype = torch.float32
+) -> Callable[[int], torch.Tensor]:
+    """A function of the number of Euler steps that returns the chunk ``[horizon, dof]``.
+
+    The model goes where the ``inputs`` are.
+    """
     _stub_what_the_model_never_calls()
     from lerobot.policies.wall_x import modeling_wall_x as modeling
 
-    modeling.torch = _Torch(inputs["noise"])
+    modeling.torch = _Torch(inputs["noise"], dtype)
     model = load(folder, modeling)
+    if dtype == torch.bfloat16:
+        model.to_bfloat16_for_selected_params()
+    model.to(inputs["noise"].device)
     horizon, dof = inputs["noise"].shape[1:]
     given = {name: inputs[name] for name in _INPUTS}
     action_id = model.action_token_id_set["action_token_id"]
@@ -157,19 +163,22 @@ def main() -> None:
     parser.add_argument("inputs", type=Path)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--device", type=torch.device, default="cpu")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     options = parser.parse_args()
     answers, sys.stdout = sys.stdout, sys.stderr  # LeRobot prints
     torch.set_num_threads(options.threads)
     transformers.logging.set_verbosity_error()
     with np.load(options.inputs, allow_pickle=False) as file:
-        inputs = {name: torch.from_numpy(file[name]) for name in (*_INPUTS, "noise")}
-    predict = predictor(options.checkpoint, inputs)
+        inputs = {name: torch.from_numpy(file[name]).to(options.device) for name in (*_INPUTS, "noise")}
+    predict = predictor(options.checkpoint, inputs, getattr(torch, options.dtype))
     predict(1)  # the first run allocates
     versions = {name: metadata.version(name) for name in ("lerobot", "torch", "transformers")}
+    versions |= {"device": str(options.device), "dtype": options.dtype}
     print(json.dumps({"versions": versions, "threads": torch.get_num_threads()}), file=answers, flush=True)
     for _ in sys.stdin:
         begun, used = time.perf_counter(), time.process_time()
-        chunk = predict(options.steps)
+        chunk = predict(options.steps).float().cpu()  # on a GPU, this waits for it
         answer = {
             "ms": 1e3 * (time.perf_counter() - begun),
             "cpu_s": time.process_time() - used,

@@ -9,6 +9,7 @@ from wall_edge.errors import EngineError
 from wall_edge_engines.base import Engine, EngineSettings
 from wall_edge_engines.loop import Guidance
 from wall_edge_engines.onnxruntime import OnnxRuntimeEngine
+from wall_edge_engines.onnxruntime_cuda import OnnxRuntimeCudaEngine
 from wall_edge_engines.session import ModelSession
 
 __all__ = [
@@ -35,7 +36,8 @@ class Backend(NamedTuple):
 
 
 def _open_onnxruntime(bundle: Bundle, settings: EngineSettings) -> Engine:
-    return OnnxRuntimeEngine(bundle.folder, bundle.manifest.graphs, settings)
+    opener = OnnxRuntimeEngine if settings.device == "cpu" else OnnxRuntimeCudaEngine
+    return opener(bundle.folder, bundle.manifest.graphs, settings)
 
 
 def _open_tensorrt(bundle: Bundle, settings: EngineSettings) -> Engine:

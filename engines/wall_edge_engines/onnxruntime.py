@@ -6,7 +6,7 @@ be present.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +18,7 @@ from wall_edge.files import shown
 from wall_edge_engines.base import Binding, DeviceTensor, Engine, EngineSettings, Lane
 from wall_edge_engines.element_types import ONNX
 from wall_edge_engines.host_tensor import HostTensor
+from wall_edge_engines.processors import here
 from wall_edge_engines.widen import widen, widened
 
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
@@ -66,7 +67,12 @@ class OnnxRuntimeEngine(Engine):
             raise EngineError(f"engine onnxruntime on {settings.device}", expected="device cpu")
         self._ort = require_onnxruntime()
         self.graphs = {name: widened(spec) for name, spec in graphs.items()}
-        self.description = f"ONNX Runtime {self._ort.__version__} on the CPU, threads: {settings.threads}"
+        self._products = here()
+        eight_bit = any(spec.quantized_activations for spec in graphs.values())
+        self.description = (
+            f"ONNX Runtime {self._ort.__version__} on the CPU, threads: {settings.threads}"
+            + f", {self._products}" * eight_bit
+        )
         self._sessions = {
             name: self._session(folder / spec.file, spec, settings.threads) for name, spec in graphs.items()
         }
@@ -77,26 +83,19 @@ class OnnxRuntimeEngine(Engine):
         options.inter_op_num_threads = 1
         # A spinning worker would steal the core on which the servo loop sleeps.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Without VNNI, products of int8 pairs saturate at 16 bits: sums were seen wrong by 11 to 48 %.
-        options.add_session_config_entry("session.x64quantprecision", "1")
+        options.add_session_config_entry("session.x64quantprecision", str(int(self._products.saturates)))
         # Weights that are only stored in fewer bits are unpacked once, at load, and multiplied in float32.
         if not spec.quantized_activations:
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
         options.log_severity_level = 3
-        try:
-            # The CPU has no products in half precision; weights are found beside the file that was read.
-            options.add_session_config_entry(
-                "session.model_external_initializers_file_folder_path", str(path.parent)
-            )
-            model = widen(path.read_bytes())
-            return self._ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's own errors share no base class
-            raise EngineError(
-                f"{shown(path)}: {shown(error, 400)}",
-                expected="a graph that ONNX Runtime accepts",
-                fix="export the bundle again",
-            ) from error
+        # The CPU has no products in half precision; weights are found beside the file that was read.
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", str(path.parent)
+        )
+        return open_session(
+            self._ort, path, lambda: widen(path.read_bytes()), options, ["CPUExecutionProvider"]
+        )
 
     def tensor(self, shape: tuple[int, ...], dtype: ElementType) -> HostTensor:
         return HostTensor.zeros(shape, dtype)
@@ -128,8 +127,27 @@ class _OnnxRuntimeBinding:
         self._arrays = arrays  # ONNX Runtime keeps bare pointers: the arrays must outlive the binding
 
     def run(self) -> None:
-        try:
-            self._session.run_with_iobinding(self._io)
-        except Exception as error:  # onnxruntime's own errors share no base class
-            what = f"onnxruntime: {shown(error, 400)}"
-            raise EngineError(what, expected="tensors that the graph accepts") from error
+        run_session(self._session, self._io)
+
+
+def open_session(
+    ort: Any, path: Path, model: Callable[[], str | bytes], options: Any, providers: Sequence[Any]
+) -> Any:
+    """A session on ``model``, the graph file ``path`` or what was made of it; never on other providers."""
+    try:
+        return ort.InferenceSession(model(), options, providers=providers, enable_fallback=False)
+    except Exception as error:  # onnxruntime's own errors share no base class
+        raise EngineError(
+            f"{shown(path)}: {shown(error, 400)}",
+            expected="a graph that ONNX Runtime accepts",
+            fix="export the bundle again",
+        ) from error
+
+
+def run_session(session: Any, io: Any, options: Any = None) -> None:
+    """Run what is bound to ``io``."""
+    try:
+        session.run_with_iobinding(io, options)
+    except Exception as error:  # onnxruntime's own errors share no base class
+        what = f"onnxruntime: {shown(error, 400)}"
+        raise EngineError(what, expected="tensors that the graph accepts") from error

@@ -77,6 +77,7 @@ def test_episodes_end_to_end(simulated: RobotConfig, tmp_path: Path) -> None:
 
     kinds = {event["kind"] for event in read_events(events)}
     assert {
+        "enginenote",
         "instruct",
         "episodestart",
         "blocktouch",

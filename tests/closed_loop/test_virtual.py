@@ -12,6 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from wall_edge.bundle import Bundle
 from wall_edge.cli import app
 from wall_edge.config import SCHEDULERS, AsyncScheduler, NaiveScheduler, RobotConfig, load_robot
 from wall_edge.errors import ConfigError
@@ -40,7 +41,7 @@ KEYS = {
 @pytest.fixture(scope="module")
 def drifting(shipped_bundle: Path) -> RobotConfig:
     config = replace(load_robot(TABLETOP / "drifting.yaml"), bundle=shipped_bundle)
-    evaluation._open(config)
+    evaluation._open(config, Bundle(config.bundle))
     return config
 
 
@@ -88,7 +89,7 @@ def test_an_episode_is_a_function_of_its_seed_and_delays(drifting: RobotConfig, 
 def test_an_episode_in_another_process(drifting: RobotConfig) -> None:
     """A row compares jerk, taken from every setpoint, to the last bit."""
     cell = Cell(AsyncScheduler(), Delays(100, 20, 100), 1)
-    (row,) = evaluate(drifting, [cell], jobs=1)
+    (row,) = evaluate(drifting, Bundle(drifting.bundle), [cell], jobs=1)
     here = evaluation._row(cell, [evaluation._episode(cell, 0)])
     assert row == here
 
@@ -116,7 +117,7 @@ def test_the_judge_of_the_setpoints_sees_what_the_limiter_must_not_do(drifting: 
 
 def test_rows_do_not_depend_on_the_number_of_processes(drifting: RobotConfig) -> None:
     cells = [Cell(AsyncScheduler(), Delays(0), 2), Cell(NaiveScheduler(), Delays(300, 0, 300), 2)]
-    one, two = (list(evaluate(drifting, cells, jobs)) for jobs in (1, 2))
+    one, two = (list(evaluate(drifting, Bundle(drifting.bundle), cells, jobs)) for jobs in (1, 2))
     assert one == two
     assert [(row["scheduler"], row["delay_ms"]) for row in one] == [("async", 0), ("naive", 300)]
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import gc
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast, get_args, get_type_hints
 
 import numpy as np
 import pytest
 from wall_edge_engines import ENGINES, Engine, EngineSettings, Guidance, ModelSession, load
-from wall_edge_engines.loop import loop_steps
+from wall_edge_engines.base import Binding, DeviceTensor, Lane
+from wall_edge_engines.loop import Step, loop_steps
 from wall_edge_engines.session import MAX_BINDINGS
 from wall_edge_export.reference.golden_case import GoldenCase
 from wall_edge_export.reference.goldens import BACKENDS, engine_for
 
 from tests.doubles.installed import gpu_or_double
-from wall_edge.bundle import Bundle
+from wall_edge.bundle import Bundle, ElementType
 from wall_edge.config import PolicyConfig
 from wall_edge.errors import EngineError
 
@@ -231,3 +235,54 @@ def test_bindings_are_bounded_whatever_the_prompts_lengths(engine: Engine, case:
 def test_an_engine_says_what_it_is(engine: Engine) -> None:
     assert engine.description
     assert "\n" not in engine.description
+
+
+class _Unrun(Engine):
+    """An engine whose graphs are bound as ever and never run: what they would compute takes too long here."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self.graphs, self.description = engine, engine.graphs, engine.description
+        self.count = 0
+
+    def tensor(self, shape: tuple[int, ...], dtype: ElementType) -> DeviceTensor:
+        return self._engine.tensor(shape, dtype)
+
+    def _bind(self, graph: str, tensors: Mapping[str, DeviceTensor], lane: Lane) -> Binding:
+        return self._held(self._engine._bind(graph, tensors, lane))
+
+    def _bind_loop(
+        self, graph: str, tensors: Mapping[str, DeviceTensor], steps: Sequence[Step], lane: Lane
+    ) -> Binding:
+        return self._held(self._engine._bind_loop(graph, tensors, steps, lane))
+
+    def _held(self, binding: Binding) -> Binding:
+        self.count += 1
+        return cast(Binding, SimpleNamespace(binding=binding, run=lambda: None))
+
+
+def test_a_hundred_thousand_prompts_of_different_length_take_no_memory(
+    engine: Engine, case: GoldenCase
+) -> None:
+    """A robot that is told something new all day: each prompt has a length, or a shared front, of its own."""
+    prompts, capacity, horizon = 100_000, 512, case["noise"].shape[1]
+    unrun = _Unrun(engine)
+    session = ModelSession(unrun, capacity=capacity)
+    lengths = ((keep, 1 + tokens) for keep in range(capacity) for tokens in range(capacity - keep))
+    ids, positions = np.zeros(capacity, np.int64), np.zeros((3, capacity), np.int64)
+    state, mask, noise = case["proprioception"][0, 0], case["dof_mask"][0], case["noise"][0]
+    before_kb = 0
+    for number, (keep, tokens) in zip(range(prompts), lengths, strict=False):
+        session.length = keep
+        session.prefill(ids[:tokens], positions[:, :tokens], state, state, keep=keep)
+        if number % 100 == 0:  # its captured loops are an engine's largest things
+            session.denoise(noise, mask, positions[:, :horizon], (0.0, 0.5, 1.0))
+        if number == prompts // 5:
+            before_kb = _resident_kb()
+    assert unrun.count >= prompts
+    assert len(session._bindings) <= MAX_BINDINGS
+    assert _resident_kb() - before_kb < 16 << 10
+
+
+def _resident_kb() -> int:
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 10

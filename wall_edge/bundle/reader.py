@@ -36,6 +36,9 @@ Status = tuple[int, int, int, int, int]
 class Bundle:
     """An opened bundle; every file has been checked against its digest.
 
+    To another process it goes as it is (pickled: the manifest and what the check learned, some kB), which
+    asks :meth:`require_unchanged` and hashes nothing again.
+
     Raises :class:`BundleError` naming the file that is missing, damaged or of another format version.
     """
 
@@ -96,6 +99,9 @@ class Bundle:
         arrays = read_arrays(self.path(GOLDENS), BundleError, fix=_REDO)
         self.require_unchanged(GOLDENS)
         return arrays
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in vars(self).items() if name != "goldens"}
 
     def _size(self, name: str) -> int:
         with open_regular(self.folder / name, BundleError, _DATA_BYTES, _REDO) as file:

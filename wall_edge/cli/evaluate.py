@@ -72,8 +72,9 @@ def evaluation(
         for delay in _delays(delay_ms)
         for fault_name in faults
     ]
-    check(config, Bundle(config.bundle), cells)
-    rows = list(track(evaluate(config, cells, jobs), "evaluating", len(cells), console=stderr))
+    opened = Bundle(config.bundle)
+    check(config, opened, cells)
+    rows = list(track(evaluate(config, opened, cells, jobs), "evaluating", len(cells), console=stderr))
     print(json.dumps(rows, indent=1)) if as_json else SafeConsole().print(_table(config, rows))
     if any(row["limit_violations"] or _failed(row) for row in rows):
         raise typer.Exit(1)

@@ -113,6 +113,7 @@ def _summary_lines(daemon: Daemon, recording: RecordingOptions | None) -> list[s
         f"{servo.get('starved_ticks', 0)} starved ticks, "
         f"{servo.get('overruns', 0)} overruns, {servo.get('bus', {}).get('errors', 0)} bus errors"
     ]
+    lines += [f"engine: {daemon.inbox.engine}"] if daemon.inbox.engine else []
     if daemon.inbox.refusal:
         refused = record.refused["chunk"] + record.refused["subgoal"]
         lines.append(f"note: the policy refused {refused} times, last: {daemon.inbox.refusal}")

@@ -102,7 +102,7 @@ def check(config: RobotConfig, bundle: Bundle, cells: Sequence[Cell]) -> None:
         require_horizon(bundle.manifest, settings, longest_ns, f"scheduler {cell.scheduler.kind}: a delay")
 
 
-def evaluate(config: RobotConfig, cells: Sequence[Cell], jobs: int) -> Iterator[Row]:
+def evaluate(config: RobotConfig, bundle: Bundle, cells: Sequence[Cell], jobs: int) -> Iterator[Row]:
     """Runs all episodes on ``jobs`` processes; rows come in the order of ``cells``.
 
     An episode depends on its layout, seed and delays alone, so the rows do not depend on ``jobs``.
@@ -110,7 +110,7 @@ def evaluate(config: RobotConfig, cells: Sequence[Cell], jobs: int) -> Iterator[
     tasks = {(c, n): (cell, n) for c, cell in enumerate(cells) for n in range(cell.episodes)}
     done: dict[int, dict[int, Outcome]] = {c: {} for c in range(len(cells))}
     next_row = 0
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _open, (config,)) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), _open, (config, bundle)) as pool:
         futures: dict[Future[Outcome], tuple[int, int]] = {
             pool.submit(_episode, *task): key for key, task in tasks.items()
         }
@@ -127,13 +127,10 @@ _opened: dict[str, tuple[RobotConfig, Bundle, Engine]] = {}
 _loops: dict[SchedulerConfig, ActionLoop] = {}
 
 
-def _open(config: RobotConfig) -> None:
-    bundle = Bundle(config.bundle)
-    _opened["robot"] = (
-        config,
-        bundle,
-        wall_edge_engines.load(bundle, replace(engine_settings(config.policy), threads=1)),
-    )
+def _open(config: RobotConfig, bundle: Bundle) -> None:
+    bundle.require_unchanged()
+    settings = replace(engine_settings(config.policy), threads=1)
+    _opened["robot"] = config, bundle, wall_edge_engines.load(bundle, settings)
 
 
 def _actions(config: RobotConfig, bundle: Bundle, engine: Engine, cell: Cell) -> ActionLoop:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from typing import Any
 
 import onnx_ir as ir
 import torch
@@ -75,12 +76,17 @@ def example_inputs(spec: GraphSpec) -> tuple[Tensor, ...]:
     )
 
 
+def dynamic_axes(spec: GraphSpec) -> tuple[dict[int, Any], ...]:
+    """For each of a graph's inputs, the axes that may have any size."""
+    return tuple(
+        {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(t.shape) if isinstance(size, str)}
+        for t in spec.inputs.values()
+    )
+
+
 def trace(stage: Stage) -> ir.Model:
     """One stage as an ONNX graph; its weights are initialisers with names and shapes but no values."""
-    dynamic = tuple(
-        {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(t.shape) if isinstance(size, str)}
-        for t in stage.spec.inputs.values()
-    )
+    dynamic = dynamic_axes(stage.spec)
     module, inputs = stage.module, example_inputs(stage.spec)
     if stage.differentiates:
         module = trace_vjp(module, inputs, dynamic)

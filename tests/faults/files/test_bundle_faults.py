@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +46,45 @@ def flip(path: Path, position: int) -> None:
 def sign(folder: Path) -> None:
     """What an attacker or a careless editor could do: the digest matches, the content is wrong."""
     (folder / "manifest.sha256").write_text(f"{file_digest(folder / 'manifest.yaml')}  manifest.yaml\n")
+
+
+def test_what_was_checked_goes_to_another_process_which_hashes_nothing(
+    copy_bundle: CopyBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = copy_bundle()
+    assert bundle.goldens
+    words = pickle.dumps(bundle)
+    assert len(words) < 64 << 10
+
+    def no_digest(*_: object) -> None:
+        raise AssertionError("a digest was computed")
+
+    monkeypatch.setattr(hashlib, "sha256", no_digest)
+    there = pickle.loads(words)
+    there.require_unchanged()
+    assert there.manifest == bundle.manifest
+    assert there.goldens.keys() == bundle.goldens.keys()
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name != "manifest.sha256"])
+@pytest.mark.parametrize("tamper", ["written to", "replaced", "removed"])
+def test_a_file_that_changed_on_the_way_to_the_other_process(
+    copy_bundle: CopyBundle, name: str, tamper: str
+) -> None:
+    """Even by one of the same bytes, size and modification time."""
+    bundle = copy_bundle()
+    there, path = pickle.loads(pickle.dumps(bundle)), bundle.folder / name
+    before, content = path.stat(), path.read_bytes()
+    if tamper == "written to":
+        path.write_bytes(content)
+    else:
+        path.unlink()
+    if tamper == "replaced":
+        path.write_bytes(content)
+    if tamper != "removed":
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(BundleError, match=f"{name}: replaced or written to"):
+        there.require_unchanged()
 
 
 def test_a_bundle_holds_just_these_files(shipped_bundle: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from wall_edge.bundle import Bundle
 from wall_edge.config import RobotConfig, load_robot
 from wall_edge.sim import evaluate as evaluation
 from wall_edge.sim.evaluate import Cell
@@ -50,7 +51,7 @@ def drifting(shipped_bundle: Path) -> RobotConfig:
     path = Path(__file__).parents[3] / "examples" / "tabletop" / "drifting.yaml"
     config = replace(load_robot(path), bundle=shipped_bundle)
     evaluation._loops.clear()
-    evaluation._open(config)
+    evaluation._open(config, Bundle(config.bundle))
     return config
 
 

@@ -32,7 +32,9 @@ def plant(robot: RobotConfig, *, simulated: bool = True, log: Path | None = None
     world = open_world(robot) if simulated else None
     cameras = {n: replace(c, kind="opencv", device=i) for i, (n, c) in enumerate(robot.cameras.items())}
     config: Any = robot if simulated else SimpleNamespace(cameras=cameras)
-    return Plant(config, SharedMemory.of(robot, manifest), "sim", world, log=log)
+    return Plant(
+        config, SimpleNamespace(manifest=manifest), SharedMemory.of(robot, manifest), "sim", world, log=log
+    )
 
 
 def names(chosen: Plant) -> list[str]:

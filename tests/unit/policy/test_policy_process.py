@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from tests.patience import patient
+from wall_edge.bundle import Bundle
 from wall_edge.config import RobotConfig
-from wall_edge.errors import PolicyError
+from wall_edge.errors import BundleError, PolicyError
 from wall_edge.runtime.ipc.mailbox import Mailbox
 from wall_edge.runtime.ipc.mailbox_types import chunk_dtype, feedback_dtype, frame_dtype
 from wall_edge.runtime.ipc.messages import Instruct, Refusal, Stop
@@ -32,13 +33,21 @@ PICTURES = WORLD.frames(arm.REST)
 class Bench:
     """The body of a policy process in this one; cameras and servo loop are a thread, messages a list."""
 
-    def __init__(self, config: RobotConfig) -> None:
+    def __init__(self, config: RobotConfig, bundle: Bundle) -> None:
         manifest_horizon = 24
         self.frames = {name: Mailbox(frame_dtype(84, 84)) for name in config.cameras}
         self.feedback = Mailbox(feedback_dtype(config.dof))
         self.chunks = Mailbox(chunk_dtype(manifest_horizon, config.dof))
         self.sent: list[Any] = []
-        self.process = PolicyProcess(config, self.frames, self.feedback, self.chunks, self, None)  # type: ignore[arg-type]
+        self.process = PolicyProcess(
+            config,
+            bundle,
+            self.frames,
+            self.feedback,
+            self.chunks,
+            self,  # type: ignore[arg-type]
+            None,
+        )
         self.loop = self.process._loop
         self.near, self._far = multiprocessing.Pipe()
         self._alive, self.raised = True, ""
@@ -104,7 +113,8 @@ def bench(robot: RobotConfig, shipped_bundle: Path) -> Iterator[Bench]:
     robot = patient(robot)
     policy = replace(robot.policy, chunk_period_ms=20, subgoal_period_ms=1)
     control = replace(robot.control, blend_ms=10, rate_hz=250)
-    made = Bench(replace(robot, bundle=shipped_bundle, policy=policy, control=control))
+    config = replace(robot, bundle=shipped_bundle, policy=policy, control=control)
+    made = Bench(config, Bundle(shipped_bundle))
     try:
         yield made
     finally:
@@ -208,6 +218,26 @@ def test_refused_words_are_told_and_asked_for_again(bench: Bench) -> None:
     refused, subgoal = bench.sent[0], bench.sent[1]
     assert refused == Refusal("subgoal", "it did not end")
     assert (subgoal.text, subgoal.switched) == ("", False)
+
+
+def test_the_supervisors_check_of_the_bundle_counts_and_a_file_that_changed_since_is_refused(
+    robot: RobotConfig, copy_bundle: Callable[[], Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before any of it is opened: no digest is computed and no engine asked."""
+    bundle = copy_bundle()
+    config = patient(replace(robot, bundle=bundle.folder))
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("the files were opened or hashed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("wall_edge.bundle.reader.hashlib.sha256", never)
+        Bench(config, bundle).leave()
+    path = bundle.folder / "expert.data"
+    path.write_bytes(path.read_bytes())
+    monkeypatch.setattr("wall_edge_engines.load", never)
+    with pytest.raises(BundleError, match=r"expert\.data: replaced or written to"):
+        Bench(config, bundle)
 
 
 def test_what_goes_wrong_in_the_planner_ends_the_process(bench: Bench) -> None:

@@ -64,7 +64,7 @@ class Daemon:
         kept: int | None = None,
     ) -> None:
         self.config, self.world = config, world
-        self.manifest = _checked(config, world, instruction, recording)
+        bundle = _checked(config, world, instruction, recording)
         self.record = RunLog(joint_names=tuple(joint.name for joint in config.drive.joints), kept=kept)
         self.epoch = 0
         self._log: LogFile | None = None
@@ -73,10 +73,10 @@ class Daemon:
         if events is not None:
             self._log = LogFile(events)  # one that does not open is refused here
             events = self._log.lasting_path()
-        memory = self._memory = SharedMemory.of(config, self.manifest)
+        memory = self._memory = SharedMemory.of(config, bundle.manifest)
         self._events = memory.events["supervisor"]
         self._servo, self._summary = memory.rings.reader(), ServoSummary(memory.rings)
-        self._plant = Plant(config, memory, config.drive.port, world, recording, events)
+        self._plant = Plant(config, bundle, memory, config.drive.port, world, recording, events)
         self.inbox = Inbox(self.record, self._plant, self._write)
         self._supervisor = Supervisor(self._plant, self._write)
         priority = config.control.fifo_priority
@@ -250,8 +250,8 @@ class Daemon:
 
 def _checked(
     config: RobotConfig, world: World | None, instruction: str | None, recording: RecordingOptions | None
-) -> Any:
-    """The bundle's manifest, after everything that can be refused before a process starts."""
+) -> Bundle:
+    """The bundle, after everything that can be refused before a process starts."""
     words = {"--instruction": instruction, "instruction in ROBOT.yaml": config.instruction}
     instructions = {where: text for where, text in words.items() if text is not None}
     for where, text in instructions.items():
@@ -269,4 +269,4 @@ def _checked(
         require_fitting(text, bundle)
     if recording is not None:
         require_unused(recording.folder)
-    return bundle.manifest
+    return bundle

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from wall_edge.runtime.daemon.process_table import TABLE, Death, Plant
-from wall_edge.runtime.ipc.messages import Failure, Port, Ready, Refusal
+from wall_edge.runtime.ipc.messages import EngineNote, Failure, Port, Ready, Refusal
 from wall_edge.runtime.telemetry.run_log import ChunkRecord, RunLog, SubgoalRecord
 from wall_edge.runtime.telemetry.writer import LogEnd
 
@@ -19,6 +19,8 @@ class Inbox:
         self._record, self._plant, self._log = record, plant, log
         self.ready: set[str] = set()
         """Processes that have said so."""
+        self.engine = ""
+        """What runs the bundle's graphs, in one line."""
         self.failure = ""
         """Why the first of them to fail did."""
         self.refusal = ""
@@ -45,6 +47,8 @@ class Inbox:
             self.ready.add(name)
         elif isinstance(message, Port):
             self._plant.port = message.path
+        elif isinstance(message, EngineNote):
+            self.engine = message.text
         elif isinstance(message, Failure):
             self._fail(name, message.reason)
         elif isinstance(message, Refusal):

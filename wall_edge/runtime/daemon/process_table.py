@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from wall_edge.bundle import Bundle
 from wall_edge.config import RobotConfig
 from wall_edge.runtime.daemon.cameras import run_camera
 from wall_edge.runtime.daemon.shared_memory import SharedMemory
@@ -39,6 +40,8 @@ class Plant:
     """What the processes of one daemon are started with."""
 
     config: RobotConfig
+    bundle: Bundle
+    """Checked by the supervisor: the policy process only asks whether its files still are those."""
     memory: SharedMemory
     port: str
     """Of the motors; that of a simulated arm is known once its world has started."""
@@ -86,6 +89,7 @@ def _policy(plant: Plant, _: str) -> tuple[object, ...]:
     memory = plant.memory
     return (
         plant.config,
+        plant.bundle,
         memory.frames,
         memory.feedback,
         memory.chunks,

@@ -19,6 +19,13 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class EngineNote:
+    """From the policy: what runs the graphs, and what was chosen for this machine, in one line."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Failure:
     """From any process: it ends, for this reason."""
 

@@ -20,7 +20,7 @@ from wall_edge.bundle import Bundle
 from wall_edge.config import RobotConfig
 from wall_edge.errors import PolicyError
 from wall_edge.runtime.ipc.mailbox import Mailbox
-from wall_edge.runtime.ipc.messages import Instruct, Ready, Refusal, Stop
+from wall_edge.runtime.ipc.messages import EngineNote, Instruct, Ready, Refusal, Stop
 from wall_edge.runtime.ipc.reporting import reporting
 from wall_edge.runtime.policy.action_loop import ActionLoop, PendingChunk, engine_settings, require_horizon
 from wall_edge.runtime.policy.observer import Observer
@@ -38,6 +38,7 @@ _SWITCH_S = 0.0005
 def run_policy(
     conn: Connection,
     config: RobotConfig,
+    bundle: Bundle,
     frames: Mapping[str, Mailbox],
     feedback: Mailbox,
     chunks: Mailbox,
@@ -48,7 +49,8 @@ def run_policy(
     sys.setswitchinterval(_SWITCH_S)
     with reporting(conn):
         outbox = _Outbox(conn, events)
-        process = PolicyProcess(config, frames, feedback, chunks, outbox, recording)
+        process = PolicyProcess(config, bundle, frames, feedback, chunks, outbox, recording)
+        outbox.send(EngineNote(process.engine))
         outbox.send(Ready())
         process.run(conn)
 
@@ -67,11 +69,12 @@ class _Outbox:
 
 
 class PolicyProcess:
-    """Loads the bundle, then answers observations until told to stop."""
+    """Loads the bundle that the supervisor has checked, then answers observations until told to stop."""
 
     def __init__(
         self,
         config: RobotConfig,
+        bundle: Bundle,
         frames: Mapping[str, Mailbox],
         feedback: Mailbox,
         chunks: Mailbox,
@@ -79,10 +82,12 @@ class PolicyProcess:
         recording: RecordingOptions | None = None,
     ) -> None:
         self._config, self._chunks, self._outbox = config, chunks, outbox
-        bundle = Bundle(config.bundle)
+        bundle.require_unchanged()
         self._stopping, self._forked = threading.Event(), threading.Event()
         self._trouble: Exception | None = None
         engine = wall_edge_engines.load(bundle, engine_settings(config.policy))
+        self.engine = engine.description
+        """What runs the graphs, in one line."""
         self._loop = ActionLoop(bundle, engine, config.policy)
         self._observer = Observer(config.cameras, frames, feedback)
         self._feedback = feedback.reader()
