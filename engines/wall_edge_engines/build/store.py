@@ -11,7 +11,7 @@ from wall_edge.errors import EngineError
 from wall_edge.files import shown
 from wall_edge_engines.build.profiles import profiles_of
 from wall_edge_engines.build.record import RECORD, BuildRecord, BuildSettings, engines_folder
-from wall_edge_engines.build.targets.device import DeviceFacts
+from wall_edge_engines.cuda.driver import DeviceFacts
 
 
 @dataclass(frozen=True)

@@ -116,3 +116,8 @@ def _bindings() -> Any:
 
 def _text(version: int) -> str:
     return f"{version // 1000}.{version % 1000 // 10}"
+
+
+def device_at_hand() -> DeviceFacts:
+    """The first GPU. Raises :class:`EngineError` where there is none, or no way to ask."""
+    return Driver().facts(0)

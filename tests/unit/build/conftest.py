@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from wall_edge_engines.build import graph_process
 from wall_edge_engines.build.targets import selection
-from wall_edge_engines.build.targets.device import DeviceFacts
+from wall_edge_engines.cuda.driver import DeviceFacts
 
 from tests import fake_compiler
 from wall_edge.errors import EngineError

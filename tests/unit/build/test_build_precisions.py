@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from wall_edge_engines.build.targets.device import DeviceFacts
 from wall_edge_engines.build.targets.precisions import nearest, recommendation, require_precisions
 from wall_edge_engines.build.targets.target import Target, named_target, target_of
+from wall_edge_engines.cuda.driver import DeviceFacts
 
 from wall_edge.bundle import PRECISIONS, Bundle, Manifest
 from wall_edge.errors import EngineError

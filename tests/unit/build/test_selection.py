@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from wall_edge_engines.build.targets.device import DeviceFacts
 from wall_edge_engines.build.targets.selection import select
+from wall_edge_engines.cuda.driver import DeviceFacts
 
 from tests.unit.build.conftest import ORIN, Machine
 from wall_edge.errors import ConfigError, EngineError

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from wall_edge_engines.build.builder import Builder
 from wall_edge_engines.build.store import EngineStore, Runtime
-from wall_edge_engines.build.targets.device import DeviceFacts
 from wall_edge_engines.build.targets.selection import Selection
 from wall_edge_engines.build.targets.target import named_target
+from wall_edge_engines.cuda.driver import DeviceFacts
 
 from tests.unit.build.conftest import ORIN, Compilers
 from wall_edge.bundle import Bundle, file_digest

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import yaml
 from wall_edge_engines.build.targets import target as module
-from wall_edge_engines.build.targets.device import DeviceFacts
 from wall_edge_engines.build.targets.target import (
     Ceiling,
     Target,
@@ -19,6 +18,7 @@ from wall_edge_engines.build.targets.target import (
     target_of,
     targets,
 )
+from wall_edge_engines.cuda.driver import DeviceFacts
 from wall_edge_export.quantize.precision import recipe_names
 
 from wall_edge.config_loader import from_mapping

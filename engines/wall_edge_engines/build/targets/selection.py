@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from wall_edge.errors import ConfigError, EngineError
 from wall_edge_engines.build.compilers import COMPILERS
 from wall_edge_engines.build.graph_process import compiler_facts
-from wall_edge_engines.build.targets.device import DeviceFacts, device_at_hand
 from wall_edge_engines.build.targets.target import NO_TARGET, Target, named_target, target_of, targets
+from wall_edge_engines.cuda.driver import DeviceFacts, device_at_hand
 
 _RTX = "tensorrt-rtx"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from wall_edge.checks import between, counted, one_of, require_name, require_names, require_text
 from wall_edge.config_loader import Invalid, from_mapping, read_yaml
 from wall_edge.errors import ConfigError
-from wall_edge_engines.build.targets.device import DeviceFacts
+from wall_edge_engines.cuda.driver import DeviceFacts
 
 ELEMENT_TYPES = ("fp32", "fp16", "bf16", "int8", "int4", "fp8", "nvfp4")
 NO_TARGET = "gpu"
