@@ -77,10 +77,10 @@ class OnnxRuntimeCudaEngine(Engine):
     def _bind_loop(
         self, graph: str, tensors: Mapping[str, DeviceTensor], steps: Sequence[Step], _lane: Lane
     ) -> Binding:
-        own = self._on_device(graph, tensors)
+        local = self._on_device(graph, tensors)
         numbers = self.tensor((len(steps), len(STEP_NUMBERS)), "float32")
         numbers.write(steps)
-        return _DeviceLoop(self._binding(graph, own), own, numbers)
+        return _DeviceLoop(self._binding(graph, local), local, numbers)
 
     def _binding(self, graph: str, tensors: dict[str, CudaTensor]) -> _CudaBinding:
         return _CudaBinding(self, self._sessions[graph], self.graphs[graph], tensors)

@@ -44,14 +44,14 @@ class Plan:
         ]
         if fitting:
             return min(fitting, key=self._width)
-        given = ", ".join(f"{name} {list(shapes[name])}" for name in sorted(self.dynamic))
+        sizes = ", ".join(f"{name} {list(shapes[name])}" for name in sorted(self.dynamic))
         ranges = " or ".join(
             ", ".join(
                 f"{name} {list(least)} to {list(most)}" for name, (least, most) in sorted(profile.items())
             )
             for profile in self.profiles
         )
-        raise EngineError(f"graph {self.graph}: {given}", expected=ranges, fix="shorten the instruction")
+        raise EngineError(f"graph {self.graph}: {sizes}", expected=ranges, fix="shorten the instruction")
 
     def largest(self, name: str) -> int:
         """Bytes of a tensor at the largest sizes of all profiles."""

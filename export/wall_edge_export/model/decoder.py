@@ -68,8 +68,8 @@ class Attention(nn.Module):
         q = (rotate(self._split(self.q_proj(asking)), *turn) * self.head_dim**-0.5).to(x.dtype)
         k = rotate(self._split(self.k_proj(x)), *rotary).to(x.dtype)
         new = torch.stack((k, self._split(self.v_proj(x))), dim=1)
-        seen = new if past is None else torch.cat((past, new))
-        keys, values = (self._repeated(seen.select(1, part)) for part in (0, 1))
+        visible = new if past is None else torch.cat((past, new))
+        keys, values = (self._repeated(visible.select(1, part)) for part in (0, 1))
         asking_bias = bias[-1:] if last and bias is not None else bias
         out = attend(q.transpose(0, 1).unsqueeze(0), keys, values, asking_bias)
         merged: Tensor = self.o_proj(out.transpose(1, 2).flatten(2)[0])

@@ -114,7 +114,7 @@ class CameraFrontEnd(nn.Module):
     def forward(self, *frames: Tensor) -> Tensor:
         patches: dict[int, Tensor] = {}
         for geometry, front_end in self._front_ends.items():
-            cameras = [camera for camera, own in enumerate(self._geometries) if own == geometry]
+            cameras = [camera for camera, its in enumerate(self._geometries) if its == geometry]
             cut = front_end(*(frames[camera] for camera in cameras))
             patches |= zip(cameras, cut.chunk(len(cameras)), strict=True)
         return torch.cat([patches[camera] for camera in sorted(patches)])

@@ -48,8 +48,8 @@ class ReferenceEngine(Engine):
         if self._device.type == "cuda":
             weights: dict[str, nn.Parameter] = {}
             for name, stage in chosen.items():
-                own = {} if name == GUIDED else weights
-                self._programs[name] = on_device(traced(stage), self._device, own)
+                stored = {} if name == GUIDED else weights
+                self._programs[name] = on_device(traced(stage), self._device, stored)
         self.description = (
             f"torch {torch.__version__} on {_described(self._device)}, the modules in {activations.decoder}"
         )
@@ -58,15 +58,15 @@ class ReferenceEngine(Engine):
         return TorchTensor.zeros(shape, dtype, self._device)
 
     def _bind(self, graph: str, tensors: Mapping[str, DeviceTensor], _lane: Lane) -> Binding:
-        return _Run(self._programs[graph], self.graphs[graph], _own(graph, tensors))
+        return _Run(self._programs[graph], self.graphs[graph], _on_this_engine(graph, tensors))
 
     def _bind_loop(
         self, graph: str, tensors: Mapping[str, DeviceTensor], steps: Sequence[Step], lane: Lane
     ) -> Binding:
         if self._device.type != "cuda":
             return super()._bind_loop(graph, tensors, steps, lane)
-        own = _own(graph, tensors)
-        loop = _Loop(_Run(self._programs[graph], self.graphs[graph], own), own, steps)
+        local = _on_this_engine(graph, tensors)
+        loop = _Loop(_Run(self._programs[graph], self.graphs[graph], local), local, steps)
         return _Captured(loop.run, self._device)
 
 
@@ -95,13 +95,13 @@ def _described(device: torch.device) -> str:
     return f"{torch.cuda.get_device_name(device)} (CUDA {torch.version.cuda}), a loop as one CUDA graph"
 
 
-def _own(graph: str, tensors: Mapping[str, DeviceTensor]) -> dict[str, TorchTensor]:
-    own: dict[str, TorchTensor] = {}
+def _on_this_engine(graph: str, tensors: Mapping[str, DeviceTensor]) -> dict[str, TorchTensor]:
+    tensors_here: dict[str, TorchTensor] = {}
     for name, tensor in tensors.items():
         if not isinstance(tensor, TorchTensor):
             raise EngineError(f"graph {graph}: tensor {name}", expected="a tensor of this engine")
-        own[name] = tensor
-    return own
+        tensors_here[name] = tensor
+    return tensors_here
 
 
 def _in_types(model: WallModel, activations: Activations) -> WallModel:

@@ -101,8 +101,8 @@ class _Lint:
         yield from self._opset()
         for node in self._graph.nodes:
             self._types |= dict.fromkeys(node.outputs, self._output_type(node))
-            found = (*self._types_of(node), *self._constants_of(node), *self._quantisation_of(node))
-            yield from (f"{node.op_type} {node.name}: {problem}" for problem in found)
+            problems = (*self._types_of(node), *self._constants_of(node), *self._quantisation_of(node))
+            yield from (f"{node.op_type} {node.name}: {problem}" for problem in problems)
 
     def _opset(self) -> Iterator[str]:
         least, most = self._parser.opsets
