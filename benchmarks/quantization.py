@@ -39,7 +39,7 @@ from wall_edge.verification.verify import verify
 
 TABLETOP = Path(__file__).resolve().parents[1] / "examples" / "tabletop"
 
-RECIPES = ("fp32", "fp16", "int8", "int8-weights", "int4-weights", "int8-int8", "int8-int4", "auto")
+RECIPES = ("fp32", "bf16", "fp16", "int8", "int8-weights", "int4-weights", "int8-int8", "int8-int4", "auto")
 _CALIBRATION_SEED, _JUDGING_SEED = 11, 12
 
 
