@@ -13,9 +13,10 @@ from wall_edge.bundle import GraphSpec
 from wall_edge.errors import CheckpointError
 from wall_edge_export.memory import give_back
 from wall_edge_export.model.shapes import ModelShape
+from wall_edge_export.onnx.editor import WeightPart
 from wall_edge_export.onnx.graphs import GUIDED, Activations, GraphInputs, Stage, graphs_of, stages
 from wall_edge_export.onnx.linear import STAGE_PREFIX
-from wall_edge_export.onnx.rewrite import WeightPart, rewrite
+from wall_edge_export.onnx.rewrite import rewrite
 from wall_edge_export.onnx.trace import hollow_model, trace
 from wall_edge_export.onnx.write_weights import write_weights
 from wall_edge_export.quantize.calibrated import Calibrated

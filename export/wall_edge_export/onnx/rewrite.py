@@ -18,13 +18,13 @@ before there are any, so that a full-size model is never held.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from wall_edge.bundle import INT8
 from wall_edge.errors import CheckpointError
-from wall_edge_export.onnx.linear import STAGE_PREFIX, bias_of, is_linear, sizes, weights_of
+from wall_edge_export.onnx.editor import GraphEditor, WeightPart, retype, type_of
+from wall_edge_export.onnx.linear import STAGE_PREFIX, is_linear, sizes, weights_of
 from wall_edge_export.quantize.precision import (
     BF16,
     FP16,
@@ -41,62 +41,31 @@ INT4_OPSET = 21
 _TYPES = {FP32: ir.DataType.FLOAT, FP16: ir.DataType.FLOAT16, BF16: ir.DataType.BFLOAT16}
 
 
-@dataclass(frozen=True)
-class WeightPart:
-    """One tensor of the rewritten graph that is made from weights of the checkpoint."""
-
-    name: str
-    weights: tuple[str, ...]
-    """The rows of these, one after the other."""
-    role: str
-    """``weight``, ``scale``, ``zero``, ``inverse_smoothing``, ``input_scale`` or ``input_zero``."""
-    precision: str | None
-    """What the weight is quantised to; None for one that is not."""
-    dtype: ir.DataType
-    shape: tuple[int, ...]
-
-    @property
-    def nbytes(self) -> int:
-        count = 1
-        for size in self.shape:
-            count *= size
-        return -(-count * self.dtype.bitwidth // 8)
-
-
 def rewrite(model: ir.Model, graph: str, families: dict[str, str]) -> list[WeightPart]:
     """Put a graph into the precisions of ``families`` in place; returns its weight tensors in graph order."""
-    editor = _Editor(model, graph, families)
+    rewriter = _Rewriter(model, graph, families)
     for value in list(model.graph.initializers.values()):
         if weights := weights_of(value):
-            editor.convert(value, weights)
+            rewriter.convert(value, weights)
     model.graph.sort()
     if INT4_WEIGHTS in families.values():
         model.graph.opset_imports[""] = INT4_OPSET
-    return editor.parts
+    return rewriter.parts
 
 
-def _retype(value: ir.Value, dtype: ir.DataType) -> None:
-    """Give a value a type of its own: a cloned model shares its types with the traced one."""
-    value.type = ir.TensorType(dtype)
-
-
-def _type(value: ir.Value) -> ir.DataType:
-    assert value.dtype is not None
-    return value.dtype
-
-
-class _Editor:
+class _Rewriter:
     def __init__(self, model: ir.Model, graph: str, families: dict[str, str]) -> None:
-        self._graph, self._name, self._families = model.graph, graph, families
-        self._inputs: dict[tuple[str, str], ir.Value] = {}
+        self._edit, self._name, self._families = GraphEditor(model.graph), graph, families
         self._scalings: dict[str, tuple[ir.Value, ir.Value, ir.Value]] = {}
-        self.parts: list[WeightPart] = []
-        self._count = 0
         self._forms: dict[str, Callable[[ir.Value, ir.Node], None]] = {
             INT8: self._int8,
             INT8_WEIGHTS: self._int8_weights,
             INT4_WEIGHTS: self._int4_weights,
         }
+
+    @property
+    def parts(self) -> list[WeightPart]:
+        return self._edit.parts
 
     def convert(self, value: ir.Value, weights: tuple[str, ...]) -> None:
         """Put the initialiser of ``weights`` into its family's precision."""
@@ -110,13 +79,13 @@ class _Editor:
                 )
             self._forms[precision](value, gemm)
             return
-        dtype = _type(value) if precision is None else _TYPES[precision]
-        if dtype != _type(value) and gemm is not None:
+        dtype = type_of(value) if precision is None else _TYPES[precision]
+        if dtype != type_of(value) and gemm is not None:
             self._cast_around(gemm, dtype)
-        elif dtype != _type(value):
+        elif dtype != type_of(value):
             self._cast_where_read(value, dtype)
-        _retype(value, dtype)
-        self._part(value, weights, "weight", None)
+        retype(value, dtype)
+        self._edit.add_part(value, weights, "weight", None)
 
     @staticmethod
     def _gemm(value: ir.Value) -> ir.Node | None:
@@ -126,50 +95,50 @@ class _Editor:
 
     def _cast_where_read(self, value: ir.Value, dtype: ir.DataType) -> None:
         """A table or a weight that is not one Gemm's: kept in ``dtype``, cast where it is read."""
-        wide = _type(value)
+        wide = type_of(value)
         for node, index in [(use.node, use.idx) for use in value.uses()]:
             if node.op_type == "Gather":  # cast the rows that were picked, not the table
-                cast = self._node("Cast", [node.outputs[0]], to=wide, after=node)
+                cast = self._edit.node("Cast", [node.outputs[0]], to=wide, after=node)
                 node.outputs[0].replace_all_uses_with(cast, replace_graph_outputs=True)
                 cast.producer().replace_input_with(0, node.outputs[0])  # type: ignore[union-attr]
-                _retype(node.outputs[0], dtype)
+                retype(node.outputs[0], dtype)
             else:
-                node.replace_input_with(index, self._node("Cast", [value], to=wide, before=node))
+                node.replace_input_with(index, self._edit.node("Cast", [value], to=wide, before=node))
 
     def _cast_around(self, gemm: ir.Node, dtype: ir.DataType) -> None:
         x, value = gemm.inputs[0], gemm.inputs[1]
         assert x is not None
         assert value is not None
-        other = self._shared(x, dtype.name, lambda: self._node("Cast", [x], to=dtype, before=gemm))
-        product = self._node("Gemm", [other, value], transB=1, before=gemm)
-        self._finish(gemm, self._node("Cast", [product], to=_type(value), before=gemm))
+        other = self._edit.shared(x, dtype.name, lambda: self._edit.node("Cast", [x], to=dtype, before=gemm))
+        product = self._edit.node("Gemm", [other, value], transB=1, before=gemm)
+        self._edit.replace(gemm, self._edit.node("Cast", [product], to=type_of(value), before=gemm))
 
     def _int8(self, value: ir.Value, gemm: ir.Node) -> None:
         x = gemm.inputs[0]
         assert x is not None
-        rounded = self._shared(x, INT8, lambda: self._rounded_input(value, gemm))
+        rounded = self._edit.shared(x, INT8, lambda: self._rounded_input(value, gemm))
         _, scale, zero = self._scaling(value)
         # One DequantizeLinear a consumer, as TensorRT's quantisers emit it.
-        back = self._node("DequantizeLinear", [rounded, scale, zero], before=gemm)
+        back = self._edit.node("DequantizeLinear", [rounded, scale, zero], before=gemm)
         wide = self._dequantized(value, INT8, gemm)
-        self._finish(gemm, self._node("Gemm", [back, wide], transB=1, before=gemm))
+        self._edit.replace(gemm, self._edit.node("Gemm", [back, wide], transB=1, before=gemm))
 
     def _rounded_input(self, value: ir.Value, gemm: ir.Node) -> ir.Value:
         """The layer's input smoothed and rounded to 8 bits."""
         inverse, scale, zero = self._scaling(value)
-        smooth = self._node("Mul", [gemm.inputs[0], inverse], before=gemm)
-        return self._node("QuantizeLinear", [smooth, scale, zero], before=gemm)
+        smooth = self._edit.node("Mul", [gemm.inputs[0], inverse], before=gemm)
+        return self._edit.node("QuantizeLinear", [smooth, scale, zero], before=gemm)
 
     def _scaling(self, value: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
         """Inverse smoothing, scale and zero point of the input that the weight's layer reads."""
         weights = weights_of(value)
         group = input_group(weights[0])
         if group not in self._scalings:
-            dtype = _type(value)
+            dtype = type_of(value)
             self._scalings[group] = (
-                self._new(f"{group}.inverse_smoothing", weights, INT8, dtype, (sizes(value)[1],)),
-                self._new(f"{group}.input_scale", weights, INT8, dtype, ()),
-                self._new(f"{group}.input_zero", weights, INT8, ir.DataType.INT8, ()),
+                self._edit.new_part(f"{group}.inverse_smoothing", weights, INT8, dtype, (sizes(value)[1],)),
+                self._edit.new_part(f"{group}.input_scale", weights, INT8, dtype, ()),
+                self._edit.new_part(f"{group}.input_zero", weights, INT8, ir.DataType.INT8, ()),
             )
         return self._scalings[group]
 
@@ -178,67 +147,21 @@ class _Editor:
 
     def _dequantized(self, value: ir.Value, precision: str, gemm: ir.Node) -> ir.Value:
         """DequantizeLinear over an 8-bit weight, one scale an output channel."""
-        dtype, weights, name = _type(value), weights_of(value), str(value.name).removeprefix(STAGE_PREFIX)
+        dtype, weights, name = type_of(value), weights_of(value), str(value.name).removeprefix(STAGE_PREFIX)
         rows = sizes(value)[:1]
-        _retype(value, ir.DataType.INT8)
-        self._part(value, weights, "weight", precision)
-        scale = self._new(f"{name}.scale", weights, precision, dtype, rows)
-        zero = self._new(f"{name}.zero", weights, precision, ir.DataType.INT8, rows)
-        return self._node("DequantizeLinear", [value, scale, zero], axis=0, before=gemm)
+        retype(value, ir.DataType.INT8)
+        self._edit.add_part(value, weights, "weight", precision)
+        scale = self._edit.new_part(f"{name}.scale", weights, precision, dtype, rows)
+        zero = self._edit.new_part(f"{name}.zero", weights, precision, ir.DataType.INT8, rows)
+        return self._edit.node("DequantizeLinear", [value, scale, zero], axis=0, before=gemm)
 
     def _int4_weights(self, value: ir.Value, gemm: ir.Node) -> None:
-        dtype, weights, name = _type(value), weights_of(value), str(value.name).removeprefix(STAGE_PREFIX)
+        dtype, weights, name = type_of(value), weights_of(value), str(value.name).removeprefix(STAGE_PREFIX)
         rows, columns = sizes(value)
-        _retype(value, ir.DataType.INT4)
+        retype(value, ir.DataType.INT4)
         value.shape = ir.Shape((columns, rows))
-        self._part(value, weights, "weight", INT4_WEIGHTS)
+        self._edit.add_part(value, weights, "weight", INT4_WEIGHTS)
         block = int4_block(weights[0], columns)
-        scale = self._new(f"{name}.scale", weights, INT4_WEIGHTS, dtype, (columns // block, rows))
-        wide = self._node("DequantizeLinear", [value, scale], axis=0, block_size=block, before=gemm)
-        self._finish(gemm, self._node("MatMul", [gemm.inputs[0], wide], before=gemm))
-
-    def _finish(self, gemm: ir.Node, product: ir.Value) -> None:
-        """Add the bias, put the result in the Gemm's place and remove it."""
-        bias = bias_of(gemm)
-        result = product if bias is None else self._node("Add", [product, bias], before=gemm)
-        old = gemm.outputs[0]
-        name, result.shape, result.type = old.name, old.shape, old.type
-        old.replace_all_uses_with(result, replace_graph_outputs=True)
-        old.name, result.name = f"{name}.replaced", name
-        self._graph.remove(gemm, safe=True)
-
-    def _shared(self, x: ir.Value, kind: str, make: Callable[[], ir.Value]) -> ir.Value:
-        """One converted copy of ``x`` a kind, made where it is needed first."""
-        key = (str(x.name), kind)
-        if key not in self._inputs:
-            self._inputs[key] = make()
-        return self._inputs[key]
-
-    def _new(
-        self, name: str, weights: tuple[str, ...], precision: str, dtype: ir.DataType, shape: tuple[int, ...]
-    ) -> ir.Value:
-        value = ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(dtype))
-        self._graph.initializers[name] = value
-        self._part(value, weights, name.rsplit(".", 1)[1], precision)
-        return value
-
-    def _part(self, value: ir.Value, weights: tuple[str, ...], role: str, precision: str | None) -> None:
-        self.parts.append(WeightPart(str(value.name), weights, role, precision, _type(value), sizes(value)))
-
-    def _node(
-        self,
-        op_type: str,
-        inputs: list[ir.Value | None],
-        *,
-        before: ir.Node | None = None,
-        after: ir.Node | None = None,
-        **attributes: int | ir.DataType,
-    ) -> ir.Value:
-        node = ir.node(op_type, inputs, attributes={k: int(v) for k, v in attributes.items()})
-        self._count += 1
-        node.outputs[0].name = f"{op_type.lower()}.{self._count}"
-        if before is not None:
-            self._graph.insert_before(before, node)
-        elif after is not None:
-            self._graph.insert_after(after, node)
-        return node.outputs[0]
+        scale = self._edit.new_part(f"{name}.scale", weights, INT4_WEIGHTS, dtype, (columns // block, rows))
+        wide = self._edit.node("DequantizeLinear", [value, scale], axis=0, block_size=block, before=gemm)
+        self._edit.replace(gemm, self._edit.node("MatMul", [gemm.inputs[0], wide], before=gemm))

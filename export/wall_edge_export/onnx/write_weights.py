@@ -18,7 +18,7 @@ from wall_edge.bundle import INT8, GraphSpec
 from wall_edge.errors import CheckpointError
 from wall_edge_export.checkpoint.weights import REDO
 from wall_edge_export.memory import give_back
-from wall_edge_export.onnx.rewrite import WeightPart
+from wall_edge_export.onnx.editor import WeightPart
 from wall_edge_export.quantize.calibrated import Calibrated, InputScaling
 from wall_edge_export.quantize.int4 import pack_int4
 from wall_edge_export.quantize.int8 import quantize_per_channel
