@@ -27,6 +27,8 @@ GROUPS = {
         "unit/quantize/test_rewrite",
     ),
     "tabletop": ("faults/files/test_bundle", "golden/test_bundle", "golden/test_verify"),
+    "full width": ("unit/build/test_ahead_of_time.py::test_full_width",),
+    "tabletop ahead of time": ("unit/build/test_ahead_of_time.py::test_tabletop",),
 }
 """By how test ids start: a group shares traced graphs, in one worker's memory. Other files go anywhere."""
 REALTIME = (

@@ -14,7 +14,7 @@ from wall_edge_engines.build.targets.target import targets
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.wall import WallModel
 from wall_edge_export.onnx.graph_writer import GraphWriter
-from wall_edge_export.onnx.graphs import GraphInputs, graphs_of
+from wall_edge_export.onnx.graphs import GRAPHS, GraphInputs, graphs_of
 from wall_edge_export.quantize.calibrated import Calibrated, InputScaling
 from wall_edge_export.quantize.precision import CALIBRATED, family, input_group, int4_block, load_recipe
 
@@ -37,7 +37,7 @@ PROFILES = {
         _profile("one token", (1, 1, 1), (1, PROMPT, PROMPT + BEHIND - 1)),
     ),
     "lm_head": (Profile("token", {}),),
-    "expert": (Profile("step", {"past": (1, PROMPT, PROMPT + BEHIND)}),),
+    **dict.fromkeys(("expert", "guided"), (Profile("step", {"past": (1, PROMPT, PROMPT + BEHIND)}),)),
 }
 """As ``profiles_of`` makes them of a manifest."""
 
@@ -57,10 +57,11 @@ class GraphCheck:
         self._writer = GraphWriter(self.shape, self.graph_inputs, self._tensor)
 
     def rows(self, recipe: str) -> dict[str, Row]:
-        """Every graph in a recipe."""
-        return {graph: self._row(recipe, graph) for graph in self.graph_inputs.graphs}
+        """Every graph in a recipe, but ``guided``."""
+        return {graph: self.row(recipe, graph) for graph in GRAPHS}
 
-    def _row(self, name: str, graph: str) -> Row:
+    def row(self, name: str, graph: str) -> Row:
+        """One graph in a recipe."""
         recipe = load_recipe(name)
         families = recipe.families(graph)
         key = (graph, str(recipe.activations), *families.values())

@@ -30,6 +30,7 @@ def graph_inputs(cameras: int, geometry: ImageGeometry) -> GraphInputs:
         image_token_id=5,
         state_token_id=6,
         horizon=32,
+        guidance=True,
         cameras={f"camera {number}": geometry for number in range(cameras)},
     )
 
@@ -65,6 +66,14 @@ def test_tabletop_has_as_few_kernels_with_8_bit_weights_as_with_halves(tabletop:
 
 def test_full_width_has_as_few_kernels_with_8_bit_weights_as_with_halves(full_width: GraphCheck) -> None:
     require_no_more_kernels(full_width)
+
+
+def test_tabletop_with_guidance_is_built(tabletop: GraphCheck) -> None:
+    """In float32, so nothing fuses, behind half keys/values."""
+    row = tabletop.row("bf16", "guided")
+    assert not row.reason
+    assert not row.problems
+    assert not any(profile.host_copies for profile in row.profiles)
 
 
 def require_fused(shape: ModelShape, rows: dict[str, Row]) -> None:

@@ -21,8 +21,6 @@ from wall_edge_engines.build.profiles import Profile, profiles_of
 from wall_edge.bundle import Bundle, TensorSpec, file_digest
 from wall_edge.cli import app
 
-pytest.importorskip("tensorrt_rtx")
-
 
 def test_the_shipped_policy_is_built(copy_bundle: Callable[[], Bundle]) -> None:
     bundle = copy_bundle()
