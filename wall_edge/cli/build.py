@@ -38,7 +38,7 @@ def build(
     """
     from wall_edge_engines.build.builder import Builder
     from wall_edge_engines.build.targets.memory import require_fits
-    from wall_edge_engines.build.targets.precisions import recommendation, require_precisions
+    from wall_edge_engines.build.targets.precisions import parser_doubts, recommendation, require_precisions
     from wall_edge_engines.build.targets.selection import select
 
     selection = select(target, compiler)
@@ -46,8 +46,8 @@ def build(
         opened = Bundle(bundle)
         require_precisions(opened.manifest, selection.target)
         require_fits(opened, selection.target, selection.memory_bytes)
-        if advice := recommendation(opened.manifest, selection.target):
-            stderr.print(f"note: {advice}", soft_wrap=True)
+        for note in (*recommendation(opened.manifest, selection.target), *parser_doubts(opened, selection)):
+            stderr.print(f"note: {note}", soft_wrap=True)
         builder = Builder(opened, selection)
         with stage_progress("build", builder.order) as progress:
             results = builder.build(progress)
@@ -57,6 +57,8 @@ def build(
         _print(opened, builder, selection, results)
     if not all(result.ok for result in results.values()):
         raise typer.Exit(1)
+    engines = sum(result.bytes for result in results.values())
+    require_fits(opened, selection.target, selection.memory_bytes, engines)
 
 
 def _report(builder: Builder, selection: Selection, results: dict[str, GraphResult]) -> dict[str, object]:

@@ -107,7 +107,8 @@ class Builder:
     def _graph(self, graph: str, record: BuildRecord, told: Told) -> tuple[GraphResult, BuildRecord]:
         if (entry := record.graphs.get(graph)) is not None and self._intact(entry):
             return GraphResult(True, entry.seconds, entry.bytes, entry.peak_bytes, kept=True), record
-        if reason := build_shortage(graph_bytes(self._bundle, graph), available_bytes()):
+        weights, profiles = graph_bytes(self._bundle, graph), len(self._settings.profiles[graph])
+        if reason := build_shortage(weights, profiles, available_bytes()):
             return GraphResult(False, 0.0, 0, 0, reason), record
         job = self._job(graph)
         compiled, reason, peak = compile_apart(job, lambda phase: told(f"{graph}: {phase}"))

@@ -97,6 +97,20 @@ def test_engines_that_would_not_fit_are_refused_before_anything_is_built(
     assert not folder.with_name("bundle.engines").exists()
 
 
+def test_engines_that_turn_out_too_large_are_told_and_stay(
+    folder: Path, compilers: Compilers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def memory(_: Selection) -> int:
+        return 1_000_000 if compilers.jobs else 1 << 40
+
+    monkeypatch.setattr(Selection, "memory_bytes", property(memory))
+    code, out, error = run(folder, *AHEAD)
+    assert code == 1
+    assert "all engines are built" in out
+    assert "running takes weights 0.00 GB" in error
+    assert len(list(folder.with_name("bundle.engines").glob("*/*.plan"))) == 4
+
+
 def test_a_damaged_bundle_is_refused_before_anything_is_built(folder: Path, compilers: Compilers) -> None:
     (folder / "expert.onnx").write_bytes(b"X" + (folder / "expert.onnx").read_bytes()[1:])
     code, _, error = run(folder, *AHEAD)

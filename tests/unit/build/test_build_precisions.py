@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
-from wall_edge_engines.build.targets.precisions import nearest, recommendation, require_precisions
+from wall_edge_engines.build.targets.precisions import (
+    nearest,
+    parser_doubts,
+    recommendation,
+    require_precisions,
+)
+from wall_edge_engines.build.targets.selection import Selection
 from wall_edge_engines.build.targets.target import Target, named_target, target_of
 from wall_edge_engines.cuda.driver import DeviceFacts
 
@@ -64,8 +72,36 @@ def test_the_nearest(precision: str, lacking: tuple[str, ...], instead: str) -> 
 
 def test_a_recipe_that_is_not_recommended_is_named_not_refused(manifest: Manifest) -> None:
     agx = named_target("orin-agx-64")
-    assert (
-        recommendation(manifest, agx)
-        == "fp32 is not a recipe for Jetson AGX Orin 64 GB: better bf16 or int8-int8"
-    )
-    assert recommendation(replace(manifest, recipe="int8-int8"), agx) == ""
+    note = "fp32 is not a recipe for Jetson AGX Orin 64 GB: better bf16 or int8-int8"
+    assert recommendation(manifest, agx) == [note]
+    assert recommendation(replace(manifest, recipe="int8-int8"), agx) == []
+
+
+def unfit(bundle: Bundle) -> None:
+    """Put an operator in that TensorRT 10.3 does not have."""
+    path = bundle.folder / bundle.manifest.graphs["lm_head"].file
+    model = onnx.load(path, load_external_data=False)
+    next(node for node in model.graph.node if node.op_type == "ArgMax").op_type = "Bernoulli"
+    onnx.save(model, path)
+
+
+@pytest.mark.parametrize(
+    ("compiler", "version", "doubted"),
+    [
+        ("tensorrt", "10.3.0.30", True),
+        ("tensorrt", "10.13.3", True),
+        ("tensorrt", "10.14.1", False),
+        ("tensorrt", "11.4.1", False),
+        ("tensorrt-rtx", "1.7.1.116", False),
+    ],
+)
+def test_what_an_early_parser_may_not_take(
+    copy_bundle: Callable[[], Bundle], compiler: str, version: str, doubted: bool
+) -> None:
+    bundle = copy_bundle()
+    selection = Selection(compiler, version, named_target("orin-agx-64"), None)
+    assert parser_doubts(bundle, selection) == []
+    unfit(bundle)
+    doubts = parser_doubts(bundle, selection)
+    assert bool(doubts) == doubted
+    assert all(line.startswith(f"graph lm_head: TensorRT {version} may not take this: ") for line in doubts)

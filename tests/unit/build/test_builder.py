@@ -141,7 +141,7 @@ def test_a_damaged_record_means_all_is_built_again(bundle: Bundle) -> None:
 def test_a_graph_that_cannot_fit_is_refused_before_its_compiler_starts(
     bundle: Bundle, compilers: Compilers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    free = build_bytes(module.graph_bytes(bundle, "expert"))
+    free = build_bytes(module.graph_bytes(bundle, "expert"), profiles=1)
     monkeypatch.setattr(module, "available_bytes", lambda: free)
     results = build(bundle)
     assert not results["prefix"].ok

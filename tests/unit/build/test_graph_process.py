@@ -145,7 +145,11 @@ def lives(pid: int) -> bool:
 
 def test_a_worker_ends_with_its_parent() -> None:
     """Even by kill -9: a compiler that nobody waits for would go on for minutes, with gigabytes."""
-    child = "from wall_edge_engines.build.worker import end_with_parent as e; e(); print(flush=True); input()"
+    child = (
+        "import os, sys, time; from wall_edge_engines.build.worker import main; fd = os.dup(1)\n"
+        "class Stdin:\n def readline(self): os.write(fd, b'reads\\n'); time.sleep(600)\n"
+        "sys.stdin = Stdin(); main()"
+    )
     parent = (
         "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', sys.argv[1]], stdin=0,"
         " stdout=subprocess.PIPE); p.stdout.readline(); print(p.pid, flush=True); p.wait()"

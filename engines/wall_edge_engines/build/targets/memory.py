@@ -11,10 +11,14 @@ from wall_edge_engines.build.targets.target import Target
 from wall_edge_engines.element_types import STORAGE
 
 BUILD_COPIES = 3
-"""Of a graph's weights while it is compiled: measured with tensorrt-rtx 1.7.1 for SM86 (2904 MB of 931 MB of
-weights, 2026-11-25). Reports of TensorRT on Jetsons say 3 to 5: what passes here may still be killed."""
+"""Of a graph's weights while it is compiled. Measured with tensorrt-rtx 1.7.1.116 for SM86 on 2026-11-26, on
+wall-oss-mini in bf16: 4991 MB for a prefix of 1548 MB, 1477 MB for 395, 1249 MB for 315. Reports of TensorRT
+on Jetsons say 3 to 5: what passes here may still be killed."""
+SECOND_PROFILE = 0.34
+"""Of the weights: what an engine holds again in another order for a second profile's kernels (2071 MB against
+1553 MB in the same runs); the compiler has that part twice, 6024 MB in all."""
 BUILD_BASE_BYTES = 350_000_000
-"""Beside them: the shipped policy's graphs, a few MB each, took 227 to 330 MB (2026-11-26)."""
+"""Beside them: the shipped policy's graphs, a few MB each, took 227 to 330 MB."""
 SESSIONS = 2
 """Key/value caches: one for actions, one for subgoals."""
 _CONTEXT_BYTES = 500_000_000
@@ -50,48 +54,57 @@ def graph_bytes(bundle: Bundle, graph: str) -> int:
     return sum(bundle.path(name).stat().st_size for name in (spec.file, spec.data))
 
 
-def build_bytes(weights: int) -> int:
-    """The most that a graph's compiler will hold."""
-    return BUILD_COPIES * weights + BUILD_BASE_BYTES
+def build_bytes(weights: int, profiles: int) -> int:
+    """The most that the compiler of a graph of ``weights`` bytes will hold."""
+    return round(_copies(profiles) * weights) + BUILD_BASE_BYTES
+
+
+def _copies(profiles: int) -> float:
+    return BUILD_COPIES + 2 * SECOND_PROFILE * (profiles - 1)
 
 
 def available_bytes() -> int:
-    """What new processes can have without swapping: ``MemAvailable`` of /proc/meminfo."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return 1024 * int(line.split()[1])
-    raise EngineError("/proc/meminfo: no MemAvailable", expected="Linux 3.14 or newer")
+    """What a new process can have: ``MemAvailable`` and ``SwapFree`` of /proc/meminfo.
+
+    A compiler's copies of the weights may be swapped out; what CUDA allocates may not.
+    """
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    sizes = {line.split(":")[0]: 1024 * int(line.split()[1]) for line in lines}
+    return sizes["MemAvailable"] + sizes["SwapFree"]
 
 
-def build_shortage(weights: int, available: int) -> str:
+def build_shortage(weights: int, profiles: int, available: int) -> str:
     """Why a graph of ``weights`` bytes cannot be compiled in ``available``; empty where it can."""
-    need = build_bytes(weights)
+    need = build_bytes(weights, profiles)
     if need <= available:
         return ""
+    factors = f"{_copies(profiles):g} x {gigabytes(weights)} of weights + {gigabytes(BUILD_BASE_BYTES)}"
     return (
-        f"compiling takes {BUILD_COPIES} x {gigabytes(weights)} of weights + {gigabytes(BUILD_BASE_BYTES)} = "
-        f"{gigabytes(need)}, {gigabytes(available)} are free; end other programs, or export a smaller recipe"
+        f"compiling takes {factors} = {gigabytes(need)}, {gigabytes(available)} are free; end other programs,"
+        " add swap, or export a smaller recipe"
     )
 
 
-def run_estimate(bundle: Bundle, target: Target) -> RunEstimate:
-    """What the bundle's engines take on ``target`` when they run."""
+def run_estimate(bundle: Bundle, target: Target, engines: int | None = None) -> RunEstimate:
+    """What the bundle's engines take on ``target`` when they run; ``engines``: their size, once built."""
     manifest = bundle.manifest
     past = manifest.graphs["prefix"].inputs["past_kv"]
     token = _item_bytes(manifest.graphs["prefix"])
     for size in past.shape[1:]:
         token *= int(size)
     return RunEstimate(
-        weights=sum(graph_bytes(bundle, graph) for graph in manifest.graphs),
+        weights=sum(graph_bytes(bundle, graph) for graph in manifest.graphs) if engines is None else engines,
         caches=SESSIONS * session_capacity(manifest) * token,
         activations=_activation_bytes(manifest),
         rest=_CONTEXT_BYTES + (_SYSTEM_BYTES if target.integrated else 0),
     )
 
 
-def require_fits(bundle: Bundle, target: Target, memory_bytes: int | None) -> None:
-    """Raises :class:`EngineError` where the engines do not fit ``memory_bytes``; none: nobody knows."""
-    estimate = run_estimate(bundle, target)
+def require_fits(
+    bundle: Bundle, target: Target, memory_bytes: int | None, engines: int | None = None
+) -> None:
+    """Raises :class:`EngineError` where the engines do not fit ``memory_bytes``; none: of no device."""
+    estimate = run_estimate(bundle, target, engines)
     if memory_bytes is not None and estimate.total > memory_bytes:
         raise EngineError(
             f"{target.title}: running takes {estimate}",

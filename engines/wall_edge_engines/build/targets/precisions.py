@@ -1,10 +1,14 @@
-"""Whether a target has what a bundle's products are computed in; if not, what comes nearest."""
+"""Whether a target and its compiler have what a bundle's graphs ask for; if not, what comes nearest."""
 
 from __future__ import annotations
 
-from wall_edge.bundle import Manifest
+import re
+
+from wall_edge.bundle import Bundle, Manifest
 from wall_edge.errors import EngineError
 from wall_edge.files import shown
+from wall_edge_engines.build.check.lint import lint
+from wall_edge_engines.build.targets.selection import Selection
 from wall_edge_engines.build.targets.target import Target
 
 _ELEMENT_TYPE = {
@@ -23,6 +27,10 @@ _NEAREST = {
     "bf16": "fp32",
 }
 """Never bf16 → fp16: what overflows there was exported in bf16 for that reason."""
+
+
+_LATER_PARSER = (10, 14)
+"""From here on parsers take more than the one that graphs are held against."""
 
 
 def require_precisions(manifest: Manifest, target: Target) -> None:
@@ -49,9 +57,27 @@ def _exists(precision: str, target: Target) -> bool:
     return _ELEMENT_TYPE.get(precision) in target.element_types
 
 
-def recommendation(manifest: Manifest, target: Target) -> str:
-    """A line for a bundle of a recipe that is not among the target's; empty otherwise."""
+def recommendation(manifest: Manifest, target: Target) -> list[str]:
+    """A line for a bundle of a recipe that is not among the target's."""
     if manifest.recipe in target.recipes:
-        return ""
+        return []
     better = " or ".join(target.recipes)
-    return f"{shown(manifest.recipe, 64)} is not a recipe for {target.title}: better {better}"
+    return [f"{shown(manifest.recipe, 64)} is not a recipe for {target.title}: better {better}"]
+
+
+def parser_doubts(bundle: Bundle, selection: Selection) -> list[str]:
+    """What an early TensorRT's parser is not documented to take of the graphs, a line each.
+
+    Doubts and no refusal: the documents say less than the parser takes, and it has the last word.
+    """
+    if selection.compiler != "tensorrt" or _numbers(selection.version) >= _LATER_PARSER:
+        return []
+    return [
+        f"graph {name}: TensorRT {selection.version} may not take this: {problem}"
+        for name, graph in bundle.manifest.graphs.items()
+        for problem in lint(bundle.folder, graph)
+    ]
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(digits) for digits in re.findall(r"\d+", version)[:3])
