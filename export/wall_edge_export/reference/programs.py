@@ -28,12 +28,19 @@ def traced(stage: Stage) -> ExportedProgram:
         return torch.export.export(module, inputs, dynamic_shapes=(axes,))
 
 
+class _NoGuards(nn.Module):
+    def forward(self, *_: object) -> None:
+        return
+
+
 def on_device(program: ExportedProgram, device: torch.device, weights: dict[str, nn.Parameter]) -> Program:
     """The program with all its constants on ``device``.
 
     ``weights`` by name are there already, and used; others are put there and added: stages share them.
     """
     module: nn.Module = move_to_device_pass(program, str(device)).module()
+    if hasattr(module, "_guards_fn"):  # of the tracer's own: it takes lengths of 1 for a special case
+        module._guards_fn = _NoGuards()
     shared = {name: weights.setdefault(name, weight) for name, weight in module.named_parameters()}
     module.load_state_dict(shared, strict=False, assign=True)
     return module

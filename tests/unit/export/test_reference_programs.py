@@ -117,8 +117,8 @@ def test_a_loop_whose_numbers_are_on_the_device_equals_one_on_the_host(golden_ca
     engine.bind_loop("expert", tensors, steps).run()
     expected = tensors["next_action"].read()
     tensors["noisy_action"].write(noise)
-    own = reference._own("expert", tensors)
-    reference._Loop(reference._Run(engine._programs["expert"], spec, own), own, steps).run()
+    local = reference._on_this_engine("expert", tensors)
+    reference._Loop(reference._Run(engine._programs["expert"], spec, local), local, steps).run()
     np.testing.assert_array_equal(tensors["next_action"].read(), expected)
 
 
