@@ -92,7 +92,7 @@ class Workbench:
         wanted = {graph: dict.fromkeys(layers, CALIBRATED) for graph, layers in QUANTISED.items()}
         wanted["expert"]["mlp"] = ("int8",)
         calibrator = Calibrator(StreamingModel(self.case.checkpoint), self.case.graph_inputs, wanted)
-        self.calibrated = calibrator.run([self._sample(seed) for seed in range(4)], lambda _: None)
+        self.calibrated = calibrator.run([self.sample(seed) for seed in range(4)], lambda _: None)
         self.inputs = self._inputs()
         self._folder = folder
         self._written: dict[str, Written] = {}
@@ -159,7 +159,7 @@ class Workbench:
         state, mask = (torch.from_numpy(self.case[name][0, 0]) for name in names)
         return state, mask
 
-    def _sample(self, seed: int) -> ModelInput:
+    def sample(self, seed: int) -> ModelInput:
         """The case's observation with a little noise, and random actions."""
         case, rng = self.case, np.random.default_rng(seed)
         ids, placed, chunk = self._prompt()
