@@ -29,8 +29,8 @@ from wall_edge.provenance import provenance
 
 SM = 86
 BUILT = (
-    f"The build shows that TensorRT-RTX takes the graphs for SM{SM}, and what it fuses; not that TensorRT does so"
-    " for SM87, how fast the engines are, or what they compute: that takes a Jetson."
+    f"The build shows that TensorRT-RTX takes the graphs for SM{SM}, and what it fuses; not that TensorRT"
+    " does so for SM87, how fast the engines are, or what they compute: that takes a Jetson."
 )
 
 
