@@ -24,12 +24,13 @@ from wall_edge_engines.build.graph_process import compile_apart
 from wall_edge_engines.build.profiles import Profile, profiles_of
 
 from wall_edge.bundle import Bundle, GraphSpec
+from wall_edge.errors import WallEdgeError
 from wall_edge.provenance import provenance
 
 SM = 86
 BUILT = (
-    f"Built: TensorRT-RTX takes the graphs for SM{SM}, and fuses what is counted. Not shown: that TensorRT"
-    " does so for SM87, how fast the engines are, or what they compute; that takes a Jetson."
+    f"The build shows that TensorRT-RTX takes the graphs for SM{SM}, and what it fuses; not that TensorRT"
+    " does so for SM87, how fast the engines are, or what they compute: that takes a Jetson."
 )
 
 
@@ -46,10 +47,6 @@ class Row:
     peak_bytes: int
     profiles: list[Fusion]
     front_end: int | None
-
-    @property
-    def ok(self) -> bool:
-        return not self.problems and not self.reason
 
 
 def checked(folder: Path, graph: str, spec: GraphSpec, profiles: Sequence[Profile]) -> Row:
@@ -109,26 +106,29 @@ def _print(recipe: str, row: Row) -> None:
         print(f"    TensorRT 10.3: {problem}")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundles", nargs="+", type=Path, metavar="BUNDLE")
     parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     about: Mapping[str, str] = {"proves": f"{PROVES} {BUILT}", **provenance("tensorrt-rtx")}
-    bundles = [Bundle(folder) for folder in options.bundles]
     rows = []
-    for bundle in bundles:
-        for row in bundle_rows(bundle):
-            rows.append({"recipe": bundle.manifest.recipe, **asdict(row)})
-            if not options.json:
-                _print(bundle.manifest.recipe, row)
+    try:
+        for bundle in [Bundle(folder) for folder in options.bundles]:
+            for row in bundle_rows(bundle):
+                rows.append({"recipe": bundle.manifest.recipe, **asdict(row)})
+                if not options.json:
+                    _print(bundle.manifest.recipe, row)
+    except WallEdgeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     if options.json:
         print(json.dumps({"rows": rows, **about}))
     else:
         for name, value in about.items():
             print(f"{name}: {value}")
-    sys.exit(1 if any(row["problems"] or row["reason"] for row in rows) else 0)
+    return 1 if any(row["problems"] or row["reason"] for row in rows) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -77,7 +77,8 @@ class WallModel(nn.Module):
 
         The sum is finite if all of them are: an engine need not give them all to the host.
         """
-        rows: Tensor = self.lm_head(hidden).float()
+        # Two rows, one of them for nothing: for a single one TensorRT widens 8-bit weights into memory first.
+        rows: Tensor = self.lm_head(hidden.expand(2, -1))[:1].float()
         return rows[0], rows.argmax(dim=-1), rows.sum()  # of [1, vocab]: TensorRT's TopK takes no single axis
 
     def velocity(self, noisy: Tensor, mask: Tensor, time: Tensor, positions: Tensor, past: Tensor) -> Tensor:

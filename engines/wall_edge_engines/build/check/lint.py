@@ -22,8 +22,8 @@ from wall_edge.errors import BundleError
 from wall_edge_engines.build.check.onnx_file import TYPES, Constant, Node, OnnxGraph, read_graph
 
 PROVES = (
-    "Linted: operators, opset, types and quantisation are such as the parser of TensorRT 10.3 documents to"
-    " take. Not shown: that 10.3 builds them, how fast they are, or what they compute."
+    "The lint holds operators, opset, types and quantisation against what TensorRT 10.3's parser documents"
+    " to take. It does not show that 10.3 builds the graphs, how fast they are, or what they compute."
 )
 _ONE_TYPE = (
     *("Add", "Sub", "Mul", "Div", "Pow", "MatMul", "Gemm", "Concat", "Max", "Min", "Sum", "Clip"),
