@@ -57,7 +57,7 @@ def _on_its_device(wish: Target, compiler: str, limits: str, version: str = "") 
         device = device_at_hand()
         here = _difference(wish, device)
     except EngineError as problem:
-        here = str(problem)
+        here = str(problem).partition("; ")[0]  # the rest is what to do, were it meant to be here
     if here:
         elsewhere = f"run 'wall-edge build BUNDLE' on the {wish.title}"
         raise EngineError(
