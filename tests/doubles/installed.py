@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from wall_edge_engines.cuda.driver import Driver
@@ -23,8 +24,7 @@ _ROOT = Path(__file__).parents[2]
 def doubles(gpu: Gpu) -> Iterator[Gpu]:
     """``gpu`` is the GPU meanwhile. Raises the first misuse that a destructor raised and nobody saw."""
     path, variable = list(sys.path), os.environ.get("PYTHONPATH")
-    before = Gpu.current
-    _forget_modules()
+    before, real = Gpu.current, _taken_modules()
     sys.path.insert(0, str(_MODULES))
     os.environ["PYTHONPATH"] = os.pathsep.join([str(_MODULES), str(_ROOT), *([variable] if variable else [])])
     Gpu.current = gpu
@@ -36,7 +36,8 @@ def doubles(gpu: Gpu) -> Iterator[Gpu]:
             del os.environ["PYTHONPATH"]
         else:
             os.environ["PYTHONPATH"] = variable
-        _forget_modules()
+        _taken_modules()
+        sys.modules.update(real)  # imported once a process: what extension modules register is registered
         Gpu.current = before
     if gpu.misuses:
         raise gpu.misuses[0]
@@ -57,7 +58,7 @@ def gpu_or_double(backend: str) -> AbstractContextManager[object]:
     return nullcontext()
 
 
-def _forget_modules() -> None:
-    for name in list(sys.modules):
-        if name.split(".")[0] in ("tensorrt", "tensorrt_rtx", "cuda"):
-            del sys.modules[name]
+def _taken_modules() -> dict[str, ModuleType]:
+    """Those that the doubles stand for, taken out of what is imported."""
+    names = [name for name in sys.modules if name.split(".")[0] in ("tensorrt", "tensorrt_rtx", "cuda")]
+    return {name: sys.modules.pop(name) for name in names}

@@ -63,6 +63,9 @@ def configure(module: Any, config: Any, *, sm: int | None, aux_streams: int) -> 
     if hasattr(config, "max_aux_streams"):
         config.max_aux_streams = aux_streams
     config.profiling_verbosity = module.ProfilingVerbosity.DETAILED  # an inspector may be asked later
+    flag = getattr(getattr(module, "BuilderFlag", None), "REQUIRE_USER_ALLOCATION", None)
+    if flag is not None:  # TensorRT-RTX: without it a run may allocate, which no captured loop can
+        config.set_flag(flag)
     if sm is not None:
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(module.ComputeCapability, f"SM{sm}"), 0)

@@ -44,7 +44,7 @@ class Driver:
             self.call("cuInit", 0)
         except RuntimeError as error:  # cuda-bindings loads the driver's library at the first call
             what = f"no NVIDIA driver: {shown(error)}"
-            raise EngineError(what, expected="libcuda.so.1", fix=_NEW_DRIVER) from None
+            raise EngineError(what, fix=_NEW_DRIVER) from None
         self._version, built_for = int(self.call("cuDriverGetVersion")), int(self.names.CUDA_VERSION)
         if self._version < OLDEST_DRIVER:
             self._too_old(_text(OLDEST_DRIVER), _NEW_DRIVER)
@@ -62,7 +62,7 @@ class Driver:
         status, *values = getattr(self.names, name)(*arguments)
         if status != self.names.CUresult.CUDA_SUCCESS:
             fix = _FIXES.get(status.name, _ELSE)
-            raise EngineError(f"{name}: {status.name}", expected="CUDA_SUCCESS", fix=fix)
+            raise EngineError(f"{name}: {status.name}", fix=fix)
         return values[0] if len(values) == 1 else values
 
     def device(self, ordinal: int) -> Any:
@@ -108,9 +108,7 @@ def _bindings() -> Any:
     try:
         from cuda.bindings import driver
     except ImportError:
-        raise EngineError(
-            "cuda-bindings is not installed", expected="CUDA's driver bindings", fix=_INSTALL
-        ) from None
+        raise EngineError("cuda-bindings is not installed", fix=_INSTALL) from None
     return driver
 
 

@@ -65,6 +65,10 @@ class Config:
 
 class RtxConfig(Config):
     num_compute_capabilities = 4
+    flag = ""
+
+    def set_flag(self, flag: str) -> None:
+        self.flag = flag
 
     def set_compute_capability(self, capability: str, index: int) -> bool:
         assert self.num_compute_capabilities == 1, "the others would be built for too"
@@ -96,6 +100,7 @@ class Tensorrt(ModuleType):
         if monitor:
             self.IProgressMonitor = type("IProgressMonitor", (), {})
         if rtx:
+            self.BuilderFlag = SimpleNamespace(REQUIRE_USER_ALLOCATION="no allocation in a run")
             self.ComputeCapability = SimpleNamespace(
                 SM86="SM86", SM120="SM120", NONE="NONE", CURRENT="CURRENT"
             )
@@ -213,6 +218,7 @@ def test_ahead_of_time_for_one_compute_capability(install: Install, job: Job) ->
     compile_graph(replace(job, compiler="tensorrt-rtx", sm=86, timing_cache=None), quiet)
     assert isinstance(module.config, RtxConfig)
     assert module.config.capability == "SM86"
+    assert module.config.flag == "no allocation in a run"
     assert module.config.cache is None
     assert ahead_of_time(install()) == []
 
