@@ -27,7 +27,10 @@ GROUPS = {
         "unit/quantize/test_rewrite",
     ),
     "tabletop": ("faults/files/test_bundle", "golden/test_bundle", "golden/test_verify"),
-    "full width": ("unit/build/test_ahead_of_time.py::test_full_width",),
+    "full width": (
+        "unit/build/test_ahead_of_time.py::test_full_width",
+        "unit/build/test_ahead_of_time.py::test_no_8",
+    ),
     "tabletop ahead of time": ("unit/build/test_ahead_of_time.py::test_tabletop",),
 }
 """By how test ids start: a group shares traced graphs, in one worker's memory. Other files go anywhere."""
