@@ -269,7 +269,7 @@ def test_a_disk_that_fills_up_on_the_way(
     out, write = tmp_path / "bundle", emit.DataFile._write
 
     def full(self: emit.DataFile, data: bytes | memoryview) -> None:
-        if self.path.name == "prefix.data" and self._size > 1 << 20:
+        if self.path.name == "prefix.data" and self._size > 1 << 19:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write(self, data)
 
