@@ -82,14 +82,27 @@ class IExecutionContext:
         with self._gpu.lock:
             try:
                 operation = self._operation()
-                if stream.capture is not None and not self._ran:
-                    raise Misuse("a capture before a first run with these shapes")
+                if stream.capture is not None:
+                    operation = self._captured(operation)
                 stream.enqueue(operation)
             except Misuse as misuse:
                 self._gpu.misuses.append(misuse)
                 raise
         self._ran = self._ran or stream.capture is None
         return self._answer("execute_async_v3", None)
+
+    def _captured(self, operation: Operation) -> Operation:
+        """One that a graph replays, as long as the context is as it was."""
+        if not self._ran:
+            raise Misuse("a capture before a first run with these shapes")
+        profile, shapes = self._profile, dict(self._shapes)
+
+        def run() -> None:
+            if self._profile is not profile or self._shapes != shapes:
+                raise Misuse("a graph whose context took other shapes after the capture")
+            operation.run()
+
+        return Operation(run, operation.reads, operation.writes)
 
     def _operation(self) -> Operation:
         """The graph at the addresses that are set now."""

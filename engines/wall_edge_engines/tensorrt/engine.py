@@ -66,8 +66,8 @@ class TensorRtEngine(Engine):
         return on_device
 
     def close(self) -> None:
-        for lane in self._lanes.values():
-            lane.stream.synchronize()
+        """As in :class:`Engine`; what sessions and tensors hold is given back with them, so before."""
         if self._lanes:
-            self._lanes.clear()
+            for name in list(self._lanes):
+                self._lanes.pop(name).stream.synchronize()
             self._device.close()

@@ -21,9 +21,12 @@ from wall_edge_engines.tensorrt.library import Library
 from wall_edge_engines.tensorrt.plan import Plan
 
 MAX_CAPTURED = 8
-"""Captured loops of a lane: each takes some MB of the device's memory for its thousands of kernels."""
+"""Captured loops of a lane: each has a context of its own, and takes some MB of the device's memory for
+its thousands of kernels."""
 MAX_SCHEDULES = 8
 """Step sequences whose numbers are on the device: with and without guidance, after a change of grid."""
+Use = tuple[str, int]
+"""A graph and one of its profiles."""
 
 
 class Captures(Protocol):
@@ -49,22 +52,40 @@ class TensorRtLane:
         """An address for empty tensors: TensorRT takes no null, and no address that is another tensor's."""
         size = max(plan.engine.device_memory_size_v2 for plan in plans.values())
         self._activations = DeviceBuffer(self.stream, size)
-        self._contexts: dict[tuple[str, int], Context] = {}
+        self._contexts: dict[Use, Context] = {}
+        self._spare: dict[Use, list[Context]] = {}
         self._scratch: dict[tuple[str, str, str], DeviceBuffer] = {}
         self._schedules: OrderedDict[tuple[Step, ...], CudaTensor] = OrderedDict()
         self._captured: OrderedDict[weakref.ref[Captures], None] = OrderedDict()
 
-    def context(self, graph: str, shapes: Mapping[str, tuple[int, ...]]) -> Context:
-        """The context that takes inputs of these shapes. Raises :class:`EngineError`."""
+    def plan(self, graph: str) -> Plan:
+        """Raises :class:`EngineError` for a graph that does not run here."""
         if graph not in self._plans:
             raise EngineError(f"graph {graph} on this lane", expected=" or ".join(self._plans))
-        plan = self._plans[graph]
-        key = graph, plan.profile_of(shapes)
-        with self.lock:
-            if key not in self._contexts:
-                self.stream.device.enter()
-                self._contexts[key] = Context(self._library, plan, key[1], self.stream, self._activations)
-        return self._contexts[key]
+        return self._plans[graph]
+
+    def use(self, graph: str, shapes: Mapping[str, tuple[int, ...]]) -> Use:
+        """What takes inputs of these shapes. Raises :class:`EngineError`."""
+        return graph, self.plan(graph).profile_of(shapes)
+
+    def context(self, use: Use) -> Context:
+        """The context of a use that all but captured loops share; ``lock`` is held."""
+        if use not in self._contexts:
+            self._contexts[use] = self._new_context(use)
+        return self._contexts[use]
+
+    def take(self, use: Use) -> Context:
+        """A context that nothing else uses, until :meth:`give_back`; ``lock`` is held."""
+        spare = self._spare.get(use)
+        return spare.pop() if spare else self._new_context(use)
+
+    def give_back(self, use: Use, context: Context) -> None:
+        """Keep a context for the next who takes one; from any thread, also without ``lock``."""
+        self._spare.setdefault(use, []).append(context)
+
+    def _new_context(self, use: Use) -> Context:
+        graph, profile = use
+        return Context(self._library, self._plans[graph], profile, self.stream, self._activations)
 
     def scratch(self, graph: str, name: str, use: str) -> DeviceBuffer:
         """Memory beside a tensor's own, for any of its shapes: one a use, allocated once."""
@@ -91,13 +112,11 @@ class TensorRtLane:
 
     def keep_captured(self, loop: Captures) -> None:
         """Remember that ``loop`` was used; the one that was not for longest forgets its capture."""
-        reference = weakref.ref(loop, self._drop)
-        self._captured[reference] = None
-        self._captured.move_to_end(reference)
-        if len(self._captured) > MAX_CAPTURED:
-            oldest = self._captured.popitem(last=False)[0]()
+        captured = self._captured  # not the lane, which would then wait for the garbage collector
+        reference = weakref.ref(loop, lambda gone: captured.pop(gone, None))
+        captured[reference] = None
+        captured.move_to_end(reference)
+        if len(captured) > MAX_CAPTURED:
+            oldest = captured.popitem(last=False)[0]()
             if oldest is not None:
                 oldest.forget()
-
-    def _drop(self, reference: weakref.ref[Captures]) -> None:
-        self._captured.pop(reference, None)

@@ -65,8 +65,15 @@ class Plan:
         return math.prod(shape) * STORAGE[spec.dtype].itemsize
 
     def _width(self, index: int) -> int:
-        """Elements of the largest inputs that a profile takes."""
-        return sum(math.prod(most) for _, most in self.profiles[index].values())
+        """How many shapes of its inputs a profile takes.
+
+        Not how large: one token behind the longest prompt is more keys/values than the prompt itself.
+        """
+        return math.prod(
+            high - low + 1
+            for least, most in self.profiles[index].values()
+            for low, high in zip(least, most, strict=True)
+        )
 
     def _profile(self, index: int) -> dict[str, tuple[Shape, Shape]]:
         """The smallest and largest shapes of the inputs that have a dynamic axis."""

@@ -15,7 +15,8 @@ from wall_edge_engines.tensorrt.engine import TensorRtEngine
 
 from tests.doubles import tensorrt_runtime
 from tests.doubles.gpu import Gpu
-from tests.unit.tensorrt.conftest import LONGEST, SPECS, WIDTH, Open
+from tests.doubles.tensorrt_builder import plan
+from tests.unit.tensorrt.conftest import LONGEST, PROFILES, SPECS, WIDTH, Open
 from tests.unit.tensorrt.test_loop import NOISE, STEPS, past_of, tensors
 from wall_edge.errors import EngineError
 
@@ -55,6 +56,21 @@ def test_the_narrowest_profile_that_fits_is_taken(engine: TensorRtEngine, gpu: G
     for keep, stop, contexts in ((5, 6, 1), (7, 8, 1), (0, 4, 2), (5, 8, 2)):
         engine.bind("prefix", prefix(engine, cache, keep, stop)).run()
         assert gpu.counts()["contexts"] == contexts
+
+
+def test_one_token_behind_a_long_past_is_narrower_than_a_prompt(
+    gpu: Gpu, graphs: Path, plans: dict[str, Path], open_engine: Open
+) -> None:
+    """As bundles have it: words go on behind the longest prompt, so their keys/values are the larger ones."""
+    prompt, word = PROFILES["prefix"]
+    prompt = {**prompt, "past_kv": [(0, WIDTH), (0, WIDTH), (LONGEST - 32, WIDTH)]}
+    plans["prefix"].write_bytes(plan(graphs / SPECS["prefix"].file, [prompt, word], sm=gpu.sm))
+    engine = open_engine()
+    cache = engine.tensor((LONGEST, WIDTH), "float32")
+    for keep, stop, contexts in ((5, 6, 1), (LONGEST - 1, LONGEST, 1), (5, 7, 2)):
+        engine.bind("prefix", prefix(engine, cache, keep, stop)).run()
+        assert gpu.counts()["contexts"] == contexts
+    engine.close()
 
 
 def test_what_tensorrt_refuses_is_an_error_with_its_reason(
@@ -205,6 +221,23 @@ def test_tensors_take_only_their_own_kind(engine: TensorRtEngine) -> None:
         tensor.write([0.5, 1.0])
     with pytest.raises(EngineError, match=r"expected a tensor of this engine, \[2\] int64"):
         tensor.copy(engine.tensor((3,), "int64"))
+
+
+def test_closing_gives_all_of_the_gpu_back_at_once(open_engine: Open, gpu: Gpu) -> None:
+    """Weights, activations and contexts: the next engine must not wait for the garbage collector."""
+    engine = open_engine()
+    given = tensors(engine, past_of(engine, 4))
+    engine.bind_loop("expert", given, STEPS).run()
+    engine.bind("prefix", prefix(engine, engine.tensor((4, WIDTH), "float32"), 0, 4), "words").run()
+    given["next_action"].read()
+    gc.collect()
+    gc.disable()
+    try:
+        del given
+        engine.close()
+        assert {what: count for what, count in gpu.counts().items() if count} == {}
+    finally:
+        gc.enable()
 
 
 def test_a_hundred_thousand_prompts_of_different_length_leave_nothing(open_engine: Open, gpu: Gpu) -> None:

@@ -145,6 +145,14 @@ def capture_after_another_shape(bench: Bench) -> None:
     bench.capture()
 
 
+def launch_after_the_context_took_another_shape(bench: Bench) -> None:
+    bench.execute()
+    executable = bench.capture()
+    assert bench.context.set_input_shape("past_kv", (3, WIDTH))
+    value(cuda.cuGraphLaunch(executable, bench.stream))
+    bench.synchronize()
+
+
 def global_capture(bench: Bench) -> None:
     cuda.cuStreamBeginCapture(bench.stream, cuda.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_GLOBAL)
 
@@ -235,6 +243,7 @@ def file_in_memory(_: Bench) -> None:
         (answer_not_looked_at, "nobody looked at what set_input_shape answered"),
         (capture_before_a_run, "before a first run"),
         (capture_after_another_shape, "before a first run"),
+        (launch_after_the_context_took_another_shape, "took other shapes after the capture"),
         (global_capture, "CAPTURE_MODE_GLOBAL"),
         (capture_on_the_default_stream, "default stream"),
         (allocation_in_a_capture, "cuMemAlloc during a capture"),

@@ -113,6 +113,26 @@ def test_captured_loops_are_few_and_the_oldest_is_captured_again(engine: TensorR
     assert gpu.calls["cuGraphLaunch"] == 1
 
 
+def test_each_captured_loop_has_a_context_whose_shapes_stay(engine: TensorRtEngine, gpu: Gpu) -> None:
+    """A graph is undefined once its context took other shapes: other lengths, launches, single steps."""
+    cache = past_of(engine, 2 * MAX_CAPTURED + 1)
+    given = tensors(engine, cache)
+    loops = [
+        engine.bind_loop("expert", {**given, "past_kv": cache.rows(0, rows)}, STEPS)
+        for rows in range(1, 2 * MAX_CAPTURED + 1)
+    ]
+    step = engine.bind("expert", {**given, "past_kv": cache})
+    for _ in range(2):
+        for captured in (loops[:MAX_CAPTURED], loops[MAX_CAPTURED:]):
+            for rows, loop in 2 * [*enumerate(captured, 1 + loops.index(captured[0]))]:
+                step.run()
+                given["noisy_action"].write(NOISE)
+                loop.run()
+                np.testing.assert_allclose(given["next_action"].read(), expected(STEPS, rows), rtol=1e-5)
+    assert gpu.calls["cuGraphLaunch"] == 2 * 2 * MAX_CAPTURED
+    assert gpu.counts()["contexts"] == MAX_CAPTURED + 1
+
+
 def test_the_numbers_of_few_step_sequences_are_kept(engine: TensorRtEngine, gpu: Gpu) -> None:
     given = tensors(engine, past_of(engine, 8))
     given["noisy_action"].write(NOISE)
