@@ -10,13 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from wall_edge_engines import EngineSettings, load, onnxruntime_cuda
 
 import benchmarks.policy_latency as policy_latency
 import benchmarks.random_bundles as random_bundles
 from benchmarks.peers.lerobot_process import Peer, PeerChunk, peer_python
 from benchmarks.policy_latency import OtherLoad, chunk_agreement, measure, spread
 from benchmarks.random_bundles import synthetic_observation
-from wall_edge.bundle import file_digest
+from tests.doubles.gpu import Gpu
+from tests.doubles.installed import doubles
+from tests.doubles.onnxruntime_gpu import OnnxRuntimeGpu
+from wall_edge.bundle import Bundle, file_digest
 from wall_edge.errors import BundleError, ConfigError, EngineError
 
 
@@ -243,3 +247,22 @@ def test_counts_are_whole_and_positive(option: str, value: str, capsys: pytest.C
     with pytest.raises(SystemExit):
         policy_latency._arguments([option, value])
     assert option in capsys.readouterr().err
+
+
+def test_a_stage_is_timed_until_a_gpu_has_done_it(
+    shipped_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise what vision and prefix enqueue is waited for, and counted, in the integration loop."""
+    bundle = Bundle(shipped_bundle)
+    manifest = bundle.manifest
+    with doubles(Gpu()) as gpu:
+        monkeypatch.setattr(onnxruntime_cuda, "require_onnxruntime", lambda: OnnxRuntimeGpu(gpu))
+        engine = load(bundle, EngineSettings(device="cuda"))
+        session = policy_latency.TimedSession(engine, capacity=8)
+        session.encode_images(synthetic_observation(manifest).frames)
+        assert all(stream.done == stream.enqueued for stream in gpu.streams.values())
+        state = np.zeros(manifest.state_slots, np.float32)
+        session.prefill(np.full(5, 30), np.tile(np.arange(5), (3, 1)), state, state)
+        assert all(stream.done == stream.enqueued for stream in gpu.streams.values())
+        assert set(session.spent) == {"vision", "prefix"}
+        engine.close()
