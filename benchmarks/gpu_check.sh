@@ -4,6 +4,7 @@
 # code is the number of checks that failed. Bundles stay in WORK (10 GB with wall-oss-mini).
 set -u
 work=${1:-$HOME/.cache/wall-edge/gpu-check}
+case $work in /*) ;; *) work=$PWD/$work ;; esac
 shape=${SHAPE:-wall-oss-mini}
 failed=0
 

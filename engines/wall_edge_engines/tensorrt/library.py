@@ -70,7 +70,14 @@ class Library:
         """By the engine's name, for the GPU whose context is current. Raises :class:`EngineError`."""
         module = require_tensorrt(name)
         log = make_log(module)
-        return cls(module, log, module.Runtime(log))
+        try:
+            return cls(module, log, module.Runtime(log))
+        except TypeError:  # pybind11's word for a null pointer: CUDA does not start for this library
+            raise EngineError(
+                f"{name} {module.__version__} does not start: {log.error or 'no reason given'}",
+                expected="a driver for the CUDA that it is built with",
+                fix="install a newer NVIDIA driver, or the TensorRT of this JetPack",
+            ) from None
 
 
 def make_log(trt: ModuleType) -> Any:

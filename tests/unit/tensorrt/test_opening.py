@@ -110,6 +110,21 @@ def test_an_old_tensorrt_is_refused(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -
                 require_tensorrt("tensorrt")
 
 
+def test_a_library_that_does_not_start_says_why(
+    gpu: Gpu, open_engine: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As pybind11 does where TensorRT gives no runtime, for instance beside a driver that is too old for it."""
+    assert gpu
+
+    def refuse(_: object, logger: Any) -> None:
+        logger.log(tensorrt_runtime.Severity.ERROR, "CUDA initialization failure with error: 35")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    monkeypatch.setattr(tensorrt_runtime.Runtime, "__init__", refuse)
+    with pytest.raises(EngineError, match=r"tensorrt 10.3.0 does not start: CUDA init.* error: 35; expected"):
+        open_engine()
+
+
 def test_what_is_asked_by_name_may_have_any_number(gpu: Gpu) -> None:
     """The double's enumerations have numbers that no version has: whatever opens it asks by name."""
     assert gpu
