@@ -113,7 +113,7 @@ def test_an_old_tensorrt_is_refused(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -
 def test_a_library_that_does_not_start_says_why(
     gpu: Gpu, open_engine: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As pybind11 does where TensorRT gives no runtime, for instance beside a driver that is too old for it."""
+    """As pybind11 does where TensorRT gives no runtime, for instance beside a driver that is too old."""
     assert gpu
 
     def refuse(_: object, logger: Any) -> None:
