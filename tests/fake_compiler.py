@@ -23,6 +23,10 @@ def answer(job: dict[str, Any], behaviour: str, partial: Path) -> dict[str, Any]
     if behaviour == "killed":
         partial.write_bytes(b"half a pl")
         os.kill(os.getpid(), signal.SIGKILL)
+    if behaviour == "half":
+        partial.write_bytes(b"half a pl")
+        print(json.dumps({"phase": "half is written"}), flush=True)
+        time.sleep(600)
     if behaviour == "crashed":
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         print("Fatal: internal assertion", file=sys.stderr, flush=True)

@@ -84,7 +84,7 @@ class Builder:
             raise EngineError(
                 f"{where}: {problem.strerror}", expected="a folder that can be written"
             ) from None
-        self._bundle.require_unchanged()  # compilers open graphs by name, after their digests were checked
+        self._bundle.require_unchanged()
         return results
 
     def _record(self) -> BuildRecord:
@@ -114,6 +114,8 @@ class Builder:
         compiled, reason, peak = compile_apart(job, lambda phase: told(f"{graph}: {phase}"))
         if compiled is None:
             return GraphResult(False, 0.0, 0, peak, reason), record
+        spec = self._bundle.manifest.graphs[graph]
+        self._bundle.require_unchanged(spec.file, spec.data)  # compilers open them by name
         entry = GraphRecord(
             file=Path(job.plan).name,
             sha256=compiled.sha256,

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,16 +60,19 @@ class Compiled:
 
 
 class _Messages:
-    """What the compiler said: its last errors, and its list of layers."""
+    """What the compiler said: its errors, its last warnings and its list of layers."""
 
     def __init__(self, *, layers: bool) -> None:
         self.errors: list[str] = []
+        self.warnings: deque[str] = deque(maxlen=3)
         self.layers: tuple[str, ...] = ()
         self._verbose = layers
 
     def log(self, severity: str, message: str) -> None:
         if severity in _SERIOUS:
             self.errors.append(message.strip())
+        elif severity == "WARNING":
+            self.warnings.append(message.strip())
         elif self._verbose and message.startswith(_LAYERS):
             lines = itertools.takewhile(str.strip, message.splitlines()[1:])  # tensors follow an empty line
             self.layers = tuple(line.strip() for line in lines)
@@ -85,7 +89,7 @@ def compile_graph(job: Job, told: Callable[[str], None]) -> Compiled:
     start = time.monotonic()
     module, messages = imported(job.compiler), _Messages(layers=job.layers)
     log = logger(module, messages.log)
-    builder = module.Builder(log)
+    builder = _builder(module, log, messages, job)
     network = builder.create_network(network_flags(module))
     parser = module.OnnxParser(network, log)  # which has the weights: it must outlive the build
     told("parsing")
@@ -103,6 +107,15 @@ def compile_graph(job: Job, told: Callable[[str], None]) -> Compiled:
         atomic_write(Path(job.timing_cache), timings(config))
     seconds = time.monotonic() - start
     return Compiled(hashlib.sha256(view).hexdigest(), view.nbytes, seconds, messages.layers)
+
+
+def _builder(module: Any, log: Any, messages: _Messages, job: Job) -> Any:
+    """The compiler. Where CUDA gives it no device it says so in a warning, and Python in a TypeError."""
+    try:
+        return module.Builder(log)
+    except TypeError:
+        said = (*messages.errors, *messages.warnings)
+        raise messages.failure("the compiler did not start for", job, said) from None
 
 
 def _configuration(module: Any, builder: Any, job: Job, told: Callable[[str], None]) -> Any:

@@ -40,7 +40,7 @@ def imported(compiler: str) -> Any:
     entry = COMPILERS[compiler]
     try:
         return importlib.import_module(entry.module)
-    except ImportError as problem:
+    except (ImportError, OSError) as problem:  # OSError: wheels load their libraries by name
         raise EngineError(
             f"{compiler}: {problem}", expected=f"the module {entry.module}", fix=entry.fix
         ) from None

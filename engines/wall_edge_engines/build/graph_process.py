@@ -54,9 +54,11 @@ def compiler_facts(compiler: str) -> tuple[str, list[int]]:
 
 def compile_apart(job: Job, told: Callable[[str], None]) -> tuple[Compiled | None, str, int]:
     """Compile in a process of its own: the plan or a reason, and the peak of memory in bytes."""
-    outcome = ask({"job": asdict(job)}, told)
-    for partial in leftovers(Path(job.plan)):  # of a process that was killed while it wrote
-        partial.unlink(missing_ok=True)
+    try:
+        outcome = ask({"job": asdict(job)}, told)
+    finally:
+        for partial in leftovers(Path(job.plan)):  # of a process that was killed while it wrote
+            partial.unlink(missing_ok=True)
     if outcome.reason:
         ahead_of_time = job.sm is not None
         return None, _with_fix(outcome.reason, ahead_of_time=ahead_of_time), outcome.peak_bytes

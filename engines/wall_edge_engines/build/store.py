@@ -43,28 +43,32 @@ class EngineStore:
 
         Raises :class:`EngineError` that names what differs, is missing or damaged, and how to build it.
         """
-        folder, record = _matching(bundle, runtime)
-        return cls(
-            folder, record, {graph: _plan(folder, graph, record, bundle) for graph in bundle.manifest.graphs}
-        )
+        fix = f"wall-edge build {shown(bundle.folder)} --compiler {runtime.compiler}"
+        folder, record = _matching(bundle, runtime, fix)
+        plans = {graph: _plan(folder, graph, record, fix) for graph in bundle.manifest.graphs}
+        return cls(folder, record, plans)
 
 
-def records(bundle: Bundle) -> dict[Path, BuildRecord]:
-    """By folder, whatever was built beside this bundle. Raises :class:`EngineError` for a damaged record."""
-    paths = sorted(engines_folder(bundle).glob(f"*/{RECORD}"))
-    return {path.parent: BuildRecord.read(path.parent) for path in paths}
-
-
-def _matching(bundle: Bundle, runtime: Runtime) -> tuple[Path, BuildRecord]:
+def _matching(bundle: Bundle, runtime: Runtime, fix: str) -> tuple[Path, BuildRecord]:
+    """Of the folders beside the bundle the one that runs here; a damaged record hides no other."""
     reasons: list[list[str]] = []
-    for folder, record in records(bundle).items():
+    damages: list[str] = []
+    where = engines_folder(bundle)
+    for path in sorted(where.glob(f"*/{RECORD}")):
+        try:
+            record = BuildRecord.read(path.parent)
+        except EngineError as damage:
+            damages.append(str(damage))
+            continue
         reasons.append(_differences(bundle, runtime, record))
         if not reasons[-1]:
-            return folder, record
-    where = shown(engines_folder(bundle))
-    if not reasons:
-        raise EngineError(f"{where}: no engines", expected="engines of this bundle", fix=_fix(bundle))
-    raise EngineError(f"{where}: {', '.join(sorted(reasons, key=len)[0])}", fix=_fix(bundle))
+            return path.parent, record
+    if reasons:
+        nearest = min(reasons, key=len)
+        raise EngineError(f"{shown(where)}: {', '.join(nearest)}", fix=fix)
+    if damages:
+        raise EngineError(damages[0], fix=fix)
+    raise EngineError(f"{shown(where)}: no engines", expected="engines of this bundle", fix=fix)
 
 
 def _differences(bundle: Bundle, runtime: Runtime, record: BuildRecord) -> list[str]:
@@ -82,21 +86,15 @@ def _differences(bundle: Bundle, runtime: Runtime, record: BuildRecord) -> list[
     return reasons
 
 
-def _plan(folder: Path, graph: str, record: BuildRecord, bundle: Bundle) -> Plan:
+def _plan(folder: Path, graph: str, record: BuildRecord, fix: str) -> Plan:
     if graph not in record.graphs:
-        raise EngineError(f"{shown(folder)}: no engine of graph {graph}", fix=_fix(bundle))
+        raise EngineError(f"{shown(folder)}: no engine of graph {graph}", fix=fix)
     entry = record.graphs[graph]
     path = folder / entry.file
     try:
         size = path.stat().st_size
     except OSError as problem:
-        raise EngineError(f"{shown(path)}: {problem.strerror}", fix=_fix(bundle)) from None
+        raise EngineError(f"{shown(path)}: {problem.strerror}", fix=fix) from None
     if size != entry.bytes or file_digest(path) != entry.sha256:
-        raise EngineError(
-            f"{shown(path)}: damaged", expected=f"SHA-256 {entry.sha256[:12]}…", fix=_fix(bundle)
-        )
+        raise EngineError(f"{shown(path)}: damaged", expected=f"SHA-256 {entry.sha256[:12]}…", fix=fix)
     return Plan(path, entry.bytes)
-
-
-def _fix(bundle: Bundle) -> str:
-    return f"wall-edge build {shown(bundle.folder)}"

@@ -204,3 +204,18 @@ def test_a_bundle_replaced_during_the_build_is_refused(bundle: Bundle) -> None:
 
     with pytest.raises(BundleError, match="replaced or written to"):
         Builder(bundle, AHEAD).build(replace_it)
+
+
+def test_no_engine_of_a_replaced_graph_is_kept(bundle: Bundle) -> None:
+    path = bundle.path(bundle.manifest.graphs["expert"].file)
+
+    def replace_it(word: str) -> None:
+        if word == "expert":
+            path.write_bytes(path.read_bytes())
+
+    builder = Builder(bundle, AHEAD)
+    with pytest.raises(BundleError, match="replaced or written to"):
+        builder.build(replace_it)
+    assert "expert" not in BuildRecord.read(builder.folder).graphs
+    results = build(Bundle(bundle.folder))  # the same bundle once more, put back
+    assert not results["expert"].kept

@@ -95,6 +95,7 @@ class Tensorrt(ModuleType):
         self.NetworkDefinitionCreationFlag = flags
         self.has_monitor, self.rtx = monitor, rtx
         self.refuses_profiles = self.refuses_graph = self.gives_nothing = False
+        self.starts_without_a_device = False
         self.says: list[tuple[Severity, str]] = []
         self.network_flags = -1
         if monitor:
@@ -106,6 +107,10 @@ class Tensorrt(ModuleType):
             )
 
     def Builder(self, log: Any) -> Any:
+        if self.starts_without_a_device:
+            log.log(Severity.WARNING, "CUDA initialization failure with error: 35. Please check")
+            raise TypeError("pybind11::init(): factory function returned nullptr")
+
         def network(flags: int) -> Any:
             self.network_flags = flags
             return SimpleNamespace()
@@ -265,6 +270,12 @@ def test_a_missing_driver_is_an_error_on_a_device_only(install: Install, job: Jo
     module.gives_nothing, module.says = True, [(Severity.ERROR, driver), (Severity.ERROR, f"real {driver}")]
     ahead = replace(job, compiler="tensorrt-rtx", sm=86, timing_cache=None)
     assert refusal(ahead) == "the compiler gave no engine of expert.onnx: real"
+
+
+def test_a_compiler_that_does_not_start(install: Install, job: Job) -> None:
+    install().starts_without_a_device = True
+    reason = "CUDA initialization failure with error: 35. Please check"
+    assert refusal(job) == f"the compiler did not start for expert.onnx: {reason}"
 
 
 def test_a_profile_that_is_refused(install: Install, job: Job) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,18 @@ def test_half_a_plan_of_a_killed_process_is_removed(compilers: Compilers, job: J
     assert [path.name for path in Path(job.plan).parent.glob(".*")] == []
 
 
+def test_half_a_plan_of_an_interrupted_build_is_removed(compilers: Compilers, job: Job) -> None:
+    compilers.behave(expert="half")
+
+    def interrupt(phase: str) -> None:
+        if phase == "half is written":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compile_apart(job, interrupt)
+    assert [path.name for path in Path(job.plan).parent.glob(".*")] == []
+
+
 def test_the_kernels_own_kill_is_told_from_others(
     monkeypatch: pytest.MonkeyPatch, compilers: Compilers, job: Job
 ) -> None:
@@ -88,6 +101,11 @@ def test_no_driver_is_asked_for_ahead_of_time(compilers: Compilers, job: Job) ->
     behaviour = "CUDA driver version is insufficient"
     compilers.behave(expert=behaviour)
     assert compile_apart(job, quiet)[1] == behaviour
+
+
+def test_on_a_device_an_old_driver_is_named(compilers: Compilers, job: Job) -> None:
+    compilers.behave(expert="CUDA initialization failure with error: 35")
+    assert "error: 35; update JetPack, or the driver" in compile_apart(replace(job, sm=None), quiet)[1]
 
 
 def test_an_interrupted_build_leaves_no_process(compilers: Compilers, job: Job) -> None:
@@ -133,6 +151,17 @@ def test_a_compiler_that_is_not_installed(
     worker(monkeypatch, without(module))
     with pytest.raises(EngineError, match=fix):
         compiler_facts(compiler)
+
+
+def test_a_compiler_whose_libraries_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker(
+        monkeypatch,
+        "import ctypes, importlib\n"
+        "importlib.import_module = lambda name: ctypes.CDLL('libnvinfer.so.none')\n"
+        "from wall_edge_engines.build.worker import main; main()",
+    )
+    with pytest.raises(EngineError, match=r"^tensorrt: libnvinfer.*; expected the module tensorrt; it"):
+        compiler_facts("tensorrt")
 
 
 def lives(pid: int) -> bool:
