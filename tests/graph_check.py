@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from torch import Tensor
-from wall_edge_engines.build.profiles import Profile
+from wall_edge_engines.build.profiles import uses
 from wall_edge_engines.build.targets.target import targets
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.wall import WallModel
@@ -19,27 +19,11 @@ from wall_edge_export.quantize.calibrated import Calibrated, InputScaling
 from wall_edge_export.quantize.precision import CALIBRATED, family, input_group, int4_block, load_recipe
 
 from benchmarks.tensorrt_build import Row, checked
+from wall_edge.bundle import MAX_SUBGOAL_TOKENS
 
 RECOMMENDED = sorted({recipe for target in targets().values() for recipe in target.recipes} - {"fp32"})
 """What targets recommend to export with, and TensorRT fuses something of."""
-PROMPT, BEHIND = 400, 32
-
-
-def _profile(name: str, tokens: tuple[int, int, int], past: tuple[int, int, int]) -> Profile:
-    least, usual, most = (new + cached for new, cached in zip(tokens, past, strict=True))
-    return Profile(name, {"tokens": tokens, "past": past, "keys": (least, usual, most)})
-
-
-PROFILES = {
-    "vision": (Profile("frames", {}),),
-    "prefix": (
-        _profile("prompt", (1, PROMPT, PROMPT), (0, 0, PROMPT - 1)),
-        _profile("one token", (1, 1, 1), (1, PROMPT, PROMPT + BEHIND - 1)),
-    ),
-    "lm_head": (Profile("token", {}),),
-    **dict.fromkeys(("expert", "guided"), (Profile("step", {"past": (1, PROMPT, PROMPT + BEHIND)}),)),
-}
-"""As ``profiles_of`` makes them of a manifest."""
+PROFILES = uses(prompt=400, capacity=400 + MAX_SUBGOAL_TOKENS)
 
 
 @dataclass

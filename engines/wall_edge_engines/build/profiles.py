@@ -37,13 +37,21 @@ class Profile:
 
 
 def profiles_of(manifest: Manifest) -> dict[str, tuple[Profile, ...]]:
-    """Of every graph, the widest first.
+    """Of every graph that a bundle has. Raises :class:`EngineError` for axes that are no use's."""
+    by_graph = uses(manifest.max_prompt_tokens, session_capacity(manifest))
+    return {
+        name: tuple(_required(profile, name, graph) for profile in by_graph[name])
+        for name, graph in manifest.graphs.items()
+    }
+
+
+def uses(prompt: int, capacity: int) -> dict[str, tuple[Profile, ...]]:
+    """Of every graph the uses, the widest first, for prompts of up to ``prompt`` tokens in such a session.
 
     Not the other way round: with one token in the first profile, TensorRT-RTX 1.7.1 says of the engine's
     output that it always is of one token.
     """
-    prompt, capacity = manifest.max_prompt_tokens, session_capacity(manifest)
-    uses: dict[str, tuple[Profile, ...]] = {
+    return {
         "vision": (Profile("frames", {}),),
         "lm_head": (Profile("token", {}),),
         "prefix": (
@@ -52,10 +60,6 @@ def profiles_of(manifest: Manifest) -> dict[str, tuple[Profile, ...]]:
         ),
         "expert": (Profile("step", {"past": (1, prompt, capacity)}),),
         "guided": (Profile("step", {"past": (1, prompt, capacity)}),),
-    }
-    return {
-        name: tuple(_required(profile, name, graph) for profile in uses[name])
-        for name, graph in manifest.graphs.items()
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,24 @@ def test_engines_that_do_not_fit_are_refused_with_the_arithmetic(bundle: Bundle)
     require_fits(bundle, nano, None)
     with pytest.raises(EngineError, match=r"running takes weights .* = 2\.\d\d GB; .*--precision int8-int4"):
         require_fits(bundle, nano, total - 1)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "types", "fix"),
+    [
+        ("int8-int8", ("fp32", "int4"), "--precision int8-int4"),
+        ("int8-int4", ("fp32", "int4"), "; take a larger device"),
+        ("fp32", ("fp32", "fp16"), "; take a larger device"),
+    ],
+)
+def test_no_recipe_is_advised_that_is_not_smaller(
+    bundle: Bundle, recipe: str, types: tuple[str, ...], fix: str
+) -> None:
+    other = copy(bundle)
+    other.manifest = replace(bundle.manifest, recipe=recipe)
+    with pytest.raises(EngineError) as refused:
+        require_fits(other, replace(named_target("h100"), element_types=types), 1)
+    assert str(refused.value).endswith(fix)
 
 
 def test_engines_that_are_built_count_as_they_are(bundle: Bundle) -> None:

@@ -21,6 +21,8 @@ BUILD_BASE_BYTES = 350_000_000
 """Beside them: the shipped policy's graphs, a few MB each, took 227 to 330 MB."""
 SESSIONS = 2
 """Key/value caches: one for actions, one for subgoals."""
+_SMALLEST = "int8-int4"
+"""The recipe of the fewest bytes."""
 _CONTEXT_BYTES = 500_000_000
 """CUDA's and TensorRT's own, a round figure."""
 _SYSTEM_BYTES = 1_500_000_000
@@ -105,11 +107,12 @@ def require_fits(
 ) -> None:
     """Raises :class:`EngineError` where the engines do not fit ``memory_bytes``; none: of no device."""
     estimate = run_estimate(bundle, target, engines)
+    smaller = "int4" in target.element_types and bundle.manifest.recipe != _SMALLEST
     if memory_bytes is not None and estimate.total > memory_bytes:
         raise EngineError(
             f"{target.title}: running takes {estimate}",
             expected=f"at most its {gigabytes(memory_bytes)}",
-            fix=f"export a smaller recipe: --precision {target.recipes[-1]}",
+            fix=f"export a smaller recipe: --precision {_SMALLEST}" if smaller else "take a larger device",
         )
 
 
