@@ -100,7 +100,7 @@ def device_ordinal(device: str) -> int:
     """The number in ``cuda:N``; 0 for ``cuda``. Raises :class:`EngineError` for another kind of device."""
     kind, _, number = device.partition(":")
     if kind != "cuda":
-        raise EngineError(f"device {device!r}", expected="cuda or cuda:N", fix="set policy.device: cuda")
+        raise EngineError(f"device {device!r}", expected="cuda or cuda:N", fix="choose device cuda")
     return int(number or 0)
 
 

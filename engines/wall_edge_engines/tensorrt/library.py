@@ -40,7 +40,7 @@ def require_tensorrt(name: str) -> ModuleType:
     """The module of an engine's name. Raises :class:`EngineError` where it is missing, broken or too old."""
     try:
         module = importlib.import_module(MODULES[name])
-    except ImportError as error:  # also for a library that the module needs
+    except (ImportError, OSError) as error:  # also for a library that the module needs
         raise EngineError(
             f"{name} cannot be imported: {shown(error)}", expected="its Python module", fix=_FIXES[name]
         ) from None

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from wall_edge_bridge.sim import SimulatedServoBus, serving
 
-from benchmarks.emergency_stop import Robot, one_try
+from benchmarks.daemon.emergency_stop import Robot, one_try
 from wall_edge.config import RobotConfig
 from wall_edge.runtime.servo.joints import joint_specs
 from wall_edge.runtime.telemetry.event_log import read_events
@@ -32,7 +32,7 @@ def test_an_emergency_stop_on_a_terminal_that_takes_nothing(
     """A1, A2: it brakes where it is, is limp and latched, whichever of the unit's processes hear of it."""
     seen = one_try(tmp_path, shipped_bundle, 0.3, target)
     assert (seen.braked, seen.limp, seen.latched, seen.exit_code) == (True, True, True, 1)
-    assert seen.reaction_ms < 200  # on a busy machine; benchmarks/emergency_stop.py has the figure
+    assert seen.reaction_ms < 200  # on a busy machine; benchmarks/daemon/emergency_stop.py has the figure
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.supervisor_memory import feed
+from benchmarks.daemon.supervisor_memory import feed
 from wall_edge.runtime.daemon.children import Children
 from wall_edge.runtime.daemon.heart import Heart
 from wall_edge.runtime.ipc.mailbox import Mailbox

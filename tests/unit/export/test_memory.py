@@ -5,7 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from pathlib import Path
 
-from benchmarks.supervisor_memory import measure
+from benchmarks.daemon.supervisor_memory import measure
 from wall_edge.bundle import Bundle
 from wall_edge.policies.prompts import Prompts
 from wall_edge.runtime.telemetry.run_log import ChunkRecord, RunLog

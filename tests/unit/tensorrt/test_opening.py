@@ -27,7 +27,7 @@ def test_a_device_by_its_name(device: str, ordinal: int) -> None:
 
 
 def test_another_device_is_refused() -> None:
-    with pytest.raises(EngineError, match=r"device 'cpu'; expected cuda or cuda:N; set policy.device: cuda"):
+    with pytest.raises(EngineError, match=r"device 'cpu'; expected cuda or cuda:N; choose device cuda"):
         device_ordinal("cpu")
 
 

@@ -31,7 +31,7 @@ class ServoTelemetry:
     """Writes both rings; for one thread. ``clock`` is CLOCK_MONOTONIC ns, ``period_ns`` a tick's.
 
     A status is packed into its slot as it is: no lock, no system call, no memory but for a moment. What it
-    costs a tick: ``benchmarks/telemetry_cost.py``.
+    costs a tick: ``benchmarks/daemon/telemetry_cost.py``.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The supervisor's memory over a day: ``python benchmarks/supervisor_memory.py [--chunks 1000000]``.
+"""The supervisor's memory over a day: ``python benchmarks/daemon/supervisor_memory.py [--chunks 1000000]``.
 
 A process sends the messages of a policy that makes chunks, as fast as they are taken: a chunk, now and then
 new words or a refusal. They go through the supervisor's own way of receiving, with its record and an event
@@ -20,7 +20,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from benchmarks.emergency_stop import ROBOT, require_bundle
+from benchmarks.daemon.emergency_stop import ROBOT, require_bundle
 from wall_edge.cli.run import KEPT, status_line
 from wall_edge.config import load_robot
 from wall_edge.provenance import provenance

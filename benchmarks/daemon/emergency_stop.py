@@ -1,4 +1,4 @@
-"""How soon an emergency stop brakes: ``python benchmarks/emergency_stop.py [--tries 50]``.
+"""How soon an emergency stop brakes: ``python benchmarks/daemon/emergency_stop.py [--tries 50]``.
 
 ``wall-edge run`` on a simulated arm that outlives it, with cameras from video files, on a terminal that takes
 no more output (as after Ctrl-S). In motion, SIGUSR1 goes to the main process; how long until the tick whose
@@ -37,7 +37,7 @@ from wall_edge.runtime.telemetry.event_log import read_events
 from wall_edge.sim.tabletop import arm
 from wall_edge.sim.tabletop.referee import TabletopWorld
 
-ROBOT = Path(__file__).parents[1] / "examples" / "tabletop" / "robot.yaml"
+ROBOT = Path(__file__).parents[2] / "examples" / "tabletop" / "robot.yaml"
 _ALLOWED_MS = 20.0
 _PATIENCE_S = 60.0
 
