@@ -7,6 +7,10 @@ import json
 from importlib import metadata
 from pathlib import Path
 
+import wall_edge_engines
+
+import wall_edge
+import wall_edge_export
 from wall_edge.bundle import file_digest
 from wall_edge_export.bundle.options import ExportOptions
 from wall_edge_export.data.samples import SampleSet
@@ -33,5 +37,11 @@ def resume_key(
 
 
 def _code_digest() -> str:
-    """SHA-256 over the exporter's own sources: newer code never continues what older code began."""
-    return file_digest(*sorted(Path(__file__).parents[1].rglob("*.py")))
+    """SHA-256 over the sources of all that an export runs: newer code never continues what older code began.
+
+    Goldens are recorded by wall_edge's stages, and ``auto`` tries its recipes on an engine.
+    """
+    folders = (
+        Path(str(package.__file__)).parent for package in (wall_edge, wall_edge_engines, wall_edge_export)
+    )
+    return file_digest(*(path for folder in folders for path in sorted(folder.rglob("*.py"))))

@@ -22,7 +22,6 @@ Grid = tuple[int, int]
 """Height and width of one image in patches."""
 
 _VISION_EPS = 1e-6
-_MASKED = -1e9
 
 
 @dataclass(frozen=True)
