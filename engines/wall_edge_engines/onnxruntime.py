@@ -71,6 +71,7 @@ class OnnxRuntimeEngine(Engine):
         eight_bit = any(spec.quantized_activations for spec in graphs.values())
         self.description = (
             f"ONNX Runtime {self._ort.__version__} on the CPU, threads: {settings.threads}"
+            + ", half types computed in float32" * (self.graphs != dict(graphs))
             + f", {self._products}" * eight_bit
         )
         self._sessions = {

@@ -174,3 +174,15 @@ def test_a_trimmed_vocabulary_words_the_same_subgoals(
 
 def planner(bundle: Bundle) -> SubgoalPlanner:
     return SubgoalPlanner(Encoder.on(wall_edge_engines.load(bundle), bundle.manifest, Prompts.of(bundle)))
+
+
+def test_bf16_is_held_closer_where_it_is_computed_in_float32(bundles: dict[str, Bundle]) -> None:
+    """As far off as a GPU may be, which rounds every operator, would be a fault here."""
+    bundle = Bundle(bundles["bf16"].folder)
+    engine = wall_edge_engines.load(bundle)
+    assert "half types computed in float32" in engine.description
+    assert [check.stage for check in verify(bundle, engine) if not check.ok] == []
+    velocities = bundle.goldens["velocities"].copy()
+    velocities[4] *= 1 + 0.6 * bundle.manifest.tolerances["velocity"].limit
+    bundle.__dict__["goldens"] = {**bundle.goldens, "velocities": velocities}
+    assert [check.stage for check in verify(bundle, engine) if not check.ok] == ["velocity.4"]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from wall_edge.errors import CheckpointError
 from wall_edge_export.model.decoder import DecoderLayer
+from wall_edge_export.model.layers import RMSNorm
 from wall_edge_export.model.vision import PatchEmbed, VisionBlock
 from wall_edge_export.onnx.graphs import graphs_of
 from wall_edge_export.quantize.precision import ACTIVATIONS, ELEMENT_TYPES, FP16, Recipe, family
@@ -25,14 +26,14 @@ _LARGEST = torch.finfo(torch.float16).max
 def watched(model: nn.Module, recipe: Recipe) -> Iterator[None]:
     """While the block runs, raise :class:`CheckpointError` when something in fp16 leaves its range.
 
-    Watched are products in fp16 (quantised weights' too, where activations are fp16) and the residual between
-    blocks.
+    Watched are products in fp16 (quantised weights' too, where activations are fp16) and the residual: what
+    norms take, and blocks give. Attention scores, which are of no module, are not.
     """
     handles = [
         module.register_forward_hook(_check(name))
         for name, module in model.named_modules()
         if (isinstance(module, (nn.Linear, PatchEmbed)) and _is_half(_weight(name, module), recipe))
-        or (isinstance(module, (VisionBlock, DecoderLayer)) and _residual_is_half(name, recipe))
+        or (isinstance(module, (VisionBlock, DecoderLayer, RMSNorm)) and _residual_is_half(name, recipe))
     ]
     try:
         yield
