@@ -121,5 +121,5 @@ def test_a_bundle_without_engines_is_refused(shipped_bundle: Path) -> None:
 
 
 def test_a_cpu_is_no_device_for_it(bundle: Bundle) -> None:
-    with pytest.raises(EngineError, match=r"device 'cpu'.*policy.device: cuda"):
+    with pytest.raises(EngineError, match=r"device 'cpu'.*choose device cuda"):
         load(bundle, EngineSettings("tensorrt"))
