@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wall_edge.array_types import Array, Floats32
-from wall_edge.bundle import ElementType
+from wall_edge.bundle import ONNX_TYPES, ElementType
 
 STORAGE: dict[ElementType, np.dtype[np.generic]] = {
     "float32": np.dtype(np.float32),
@@ -23,16 +23,7 @@ STORAGE: dict[ElementType, np.dtype[np.generic]] = {
     "bool": np.dtype(np.bool_),
 }
 """What holds an element on the host."""
-ONNX: dict[ElementType, int] = {
-    "float32": 1,
-    "uint8": 2,
-    "int8": 3,
-    "int32": 6,
-    "int64": 7,
-    "bool": 9,
-    "float16": 10,
-    "bfloat16": 16,
-}
+ONNX: dict[ElementType, int] = {name: number for number, name in ONNX_TYPES.items()}
 """``onnx.TensorProto.DataType``."""
 
 

@@ -4,7 +4,7 @@ from wall_edge.bundle.capacity import MAX_FAST_TOKENS, MAX_SUBGOAL_TOKENS, sessi
 from wall_edge.bundle.embodiment import RADIANS, Embodiment, Normalization
 from wall_edge.bundle.fast_settings import FAST_TOKENIZER, FastSettings
 from wall_edge.bundle.goldens import require_goldens, unchecked_stage
-from wall_edge.bundle.graphs.specs import INT8, PRECISIONS, ElementType, GraphSpec, TensorSpec
+from wall_edge.bundle.graphs.specs import INT8, ONNX_TYPES, PRECISIONS, ElementType, GraphSpec, TensorSpec
 from wall_edge.bundle.image_geometry import MAX_EXPORT_TOKENS, MAX_PIXELS, MAX_TOKENS, ImageGeometry
 from wall_edge.bundle.manifest import (
     DIGEST,
@@ -41,6 +41,7 @@ __all__ = [
     "MAX_STEPS",
     "MAX_SUBGOAL_TOKENS",
     "MAX_TOKENS",
+    "ONNX_TYPES",
     "PRECISIONS",
     "RADIANS",
     "TOKENIZER",

@@ -10,21 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from wall_edge.bundle.graphs.specs import GraphSpec, TensorSpec
+from wall_edge.bundle.graphs.specs import ONNX_TYPES, GraphSpec, TensorSpec
 from wall_edge.bundle.graphs.wire import Damaged, as_message, fields, text
 from wall_edge.errors import BundleError
 
-_ELEMENT = {
-    1: "float32",
-    2: "uint8",
-    3: "int8",
-    6: "int32",
-    7: "int64",
-    9: "bool",
-    10: "float16",
-    16: "bfloat16",
-}
-"""``onnx.TensorProto.DataType``"""
 _EXTERNAL = 1
 """``TensorProto.DataLocation``"""
 _PADDING = 4096
@@ -163,7 +152,7 @@ def _value_info(value_info: memoryview) -> tuple[str, str, tuple[int, ...]]:
     tensor = _only(_only(value_info, 2), 1)
     kinds = [value for number, value in fields(tensor) if number == 1]
     kind = kinds[0] if len(kinds) == 1 and isinstance(kinds[0], int) else 0
-    return name, _ELEMENT.get(kind, f"type {kind}"), tuple(_axes(_only(tensor, 2)))
+    return name, ONNX_TYPES.get(kind, f"type {kind}"), tuple(_axes(_only(tensor, 2)))
 
 
 def _only(message: memoryview, number: int) -> memoryview:

@@ -12,6 +12,17 @@ INT8 = "int8"
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8-weights", "int4-weights")
 ElementType = Literal["float32", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool"]
 """What a tensor's elements are; numpy has no bfloat16."""
+ONNX_TYPES: dict[int, ElementType] = {
+    1: "float32",
+    2: "uint8",
+    3: "int8",
+    6: "int32",
+    7: "int64",
+    9: "bool",
+    10: "float16",
+    16: "bfloat16",
+}
+"""By their numbers in ONNX (``TensorProto.DataType``)."""
 
 
 @dataclass(frozen=True)

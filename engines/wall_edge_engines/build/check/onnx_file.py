@@ -9,19 +9,10 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
+from wall_edge.bundle import ONNX_TYPES
 from wall_edge.bundle.graphs.wire import Damaged, fields, text
 
-TYPES = {
-    1: "float32",
-    2: "uint8",
-    3: "int8",
-    6: "int32",
-    7: "int64",
-    9: "bool",
-    10: "float16",
-    16: "bfloat16",
-    22: "int4",
-}
+TYPES: dict[int, str] = {**ONNX_TYPES, 22: "int4"}
 """``TensorProto.DataType``, those that wall-edge writes."""
 
 _GRAPH, _OPSET = 7, 8
