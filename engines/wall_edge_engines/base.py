@@ -12,14 +12,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 
 from wall_edge.array_types import Array
 from wall_edge.bundle import ElementType, GraphSpec
 from wall_edge.checks import between, require_device
 from wall_edge.errors import EngineError
+from wall_edge_engines.element_types import to_storage
 from wall_edge_engines.loop import Step
 
 Lane = Literal["actions", "words"]
@@ -71,6 +73,38 @@ class DeviceTensor(Protocol):
     def read(self) -> Array:
         """A host copy; half-precision values come as float32."""
         ...
+
+
+Kind = TypeVar("Kind", bound=DeviceTensor)
+
+
+def stored_values(values: npt.ArrayLike, tensor: DeviceTensor) -> Array:
+    """Host values as ``tensor`` stores them; raises :class:`EngineError` for another shape or kind."""
+    array = np.asarray(values)
+    if array.shape != tensor.shape:
+        raise EngineError(f"values of shape {list(array.shape)}", expected=f"{list(tensor.shape)}")
+    try:
+        return to_storage(array, tensor.dtype)
+    except TypeError as error:
+        raise EngineError(str(error), expected=tensor.dtype) from None
+
+
+def like(target: Kind, source: DeviceTensor) -> Kind:
+    """``source``, which may be copied to ``target``; raises :class:`EngineError` where it may not."""
+    if not isinstance(source, type(target)) or (source.shape, source.dtype) != (target.shape, target.dtype):
+        raise EngineError(
+            f"a copy of a {type(source).__name__} {list(source.shape)} {source.dtype}",
+            expected=f"a tensor of this engine, {list(target.shape)} {target.dtype}",
+        )
+    return source
+
+
+def of_engine(graph: str, tensors: Mapping[str, DeviceTensor], kind: type[Kind]) -> dict[str, Kind]:
+    """The tensors as the one class that an engine has; raises :class:`EngineError` for another's."""
+    local = {name: tensor for name, tensor in tensors.items() if isinstance(tensor, kind)}
+    if odd := sorted(set(tensors) - set(local)):
+        raise EngineError(f"graph {graph}: tensor {', '.join(odd)}", expected="a tensor of this engine")
+    return local
 
 
 class Binding(Protocol):

@@ -9,9 +9,8 @@ import numpy.typing as npt
 
 from wall_edge.array_types import Array
 from wall_edge.bundle import ElementType
-from wall_edge.errors import EngineError
-from wall_edge_engines.base import DeviceTensor
-from wall_edge_engines.element_types import STORAGE, from_storage, to_storage
+from wall_edge_engines.base import DeviceTensor, like, stored_values
+from wall_edge_engines.element_types import STORAGE, from_storage
 
 
 class HostTensor:
@@ -39,21 +38,10 @@ class HostTensor:
         return HostTensor(self.array.reshape(-1)[: math.prod(shape)].reshape(shape), self._dtype)
 
     def write(self, values: npt.ArrayLike) -> None:
-        array = np.asarray(values)
-        if array.shape != self.shape:
-            raise EngineError(f"values of shape {list(array.shape)}", expected=f"{list(self.shape)}")
-        try:
-            np.copyto(self.array, to_storage(array, self._dtype))
-        except TypeError as error:
-            raise EngineError(str(error), expected=self._dtype) from None
+        np.copyto(self.array, stored_values(values, self))
 
     def copy(self, source: DeviceTensor) -> None:
-        if not isinstance(source, HostTensor) or (source.shape, source.dtype) != (self.shape, self.dtype):
-            raise EngineError(
-                f"a copy of a {type(source).__name__} {list(source.shape)} {source.dtype}",
-                expected=f"a tensor of this engine, {list(self.shape)} {self.dtype}",
-            )
-        np.copyto(self.array, source.array)
+        np.copyto(self.array, like(self, source).array)
 
     def read(self) -> Array:
         return from_storage(self.array, self._dtype)

@@ -16,7 +16,15 @@ from typing import Any
 
 from wall_edge.bundle import ElementType, GraphSpec
 from wall_edge.errors import EngineError
-from wall_edge_engines.base import STEP_NUMBERS, Binding, DeviceTensor, Engine, EngineSettings, Lane
+from wall_edge_engines.base import (
+    STEP_NUMBERS,
+    Binding,
+    DeviceTensor,
+    Engine,
+    EngineSettings,
+    Lane,
+    of_engine,
+)
 from wall_edge_engines.cuda.device import Device
 from wall_edge_engines.cuda.driver import device_ordinal
 from wall_edge_engines.cuda.stream import Stream
@@ -72,12 +80,12 @@ class OnnxRuntimeCudaEngine(Engine):
         return CudaTensor.zeros(self._stream, shape, dtype)
 
     def _bind(self, graph: str, tensors: Mapping[str, DeviceTensor], _lane: Lane) -> Binding:
-        return self._binding(graph, self._on_device(graph, tensors))
+        return self._binding(graph, of_engine(graph, tensors, CudaTensor))
 
     def _bind_loop(
         self, graph: str, tensors: Mapping[str, DeviceTensor], steps: Sequence[Step], _lane: Lane
     ) -> Binding:
-        local = self._on_device(graph, tensors)
+        local = of_engine(graph, tensors, CudaTensor)
         numbers = self.tensor((len(steps), len(STEP_NUMBERS)), "float32")
         numbers.write(steps)
         return _DeviceLoop(self._binding(graph, local), local, numbers)
@@ -96,12 +104,6 @@ class OnnxRuntimeCudaEngine(Engine):
             for tensor in tensors.values():
                 tensor.buffer.use_on(self._stream)
             run_session(session, bound, self._order)
-
-    def _on_device(self, graph: str, tensors: Mapping[str, DeviceTensor]) -> dict[str, CudaTensor]:
-        on_device = {name: tensor for name, tensor in tensors.items() if isinstance(tensor, CudaTensor)}
-        if odd := sorted(set(tensors) - set(on_device)):
-            raise EngineError(f"graph {graph}: tensor {', '.join(odd)}", expected="a tensor of this engine")
-        return on_device
 
     def close(self) -> None:
         self.synchronize()

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from wall_edge.array_types import Array, Floats32
 from wall_edge.errors import EngineError
-from wall_edge_engines.base import Binding, DeviceTensor, Engine, Lane
+from wall_edge_engines.base import STEP_NUMBERS, Binding, DeviceTensor, Engine, Lane
 from wall_edge_engines.loop import Guidance, Step, loop_steps
 
 Ints = npt.NDArray[np.int64]
@@ -140,7 +140,7 @@ class ModelSession:
 
     def _at(self, graph: str, tensors: dict[str, DeviceTensor], time: float) -> dict[str, DeviceTensor]:
         """Run one step's graph without taking the step."""
-        for name, value in zip(("time", "step_size", "guidance_weight"), (time, 0.0, 0.0), strict=True):
+        for name, value in zip(STEP_NUMBERS, Step(time, 0.0, 0.0), strict=True):
             tensors[name].write(value)
         self._run(graph, tensors)
         return tensors
@@ -166,8 +166,7 @@ class ModelSession:
         }
         spec = self._engine.graphs[graph]
         tensors = {name: self._input(graph, name, array) for name, array in values.items()}
-        numbers = ("time", "step_size", "guidance_weight", *spec.outputs)
-        tensors |= {name: self._fixed(graph, name) for name in numbers}
+        tensors |= {name: self._fixed(graph, name) for name in (*STEP_NUMBERS, *spec.outputs)}
         return {**tensors, "past_kv": self._cache.rows(0, self.length)}
 
     def set_keys_values(self, values: Floats32) -> None:

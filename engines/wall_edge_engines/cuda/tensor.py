@@ -11,10 +11,10 @@ import numpy.typing as npt
 from wall_edge.array_types import Array
 from wall_edge.bundle import ElementType
 from wall_edge.errors import EngineError
-from wall_edge_engines.base import DeviceTensor
+from wall_edge_engines.base import DeviceTensor, like, stored_values
 from wall_edge_engines.cuda.device import Device
 from wall_edge_engines.cuda.stream import Event, Stream
-from wall_edge_engines.element_types import STORAGE, from_storage, to_storage
+from wall_edge_engines.element_types import STORAGE, from_storage
 
 
 class HostBuffer:
@@ -97,13 +97,7 @@ class CudaTensor:
         return CudaTensor(self.buffer, self._offset, shape, self._dtype)
 
     def write(self, values: npt.ArrayLike) -> None:
-        array = np.asarray(values)
-        if array.shape != self._shape:
-            raise EngineError(f"values of shape {list(array.shape)}", expected=f"{list(self._shape)}")
-        try:
-            stored = to_storage(array, self._dtype)
-        except TypeError as error:
-            raise EngineError(str(error), expected=self._dtype) from None
+        stored = stored_values(values, self)
         device, stream, host = self.buffer.stream.device, self.buffer.stream, self.buffer.host
         device.enter()
         host.copied.synchronize()
@@ -113,11 +107,7 @@ class CudaTensor:
 
     def copy(self, source: DeviceTensor) -> None:
         """As in :class:`DeviceTensor`; it runs where the source was last used, and only what reads waits."""
-        if not isinstance(source, CudaTensor) or (source.shape, source.dtype) != (self.shape, self.dtype):
-            raise EngineError(
-                f"a copy of a {type(source).__name__} {list(source.shape)} {source.dtype}",
-                expected=f"a tensor of this engine, {list(self.shape)} {self.dtype}",
-            )
+        source = like(self, source)
         home, stream = self.buffer.stream, source.buffer.stream
         stream.device.enter()
         self.buffer.use_on(stream)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from wall_edge_engines.element_types import from_storage, to_storage
 
 from wall_edge.array_types import Floats32
 
@@ -19,7 +20,5 @@ def scale_above(scale: Floats32) -> Floats32:
 
 def scale_near(scale: Floats32) -> Floats32:
     """The bfloat16 numbers nearest to ``scale`` (positive and finite), ties to even."""
-    bits = np.asarray(scale, np.float32).view(np.uint32)
-    odd = (bits >> np.uint32(16)) & np.uint32(1)
-    near: Floats32 = ((bits + np.uint32(0x7FFF) + odd) & ~_LOW).view(np.float32)
+    near: Floats32 = from_storage(to_storage(scale, "bfloat16"), "bfloat16")
     return near

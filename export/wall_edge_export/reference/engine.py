@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import nn
 from wall_edge_engines import Engine
-from wall_edge_engines.base import STEP_NUMBERS, Binding, DeviceTensor, Lane
+from wall_edge_engines.base import STEP_NUMBERS, Binding, DeviceTensor, Lane, of_engine
 from wall_edge_engines.loop import Step
 
 from wall_edge.bundle import ElementType, GraphSpec
@@ -58,14 +58,14 @@ class ReferenceEngine(Engine):
         return TorchTensor.zeros(shape, dtype, self._device)
 
     def _bind(self, graph: str, tensors: Mapping[str, DeviceTensor], _lane: Lane) -> Binding:
-        return _Run(self._programs[graph], self.graphs[graph], _on_this_engine(graph, tensors))
+        return _Run(self._programs[graph], self.graphs[graph], of_engine(graph, tensors, TorchTensor))
 
     def _bind_loop(
         self, graph: str, tensors: Mapping[str, DeviceTensor], steps: Sequence[Step], lane: Lane
     ) -> Binding:
         if self._device.type != "cuda":
             return super()._bind_loop(graph, tensors, steps, lane)
-        local = _on_this_engine(graph, tensors)
+        local = of_engine(graph, tensors, TorchTensor)
         loop = _Loop(_Run(self._programs[graph], self.graphs[graph], local), local, steps)
         return _Captured(loop.run, self._device)
 
@@ -93,15 +93,6 @@ def _described(device: torch.device) -> str:
     if device.type == "cpu":
         return "the CPU"
     return f"{torch.cuda.get_device_name(device)} (CUDA {torch.version.cuda}), a loop as one CUDA graph"
-
-
-def _on_this_engine(graph: str, tensors: Mapping[str, DeviceTensor]) -> dict[str, TorchTensor]:
-    tensors_here: dict[str, TorchTensor] = {}
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, TorchTensor):
-            raise EngineError(f"graph {graph}: tensor {name}", expected="a tensor of this engine")
-        tensors_here[name] = tensor
-    return tensors_here
 
 
 def _in_types(model: WallModel, activations: Activations) -> WallModel:

@@ -8,12 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from wall_edge_engines.base import DeviceTensor
-from wall_edge_engines.element_types import to_storage
+from wall_edge_engines.base import DeviceTensor, like, stored_values
 
 from wall_edge.array_types import Array
 from wall_edge.bundle import ElementType
-from wall_edge.errors import EngineError
 
 
 class TorchTensor:
@@ -41,22 +39,11 @@ class TorchTensor:
         return TorchTensor(self.tensor.view(-1)[: math.prod(shape)].view(shape), self._dtype)
 
     def write(self, values: npt.ArrayLike) -> None:
-        array = np.asarray(values)
-        if array.shape != self.shape:
-            raise EngineError(f"values of shape {list(array.shape)}", expected=f"{list(self.shape)}")
-        try:
-            stored = torch.from_numpy(np.array(to_storage(array, self._dtype)))
-        except TypeError as error:
-            raise EngineError(str(error), expected=self._dtype) from None
+        stored = torch.from_numpy(np.array(stored_values(values, self)))
         self.tensor.copy_(stored.view(torch.bfloat16) if self._dtype == "bfloat16" else stored)
 
     def copy(self, source: DeviceTensor) -> None:
-        if not isinstance(source, TorchTensor) or (source.shape, source.dtype) != (self.shape, self.dtype):
-            raise EngineError(
-                f"a copy of a {type(source).__name__} {list(source.shape)} {source.dtype}",
-                expected=f"a tensor of this engine, {list(self.shape)} {self.dtype}",
-            )
-        self.tensor.copy_(source.tensor)
+        self.tensor.copy_(like(self, source).tensor)
 
     def read(self) -> Array:
         wide = self.tensor.float() if self._dtype in ("float16", "bfloat16") else self.tensor

@@ -20,12 +20,14 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import ExportedProgram
 from wall_edge_engines import ModelSession
+from wall_edge_engines.base import of_engine
 from wall_edge_engines.loop import Step
 from wall_edge_export.onnx.graphs import Activations, Stage, stages
 from wall_edge_export.reference import engine as reference
 from wall_edge_export.reference.engine import ReferenceEngine
 from wall_edge_export.reference.golden_case import GoldenCase
 from wall_edge_export.reference.programs import on_device, traced
+from wall_edge_export.reference.torch_tensor import TorchTensor
 
 from wall_edge.errors import EngineError
 
@@ -117,7 +119,7 @@ def test_a_loop_whose_numbers_are_on_the_device_equals_one_on_the_host(golden_ca
     engine.bind_loop("expert", tensors, steps).run()
     expected = tensors["next_action"].read()
     tensors["noisy_action"].write(noise)
-    local = reference._on_this_engine("expert", tensors)
+    local = of_engine("expert", tensors, TorchTensor)
     reference._Loop(reference._Run(engine._programs["expert"], spec, local), local, steps).run()
     np.testing.assert_array_equal(tensors["next_action"].read(), expected)
 
