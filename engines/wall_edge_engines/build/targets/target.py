@@ -58,7 +58,9 @@ class Target:
     recipes: tuple[str, ...]
     """To export with, the best first."""
     bandwidth_gb_s: Ceiling
+    fp32_tflops: Ceiling
     bf16_tflops: Ceiling
+    """Of fp16 too."""
     int8_tops: Ceiling
     notes: tuple[str, ...] = ()
 
@@ -113,6 +115,7 @@ def target_of(device: DeviceFacts) -> Target:
         element_types=types,
         recipes=("bf16",) if "bf16" in types else ("fp32",),
         bandwidth_gb_s=nobody,
+        fp32_tflops=nobody,
         bf16_tflops=nobody,
         int8_tops=nobody,
     )

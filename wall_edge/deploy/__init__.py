@@ -1,0 +1,1 @@
+"""A bundle from the workstation to the robot: copied, checked, built, verified, switched."""
