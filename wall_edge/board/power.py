@@ -52,7 +52,7 @@ def _all(tree: Tree) -> list[Rail]:
         if chip == "ina3221":
             result += [Rail(label, tree, folder, channel) for channel, label in _channels(tree, folder)]
         elif chip in ("ina238", "ina237"):
-            result.append(Rail("VIN", tree, folder, 1, says_power=True))
+            result.append(Rail(tree.text(f"{folder}/label") or "VIN", tree, folder, 1, says_power=True))
     return result
 
 
