@@ -43,14 +43,15 @@ def link(root: Path, name: str, target: str) -> None:
 
 
 def robot_file(folder: Path, **changes: object) -> Path:
-    """A ROBOT.yaml as it should be: names that stay; ``changes`` by section are merged."""
+    """A ROBOT.yaml as it should be: names that stay; ``changes`` by section are merged, cameras replaced."""
     data = yaml.safe_load(EXAMPLE.read_text())
     data["bundle"] = str(folder / "bundle")
     data["drive"]["port"] = BY_ID
     for camera, port in zip(data["cameras"].values(), ("4.1", "4.2"), strict=True):
         camera["device"] = BY_PATH.format(port)
     for key, value in changes.items():
-        data[key] = {**data[key], **value} if isinstance(value, dict) and key in data else value
+        merge = isinstance(value, dict) and key in data and key != "cameras"
+        data[key] = {**data[key], **value} if merge else value
     (folder / "bundle").mkdir(exist_ok=True)
     path = folder / "ROBOT.yaml"
     path.write_text(yaml.safe_dump(data, sort_keys=False))

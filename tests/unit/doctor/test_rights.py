@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.recorded import beside_kernel, change, copied, machine, robot_file
-from wall_edge.doctor import diagnose
+from wall_edge.doctor import diagnose, this_machine
 
 
 def test_a_user_without_any_limit_has_two_findings(tmp_path: Path) -> None:
@@ -61,3 +61,12 @@ def test_a_hostile_user_name_reaches_no_command(tmp_path: Path) -> None:
     seen = diagnose(replace(machine(root), user="x; rm -rf /")).findings
     assert all("rm -rf" not in one.fix for one in seen)
     assert any("$USER" in one.fix for one in seen)
+
+
+def test_under_sudo_the_rights_are_those_of_whoever_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_USER", "robot")
+    subject = this_machine(None, None)
+    assert (subject.user, subject.session_groups) == ("robot", None)
+    monkeypatch.delenv("SUDO_USER")
+    assert this_machine(None, None).session_groups is not None
+    assert this_machine(None, "somebody").session_groups is None
