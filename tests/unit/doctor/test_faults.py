@@ -189,8 +189,8 @@ FAULTS: dict[str, tuple[Seed, str, str, str, str]] = {
         "16 ms",
         "echo 1 | sudo tee",
     ),
-    "gs_usb": (usb("1-3", "1d50:606f"), "error", "usb-driver", "no gs_usb", "PyPI package gs_usb"),
-    "another CAN adapter": (usb("1-3", "1209:2323"), "error", "usb-driver", "no gs_usb", "CAN"),
+    "gs_usb": (usb("1-3", "1d50:606f"), "warning", "usb-driver", "no gs_usb", "PyPI package gs_usb"),
+    "another CAN adapter": (usb("1-3", "1209:2323"), "warning", "usb-driver", "no gs_usb", "CAN"),
     "brltty": (
         several(usb("1-3", "1a86:7523"), package("brltty", "6.4"), written("/sys/module/ch341/refcnt", "0")),
         "warning",

@@ -110,7 +110,7 @@ def drivers(machine: Machine) -> Iterator[Remark]:
             if module == "gs_usb":
                 fix += ", or use the PyPI package gs_usb, or the board's own CAN"
             what = f"{device.ids} is plugged in at {device.port}, and the kernel has no {module}"
-            yield Remark("error", what, fix)
+            yield Remark("warning", what, fix)
 
 
 def _modules(machine: Machine, kernel: str) -> set[str]:
