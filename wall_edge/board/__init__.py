@@ -1,1 +1,7 @@
 """What the machine is and how it is set, from its files: a Jetson's releases, clocks, power and buses."""
+
+from wall_edge.board.facts import Clock, Facts, Tree
+from wall_edge.board.power import Rail, rails
+from wall_edge.board.read import read_facts
+
+__all__ = ["Clock", "Facts", "Rail", "Tree", "rails", "read_facts"]

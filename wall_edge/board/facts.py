@@ -5,29 +5,79 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from wall_edge.errors import ConfigError
+from wall_edge.files import read_bytes
+
+_FILE_BYTES = 64 << 20
+"""dpkg's status file of a desktop has some 5 MB."""
+_LINKS = 40
+"""As the kernel: more links than these are a circle."""
+
 
 @dataclass(frozen=True)
 class Tree:
-    """Text files under a root. What is missing or cannot be read is None or empty, never an error."""
+    """Text files under a root. What is missing or cannot be read is None or empty, never an error.
+
+    Links are followed inside the root, as if it were ``/``: a recorded tree's ``/etc/nvpmodel.conf`` may
+    point to ``/etc/nvpmodel/…``, and nothing leads out of it.
+    """
 
     root: Path = Path("/")
 
+    def real(self, name: str) -> str:
+        """``name`` (absolute, as on the machine) with all links followed, as on the machine."""
+        done: list[str] = []
+        todo = name.split("/")[::-1]
+        links_left = _LINKS
+        while todo:
+            part = todo.pop()
+            if part in ("", "."):
+                continue
+            if part == "..":
+                done = done[:-1]
+                continue
+            link = _link(self.root.joinpath(*done, part))
+            if link is None or links_left == 0:
+                done.append(part)
+                continue
+            links_left -= 1
+            done = [] if link.startswith("/") else done
+            todo += link.split("/")[::-1]
+        return "/" + "/".join(done)
+
     def path(self, name: str) -> Path:
-        """Where the file ``name`` (absolute, as on the machine) lies."""
-        return self.root / name.lstrip("/")
+        """Where the file ``name`` lies, links followed."""
+        return self.root / self.real(name).lstrip("/")
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a file, a folder or a device of that name; a link to nothing is none."""
+        try:
+            return self.path(name).exists()
+        except (OSError, ValueError):
+            return False
+
+    def link(self, name: str) -> str | None:
+        """What a link says, whether it is there or not."""
+        folder, _, last = name.rpartition("/")
+        return _link(self.path(folder) / last)
 
     def text(self, name: str) -> str | None:
         """A file's text without the white space and NULs at its end."""
         try:
-            return self.path(name).read_text(errors="replace").rstrip("\0 \n\t")
-        except OSError:
+            content = read_bytes(self.path(name), ConfigError, _FILE_BYTES)
+        except (ConfigError, OSError, ValueError):
             return None
+        return content.decode(errors="replace").rstrip("\0 \n\t")
+
+    def lines(self, name: str) -> list[str]:
+        """The lines of a file."""
+        return (self.text(name) or "").splitlines()
 
     def number(self, name: str) -> int | None:
         """A file's text as a whole number."""
         text = self.text(name)
         try:
-            return None if text is None else int(text)
+            return None if text is None or len(text) > 40 else int(text)
         except ValueError:
             return None
 
@@ -35,8 +85,15 @@ class Tree:
         """What is in a folder, sorted."""
         try:
             return tuple(sorted(entry.name for entry in self.path(folder).iterdir()))
-        except OSError:
+        except (OSError, ValueError):
             return ()
+
+
+def _link(path: Path) -> str | None:
+    try:
+        return str(path.readlink())
+    except (OSError, ValueError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -62,8 +119,12 @@ class Facts:
     """The device tree's words."""
     part_number: str | None = None
     """Of the module, such as p3701-0005."""
+    soc: str | None = None
+    """NVIDIA's chip, such as tegra234; none: of another maker."""
+    sm: int | None = None
+    """Ten times the compute capability of the chip's GPU."""
     l4t: str | None = None
-    """Release of Linux for Tegra, such as 36.4.3; none: not a Jetson."""
+    """Release of Linux for Tegra, such as 36.4.3."""
     jetpack: str | None = None
     tensorrt: str | None = None
     cuda: str | None = None
@@ -76,17 +137,23 @@ class Facts:
     power_modes: tuple[str, ...] = ()
     gpu_clock: Clock | None = None
     memory_clock: Clock | None = None
+    """Of a Jetson's memory controller; only root may read it."""
     cpu_clocks: dict[str, Clock] = field(default_factory=dict)
     memory_total_bytes: int | None = None
     memory_available_bytes: int | None = None
     swap_bytes: int | None = None
+    """Of files and partitions; without zram."""
+    zram_bytes: int | None = None
+    """Swap that is compressed memory."""
 
     @property
     def is_jetson(self) -> bool:
-        return self.l4t is not None
+        """In a container the release file may be missing; the device tree shows through."""
+        return self.l4t is not None or self.soc is not None
 
     @property
     def clocks_locked(self) -> bool:
         """Whether every clock that is known is locked; False when none is known."""
-        clocks = [clock for clock in (self.gpu_clock, *self.cpu_clocks.values()) if clock is not None]
-        return bool(clocks) and all(clock.locked for clock in clocks)
+        clocks = [self.gpu_clock, self.memory_clock, *self.cpu_clocks.values()]
+        present = [clock for clock in clocks if clock is not None]
+        return bool(present) and all(clock.locked for clock in present)
