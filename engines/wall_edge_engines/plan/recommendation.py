@@ -12,12 +12,15 @@ TUNE = "whether so few keep the actions is for 'wall-edge tune' to say, on recor
 
 @dataclass(frozen=True)
 class Option:
-    """A recipe that could be exported with; ``holds``: the rates, with so many steps."""
+    """A recipe that could be exported with.
+
+    ``holds``: the rates, with so many integration steps; None where no time can be predicted.
+    """
 
     recipe: str
     refusal: str
     """Why it cannot be taken: memory, or an element type; empty where it can."""
-    holds: Callable[[int], Verdict]
+    holds: Callable[[int], Verdict | None]
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,11 @@ def recommend(options: Iterable[Option], steps: int) -> Recommendation:
             refusals.append(f"{option.recipe}: {option.refusal}")
             continue
         fit.append(option)
-        if option.holds(steps) == "yes":
+        verdict = option.holds(steps)
+        if verdict is None:
+            words = f"{option.recipe} fits; no time is predicted, so nothing is said of rates"
+            return Recommendation(option.recipe, steps, words)
+        if verdict == "yes":
             words = f"{option.recipe}, {steps} steps: fits and holds the rates over the whole range"
             return Recommendation(option.recipe, steps, words)
     if not fit:
