@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from wall_edge.errors import EngineError
+from wall_edge.files import shown
 from wall_edge_engines import ENGINES, Engine, EngineSettings
 from wall_edge_engines.base import DeviceTensor
 from wall_edge_engines.probe.graphs import INPUT, KINDS, OUTPUT, Kind, Layers, write_graph
@@ -130,7 +131,12 @@ def _opened(settings: EngineSettings, layers: Layers) -> Iterator[Engine]:
     """The engine on a graph of these layers, whose files are there as long as it is."""
     with tempfile.TemporaryDirectory(prefix="wall-edge-probe-") as name:
         folder = Path(name)
-        spec = write_graph(folder, layers)
+        try:
+            spec = write_graph(folder, layers)
+        except OSError as problem:
+            size = f"{layers.weight_bytes / 1e6:.0f} MB of weights"
+            what = f"{shown(folder)}: {problem.strerror}"
+            raise EngineError(what, expected=f"room for {size}", fix="set TMPDIR to a folder with room") from None
         engine = ENGINES[settings.name].open_graphs(folder, {layers.name: spec}, settings)
         try:
             yield engine
