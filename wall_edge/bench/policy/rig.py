@@ -42,9 +42,8 @@ class PolicyRig:
         self._planning = TimedSession(engine, capacity=capacity, lane="words", clock=clock)
         self._planning.timing = False
         self._planner = Encoder(manifest, prompts, self._planning)
-        self.policy = action_policy(
-            bundle, Encoder(manifest, prompts, self._session), integration_steps=steps
-        )
+        self._encoder = Encoder(manifest, prompts, self._session)
+        self.policy = action_policy(bundle, self._encoder, integration_steps=steps)
         self.prompt_tokens = len(prompts.action(words).ids)
 
     @property
@@ -81,7 +80,9 @@ class PolicyRig:
 
     def subgoal(self, words: int = MAX_SUBGOAL_TOKENS) -> tuple[list[float], list[float]]:
         """Seconds of each of the next ``words`` of a sub-task, and of the vocabulary head alone."""
-        self._planner.observe(self._observation)
+        self._session.timing = False
+        self._encoder.observe(self._observation)
+        self._session.fork(self._planning)
         tokens = self._planner.greedy_tokens(self._planner.prefill_subgoal(self._words, observed=True))
         next(tokens)
         times, heads = [], []
