@@ -26,8 +26,9 @@ from wall_edge_engines.build.record import (
     folder_name,
     timings_name,
 )
-from wall_edge_engines.build.targets.memory import available_bytes, build_shortage, graph_bytes
+from wall_edge_engines.build.targets.memory import available_bytes, build_shortage
 from wall_edge_engines.build.targets.selection import Selection
+from wall_edge_engines.build.targets.sizes import graph_bytes
 
 Told = Callable[[str], None]
 
@@ -55,7 +56,7 @@ class Builder:
             compiler=selection.compiler,
             version=selection.version,
             gpu=device.name if device is not None else None,
-            sm=device.sm if device is not None else selection.target.sm,
+            sm=selection.sm,
         )
         self._settings = BuildSettings(profiles_of(bundle.manifest))
         self.folder = engines_folder(bundle) / folder_name(self._key, self._settings)

@@ -39,7 +39,7 @@ from wall_edge_export.bundle.resume_key import resume_key
 from wall_edge_export.bundle.workspace import Workspace, require_room, system_errors, workspace
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.data.samples import MIN_SAMPLES, SampleSet
-from wall_edge_export.inputs.export_inputs import ExportInputs
+from wall_edge_export.inputs.export_inputs import INSTRUCTION, ExportInputs
 from wall_edge_export.onnx.fp16_range import watched
 from wall_edge_export.onnx.graph_writer import GraphWriter
 from wall_edge_export.onnx.graphs import GRAPHS, GUIDED
@@ -54,7 +54,6 @@ from wall_edge_export.reference.streaming_model import StreamingModel, weight_re
 
 Progress = Callable[[str], None]
 STAGES = ("checkpoint", "second opinion", "calibration", *GRAPHS, GUIDED, "goldens")
-_DEFAULT_INSTRUCTION = "do the task."
 
 
 def export_bundle(
@@ -76,7 +75,7 @@ def export_bundle(
         require_replaceable(out)
         require_room(out, options.disk_bytes(inputs, recipe))
         data = options.data(recipe, inputs)
-        instruction = robot.instruction if robot is not None and robot.instruction else _DEFAULT_INSTRUCTION
+        instruction = robot.instruction if robot is not None and robot.instruction else INSTRUCTION
         key = resume_key(inputs, recipe, options, data, instruction)
     progress("second opinion")
     opinion = second_opinion(inputs, instruction)

@@ -27,7 +27,7 @@ from wall_edge_export.checkpoint.lerobot_policy import TYPE, LeRobotPolicy
 from wall_edge_export.checkpoint.lora.adapter import LoraAdapter
 from wall_edge_export.checkpoint.names import EMBEDDINGS, HEAD, NORMALIZER
 from wall_edge_export.checkpoint.tensor_types import refuse_quantised_config
-from wall_edge_export.checkpoint.weights import StoredTensor, read_json, stored_weights
+from wall_edge_export.checkpoint.weights import StoredTensor, has_weights, read_json, stored_weights
 from wall_edge_export.model.config import READ_KEYS, model_shape
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.wall import WallModel
@@ -40,6 +40,12 @@ def open_checkpoint(location: str, base: str | None = None, adapter: str | None 
     """
     folders = [None if name is None else resolve_checkpoint(name) for name in (base, adapter)]
     return Checkpoint(resolve_checkpoint(location), *folders)
+
+
+def open_outline(location: str, base: str | None = None) -> CheckpointOutline:
+    """As :func:`open_checkpoint`, for what decides sizes: of a Hub id no weights are fetched."""
+    folder = None if base is None else resolve_checkpoint(base, weights=False)
+    return CheckpointOutline(resolve_checkpoint(location, weights=False), folder)
 
 
 class Checkpoint:
@@ -178,6 +184,14 @@ class Checkpoint:
                 if len(parts) != 3:
                     raise CheckpointError(f"tensor {name}", expected=f"{NORMALIZER}KIND.STATISTIC.ROBOT")
                 yield parts[0], parts[1], parts[2], self.tensor(name).float()
+
+
+class CheckpointOutline(Checkpoint):
+    """A checkpoint whose weights need not be there; where they are, their names and shapes are read."""
+
+    @cached_property
+    def _tensors(self) -> dict[str, StoredTensor]:
+        return stored_weights(self.folder) if has_weights(self.folder) else {}
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from wall_edge.errors import CheckpointError, ConfigError
 
 _HUB_ID = re.compile(r"(?P<repository>[\w][\w.-]*/[\w][\w.-]*)(@(?P<revision>[\w][\w./-]*))?")
-_PATTERNS = ("*.safetensors", "*.json", "*.yml")
+_SETTINGS = ("*.json", "*.yml")
+_PATTERNS = ("*.safetensors", *_SETTINGS)
 """Neither pickles nor code are ever fetched."""
 
 
-def resolve_checkpoint(location: str) -> Path:
-    """The folder of ``location``: a path that exists, else a Hub id, fetched into the Hub's cache."""
+def resolve_checkpoint(location: str, *, weights: bool = True) -> Path:
+    """The folder of ``location``: a path that exists, else a Hub id, fetched into the Hub's cache.
+
+    Without ``weights``, its settings and its tokenizer alone.
+    """
     path = Path(location).expanduser()
     hub_id = _HUB_ID.fullmatch(location)
     if path.exists() or hub_id is None:
         return path  # Checkpoint says what is wrong with a path
-    return _fetch(hub_id["repository"], hub_id["revision"])
+    return _fetch(hub_id["repository"], hub_id["revision"], _PATTERNS if weights else _SETTINGS)
 
 
-def _fetch(repository: str, revision: str | None) -> Path:
+def _fetch(repository: str, revision: str | None, patterns: Sequence[str]) -> Path:
     try:
         import huggingface_hub
         from huggingface_hub import errors
@@ -34,7 +39,7 @@ def _fetch(repository: str, revision: str | None) -> Path:
     name = f"{repository}@{revision}" if revision else repository
     try:
         folder = huggingface_hub.snapshot_download(
-            repository, revision=revision, allow_patterns=list(_PATTERNS), library_name="wall-edge"
+            repository, revision=revision, allow_patterns=list(patterns), library_name="wall-edge"
         )
     except errors.GatedRepoError as error:
         raise _refused(

@@ -77,6 +77,13 @@ def stored_weights(folder: Path) -> dict[str, StoredTensor]:
     return {name: stored[key] for name, key in upstream_names(folder, stored).items()}
 
 
+def has_weights(folder: Path) -> bool:
+    """Whether some file of a checkpoint's weights is there; what is in it nobody asks."""
+    index = folder / _INDEX
+    names = set(_index_map(index).values()) if index.exists() else {_WEIGHTS}
+    return any((folder / name).exists() for name in names)
+
+
 def read_header(path: Path) -> dict[str, StoredTensor]:
     """The tensors of one safetensors file by name.
 

@@ -11,8 +11,8 @@ from wall_edge.config import RobotConfig
 from wall_edge.config_loader import Invalid
 from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge.files import is_plain_name, shown
-from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.checkpoint.image_processor import PixelBounds, pixel_bounds
+from wall_edge_export.checkpoint.outline import Outline
 from wall_edge_export.checkpoint.training_yaml import TrainingImages, training_images
 
 
@@ -26,7 +26,7 @@ class CameraBlock:
 
 
 def camera_geometries(
-    checkpoint: Checkpoint,
+    outline: Outline,
     robot: RobotConfig | None,
     blocks: Mapping[str, CameraBlock],
     resolution: int | None,
@@ -41,10 +41,9 @@ def camera_geometries(
     if len(sizes) > MAX_CAMERAS:
         raise ConfigError(f"{len(sizes)} cameras", expected=f"at most {MAX_CAMERAS}")
     # LeRobot's sizes are constants of its code, whatever the base was trained with.
-    training = (
-        TrainingImages() if checkpoint.policy is not None else training_images(checkpoint.config_folder)
-    )
-    bounds = pixel_bounds(checkpoint.config_folder, checkpoint.shape.vision)
+    folder = outline.config_folder
+    training = TrainingImages() if outline.policy is not None or folder is None else training_images(folder)
+    bounds = None if folder is None else pixel_bounds(folder, outline.shape.vision)
     geometries = {}
     for name, (width, height) in sizes.items():
         if not is_plain_name(name):
@@ -56,7 +55,7 @@ def camera_geometries(
             expected = f"sides of at most {MAX_SIDE} pixels, and at most {MAX_FRAME_PIXELS} of them"
             raise ConfigError(f"camera {name}: frames of {width}x{height}", expected=expected)
         side = _side(name, robot, blocks.get(name), resolution, training, (width, height))
-        geometries[name] = _geometry(checkpoint, name, (width, height), side, training, bounds)
+        geometries[name] = _geometry(outline, name, (width, height), side, training, bounds)
     total = sum(geometry.tokens for geometry in geometries.values())
     if total > MAX_TOKENS:
         raise ConfigError(
@@ -115,14 +114,14 @@ def _side(
 
 
 def _geometry(
-    checkpoint: Checkpoint,
+    outline: Outline,
     name: str,
     size: tuple[int, int],
     side: int | None,
     training: TrainingImages,
     bounds: PixelBounds | None,
 ) -> ImageGeometry:
-    vision, plain = checkpoint.shape.vision, ImageGeometry
+    vision, plain = outline.shape.vision, ImageGeometry
     factor = vision.patch_size * vision.spatial_merge_size
     if training.image_factor not in (None, factor):
         raise CheckpointError(

@@ -21,11 +21,14 @@ from wall_edge.policies.prompts import Prompts
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.inputs.settings import ExportSettings, resolve_settings
 from wall_edge_export.model.wall import WallModel
-from wall_edge_export.onnx.graphs import GUIDED, GraphInputs, graphs_of
-from wall_edge_export.quantize.precision import ACTIVATIONS, BITS, INT4_BLOCKS, INT4_WEIGHTS, Recipe, family
+from wall_edge_export.onnx.graphs import GraphInputs, graphs_of
+from wall_edge_export.quantize.precision import INT4_BLOCKS, INT4_WEIGHTS, Recipe, family
+from wall_edge_export.quantize.weight_bytes import weight_bytes
 
 INSTRUCTION_TOKENS = 256
 """Room for what a user may ask, beside the images."""
+INSTRUCTION = "do the task."
+"""What a policy is asked where nobody says."""
 _LINE = 1000
 
 
@@ -113,22 +116,9 @@ class ExportInputs:
         return total
 
     def graph_bytes(self, recipe: Recipe) -> dict[str, int]:
-        """About how many bytes each graph's weights will take: what the disk must have room for."""
-        with torch.device("meta"):
-            weights = WallModel(self.checkpoint.shape).state_dict()
-        sizes = dict.fromkeys(self.graph_inputs.graphs, 0)
-        for name, weight in weights.items():
-            for graph in set(graphs_of(name)) & set(sizes):
-                layer = family(graph, name)
-                bits = BITS["fp32" if layer is None else recipe.families(graph)[layer]]
-                scales = BITS[recipe.families(graph)[ACTIVATIONS]] / INT4_BLOCKS[0] if bits == 4 else 0
-                count = weight.numel()
-                if graph == "lm_head" and self.head_tokens is not None:
-                    count = len(self.head_tokens) * weight.shape[1]
-                sizes[graph] += int(count * (bits + scales) / 8)
-        if GUIDED in sizes:
-            sizes[GUIDED] = 4 * sum(w.numel() for name, w in weights.items() if "expert" in graphs_of(name))
-        return sizes
+        """How many bytes each graph's weights will take: what the disk must have room for."""
+        sizes = weight_bytes(self.checkpoint.shape, self.graph_inputs, recipe)
+        return {graph: sum(weights.values()) for graph, weights in sizes.items()}
 
 
 def subgoal_tokens(path: Path, tokenizer: PromptTokenizer) -> Ids:

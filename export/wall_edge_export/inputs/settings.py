@@ -16,6 +16,7 @@ from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge.files import shown
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.checkpoint.lerobot_policy import LeRobotPolicy
+from wall_edge_export.checkpoint.outline import Outline
 from wall_edge_export.inputs.cameras import CameraBlock, camera_geometries
 from wall_edge_export.inputs.embodiment import Unit, embodiment
 
@@ -32,10 +33,9 @@ class CheckpointBlock(ModelConfig):
 
 
 @dataclass(frozen=True)
-class ExportSettings:
-    """What the graphs alone do not tell."""
+class ChunkSettings:
+    """What an action chunk is made from, whatever robot moves by it."""
 
-    embodiment: Embodiment
     cameras: dict[str, ImageGeometry]
     horizon: int
     action_rate_hz: float
@@ -43,28 +43,41 @@ class ExportSettings:
     wording: Wording = "lerobot"
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings(ChunkSettings):
+    """What the graphs alone do not tell."""
+
+    embodiment: Embodiment
+
+
 def resolve_settings(checkpoint: Checkpoint, robot: RobotConfig | None) -> ExportSettings:
     """Collect and check; raises :class:`ConfigError` or :class:`CheckpointError` naming what is missing."""
     block = _merged_block(checkpoint, robot)
-    return ExportSettings(
-        embodiment=embodiment(
-            checkpoint,
-            robot,
-            statistics=block.robot,
-            unit=block.unit or _checkpoint_unit(checkpoint),
-            reference=_require("action_reference", block.action_reference),
-        ),
-        cameras=camera_geometries(checkpoint, robot, block.cameras or {}, _block(checkpoint).resolution),
+    joints = embodiment(
+        checkpoint,
+        robot,
+        statistics=block.robot,
+        unit=block.unit or _checkpoint_unit(checkpoint),
+        reference=_require("action_reference", block.action_reference),
+    )
+    return ExportSettings(**vars(chunk_settings(checkpoint, robot)), embodiment=joints)
+
+
+def chunk_settings(outline: Outline, robot: RobotConfig | None) -> ChunkSettings:
+    """The part that neither joints nor statistics decide; raises as :func:`resolve_settings` does."""
+    block = _merged_block(outline, robot)
+    return ChunkSettings(
+        cameras=camera_geometries(outline, robot, block.cameras or {}, _block(outline).resolution),
         horizon=_require("horizon", block.horizon),
         action_rate_hz=_require("action_rate_hz", block.action_rate_hz),
-        time_grid=block.time_grid or uniform_grid(block.integration_steps or _scheduler_steps(checkpoint)),
-        wording=block.prompt_wording or ("upstream" if checkpoint.policy is None else "lerobot"),
+        time_grid=block.time_grid or uniform_grid(block.integration_steps or _scheduler_steps(outline)),
+        wording=block.prompt_wording or ("upstream" if outline.policy is None else "lerobot"),
     )
 
 
-def _merged_block(checkpoint: Checkpoint, robot: RobotConfig | None) -> CheckpointBlock:
+def _merged_block(outline: Outline, robot: RobotConfig | None) -> CheckpointBlock:
     """ROBOT.yaml's word before the checkpoint's block, and that before what LeRobot saved."""
-    from_checkpoint = {key: value for key, value in vars(_block(checkpoint)).items() if value is not None}
+    from_checkpoint = {key: value for key, value in vars(_block(outline)).items() if value is not None}
     section = robot.model if robot is not None and robot.model is not None else ModelConfig()
     from_robot = {key: value for key, value in vars(section).items() if value is not None}
     if not {"integration_steps", "time_grid"}.isdisjoint(from_robot):
@@ -73,12 +86,12 @@ def _merged_block(checkpoint: Checkpoint, robot: RobotConfig | None) -> Checkpoi
             for key, value in from_checkpoint.items()
             if key not in ("integration_steps", "time_grid")
         }
-    return CheckpointBlock(**{**_lerobot_block(checkpoint.policy), **from_checkpoint, **from_robot})
+    return CheckpointBlock(**{**_lerobot_block(outline.policy), **from_checkpoint, **from_robot})
 
 
-def _block(checkpoint: Checkpoint) -> CheckpointBlock:
-    block = checkpoint.config.get("wall_edge", {})
-    return from_mapping(CheckpointBlock, block, _where(checkpoint), CheckpointError)
+def _block(outline: Outline) -> CheckpointBlock:
+    block = outline.config.get("wall_edge", {})
+    return from_mapping(CheckpointBlock, block, _where(outline), CheckpointError)
 
 
 def _lerobot_block(policy: LeRobotPolicy | None) -> dict[str, Any]:
@@ -94,14 +107,14 @@ def _lerobot_block(policy: LeRobotPolicy | None) -> dict[str, Any]:
     return {"horizon": policy.horizon, "cameras": cameras or None}
 
 
-def _checkpoint_unit(checkpoint: Checkpoint) -> Unit:
+def _checkpoint_unit(outline: Outline) -> Unit:
     """LeRobot's datasets are in degrees, in rad or in per cent of a range, and nothing says which."""
-    return "rad" if checkpoint.policy is None else _require("unit (rad or deg)", None)
+    return "rad" if outline.policy is None else _require("unit (rad or deg)", None)
 
 
-def _where(checkpoint: Checkpoint) -> str:
-    policy = checkpoint.policy
-    return str((policy.folder if policy is not None else checkpoint.folder) / "config.json")
+def _where(outline: Outline) -> str:
+    policy = outline.policy
+    return str((policy.folder if policy is not None else outline.folder) / "config.json")
 
 
 @dataclass(frozen=True)
@@ -109,10 +122,10 @@ class _Scheduler:
     num_inference_timesteps: int = 10
 
 
-def _scheduler_steps(checkpoint: Checkpoint) -> int:
-    if checkpoint.policy is not None:
-        return checkpoint.policy.integration_steps
-    where, scheduler = _where(checkpoint), checkpoint.config.get("noise_scheduler", {})
+def _scheduler_steps(outline: Outline) -> int:
+    if outline.policy is not None:
+        return outline.policy.integration_steps
+    where, scheduler = _where(outline), outline.config.get("noise_scheduler", {})
     steps = from_mapping(_Scheduler, scheduler, where, CheckpointError, strict=False).num_inference_timesteps
     if not 1 <= steps <= 1000:
         what = f"{where}: num_inference_timesteps is {shown(steps, 60)}"

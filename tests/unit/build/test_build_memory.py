@@ -15,6 +15,7 @@ from wall_edge_engines.build.targets.memory import (
     require_fits,
     run_estimate,
 )
+from wall_edge_engines.build.targets.sizes import PolicySizes
 from wall_edge_engines.build.targets.target import named_target
 
 from wall_edge.bundle import Bundle
@@ -62,7 +63,9 @@ def test_memory_that_is_free() -> None:
 
 
 def test_what_runs_counts_weights_caches_and_the_system(bundle: Bundle) -> None:
-    orin, server = (run_estimate(bundle, named_target(name)) for name in ("orin-nano-8", "h100"))
+    orin, server = (
+        run_estimate(PolicySizes.of_bundle(bundle), named_target(name)) for name in ("orin-nano-8", "h100")
+    )
     files = [name for graph in bundle.manifest.graphs.values() for name in (graph.file, graph.data)]
     assert orin.weights == sum((bundle.folder / name).stat().st_size for name in files)
     past = bundle.manifest.graphs["prefix"].inputs["past_kv"].shape
@@ -73,7 +76,7 @@ def test_what_runs_counts_weights_caches_and_the_system(bundle: Bundle) -> None:
 
 def test_engines_that_do_not_fit_are_refused_with_the_arithmetic(bundle: Bundle) -> None:
     nano = named_target("orin-nano-8")
-    total = run_estimate(bundle, nano).total
+    total = run_estimate(PolicySizes.of_bundle(bundle), nano).total
     require_fits(bundle, nano, total)
     require_fits(bundle, nano, None)
     with pytest.raises(EngineError, match=r"running takes weights .* = 2\.\d\d GB; .*--precision int8-int4"):
@@ -100,7 +103,8 @@ def test_no_recipe_is_advised_that_is_not_smaller(
 
 def test_engines_that_are_built_count_as_they_are(bundle: Bundle) -> None:
     nano = named_target("orin-nano-8")
-    before, estimate = run_estimate(bundle, nano), run_estimate(bundle, nano, engines=5_000_000_000)
+    sizes = PolicySizes.of_bundle(bundle)
+    before, estimate = run_estimate(sizes, nano), run_estimate(sizes, nano, engines=5_000_000_000)
     assert estimate.total - before.total == 5_000_000_000 - before.weights
     with pytest.raises(EngineError, match=r"weights 5\.00 GB"):
         require_fits(bundle, nano, estimate.total - 1, engines=5_000_000_000)

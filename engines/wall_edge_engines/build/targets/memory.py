@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from wall_edge.bundle import Bundle, GraphSpec, Manifest, session_capacity
+from wall_edge.bundle import Bundle
 from wall_edge.errors import EngineError
+from wall_edge_engines.build.profiles import uses
+from wall_edge_engines.build.targets.sizes import PolicySizes
 from wall_edge_engines.build.targets.target import Target
-from wall_edge_engines.element_types import STORAGE
 
 BUILD_COPIES = 3
 """Of a graph's weights while it is compiled. Measured with tensorrt-rtx 1.7.1.116 for SM86 on 2026-11-26, on
@@ -25,7 +26,7 @@ _SMALLEST = "int8-int4"
 """The recipe of the fewest bytes."""
 _CONTEXT_BYTES = 500_000_000
 """CUDA's and TensorRT's own, a round figure."""
-_SYSTEM_BYTES = 1_500_000_000
+SYSTEM_BYTES = 1_500_000_000
 """On a Jetson: kernel, daemon and cameras, a round figure."""
 
 
@@ -48,12 +49,6 @@ class RunEstimate:
             f"activations {gigabytes(self.activations)} + CUDA and system {gigabytes(self.rest)} = "
             f"{gigabytes(self.total)}"
         )
-
-
-def graph_bytes(bundle: Bundle, graph: str) -> int:
-    """A graph's weights in its files."""
-    spec = bundle.manifest.graphs[graph]
-    return sum(bundle.path(name).stat().st_size for name in (spec.file, spec.data))
 
 
 def build_bytes(weights: int, profiles: int) -> int:
@@ -87,49 +82,61 @@ def build_shortage(weights: int, profiles: int, available: int) -> str:
     )
 
 
-def run_estimate(bundle: Bundle, target: Target, engines: int | None = None) -> RunEstimate:
-    """What the bundle's engines take on ``target`` when they run; ``engines``: their size, once built."""
-    manifest = bundle.manifest
-    past = manifest.graphs["prefix"].inputs["past_kv"]
-    token = _item_bytes(manifest.graphs["prefix"])
-    for size in past.shape[1:]:
-        token *= int(size)
+def build_peak(sizes: PolicySizes) -> tuple[str, int]:
+    """The graph whose compiler holds the most, and those bytes: each graph is compiled by itself."""
+    needs = {name: build_bytes(sizes.weights[name], count) for name, count in _profiles(sizes).items()}
+    graph = max(needs, key=lambda name: needs[name])
+    return graph, needs[graph]
+
+
+def policy_build_shortage(sizes: PolicySizes, available: int) -> str:
+    """As :func:`build_shortage`, of the graph whose compiler holds the most."""
+    graph, _ = build_peak(sizes)
+    shortage = build_shortage(sizes.weights[graph], _profiles(sizes)[graph], available)
+    return f"{graph}: {shortage}" if shortage else ""
+
+
+def _profiles(sizes: PolicySizes) -> dict[str, int]:
+    """How many profiles every graph has."""
+    by_graph = uses(sizes.max_prompt_tokens, sizes.capacity)
+    return {name: len(by_graph[name]) for name in sizes.weights}
+
+
+def run_estimate(sizes: PolicySizes, target: Target, engines: int | None = None) -> RunEstimate:
+    """What the policy's engines take on ``target`` when they run; ``engines``: their size, once built."""
     return RunEstimate(
-        weights=sum(graph_bytes(bundle, graph) for graph in manifest.graphs) if engines is None else engines,
-        caches=SESSIONS * session_capacity(manifest) * token,
-        activations=_activation_bytes(manifest),
-        rest=_CONTEXT_BYTES + (_SYSTEM_BYTES if target.integrated else 0),
+        weights=sum(sizes.weights.values()) if engines is None else engines,
+        caches=SESSIONS * sizes.capacity * sizes.token_bytes,
+        activations=sizes.activation_bytes,
+        rest=(0 if target.sm is None else _CONTEXT_BYTES) + (SYSTEM_BYTES if target.integrated else 0),
     )
+
+
+def run_shortage(sizes: PolicySizes, target: Target, memory_bytes: int | None) -> str:
+    """Why the engines cannot run in ``memory_bytes``; empty where they can, or for no device (none)."""
+    estimate = run_estimate(sizes, target)
+    if memory_bytes is None or estimate.total <= memory_bytes:
+        return ""
+    return f"running takes {estimate}, more than its {gigabytes(memory_bytes)}"
 
 
 def require_fits(
     bundle: Bundle, target: Target, memory_bytes: int | None, engines: int | None = None
 ) -> None:
     """Raises :class:`EngineError` where the engines do not fit ``memory_bytes``; none: of no device."""
-    estimate = run_estimate(bundle, target, engines)
-    smaller = "int4" in target.element_types and bundle.manifest.recipe != _SMALLEST
+    estimate = run_estimate(PolicySizes.of_bundle(bundle), target, engines)
     if memory_bytes is not None and estimate.total > memory_bytes:
         raise EngineError(
             f"{target.title}: running takes {estimate}",
             expected=f"at most its {gigabytes(memory_bytes)}",
-            fix=f"export a smaller recipe: --precision {_SMALLEST}" if smaller else "take a larger device",
+            fix=smaller_recipe(bundle.manifest.recipe, target),
         )
 
 
-def _activation_bytes(manifest: Manifest) -> int:
-    """A guess: the prefix's widest layer (gate, up and their product: 3 x 5.4 hidden sizes) for the longest
-    prompt, half as much for four patches a token of the vision tower, and scores unless attention is fused.
-    """
-    prefix = manifest.graphs["prefix"]
-    tokens, item = manifest.max_prompt_tokens, _item_bytes(prefix)
-    hidden, head = int(prefix.inputs["image_embeds"].shape[1]), int(prefix.inputs["past_kv"].shape[4])
-    layers = 16 * tokens * hidden * item + 4 * tokens * 8 * hidden * item
-    scores = 2 * max(1, hidden // head) * tokens * tokens * item if item == 4 else 0
-    return layers + scores
-
-
-def _item_bytes(prefix: GraphSpec) -> int:
-    return STORAGE[prefix.inputs["past_kv"].dtype].itemsize
+def smaller_recipe(recipe: str, target: Target) -> str:
+    """What to do about a policy that does not fit."""
+    smaller = "int4" in target.element_types and recipe != _SMALLEST
+    return f"export a smaller recipe: --precision {_SMALLEST}" if smaller else "take a larger device"
 
 
 def gigabytes(count: int) -> str:

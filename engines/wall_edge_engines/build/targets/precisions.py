@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from wall_edge.bundle import Bundle, Manifest
 from wall_edge.errors import EngineError
@@ -35,14 +36,20 @@ _LATER_PARSER = (10, 14)
 
 def require_precisions(manifest: Manifest, target: Target) -> None:
     """Raises :class:`EngineError` for the first layer family in a precision that ``target`` lacks."""
-    for name, graph in manifest.graphs.items():
-        for family, precision in graph.families.items():
+    families = {name: graph.families for name, graph in manifest.graphs.items()}
+    require_families(families, manifest.recipe, target)
+
+
+def require_families(families: Mapping[str, Mapping[str, str]], recipe: str, target: Target) -> None:
+    """As :func:`require_precisions`, for the layer families of every graph of a recipe."""
+    for graph, precisions in families.items():
+        for family, precision in precisions.items():
             if not _exists(precision, target):
                 raise EngineError(
-                    f"graph {name}, {family}: {precision} does not exist on {target.title} (SM{target.sm})",
+                    f"graph {graph}, {family}: {precision} does not exist on {target.title} ({target.kind})",
                     expected=", ".join(target.element_types),
                     fix=f"the nearest there is {nearest(precision, target)}: export again with "
-                    f"--precision {nearest(manifest.recipe, target)}",
+                    f"--precision {nearest(recipe, target)}",
                 )
 
 

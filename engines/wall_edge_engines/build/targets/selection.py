@@ -26,9 +26,14 @@ class Selection:
     @property
     def memory_bytes(self) -> int | None:
         """Of the device that runs the engines; none for a target that stands for no device."""
-        if self.device is not None:
-            return self.device.memory_bytes
-        return None if self.target.memory_gib is None else int(self.target.memory_gib * (1 << 30))
+        return self.target.memory_bytes if self.device is None else self.device.memory_bytes
+
+    @property
+    def sm(self) -> int:
+        """Of the GPU that the engines are for."""
+        sm = self.target.sm if self.device is None else self.device.sm
+        assert sm is not None  # select refuses processors
+        return sm
 
 
 def select(target: str | None, compiler: str | None) -> Selection:
@@ -40,6 +45,12 @@ def select(target: str | None, compiler: str | None) -> Selection:
         compiler = compiler or _installed()
         return Selection(compiler, compiler_facts(compiler)[0], target_of(device), device)
     wish = named_target(target)
+    if wish.sm is None:
+        raise ConfigError(
+            f"target {wish.name} is a processor",
+            expected="a GPU",
+            fix="a processor builds no engines: use policy.engine: onnxruntime",
+        )
     if compiler is None:
         compiler = _RTX if wish.memory_gib is None else _installed()
     if compiler != _RTX:

@@ -10,11 +10,13 @@ from pathlib import Path
 from wall_edge.checks import between, counted, one_of, require_name, require_names, require_text
 from wall_edge.config_loader import Invalid, from_mapping, read_yaml
 from wall_edge.errors import ConfigError
+from wall_edge.files import shown
 from wall_edge_engines.cuda.driver import DeviceFacts
 
 ELEMENT_TYPES = ("fp32", "fp16", "bf16", "int8", "int4", "fp8", "nvfp4")
 NO_TARGET = "gpu"
 """The name of a GPU that no file describes."""
+_SUFFIX = ".yaml"
 _SAME_MEMORY = 0.2
 """A GPU tells less memory than it was sold with: 61.4 GiB of an AGX Orin's 64."""
 
@@ -44,11 +46,12 @@ class Ceiling:
 
 @dataclass(frozen=True)
 class Target:
-    """A device. ``sm``: ten times its compute capability; ``multiprocessors``: how many SMs it has."""
+    """A device. ``sm``: ten times its compute capability, none for a processor; ``multiprocessors``: how many
+    SMs it has."""
 
     name: str
     title: str
-    sm: int
+    sm: int | None
     multiprocessors: int | None
     memory_gib: float | None
     """As sold; none for a target that stands for no device."""
@@ -63,6 +66,15 @@ class Target:
     """Of fp16 too."""
     int8_tops: Ceiling
     notes: tuple[str, ...] = ()
+
+    @property
+    def memory_bytes(self) -> int | None:
+        return None if self.memory_gib is None else int(self.memory_gib * (1 << 30))
+
+    @property
+    def kind(self) -> str:
+        """What it is in a word: ``SM87``, or a processor."""
+        return "a processor" if self.sm is None else f"SM{self.sm}"
 
     def __post_init__(self) -> None:
         require_name("name", self.name)
@@ -86,13 +98,19 @@ def target_folder() -> Path:
 @cache
 def targets() -> Mapping[str, Target]:
     """Every target by its name. Raises :class:`ConfigError`."""
-    return {path.stem: _read(path) for path in sorted(target_folder().glob("*.yaml"))}
+    return {path.stem: _read(path) for path in sorted(target_folder().glob(f"*{_SUFFIX}"))}
 
 
 def named_target(name: str) -> Target:
-    """Raises :class:`ConfigError` for a name that no target has."""
+    """A target by its name, or by the path of a file as ``wall-edge probe`` writes it (``….yaml``).
+
+    Raises :class:`ConfigError` for a name that no target has, and for a file that describes none.
+    """
+    if name.endswith(_SUFFIX):
+        return _read(Path(name))
     if name not in targets():
-        raise ConfigError(f"target {name!r}", expected=f"one of {', '.join(targets())}")
+        expected = f"one of {', '.join(targets())}, or a target's YAML file"
+        raise ConfigError(f"target {shown(name, 100)!r}", expected=expected)
     return targets()[name]
 
 
@@ -134,5 +152,5 @@ def element_types_of(sm: int) -> tuple[str, ...]:
 def _read(path: Path) -> Target:
     data = read_yaml(path)
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: no target", expected="a mapping (key: value)")
-    return from_mapping(Target, {"name": path.stem, **data}, str(path))
+        raise ConfigError(f"{shown(path)}: no target", expected="a mapping (key: value)")
+    return from_mapping(Target, {"name": path.stem, **data}, shown(path))

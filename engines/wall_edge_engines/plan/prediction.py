@@ -1,0 +1,117 @@
+"""How long a policy's stages may take on a target: a floor and a likely range, from a count and ceilings.
+
+The roofline model (Williams, Waterman and Patterson, CACM 52(4), 2009): a run takes at least as long as its
+bytes cross the memory bus, and as its products are computed; the longer of the two binds. Everything here is
+a prediction. A floor counts neither element-wise work nor launches, and takes what lies between products to
+stay on the chip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from wall_edge.bundle import MAX_FAST_TOKENS
+from wall_edge.errors import ConfigError
+from wall_edge_engines.build.targets.target import Target
+from wall_edge_engines.plan.ceilings import BANDWIDTH, Range, ceilings
+from wall_edge_engines.plan.workload import Use, Workload
+
+Span = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class StagePrediction:
+    """One run of a stage. Times in ms; None where no ceiling is known."""
+
+    bytes: int
+    operations: int
+    floor_ms: float | None
+    likely_ms: Span | None
+    bound: Literal["bandwidth", "compute"] | None
+    """What the floor is made of."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Of a whole policy; ``expert`` and ``word`` (the prefix for one more token) are one step, one token."""
+
+    target: str
+    integration_steps: int
+    stages: Mapping[str, StagePrediction]
+    chunk_floor_ms: float | None
+    chunk_ms: Span | None
+    notes: tuple[str, ...]
+
+    @property
+    def chunk_rate_hz(self) -> Span | None:
+        """Chunks a second, one behind the other."""
+        return None if self.chunk_ms is None else (1000 / self.chunk_ms[1], 1000 / self.chunk_ms[0])
+
+
+def predict(workload: Workload, target: Target, steps: int) -> Prediction:
+    """Raises :class:`ConfigError` for fewer than one step."""
+    if steps < 1:
+        raise ConfigError(f"{steps} integration steps", expected="at least 1")
+    limits = ceilings(target)
+    stages = {name: _stage(use, limits) for name, use in workload.uses.items()}
+    floors = {name: stage.floor_ms for name, stage in stages.items()}
+    floor = None if None in floors.values() else _chunk({n: f or 0.0 for n, f in floors.items()}, steps, 1)
+    return Prediction(
+        target=target.name,
+        integration_steps=steps,
+        stages=stages,
+        chunk_floor_ms=floor,
+        chunk_ms=_chunk_range(stages, steps),
+        notes=_notes(workload, limits),
+    )
+
+
+def _stage(use: Use, limits: Mapping[str, Range]) -> StagePrediction:
+    memory = _seconds(use.bytes, limits[BANDWIDTH])
+    if memory is None:
+        return StagePrediction(use.bytes, sum(use.operations.values()), None, None, None)
+    products = [0.0, 0.0, 0.0]
+    for arithmetic, count in use.operations.items():
+        for number, seconds in enumerate(_seconds(count, limits[arithmetic]) or ()):
+            products[number] += seconds
+    floor, low, high = (1000 * max(pair) for pair in zip(memory, products, strict=True))
+    bound: Literal["bandwidth", "compute"] = "compute" if products[0] > memory[0] else "bandwidth"
+    return StagePrediction(use.bytes, sum(use.operations.values()), floor, (low, high), bound)
+
+
+def _seconds(count: int, limit: Range) -> tuple[float, float, float] | None:
+    """At the ceiling, at the most and at the least that is reached."""
+    if limit.most is None or limit.high is None or limit.low is None:
+        return None
+    return count / limit.most, count / limit.high, count / limit.low
+
+
+def _chunk(stages: Mapping[str, float], steps: int, tokens: int) -> float:
+    """Of one action chunk: ``steps`` of a flow policy's expert, or a FAST policy's ``tokens``."""
+    encoded = stages["vision"] + stages["prefix"]
+    if "expert" in stages:
+        return encoded + steps * stages["expert"]
+    return encoded + tokens * (stages["word"] + stages["lm_head"])
+
+
+def _chunk_range(stages: Mapping[str, StagePrediction], steps: int) -> Span | None:
+    spans = {name: stage.likely_ms for name, stage in stages.items() if stage.likely_ms is not None}
+    if len(spans) < len(stages):
+        return None
+    low, high = ({name: span[end] for name, span in spans.items()} for end in (0, 1))
+    return _chunk(low, steps, 1), _chunk(high, steps, MAX_FAST_TOKENS)
+
+
+def _notes(workload: Workload, limits: Mapping[str, Range]) -> tuple[str, ...]:
+    used = {name for use in workload.uses.values() for name, count in use.operations.items() if count}
+    names = [BANDWIDTH, *sorted({"bf16" if name == "fp16" else name for name in used})]
+    notes = []
+    for name in names:
+        limit = limits[name]
+        lost = limit.most is None and name != BANDWIDTH
+        notes.append(f"{limit.note}; its products are left out" if lost else limit.note)
+    if "expert" not in workload.uses:
+        notes.append(f"a FAST chunk is words: from 1 to {MAX_FAST_TOKENS} of them, one word and lm_head each")
+    return tuple(filter(None, notes))

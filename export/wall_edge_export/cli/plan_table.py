@@ -1,0 +1,86 @@
+"""A plan for a person: every figure under the word *predicted*."""
+
+from __future__ import annotations
+
+from rich.table import Table
+from wall_edge_engines.build.targets.memory import gigabytes
+from wall_edge_engines.plan.prediction import Prediction, Span, StagePrediction
+from wall_edge_engines.plan.report import PlanReport
+
+from wall_edge.cli.console import SafeConsole
+
+_RUNS = {
+    "vision": "vision, all frames",
+    "prefix": "prefix, the prompt",
+    "expert": "expert, one step",
+    "word": "prefix, one word",
+    "lm_head": "lm_head, one word",
+}
+
+
+def print_plan(report: PlanReport, whose: str) -> None:
+    """``whose`` rates were judged."""
+    console = SafeConsole(soft_wrap=True)
+    work, prediction = report.workload, report.prediction
+    cameras = f"{work.cameras} camera{'s' * (work.cameras != 1)}"
+    steps = f"{prediction.integration_steps} step{'s' * (prediction.integration_steps != 1)}"
+    console.print(
+        f"predicted, not measured: {report.subject} in {work.recipe}, {cameras}, {work.prompt_tokens} prompt "
+        f"tokens, {steps}, on {report.target.title}"
+    )
+    console.print(_table(prediction))
+    if prediction.chunk_rate_hz is not None:
+        low, high = prediction.chunk_rate_hz
+        console.print(f"chunk rate, predicted: {low:.1f} to {high:.1f} Hz")
+    _print_memory(console, report)
+    _print_rates(console, report, whose)
+    console.print(f"recommended: {report.recommendation.words}")
+    for note in report.notes:
+        console.print(f"note: {note}")
+
+
+def _table(prediction: Prediction) -> Table:
+    table = Table(title="predicted")
+    for heading in ("stage", "bytes", "operations", "floor", "likely", "floor's bound"):
+        table.add_column(heading, justify="left" if heading in ("stage", "floor's bound") else "right")
+    for name, stage in prediction.stages.items():
+        table.add_row(_RUNS.get(name, name), *_cells(stage))
+    expert = prediction.stages.get("expert")
+    chunk = "chunk: vision, prefix and the words" if expert is None else "chunk: vision, prefix, all steps"
+    table.add_row(chunk, "", "", _ms(prediction.chunk_floor_ms), _span(prediction.chunk_ms), "")
+    return table
+
+
+def _cells(stage: StagePrediction) -> tuple[str, ...]:
+    size = f"{stage.bytes / 1e6:,.1f} MB"
+    work = f"{stage.operations / 1e9:,.1f} G"
+    return size, work, _ms(stage.floor_ms), _span(stage.likely_ms), stage.bound or ""
+
+
+def _ms(value: float | None) -> str:
+    return "?" if value is None else f"{value:.{_digits(value)}f} ms"
+
+
+def _span(span: Span | None) -> str:
+    if span is None:
+        return "?"
+    return f"{span[0]:.{_digits(span[0])}f} to {_ms(span[1])}"
+
+
+def _digits(value: float) -> int:
+    return 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3
+
+
+def _print_memory(console: SafeConsole, report: PlanReport) -> None:
+    memory = report.memory
+    of_device = "" if memory.device is None else f", the device has {gigabytes(memory.device)}"
+    console.print(f"memory to run, predicted: {memory.run}{of_device}")
+    console.print(f"memory to build, predicted: {gigabytes(memory.build)} for {memory.build_graph}, the most")
+
+
+def _print_rates(console: SafeConsole, report: PlanReport, whose: str) -> None:
+    if report.rates is None:
+        return
+    console.print(f"rates of {whose}: {report.rates.words}")
+    for need in report.rates.needs:
+        console.print(f"  {need.holds:7} {need.what}: {need.words}")

@@ -1,0 +1,1 @@
+"""What a policy will have to do, counted before anything is exported."""
