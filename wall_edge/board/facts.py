@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,8 +18,8 @@ _LINKS = 40
 class Tree:
     """Text files under a root. What is missing or cannot be read is None or empty, never an error.
 
-    Links are followed inside the root, as if it were ``/``: a recorded tree's ``/etc/nvpmodel.conf`` may point
-    to ``/etc/nvpmodel/…``, and nothing leads out of it.
+    Links are followed inside the root, as if it were ``/``: a recorded tree's ``/etc/nvpmodel.conf`` may
+    point to ``/etc/nvpmodel/…``, and nothing leads out of it.
     """
 
     root: Path = Path("/")
@@ -92,7 +91,7 @@ class Tree:
 
 def _link(path: Path) -> str | None:
     try:
-        return os.readlink(path)
+        return str(path.readlink())
     except (OSError, ValueError):
         return None
 

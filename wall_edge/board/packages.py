@@ -23,5 +23,5 @@ def packages(tree: Tree) -> dict[str, str]:
 
 
 def upstream(version: str) -> str:
-    """Without epoch and Debian's own part: ``10.3.0.30-1+cuda12.5`` → ``10.3.0.30``, ``6.2+b77`` → ``6.2``."""
+    """Without epoch and Debian's own part: ``10.3.0.30-1+cuda12.5`` → ``10.3.0.30``, ``6.2+b77`` → 6.2."""
     return re.split(r"[-+~]", version.rpartition(":")[2])[0]

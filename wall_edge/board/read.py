@@ -1,8 +1,8 @@
 """A machine's facts, from files alone: no command runs, and a recorded tree reads as the machine would.
 
 What the files mean: Jetson Linux Developer Guide ("Platform Power and Performance"), rbonghi/jetson_stats
-(``jtop/core``), ``Documentation/admin-guide/pm/cpufreq.rst`` and ``Documentation/ABI/testing/sysfs-class-devfreq``
-of the kernel. Never tried on a Jetson: none was at hand.
+(``jtop/core``), the kernel's ``Documentation/admin-guide/pm/cpufreq.rst`` and
+``Documentation/ABI/testing/sysfs-class-devfreq``. Never tried on a Jetson: none was at hand.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from wall_edge.files import parse_json
 
 DEVICE_TREE = "/proc/device-tree"
 _PART = r"p(\d{4})-(\d{4})"
+_MODULES = ("2888", "3668", "3701", "3767", "3834")
+"""Of Xavier, Orin and Thor; other numbers are carrier boards."""
 
 
 def read_facts(tree: Tree | None = None) -> Facts:
@@ -39,7 +41,7 @@ def read_facts(tree: Tree | None = None) -> Facts:
         jetpack=_jetpack(l4t, installed),
         tensorrt=_tensorrt(installed),
         cuda=_cuda(tree, installed),
-        kernel=tree.text("/proc/sys/kernel/osrelease"),
+        kernel=_kernel(tree),
         realtime=tree.number("/sys/kernel/realtime") == 1,
         isolated_cores=cores(tree.text("/sys/devices/system/cpu/isolated") or ""),
         power_mode=power_mode(tree, modes),
@@ -52,6 +54,11 @@ def read_facts(tree: Tree | None = None) -> Facts:
         swap_bytes=swap,
         zram_bytes=zram,
     )
+
+
+def _kernel(tree: Tree) -> str | None:
+    match = re.match(r"Linux version (\S+)", tree.text("/proc/version") or "")
+    return tree.text("/proc/sys/kernel/osrelease") or (match[1] if match else None)
 
 
 def cores(text: str) -> tuple[int, ...]:
@@ -73,7 +80,7 @@ def _l4t(tree: Tree, installed: dict[str, str]) -> str | None:
 
 
 def _jetpack(l4t: str | None, installed: dict[str, str]) -> str | None:
-    """Of the package, or of the release: a board that was flashed without JetPack's packages has no package."""
+    """Of the package, or of the release: a board may be flashed without JetPack's packages."""
     package = upstream(installed.get("nvidia-jetpack", ""))
     release = release_of(l4t)
     return package or (release.jetpack if release else None)
@@ -92,9 +99,7 @@ def _part_number(tree: Tree, compatible: list[str]) -> str | None:
             return f"p{match[1]}-{match[2]}"
     ids = (tree.text(f"{DEVICE_TREE}/nvidia,boardids") or "").replace(":", "-")
     names = " ".join((f"p{ids}", tree.text(f"{DEVICE_TREE}/nvidia,dtsfilename") or "", *compatible))
-    modules = [
-        part for part in re.finditer(_PART, names) if part[1] in ("3701", "3767", "3834", "3668", "2888")
-    ]
+    modules = [part for part in re.finditer(_PART, names) if part[1] in _MODULES]
     return modules[0][0] if modules else None
 
 

@@ -1,0 +1,71 @@
+"""CAN interfaces: up, on the bus, heard, and brought up at the next start too.
+
+Sources: the kernel's ``Documentation/networking/can.rst``; NVIDIA's Developer Guide, "Controller Area Network
+(CAN)", for the pin multiplexer of the AGX Orin's header, which no file tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wall_edge.board.can import CanInterface, can_interfaces, configured, controllers
+from wall_edge.doctor.finding import Remark
+from wall_edge.doctor.machine import Machine
+from wall_edge.files import shown
+
+_QUEUE = 128
+"""A burst to seven motors and their registers; the kernel's default of 10 refuses it (ENOBUFS)."""
+_PINS = {
+    "can0": (("0x0c303018", "0xc458"), ("0x0c303010", "0xc400")),
+    "can1": (("0x0c303008", "0xc458"), ("0x0c303000", "0xc400")),
+}
+"""Registers of the AGX Orin's header: pins 29 and 31 for can0, 37 and 33 for can1, GPIO at the start."""
+
+
+def interfaces(machine: Machine) -> Iterator[Remark]:
+    """Each interface that exists, virtual ones apart."""
+    for interface in can_interfaces(machine.tree):
+        if interface.driver is not None:
+            yield from _interface(machine, interface)
+
+
+def _interface(machine: Machine, interface: CanInterface) -> Iterator[Remark]:
+    name = shown(interface.name)
+    up = f"sudo ip link set {name} up type can bitrate 1000000"
+    if not interface.up:
+        yield Remark("warning", f"{name} is down", f"{up}, with the bitrate of the motors")
+    elif interface.carrier is False:
+        what = f"{name} is off the bus: too many errors"
+        fix = (
+            f"check bitrate, wires, 120 ohm at both ends; sudo ip link set {name} down && {up} restart-ms 100"
+        )
+        yield Remark("warning", what, fix)
+    elif interface.received == 0 and interface.errors:
+        what = f"{name} heard nothing and counts {interface.errors} errors: nobody acknowledges"
+        yield Remark(
+            "warning", what, f"check power, transceiver, wires and bitrate{_pins(machine, interface)}"
+        )
+    if configured(machine.tree, interface.name) is None:
+        what = f"no file brings {name} up at the start"
+        yield Remark("note", what, f"wall-edge udev --can --interface {name}")
+    if interface.queue is not None and interface.queue < _QUEUE:
+        what = f"{name} queues {interface.queue} frames: a burst to all motors is refused"
+        yield Remark("note", what, f"sudo ip link set {name} txqueuelen 1000")
+
+
+def _pins(machine: Machine, interface: CanInterface) -> str:
+    agx = (machine.facts.part_number or "").startswith("p3701")
+    if interface.driver != "mttcan" or not agx or interface.name not in _PINS:
+        return ""
+    words = " && ".join(f"sudo busybox devmem {place} w {value}" for place, value in _PINS[interface.name])
+    return f"; the AGX Orin's header pins are GPIO until: {words}"
+
+
+def driver(machine: Machine) -> Iterator[Remark]:
+    """The board's own controllers are switched on, and their module is not loaded."""
+    nodes = controllers(machine.tree)
+    if nodes and not machine.tree.exists("/sys/module/mttcan"):
+        what = f"the board's CAN ({', '.join(map(shown, nodes))}) has no driver loaded: for a robot on CAN"
+        file = "/etc/modules-load.d/wall-edge-can.conf"
+        fix = f"sudo modprobe -a can can_raw mttcan; echo mttcan | sudo tee {file}"
+        yield Remark("note", what, fix)
