@@ -42,9 +42,9 @@ def target_for(name: str | None, settings: EngineSettings) -> tuple[Target | Non
         if facts is None:
             return None, f"no target describes this processor: {PROBE}"
         target = target_of(facts)
-        return (
-            (None, f"no target describes {facts.name}: {PROBE}") if target.name == NO_TARGET else (target, "")
-        )
+        if target.name == NO_TARGET:
+            return None, f"no target describes {facts.name}: {PROBE}"
+        return target, ""
     target = named_target(name)
     if target.sm != (None if facts is None else facts.sm):
         here = "a processor" if facts is None else f"{facts.name}, SM{facts.sm}"

@@ -10,7 +10,6 @@ from typing import Any
 
 import wall_edge_engines
 from wall_edge_engines import Engine, EngineSettings
-from wall_edge_engines.build.targets.target import Target
 from wall_edge_engines.tensorrt.engine import TensorRtEngine
 from wall_edge_engines.tensorrt.inspection import attention_fusion
 
@@ -34,6 +33,7 @@ from wall_edge.board import Tree, rails, read_facts
 from wall_edge.bundle import Bundle
 from wall_edge.errors import ConfigError
 from wall_edge.policies.instruction import require_fitting, require_words
+from wall_edge.policies.prompts import Prompts
 from wall_edge.provenance import provenance
 from wall_edge.verification.goldens import synthetic_observation
 
@@ -55,19 +55,18 @@ def measure(
     Raises WallEdgeError for what cannot be measured here, in one sentence.
     """
     _require(bundle, options)
-    machine = tree or Tree()
-    device, no_target = target_for(target, settings)
+    machine, steps = tree or Tree(), _steps(bundle, options)
+    prompt_tokens = len(Prompts.of(bundle).action(options.instruction).ids)
+    prediction = _prediction(bundle, settings, target, prompt_tokens, steps)
     before = read_facts(machine)
     with closing(MemoryWatch(settings.device, machine)) as watch:
         told("engine")
         begun = time.perf_counter()
         with closing(wall_edge_engines.load(bundle, settings)) as engine:
             load_s = time.perf_counter() - begun
-            run, prompt_tokens = _timed(bundle, engine, options, machine, told, watch)
+            run = _timed(bundle, engine, options, machine, told, watch)
             attention, description = _attention(engine, bundle), engine.description
         memory = watch.memory()
-    steps = _steps(bundle, options)
-    prediction = _prediction(bundle, device, no_target, prompt_tokens, steps)
     rows = _rows(run, prediction.floors, steps)
     return PolicyReport(
         not_comparable_because=tuple(
@@ -108,11 +107,11 @@ def _timed(
     machine: Tree,
     told: Callable[[str], None],
     watch: MemoryWatch,
-) -> tuple[Run, int]:
+) -> Run:
     """Sessions end here, before the engine is closed: what they hold of the device is given back too."""
     observation = synthetic_observation(bundle.manifest)
     rig = PolicyRig(bundle, engine, observation, options.instruction, steps=options.steps)
-    return timed_run(rig, options, rails(machine), told, watch.look), rig.prompt_tokens
+    return timed_run(rig, options, rails(machine), told, watch.look)
 
 
 def _require(bundle: Bundle, options: Options) -> None:
@@ -146,8 +145,9 @@ def _rows(run: Run, predicted: Mapping[str, Floor], steps: int | None) -> dict[s
 
 
 def _prediction(
-    bundle: Bundle, device: Target | None, no_target: str, prompt_tokens: int, steps: int | None
+    bundle: Bundle, settings: EngineSettings, name: str | None, prompt_tokens: int, steps: int | None
 ) -> Prediction:
+    device, no_target = target_for(name, settings)
     if device is None:
         return Prediction(None, {}, (no_target,))
     predicted, notes = floors(bundle, device, prompt_tokens, steps)

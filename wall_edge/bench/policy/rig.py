@@ -39,12 +39,9 @@ class PolicyRig:
         self._observation, self._words = observation, words
         capacity, prompts = session_capacity(manifest), Prompts.of(bundle)
         self._session = TimedSession(engine, capacity=capacity, clock=clock)
-        self._planning = TimedSession(engine, capacity=capacity, lane="words", clock=clock)
-        self._planning.timing = False
-        self._planner = Encoder(manifest, prompts, self._planning)
+        self._planner = Encoder.on(engine, manifest, prompts, lane="words")
         self._encoder = Encoder(manifest, prompts, self._session)
         self.policy = action_policy(bundle, self._encoder, integration_steps=steps)
-        self.prompt_tokens = len(prompts.action(words).ids)
 
     @property
     def speaks(self) -> bool:
@@ -82,7 +79,7 @@ class PolicyRig:
         """Seconds of each of the next ``words`` of a sub-task, and of the vocabulary head alone."""
         self._session.timing = False
         self._encoder.observe(self._observation)
-        self._session.fork(self._planning)
+        self._session.fork(self._planner.session)
         tokens = self._planner.greedy_tokens(self._planner.prefill_subgoal(self._words, observed=True))
         next(tokens)
         times, heads = [], []
@@ -90,7 +87,7 @@ class PolicyRig:
             begun = self._clock()
             next(tokens)
             after = self._clock()
-            self._planning.next_token()
+            self._planner.session.next_token()
             times.append(after - begun)
             heads.append(self._clock() - after)
         return times, heads

@@ -102,11 +102,12 @@ def _warm_up(rig: PolicyRig, options: Options, run: Run) -> None:
 
 def _add_stages(spent: dict[str, float], run: Run) -> None:
     """One chunk's stages, and what is left of it for the host."""
-    for name, row in ((VISION, "vision"), (PREFIX, "prefix"), (LOOP, "action_loop"), (WORDS, "action_word")):
+    rows = {VISION: "vision", PREFIX: "prefix"}
+    if not run.refusal:  # else it ended in the middle of its words
+        rows |= {LOOP: "action_loop", WORDS: "action_word", "host": "host"}
+    for name, row in rows.items():
         if name in spent:
             run.times[row].append(spent[name])
-    if not run.refusal:
-        run.times["host"].append(spent["host"])
 
 
 def _load() -> OtherLoad | None:
