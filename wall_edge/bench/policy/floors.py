@@ -72,7 +72,9 @@ def rows(stages: Mapping[str, StagePrediction], steps: int | None) -> dict[str, 
         for name, stage in stages.items()
         if stage.floor_ms is not None and stage.likely_ms is not None
     }
-    result = {name: ranges[name] for name in ("vision", "prefix", "lm_head") if name in ranges}
+    result: dict[str, Floor] = {
+        name: ranges[name] for name in ("vision", "prefix", "lm_head") if name in ranges
+    }
     if steps is not None and "expert" in ranges:
         result["step"], result["action_loop"] = ranges["expert"], ranges["expert"].times(steps)
         if {"vision", "prefix"} <= set(ranges):

@@ -42,8 +42,8 @@ def policy(
     from wall_edge.cli.bench.policy_text import print_report
 
     settings = EngineSettings(engine, device or ("cuda" if engine.startswith("tensorrt") else "cpu"), threads)
-    words = {} if instruction is None else {"instruction": instruction}
-    options = Options(repeats=repeats, steps=steps, **words)
+    words = Options.instruction if instruction is None else instruction
+    options = Options(repeats=repeats, steps=steps, instruction=words)
     with interruptible(), stage_progress("policy", ("digests", *STAGES)) as stage:
         stage("digests")
         report = measure(Bundle(bundle), settings, options, target, told=stage)
