@@ -36,8 +36,12 @@ class Backend(NamedTuple):
 
 
 def _open_onnxruntime(bundle: Bundle, settings: EngineSettings) -> Engine:
+    return _open_onnx_graphs(bundle.folder, bundle.manifest.graphs, settings)
+
+
+def _open_onnx_graphs(folder: Path, graphs: Mapping[str, GraphSpec], settings: EngineSettings) -> Engine:
     opener = OnnxRuntimeEngine if settings.device == "cpu" else OnnxRuntimeCudaEngine
-    return opener(bundle.folder, bundle.manifest.graphs, settings)
+    return opener(folder, graphs, settings)
 
 
 def _open_tensorrt(bundle: Bundle, settings: EngineSettings) -> Engine:
@@ -54,7 +58,7 @@ def _compile_tensorrt(folder: Path, graphs: Mapping[str, GraphSpec], settings: E
 
 _TENSORRT = Backend(_open_tensorrt, _compile_tensorrt, "cuda")
 ENGINES = {
-    "onnxruntime": Backend(_open_onnxruntime, OnnxRuntimeEngine, "cpu"),
+    "onnxruntime": Backend(_open_onnxruntime, _open_onnx_graphs, "cpu"),
     "tensorrt": _TENSORRT,
     "tensorrt-rtx": _TENSORRT,
 }

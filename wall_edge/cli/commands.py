@@ -28,6 +28,7 @@ COMMANDS = {
     "release": "wall_edge.cli.release:release",
     "inspect": "wall_edge.cli.inspect:inspect",
     "build": "wall_edge.cli.build:build",
+    "probe": "wall_edge.cli.probe:probe",
     "verify": "wall_edge.cli.verify:verify",
     "eval": "wall_edge.cli.evaluate:evaluation",
     "bench": "wall_edge.cli.bench:app",

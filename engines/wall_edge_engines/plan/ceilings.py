@@ -53,9 +53,7 @@ def _range(name: str, ceiling: Ceiling, reference: Ceiling, unit: float) -> Rang
     if most is None:
         return Range(None, None, None, f"{name}: no ceiling is known ({ceiling.theoretical_source})")
     low, high = efficiency(reference)
-    note = (
-        f"{name}: nobody measured this device: {low:.0%} to {high:.0%} of the data sheet's, as on AGX Orin 64"
-    )
+    note = f"{name}: nobody measured it here: {low:.0%} to {high:.0%} of the data sheet's, as on AGX Orin 64"
     return Range(most * unit, high * most * unit, low * most * unit, note)
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from wall_edge_engines.build.targets.memory import (
     SYSTEM_BYTES,
     RunEstimate,
     build_peak,
+    build_peak_words,
     gigabytes,
-    policy_build_shortage,
     run_estimate,
     run_shortage,
 )
@@ -60,8 +61,11 @@ def plan_memory(
 
 def _build_shortage(sizes: PolicySizes, memory_bytes: int | None, swap_bytes: int) -> str:
     available = max(0, (memory_bytes or 0) - SYSTEM_BYTES) + swap_bytes
-    shortage = policy_build_shortage(sizes, available)
-    if not shortage:
-        return ""
     missing = build_peak(sizes)[1] - available
-    return f"{shortage} ({gigabytes(missing)} of swap would do: --swap-gib)"
+    if missing <= 0:
+        return ""
+    swap = f"--swap-gib {math.ceil((missing + swap_bytes) / (1 << 30))}"
+    return (
+        f"{build_peak_words(sizes)}, more than the {gigabytes(available)} beside the system "
+        f"({gigabytes(missing)} of swap for the build would do: {swap})"
+    )

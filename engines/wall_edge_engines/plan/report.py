@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from wall_edge.errors import EngineError
@@ -122,7 +122,7 @@ def make_plan(
 
 
 class _Planner:
-    """Counts every recipe once."""
+    """Weighs every recipe once."""
 
     def __init__(self, subject: Subject, device: Device, rates: RobotRates) -> None:
         self._subject, self._device, self._rates = subject, device, rates
@@ -132,7 +132,7 @@ class _Planner:
     def options(self) -> Iterator[Option]:
         recipes = self._device.target.recipes if self._subject.recipe is None else (self._subject.recipe,)
         for recipe in recipes:
-            yield Option(recipe, self._refusal(recipe), lambda steps, name=recipe: self._holds(name, steps))
+            yield Option(recipe, self._refusal(recipe), partial(self._holds, recipe))
 
     def prediction(self, recipe: str, steps: int) -> Prediction:
         return predict(self.workload(recipe), self._device.target, steps)

@@ -53,6 +53,8 @@ def plan(
 
     Exit code 1 when it does not fit; the plan is printed first.
     """
+    if precision == "auto":
+        raise ConfigError("--precision auto", expected="a recipe, or no --precision for the recommended one")
     device = _device(target, swap_gib)
     config = load_robot(robot) if robot is not None else None
     opened = open_policy(Request(policy, _cameras(cameras), prompt_tokens, base), config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from wall_edge_engines.build.targets.sizes import PolicySizes
@@ -82,6 +83,7 @@ def _source(request: Request, robot: RobotConfig | None) -> Policy:
     graphs = source.graph_inputs.graphs
     tokens = request.prompt_tokens or source.prompt_tokens
 
+    @cache
     def workload(recipe: str) -> Workload:
         return model_workload(source.shape, source.graph_inputs, load_recipe(recipe), tokens)
 

@@ -9,13 +9,8 @@ from wall_edge_engines.plan.report import PlanReport
 
 from wall_edge.cli.console import SafeConsole
 
-_RUNS = {
-    "vision": "vision, all frames",
-    "prefix": "prefix, the prompt",
-    "expert": "expert, one step",
-    "word": "prefix, one word",
-    "lm_head": "lm_head, one word",
-}
+_RUNS = {"word": "one word", "expert": "one step"}
+"""What runs of the graphs that do more than one thing."""
 
 
 def print_plan(report: PlanReport, whose: str) -> None:
@@ -24,11 +19,14 @@ def print_plan(report: PlanReport, whose: str) -> None:
     work, prediction = report.workload, report.prediction
     cameras = f"{work.cameras} camera{'s' * (work.cameras != 1)}"
     steps = f"{prediction.integration_steps} step{'s' * (prediction.integration_steps != 1)}"
+    if "expert" not in prediction.stages:
+        steps = "words for actions"
     console.print(
         f"predicted, not measured: {report.subject} in {work.recipe}, {cameras}, {work.prompt_tokens} prompt "
         f"tokens, {steps}, on {report.target.title}"
     )
     console.print(_table(prediction))
+    console.print(f"a chunk is vision, prefix and {steps}")
     if prediction.chunk_rate_hz is not None:
         low, high = prediction.chunk_rate_hz
         console.print(f"chunk rate, predicted: {low:.1f} to {high:.1f} Hz")
@@ -41,13 +39,11 @@ def print_plan(report: PlanReport, whose: str) -> None:
 
 def _table(prediction: Prediction) -> Table:
     table = Table(title="predicted")
-    for heading in ("stage", "bytes", "operations", "floor", "likely", "floor's bound"):
-        table.add_column(heading, justify="left" if heading in ("stage", "floor's bound") else "right")
+    for heading in ("", "bytes", "operations", "floor", "likely", "bound by"):
+        table.add_column(heading, justify="left" if heading in ("", "bound by") else "right")
     for name, stage in prediction.stages.items():
         table.add_row(_RUNS.get(name, name), *_cells(stage))
-    expert = prediction.stages.get("expert")
-    chunk = "chunk: vision, prefix and the words" if expert is None else "chunk: vision, prefix, all steps"
-    table.add_row(chunk, "", "", _ms(prediction.chunk_floor_ms), _span(prediction.chunk_ms), "")
+    table.add_row("chunk", "", "", _ms(prediction.chunk_floor_ms), _span(prediction.chunk_ms), "")
     return table
 
 

@@ -65,21 +65,33 @@ def available_bytes() -> int:
 
     A compiler's copies of the weights may be swapped out; what CUDA allocates may not.
     """
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    sizes = {line.split(":")[0]: 1024 * int(line.split()[1]) for line in lines}
+    sizes = _meminfo()
     return sizes["MemAvailable"] + sizes["SwapFree"]
+
+
+def total_bytes() -> int:
+    """What this machine has without swap: ``MemTotal``."""
+    return _meminfo()["MemTotal"]
+
+
+def _meminfo() -> dict[str, int]:
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return {line.split(":")[0]: 1024 * int(line.split()[1]) for line in lines}
 
 
 def build_shortage(weights: int, profiles: int, available: int) -> str:
     """Why a graph of ``weights`` bytes cannot be compiled in ``available``; empty where it can."""
-    need = build_bytes(weights, profiles)
-    if need <= available:
+    if build_bytes(weights, profiles) <= available:
         return ""
-    factors = f"{_copies(profiles):g} x {gigabytes(weights)} of weights + {gigabytes(BUILD_BASE_BYTES)}"
+    need = _build_arithmetic(weights, profiles)
     return (
-        f"compiling takes {factors} = {gigabytes(need)}, {gigabytes(available)} are free; end other programs,"
-        " add swap, or export a smaller recipe"
+        f"{need}, {gigabytes(available)} are free; end other programs, add swap, or export a smaller recipe"
     )
+
+
+def _build_arithmetic(weights: int, profiles: int) -> str:
+    factors = f"{_copies(profiles):g} x {gigabytes(weights)} of weights + {gigabytes(BUILD_BASE_BYTES)}"
+    return f"compiling takes {factors} = {gigabytes(build_bytes(weights, profiles))}"
 
 
 def build_peak(sizes: PolicySizes) -> tuple[str, int]:
@@ -89,11 +101,10 @@ def build_peak(sizes: PolicySizes) -> tuple[str, int]:
     return graph, needs[graph]
 
 
-def policy_build_shortage(sizes: PolicySizes, available: int) -> str:
-    """As :func:`build_shortage`, of the graph whose compiler holds the most."""
+def build_peak_words(sizes: PolicySizes) -> str:
+    """The arithmetic of :func:`build_peak`."""
     graph, _ = build_peak(sizes)
-    shortage = build_shortage(sizes.weights[graph], _profiles(sizes)[graph], available)
-    return f"{graph}: {shortage}" if shortage else ""
+    return f"{graph}: {_build_arithmetic(sizes.weights[graph], _profiles(sizes)[graph])}"
 
 
 def _profiles(sizes: PolicySizes) -> dict[str, int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from wall_edge.checks import between, counted, one_of, require_name, require_names, require_text
+from wall_edge.checks import between, counted, one_of, positive, require_name, require_names, require_text
 from wall_edge.config_loader import Invalid, from_mapping, read_yaml
 from wall_edge.errors import ConfigError
 from wall_edge.files import shown
@@ -16,7 +16,7 @@ from wall_edge_engines.cuda.driver import DeviceFacts
 ELEMENT_TYPES = ("fp32", "fp16", "bf16", "int8", "int4", "fp8", "nvfp4")
 NO_TARGET = "gpu"
 """The name of a GPU that no file describes."""
-_SUFFIX = ".yaml"
+SUFFIX = ".yaml"
 _SAME_MEMORY = 0.2
 """A GPU tells less memory than it was sold with: 61.4 GiB of an AGX Orin's 64."""
 
@@ -38,6 +38,8 @@ class Ceiling:
         between("theoretical", self.theoretical, 0.1, 1e6)
         if len(self.measured) not in (0, 2) or list(self.measured) != sorted(self.measured):
             raise Invalid("measured", list(self.measured), expected="the least and the largest, or nothing")
+        for i, figure in enumerate(self.measured):
+            positive(f"measured[{i}]", figure, "", 1e6)
         for name in ("theoretical_source", "measured_source"):
             require_text(name, getattr(self, name), 400)
             if not getattr(self, name):
@@ -98,7 +100,7 @@ def target_folder() -> Path:
 @cache
 def targets() -> Mapping[str, Target]:
     """Every target by its name. Raises :class:`ConfigError`."""
-    return {path.stem: _read(path) for path in sorted(target_folder().glob(f"*{_SUFFIX}"))}
+    return {path.stem: _read(path) for path in sorted(target_folder().glob(f"*{SUFFIX}"))}
 
 
 def named_target(name: str) -> Target:
@@ -106,7 +108,7 @@ def named_target(name: str) -> Target:
 
     Raises :class:`ConfigError` for a name that no target has, and for a file that describes none.
     """
-    if name.endswith(_SUFFIX):
+    if name.endswith(SUFFIX):
         return _read(Path(name))
     if name not in targets():
         expected = f"one of {', '.join(targets())}, or a target's YAML file"

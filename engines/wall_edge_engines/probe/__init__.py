@@ -1,0 +1,1 @@
+"""What the device at hand reaches: its memory's and its products' rates, measured through an engine."""
