@@ -119,6 +119,12 @@ def test_nothing_of_a_jetson_is_asked_of_another_machine() -> None:
     assert told(Facts(), device="cpu") == []
 
 
+def test_a_gpu_that_shares_the_hosts_memory_is_a_jetsons_whatever_its_files_say() -> None:
+    reasons = told(Facts(), integrated=True)
+    assert any("clocks are not locked" in reason for reason in reasons)
+    assert any("power mode is unknown" in reason for reason in reasons)
+
+
 @pytest.mark.parametrize(
     ("busy", "seconds", "words"),
     [

@@ -9,11 +9,20 @@ _SHORTEST_S = 1.0
 """Below, what the kernel counts of other programs' time (hundredths of seconds) says little."""
 
 
-def doubts(before: Facts, after: Facts, busy_cores: float | None, seconds: float, device: str) -> list[str]:
+def doubts(
+    before: Facts,
+    after: Facts,
+    busy_cores: float | None,
+    seconds: float,
+    device: str,
+    *,
+    integrated: bool = False,
+) -> list[str]:
     """Why figures are not comparable; none: they are.
 
     ``before, after``: the machine's facts at both ends of the run; ``busy_cores``: kept busy by other
-    programs for ``seconds``, None where nothing counts them. Clocks are asked of a Jetson alone.
+    programs for ``seconds``, None where nothing counts them. Clocks are asked of a Jetson alone:
+    ``integrated``, a GPU that shares the host's memory, is one, though a container may hide its files.
     """
     reasons = []
     if busy_cores is None:
@@ -24,7 +33,7 @@ def doubts(before: Facts, after: Facts, busy_cores: float | None, seconds: float
         )
     elif busy_cores > BUSY_CORES:
         reasons.append(f"other programs kept {busy_cores:g} cores busy: end them and measure again")
-    return reasons + (_of_jetson(before, after, device) if before.is_jetson else [])
+    return reasons + (_of_jetson(before, after, device) if before.is_jetson or integrated else [])
 
 
 def _of_jetson(before: Facts, after: Facts, device: str) -> list[str]:

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wall_edge_engines import EngineSettings
-from wall_edge_engines.build.targets.target import NO_TARGET, Target, named_target, target_of
-from wall_edge_engines.cuda.driver import Driver, device_ordinal
+from wall_edge_engines.build.targets.target import NO_TARGET, Target, named_target, target_of, targets
+from wall_edge_engines.cuda.driver import DeviceFacts, Driver, device_ordinal
 from wall_edge_engines.plan.prediction import StagePrediction, predict
 
 from wall_edge.bundle import Bundle
 from wall_edge.errors import ConfigError
+from wall_edge.files import shown
 
 PROBE = "wall-edge probe --out FILE.yaml, then --target FILE.yaml"
 
@@ -46,12 +47,18 @@ def target_for(name: str | None, settings: EngineSettings) -> tuple[Target | Non
             return None, f"no target describes {facts.name}: {PROBE}"
         return target, ""
     target = named_target(name)
-    if target.sm != (None if facts is None else facts.sm):
+    if target.sm != (None if facts is None else facts.sm) or _is_another(target, facts):
         here = "a processor" if facts is None else f"{facts.name}, SM{facts.sm}"
-        raise ConfigError(
-            f"--target {name} is {target.title}, measured is {here}", expected="one device", fix=PROBE
-        )
+        what = f"--target {shown(name)} is {target.title}, measured is {here}"
+        raise ConfigError(what, expected="one device", fix=PROBE)
     return target, ""
+
+
+def _is_another(target: Target, facts: DeviceFacts | None) -> bool:
+    """Whether a GPU is one that another of our target files describes: Orins differ in their memory alone."""
+    if facts is None or target.name not in targets():
+        return False
+    return target_of(facts).name not in (target.name, NO_TARGET)
 
 
 def floors(

@@ -10,6 +10,7 @@ from typing import Any
 
 import wall_edge_engines
 from wall_edge_engines import Engine, EngineSettings
+from wall_edge_engines.cuda.driver import Driver, device_ordinal
 from wall_edge_engines.tensorrt.engine import TensorRtEngine
 from wall_edge_engines.tensorrt.inspection import attention_fusion
 
@@ -29,7 +30,7 @@ from wall_edge.bench.policy.rig import CHUNK, PolicyRig
 from wall_edge.bench.policy.run import PHASES, Options, Run, timed_run
 from wall_edge.bench.policy.statistics import Spread
 from wall_edge.bench.policy.words import FLOOR, STAGES_APART, TIMED, TITLES
-from wall_edge.board import Tree, rails, read_facts
+from wall_edge.board import Facts, Tree, rails, read_facts
 from wall_edge.bundle import Bundle
 from wall_edge.errors import ConfigError
 from wall_edge.policies.instruction import require_fitting, require_words
@@ -69,9 +70,7 @@ def measure(
         memory = watch.memory()
     rows = _rows(run, prediction.floors, steps)
     return PolicyReport(
-        not_comparable_because=tuple(
-            doubts(before, read_facts(machine), run.other_cores, run.seconds, settings.device)
-        ),
+        not_comparable_because=tuple(_doubts(before, read_facts(machine), run, settings)),
         rows=rows,
         warm_up=WarmUp(load_s, 1e3 * run.first_chunk_s, options.warm_up),
         memory=memory,
@@ -80,22 +79,14 @@ def measure(
         attention=attention,
         prediction=prediction,
         setup={
-            **_bundle_facts(bundle),
+            **_setup(bundle, settings, options),
             "engine": description,
-            "device": settings.device,
-            "threads": settings.threads if settings.device == "cpu" else None,
-            "instruction": options.instruction,
             "prompt_tokens": prompt_tokens,
             "integration_steps": steps,
-            "repeats": options.repeats,
         },
         board=before,
         busy_cores=run.other_cores,
-        notes=(
-            *([f"no chunk to time end to end: {run.refusal}"] if run.refusal else []),
-            STAGES_APART,
-            *missing_percentiles(rows),
-        ),
+        notes=(*_refusals(run), STAGES_APART, *missing_percentiles(rows)),
         provenance=provenance(*_VERSIONS),
     )
 
@@ -169,7 +160,17 @@ def _power_note(run: Run, machine: Tree) -> str:
     return "" if any(watts for _, watts in run.busy) else "not readable: the monitors give no values"
 
 
-def _bundle_facts(bundle: Bundle) -> dict[str, Any]:
+def _refusals(run: Run) -> list[str]:
+    return [f"no chunk to time end to end: {run.refusal}"] if run.refusal else []
+
+
+def _doubts(before: Facts, after: Facts, run: Run, settings: EngineSettings) -> list[str]:
+    device = settings.device
+    integrated = device != "cpu" and Driver().facts(device_ordinal(device)).integrated
+    return doubts(before, after, run.other_cores, run.seconds, device, integrated=integrated)
+
+
+def _setup(bundle: Bundle, settings: EngineSettings, options: Options) -> dict[str, Any]:
     manifest = bundle.manifest
     return {
         "bundle": bundle.digest,
@@ -178,4 +179,8 @@ def _bundle_facts(bundle: Bundle) -> dict[str, Any]:
         "cameras": {name: [camera.width, camera.height] for name, camera in manifest.cameras.items()},
         "image_tokens": sum(camera.tokens for camera in manifest.cameras.values()),
         "horizon": manifest.horizon,
+        "device": settings.device,
+        "threads": settings.threads if settings.device == "cpu" else None,
+        "instruction": options.instruction,
+        "repeats": options.repeats,
     }

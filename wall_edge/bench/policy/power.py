@@ -59,12 +59,14 @@ class PowerSampler:
 
     def __enter__(self) -> PowerSampler:
         self.sample()
-        self._thread.start()
+        if self._rails:
+            self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         self.sample()
 
 
