@@ -101,7 +101,6 @@ def test_a_locked_quiet_jetson_is_comparable() -> None:
         ({"cpu_clocks": {}}, "cores' clocks cannot be read"),
         ({"power_mode": None}, "power mode is unknown"),
         ({"jetpack": None}, "version of JetPack is unknown"),
-        ({"tensorrt": None}, "version of TensorRT is unknown"),
     ],
 )
 def test_each_fact_that_is_missing_or_open_is_a_reason(changes: dict[str, object], words: str) -> None:

@@ -48,7 +48,6 @@ def _of_jetson(before: Facts, after: Facts, device: str) -> list[str]:
         reasons.append("the GPU's clock cannot be read (/sys/class/devfreq)")
     if not (before.clocks_locked and after.clocks_locked):
         reasons.append("the clocks are not locked: sudo jetson_clocks")
-    for name, value in (("JetPack", before.jetpack), ("TensorRT", before.tensorrt)):
-        if value is None and device != "cpu":
-            reasons.append(f"the version of {name} is unknown (/var/lib/dpkg/status)")
+    if before.jetpack is None:
+        reasons.append("the version of JetPack is unknown (/etc/nv_tegra_release, /var/lib/dpkg/status)")
     return reasons

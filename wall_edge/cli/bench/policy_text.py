@@ -1,4 +1,4 @@
-"""The report of ``wall-edge bench policy`` for a person: a table, and what must stand beside it."""
+"""The report of ``wall-edge bench policy`` for a person: tables, and what must stand beside them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from wall_edge.bench.policy.report import PolicyReport, Row
+from wall_edge.bench.policy.report import PolicyReport
 from wall_edge.bench.policy.words import TITLES
 from wall_edge.board import Clock, Facts
 from wall_edge.cli.console import SafeConsole
@@ -18,7 +18,9 @@ def print_report(report: PolicyReport) -> None:
     """On stdout; what speaks against the figures stands above and below them."""
     console = SafeConsole(soft_wrap=True)
     _print_doubts(console, report)
-    SafeConsole().print(_table(report))
+    SafeConsole().print(_measured(report))
+    if report.prediction.target is not None:
+        SafeConsole().print(_predicted(report))
     for name, row in report.rows.items():
         console.print(f"  {TITLES[name]}: {row.timed}")
     for line in _lines(report):
@@ -31,32 +33,39 @@ def _print_doubts(console: SafeConsole, report: PolicyReport) -> None:
         console.print(f"NOT COMPARABLE: {reason}", style=_LOUD)
 
 
-def _table(report: PolicyReport) -> Table:
-    predicted = report.prediction.target is not None
-    table = Table(
-        title="ms" if report.comparable else "ms, NOT COMPARABLE", title_style=_LOUD * (not report.comparable)
-    )
-    headings = ["", "p50", "p95", "p99", "least", "n"]
-    headings += ["floor (predicted)", "p50/floor", "predicted", ""] * predicted
-    for number, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if number else "left")
-    for name, row in report.rows.items():
-        table.add_row(TITLES[name], *_numbers(row), *(_prediction(row) if predicted else ()))
+def _table(report: PolicyReport, title: str, headings: tuple[str, ...]) -> Table:
+    doubtful = not report.comparable
+    table = Table(title=f"{title}{', NOT COMPARABLE' * doubtful}", title_style=_LOUD * doubtful)
+    for number, heading in enumerate(("", *headings)):
+        table.add_column(heading, justify="right" if number else "left", no_wrap=True)
     return table
 
 
-def _numbers(row: Row) -> tuple[str, ...]:
-    spread = row.spread
-    times = (spread.p50, spread.p95, spread.p99, spread.least)
-    return (*("-" if value is None else f"{value:.2f}" for value in times), str(spread.n))
+def _measured(report: PolicyReport) -> Table:
+    table = _table(report, "measured, ms", ("p50", "p95", "p99", "least", "n"))
+    for name, row in report.rows.items():
+        spread = row.spread
+        times = (spread.p50, spread.p95, spread.p99, spread.least)
+        table.add_row(TITLES[name], *map(_ms, times), str(spread.n))
+    return table
 
 
-def _prediction(row: Row) -> tuple[str, ...]:
-    if row.floor is None or row.over_floor is None:
-        return ("-", "-", "-", "")
-    low, high = row.floor.likely_ms
-    verdict = "within" if row.as_predicted else "outside"
-    return (f"{row.floor.floor_ms:.2f}", f"{row.over_floor:.1f}", f"{low:.2f} to {high:.2f}", verdict)
+def _predicted(report: PolicyReport) -> Table:
+    headings = ("p50", "floor\n(predicted)", "p50 /\nfloor", "range\n(predicted)", "p50\nlies")
+    table = _table(report, f"measured over predicted for {report.prediction.target}, ms", headings)
+    for name, row in report.rows.items():
+        if row.floor is not None:
+            low, high = row.floor.likely_ms
+            times = (_ms(row.spread.p50), _ms(row.floor.floor_ms), f"{row.over_floor:.1f}")
+            place = "within" if row.as_predicted else "above" if row.spread.p50 > high else "below"
+            table.add_row(TITLES[name], *times, f"{_ms(low)}–{_ms(high)}", place)
+    return table
+
+
+def _ms(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1f}" if value >= 100 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
 
 
 def _lines(report: PolicyReport) -> Iterator[str]:
@@ -93,7 +102,7 @@ def _memory(report: PolicyReport) -> str:
     memory = report.memory
     parts = [f"peak RSS {_mb(memory.peak_rss)}"]
     if memory.available_drop is not None:
-        parts.append(f"MemAvailable fell by {_mb(memory.available_drop)}")
+        parts.append(f"MemAvailable fell by {_mb(memory.available_drop)} (with other programs)")
     if memory.device_drop is not None and memory.device_total is not None:
         parts.append(f"the device's free memory by {_mb(memory.device_drop)} of {_mb(memory.device_total)}")
     return ", ".join(parts)
