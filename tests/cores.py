@@ -23,6 +23,7 @@ GROUPS = {
         "contract/test_engine",
         "faults/export/test_export",
         "golden/test_g",
+        "unit/plan/test_onnx_work.py::test_files_and_model_agree_in",
         "unit/quantize/test_quantised",
         "unit/quantize/test_rewrite",
     ),

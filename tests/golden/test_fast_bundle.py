@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 import wall_edge_engines
 from wall_edge_engines import EngineSettings
+from wall_edge_engines.plan.onnx_work import bundle_workload
 from wall_edge_export.bundle.options import ExportOptions
 from wall_edge_export.bundle.pipeline import export_bundle
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
+from wall_edge_export.plan.model_work import model_workload
+from wall_edge_export.plan.source import plan_source
+from wall_edge_export.quantize.precision import load_recipe
 from wall_edge_export.reference.random_checkpoint import write_random_checkpoint
 
 from tests.unit.policies.test_fast import tiny_tokenizer
@@ -57,6 +61,13 @@ def test_fast_actions_need_no_expert(bundle: Bundle) -> None:
     assert bundle.manifest.prompt_flavour == "wall-oss-fast"
     assert bundle.manifest.fast == SETTINGS
     assert "fast_tokenizer.json" in bundle.manifest.files
+
+
+def test_the_shape_s_plan_is_the_bundle_s(bundle: Bundle) -> None:
+    source = plan_source("tiny-fast")
+    planned = model_workload(source.shape, source.graph_inputs, load_recipe("fp32"), source.prompt_tokens)
+    assert bundle_workload(bundle) == planned
+    assert list(planned.uses) == ["vision", "prefix", "word", "lm_head"]
 
 
 def test_every_stage_agrees_with_the_goldens(bundle: Bundle) -> None:

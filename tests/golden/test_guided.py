@@ -15,6 +15,7 @@ import torch
 import wall_edge_engines
 from torch import Tensor
 from wall_edge_engines import Engine, Guidance, ModelSession, OnnxRuntimeEngine
+from wall_edge_engines.plan.onnx_work import bundle_workload
 from wall_edge_export.bundle.options import ExportOptions
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.inputs.export_inputs import ExportInputs
@@ -144,8 +145,7 @@ def test_the_manifest_lists_the_graph(bundle: Bundle, slim_checkpoint: Path, rob
     sizes = ExportInputs.open(Checkpoint(slim_checkpoint), robot, guidance=True).graph_bytes(
         load_recipe("fp16")
     )
-    found = bundle.path("guided.data").stat().st_size
-    assert found == pytest.approx(sizes[GUIDED], rel=0.06)
+    assert bundle_workload(bundle).stored_bytes == sizes
 
 
 def test_verify_checks_the_graph(bundle: Bundle) -> None:

@@ -77,7 +77,7 @@ def plan_source(
         # A checkpoint never is one of FAST actions here: its export needs the FAST tokenizer beside it.
         fast = SHAPES[argument].fast_tokens > 0
         return replace(source, graph_inputs=replace(source.graph_inputs, actions="fast")) if fast else source
-    if not Path(argument).expanduser().exists() and "/" not in argument:
+    if not argument or ("/" not in argument and not Path(argument).expanduser().exists()):
         raise ConfigError(
             f"{shown(argument, 100)}: neither a shape nor a folder",
             expected=f"one of {', '.join(SHAPES)}, or a checkpoint's folder or Hub id",

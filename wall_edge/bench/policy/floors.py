@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from wall_edge_engines import EngineSettings
 from wall_edge_engines.build.targets.target import NO_TARGET, Target, named_target, target_of, targets
 from wall_edge_engines.cuda.driver import DeviceFacts, Driver, device_ordinal
+from wall_edge_engines.plan.onnx_work import bundle_workload
 from wall_edge_engines.plan.prediction import StagePrediction, predict
 
 from wall_edge.bundle import Bundle
@@ -66,8 +67,6 @@ def floors(
 ) -> tuple[dict[str, Floor], tuple[str, ...]]:
     """By row, as far as ceilings are known, and what to know of them; ``steps`` is none for a policy whose
     chunk is words."""
-    from wall_edge_engines.plan.onnx_work import bundle_workload
-
     prediction = predict(bundle_workload(bundle, prompt_tokens), target, steps or 1)
     return rows(prediction.stages, steps), prediction.notes
 

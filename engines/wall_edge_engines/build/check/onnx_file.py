@@ -1,4 +1,4 @@
-"""The nodes and constants of an ONNX file, read without the onnx package.
+"""The nodes and constants of an ONNX file, and what it says of its tensors, read without the onnx package.
 
 Field numbers: github.com/onnx/onnx, ``onnx/onnx.proto``.
 """
@@ -17,6 +17,10 @@ TYPES: dict[int, str] = {**ONNX_TYPES, 22: "int4"}
 
 _GRAPH, _OPSET = 7, 8
 _NODE, _INITIALIZER = 1, 5
+_TENSORS = (11, 12, 13)
+"""Inputs, outputs and ``value_info`` of a graph."""
+_TYPE, _TENSOR_TYPE, _ELEMENT, _SHAPE, _DIM, _SIZE, _SYMBOL = 2, 1, 1, 2, 1, 1, 2
+"""From a ``ValueInfoProto`` to its dimensions."""
 _INPUT, _OUTPUT, _NAME, _OP_TYPE, _ATTRIBUTE = 1, 2, 3, 4, 5
 _INT, _TENSOR = 3, 5
 _DIMS, _DATA_TYPE, _TENSOR_NAME, _RAW, _EXTERNAL = 1, 2, 8, 9, 13
@@ -59,10 +63,23 @@ class Node:
 
 
 @dataclass(frozen=True)
+class TensorType:
+    """What a file says of a tensor that a run computes; an axis of no fixed size is an expression.
+
+    The exporter's are sums of names and numbers, ``s18 + 24``; it is empty where the file says nothing.
+    """
+
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
 class OnnxGraph:
     opset: int
     nodes: tuple[Node, ...]
     constants: dict[str, Constant]
+    tensors: dict[str, TensorType]
+    """Inputs, outputs, and of what lies between those whose type the file says."""
 
 
 def read_graph(content: bytes) -> OnnxGraph:
@@ -72,11 +89,32 @@ def read_graph(content: bytes) -> OnnxGraph:
     graphs = [_message(value) for number, value in parts if number == _GRAPH]
     if len(graphs) != 1 or not opsets:
         raise Damaged("no ONNX model of one graph")
-    entries = [(number, value) for number, value in fields(graphs[0]) if number in (_NODE, _INITIALIZER)]
+    entries = list(fields(graphs[0]))
     constants = dict(_named(_message(value)) for number, value in entries if number == _INITIALIZER)
     nodes = tuple(_node(_message(value)) for number, value in entries if number == _NODE)
     constants |= {node.outputs[0]: node.tensor for node in nodes if node.tensor is not None}
-    return OnnxGraph(max(opsets), nodes, constants)
+    tensors = dict(_tensor(_message(value)) for number, value in entries if number in _TENSORS)
+    return OnnxGraph(max(opsets), nodes, constants, tensors)
+
+
+def _tensor(message: memoryview) -> tuple[str, TensorType]:
+    name = _text(message, 1)
+    kind = _inner(_inner(message, _TYPE, name), _TENSOR_TYPE, name)
+    dims = [_message(value) for number, value in fields(_inner(kind, _SHAPE, name)) if number == _DIM]
+    number = _number(kind, _ELEMENT)
+    return name, TensorType(TYPES.get(number, f"type {number}"), tuple(_axis(dim) for dim in dims))
+
+
+def _axis(dim: memoryview) -> int | str:
+    sizes = [value for number, value in fields(dim) if number == _SIZE]
+    return _number(dim, _SIZE) if sizes else _text(dim, _SYMBOL)
+
+
+def _inner(message: memoryview, field: int, name: str) -> memoryview:
+    messages = [_message(value) for number, value in fields(message) if number == field]
+    if len(messages) != 1:
+        raise Damaged(f"{name[:60]!r} is no tensor of a shape")
+    return messages[0]
 
 
 def _node(message: memoryview) -> Node:
@@ -109,8 +147,15 @@ def _named(message: memoryview) -> tuple[str, Constant]:
     if len(shape) != len(dims):
         raise Damaged("a constant with packed sizes")
     kind = _number(message, _DATA_TYPE)
-    where = (int(place.get("offset", "0")), int(place["length"])) if place else None
+    where = _place(place) if place else None
     return _text(message, _TENSOR_NAME), Constant(TYPES.get(kind, f"type {kind}"), shape, raw, where)
+
+
+def _place(entries: dict[str, str]) -> tuple[int, int]:
+    try:
+        return int(entries.get("offset", "0")), int(entries["length"])
+    except (KeyError, ValueError):
+        raise Damaged("a tensor whose place in the data file is not told") from None
 
 
 def _message(value: int | memoryview) -> memoryview:
