@@ -13,13 +13,16 @@ from typing import Any
 
 import pytest
 import wall_edge_engines
+import yaml
 from typer.testing import CliRunner
 from wall_edge_engines import EngineSettings
+from wall_edge_engines.build.targets.target import named_target
 
 from tests.doubles.gpu import Gpu
 from tests.doubles.installed import doubles
 from tests.unit.board.test_power import monitor
 from wall_edge.bench.policy import measure as measure_module
+from wall_edge.bench.policy.floors import target_for
 from wall_edge.bench.policy.load import OtherLoad
 from wall_edge.bench.policy.measure import measure
 from wall_edge.bench.policy.rig import PolicyRig
@@ -33,6 +36,7 @@ from wall_edge.signals import INTERRUPTED
 from wall_edge.verification.goldens import synthetic_observation
 
 WORDS = "touch the red block."
+ON_GPU = EngineSettings("tensorrt", "cuda")
 FLOW_ROWS = {"chunk", "vision", "prefix", "action_loop", "step", "host", "word", "lm_head"}
 
 
@@ -119,6 +123,47 @@ def test_a_person_reads_what_is_timed(shipped_bundle: Path) -> None:
         "floor: left out",
     ):
         assert words in out
+
+
+def test_with_a_probed_target_each_row_stands_over_its_floor(shipped_bundle: Path, probed: Path) -> None:
+    options = ("--repeats", "2", "--steps", "2", "--target", probed)
+    code, out, _ = run(shipped_bundle, *options, "--json")
+    assert code == 0
+    told = json.loads(out)
+    assert told["predicted_for"] == "probed"
+    assert told["prediction_notes"][0].startswith("floor: ")
+    rows = told["rows"]
+    assert rows["host"]["predicted_floor_ms"] is None
+    for row in (rows[name] for name in FLOW_ROWS - {"host"}):
+        low, high = row["predicted_ms"]
+        assert 0 < row["predicted_floor_ms"] <= low <= high
+        assert row["over_floor"] == pytest.approx(row["ms"]["p50"] / row["predicted_floor_ms"])
+        assert row["as_predicted"] is (low <= row["ms"]["p50"] <= high)
+    floors = {name: row["predicted_floor_ms"] for name, row in rows.items()}
+    assert floors["action_loop"] == pytest.approx(2 * floors["step"])
+    assert floors["chunk"] == pytest.approx(floors["vision"] + floors["prefix"] + floors["action_loop"])
+    _, out, _ = run(shipped_bundle, *options)
+    assert "measured over predicted for probed" in out
+
+
+@pytest.fixture
+def probed(tmp_path: Path) -> Path:
+    """A target file as ``wall-edge probe`` leaves one, of a slow processor."""
+    ceiling = {"theoretical": None, "theoretical_source": "a test", "measured": [1.0, 2.0]}
+    path = tmp_path / "probed.yaml"
+    names = ("bandwidth_gb_s", "fp32_tflops", "bf16_tflops", "int8_tops")
+    facts = {
+        "title": "a processor",
+        "sm": None,
+        "multiprocessors": None,
+        "memory_gib": 8.0,
+        "integrated": True,
+        "element_types": ["fp32"],
+        "recipes": ["fp32"],
+        **{name: {**ceiling, "measured_source": "a test"} for name in names},
+    }
+    path.write_text(yaml.safe_dump(facts))
+    return path
 
 
 @pytest.fixture
@@ -276,9 +321,7 @@ def built(shipped_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def test_tensorrt_says_its_memory_and_whether_attention_is_fused(built: Path) -> None:
     with doubles(Gpu()) as gpu:
-        report = measure(
-            Bundle(built), EngineSettings("tensorrt", "cuda"), Options(repeats=1, warm_up=2, steps=2)
-        )
+        report = measure(Bundle(built), ON_GPU, Options(repeats=1, warm_up=2, steps=2))
         assert gpu.counts()["bytes"] == 0  # all given back
     assert set(report.rows) == FLOW_ROWS
     assert report.memory.device_drop is not None
@@ -288,10 +331,25 @@ def test_tensorrt_says_its_memory_and_whether_attention_is_fused(built: Path) ->
     assert fused == {"vision": "no", "prefix": "no", "expert": "no", "lm_head": "none"}  # float32
 
 
+def test_a_gpu_is_its_own_target_and_no_other(built: Path, probed: Path) -> None:
+    with doubles(Gpu()):
+        assert target_for(None, ON_GPU)[0] is named_target("orin-nano-8")  # by its SM and its 8 GB
+        assert target_for("orin-nano-8", ON_GPU)[0] is named_target("orin-nano-8")
+        for other in ("orin-agx-64", "h100", str(probed)):
+            code, _, error = run(built, "--engine", "tensorrt", "--target", other)
+            assert code == 1
+            assert f"--target {other} is" in error
+            assert "measured is Orin (double), SM87" in error
+    with doubles(Gpu(sm=75, name="T4")):
+        target, why = target_for(None, ON_GPU)
+        assert target is None
+        assert "no target describes T4" in why
+
+
 def test_end_to_end_waits_for_a_gpu_once_and_stages_wait_for_each(built: Path) -> None:
     bundle = Bundle(built)
     with doubles(Gpu()) as gpu:
-        engine = wall_edge_engines.load(bundle, EngineSettings("tensorrt", "cuda"))
+        engine = wall_edge_engines.load(bundle, ON_GPU)
         rig = PolicyRig(bundle, engine, synthetic_observation(bundle.manifest), WORDS, steps=1)
         rig.chunk()
         waits = []
