@@ -249,6 +249,15 @@ def test_power_is_measured_where_rails_are(shipped_bundle: Path, tmp_path: Path)
     assert report.memory.available_drop is None
 
 
+def test_monitors_that_say_nothing_are_no_power(shipped_bundle: Path, tmp_path: Path) -> None:
+    folder = monitor(tmp_path, 0, "ina3221", in1_label="VDD_IN", in1_input="5000", curr1_input="2000")
+    (folder / "in1_input").write_text("")
+    options = Options(repeats=2, steps=1, idle_s=0.01)
+    report = measure(Bundle(shipped_bundle), EngineSettings(), options, tree=Tree(tmp_path))
+    assert report.power == {}
+    assert report.power_note == "not readable: no monitor gave values all along"
+
+
 def test_a_jetson_with_free_clocks_is_not_comparable(shipped_bundle: Path, tmp_path: Path) -> None:
     for name, text in {
         "etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 1, BOARD: generic",

@@ -69,13 +69,14 @@ def measure(
             attention, description = _attention(engine, bundle), engine.description
         memory = watch.memory()
     rows = _rows(run, prediction.floors, steps)
+    power = draws(run.busy, run.idle, max(1, len(run.times[CHUNK])))
     return PolicyReport(
         not_comparable_because=tuple(_doubts(before, read_facts(machine), run, settings)),
         rows=rows,
         warm_up=WarmUp(load_s, 1e3 * run.first_chunk_s, options.warm_up),
         memory=memory,
-        power=draws(run.busy, run.idle, max(1, len(run.times[CHUNK]))),
-        power_note=_power_note(run, machine),
+        power=power,
+        power_note="" if power else _no_power(run, machine),
         attention=attention,
         prediction=prediction,
         setup={
@@ -152,12 +153,12 @@ def _attention(engine: Engine, bundle: Bundle) -> Attention:
     return Attention({name: {"fused": graph.fused, **asdict(graph)} for name, graph in graphs.items()}, "")
 
 
-def _power_note(run: Run, machine: Tree) -> str:
+def _no_power(run: Run, machine: Tree) -> str:
     if not rails(machine):
         return "not readable: no INA3221 or INA238 below /sys/class/hwmon"
     if run.refusal:
         return "not told: no chunk was timed"
-    return "" if any(watts for _, watts in run.busy) else "not readable: the monitors give no values"
+    return "not readable: no monitor gave values all along"
 
 
 def _refusals(run: Run) -> list[str]:

@@ -6,7 +6,7 @@ FRAMES = "one uint8 frame a camera, as it comes, and the joints [rad]"
 
 TIMED = {
     "chunk": f"from {FRAMES}, to the chunk's positions [rad]: everything below and the host's share; "
-    "waits once, for the actions",
+    "the policy waits once, for the actions",
     "chunk_words": f"from {FRAMES}, to the chunk's positions [rad]: everything below, as many words as the "
     "model says, the host's share; waits for every word",
     "vision": "from frames in the host's memory to the image tokens on the device, resizing included; "
