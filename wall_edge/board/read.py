@@ -94,7 +94,7 @@ def _part_number(tree: Tree, compatible: list[str]) -> str | None:
     """
     for bus in (0, 1, 2, 7):
         content = tree.text(f"/sys/bus/i2c/devices/{bus}-0050/eeprom") or ""
-        match = re.match(r"699-1(\d{4})-(\d{4})", content[20:50], re.ASCII)
+        match = re.search(r"699-1(\d{4})-(\d{4})", content[:80], re.ASCII)
         if match:
             return f"p{match[1]}-{match[2]}"
     ids = (tree.text(f"{DEVICE_TREE}/nvidia,boardids") or "").replace(":", "-")

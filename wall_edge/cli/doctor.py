@@ -28,7 +28,7 @@ def doctor(
     user: Annotated[str | None, typer.Option(help="Whose groups and limits; you, by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Check releases, power mode, clocks, memory, real time, rights, ports, cameras and CAN, each with its fix.
+    """Check releases, power mode, clocks, memory, real time, rights, ports, cameras and CAN; say the fixes.
 
     Reads files only and changes nothing. Exit code 1 when something keeps the robot from running.
     """

@@ -12,6 +12,9 @@ from wall_edge.errors import ConfigError, printable
 
 def udev(
     robot: Annotated[Path | None, typer.Argument(help="ROBOT.yaml: its port and cameras.")] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Read another machine's files, below this folder.")
+    ] = None,
     can: Annotated[
         bool, typer.Option("--can", help="Print what brings a CAN interface up at each start instead.")
     ] = False,
@@ -34,6 +37,6 @@ def udev(
         config = None if robot is None else load_robot(robot)
         if config is not None and config.simulated:
             raise ConfigError(f"{config.name} is simulated", expected="a robot with a real drive.port")
-        lines = rules(Tree(), config)
+        lines = rules(Tree(root or Path("/")), config)
     for line in lines:
         print(printable(line))

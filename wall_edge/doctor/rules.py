@@ -1,8 +1,9 @@
 """udev rules for a robot's serial port and cameras: names that stay, latency, group.
 
 Syntax: ``man 7 udev``. A value that came from a device is matched by shell patterns: of its characters only
-letters, digits and ``_-.:+`` are written, ``*`` stands for any others, so nothing that a maker burned in can end
-the quotes, add a key or name another file.
+letters, digits and ``_-.:+`` are written, ``*`` stands for any others, so nothing that a maker burned in can
+end the quotes, add a key or name another file. ModemManager's keys: its documentation, "Port and device
+filtering".
 """
 
 from __future__ import annotations
@@ -82,10 +83,11 @@ def _rules_of(tree: Tree, node: Node) -> Iterator[str]:
     if usb is None:
         yield from _missing(tree, node)
         return
-    yield f"# {shown(usb.name or 'a device without a name', 80)} ({shown(usb.ids, 20)}) at USB port {shown(usb.port, 40)}"
+    name = shown(usb.name or "a device without a name", 80)
+    yield f"# {name} ({shown(usb.ids, 20)}) at USB port {shown(usb.port, 40)}"
     match = [f'SUBSYSTEM=="{node.subsystem}"', *_matches(tree, node, usb)]
     if node.subsystem == "tty":
-        group, more = "dialout", ['ENV{ID_MM_DEVICE_IGNORE}="1"']
+        group, more = "dialout", ['ENV{ID_MM_DEVICE_IGNORE}="1"', 'ENV{ID_MM_PORT_IGNORE}="1"']
     else:
         group, more = "video", []
         match.append(f'ATTR{{index}}=="{tree.number(f"{folder}/index") or 0}"')
@@ -97,9 +99,9 @@ def _rules_of(tree: Tree, node: Node) -> Iterator[str]:
 
 
 def _matches(tree: Tree, node: Node, usb: UsbDevice) -> list[str]:
-    """A port by serial number where that is one of its own; else, and cameras always, by where it is plugged in.
+    """A port by its serial number, if no other has the same; else, and cameras always, by where it is.
 
-    Cheap cameras and adapters all have the same serial number.
+    Cheap cameras and adapters all have one serial number.
     """
     twins = [other for other in usb_devices(tree) if (other.ids, other.serial) == (usb.ids, usb.serial)]
     if (
@@ -117,7 +119,7 @@ def _matches(tree: Tree, node: Node, usb: UsbDevice) -> list[str]:
 
 
 def _missing(tree: Tree, node: Node) -> Iterator[str]:
-    yield f"# {shown(node.device)} is no USB device that is plugged in: no rule. Plug it in and run this again."
+    yield f"# {shown(node.device)} is no USB device that is plugged in: no rule. Plug it in, run this again."
     if node.subsystem == "tty":
         for name in serial_ports(tree):
             usb = usb_device_of(tree, f"/sys/class/tty/{name}")

@@ -30,7 +30,7 @@ def limits(machine: Machine) -> Iterator[Remark]:
         if least is None or value == -1 or (least > 0 and value is not None and value >= least):
             continue
         wish = "unlimited" if least < 0 else str(max(least, 95))
-        now = "no limit is set" if value is None else f"it is {value}"
+        now = "the default holds" if value is None else f"it is {value}"
         what = f"user {user} may not have {item} {'unlimited' if least < 0 else least} ({now})"
         fix = f"echo '{user} - {item} {wish}' | sudo tee -a {_LIMITS}/wall-edge.conf, then log in again"
         yield Remark("warning", what, fix)

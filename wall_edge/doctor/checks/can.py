@@ -47,7 +47,7 @@ def _interface(machine: Machine, interface: CanInterface) -> Iterator[Remark]:
         )
     if configured(machine.tree, interface.name) is None:
         what = f"no file brings {name} up at the start"
-        yield Remark("note", what, f"wall-edge udev --can --interface {name}")
+        yield Remark("note", what, f"wall-edge udev --can --interface {name} | sudo sh")
     if interface.queue is not None and interface.queue < _QUEUE:
         what = f"{name} queues {interface.queue} frames: a burst to all motors is refused"
         yield Remark("note", what, f"sudo ip link set {name} txqueuelen 1000")

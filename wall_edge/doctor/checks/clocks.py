@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wall_edge.board.facts import Clock
+from wall_edge.board import Clock
 from wall_edge.board.modes import fastest, power_modes
 from wall_edge.board.releases import numbers
 from wall_edge.doctor.finding import Remark
