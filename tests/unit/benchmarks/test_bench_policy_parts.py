@@ -23,7 +23,7 @@ from wall_edge.bench.policy.power import TOTAL, PowerSampler, draws, joules
 from wall_edge.bench.policy.report import Row, missing_percentiles
 from wall_edge.bench.policy.statistics import Spread, enough_for, percentile
 from wall_edge.bench.policy.words import TIMED, TITLES
-from wall_edge.board import Clock, Facts, Tree, rails
+from wall_edge.board import Clock, Facts, Tree, rails, read_facts
 from wall_edge.errors import ConfigError
 
 
@@ -106,6 +106,30 @@ def test_a_locked_quiet_jetson_is_comparable() -> None:
 def test_each_fact_that_is_missing_or_open_is_a_reason(changes: dict[str, object], words: str) -> None:
     (reason,) = told(board(**changes))
     assert words in reason
+
+
+BOARDS = Path(__file__).parents[2] / "boards"
+UNLOCKED = ["the clocks are not locked: sudo jetson_clocks"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reasons", "watts"),
+    [
+        ("agx-orin-64", [], 11.4 + 5.7 + 4.536),
+        ("agx-orin-64-faults", UNLOCKED, 11.4 + 5.7 + 4.536),
+        ("orin-nx-16", [], 1.512),  # VDD_IN is all of it, whatever the other rails say
+        ("orin-nano-8", UNLOCKED, 1.512),
+        ("thor", [], 23.5),
+        ("workstation", [], None),
+    ],
+)
+def test_recorded_boards(name: str, reasons: list[str], watts: float | None) -> None:
+    tree = Tree(BOARDS / name)
+    assert told(read_facts(tree)) == reasons
+    with PowerSampler(rails(tree)) as sampler:
+        pass
+    draw = draws(sampler.samples, sampler.samples, chunks=1)
+    assert (draw[TOTAL].mean_w if draw else None) == pytest.approx(watts)
 
 
 def test_a_mode_that_changes_meanwhile_is_a_reason() -> None:
