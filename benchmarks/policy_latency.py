@@ -2,7 +2,8 @@
 
 Both sides compute the same chunk from the same random weights, prompt, frames, state and noise, in turns on
 the same machine and device; on a CPU with the same number of threads. Ours is :meth:`FlowPolicy.chunk`, from
-camera frames to joint positions, on an engine's bundle or on torch's modules (``--engine reference``).
+camera frames to joint positions, on an engine's bundle or on torch's modules (``--engine reference``), timed
+as ``wall-edge bench policy`` times it.
 LeRobot's model (``peers/lerobot_wall_x.py``, a virtual environment of its own) starts at finished patches and
 token ids and ends at normalised actions, in float32 or as LeRobot rounds it (``--peer-dtype bfloat16``):
 resizing is in our time and not in the peer's.
@@ -17,19 +18,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-import time
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from wall_edge_engines import Engine, EngineSettings, ModelSession
-from wall_edge_engines.base import DeviceTensor
+from wall_edge_engines import Engine, EngineSettings
 
 from benchmarks.latency_engines import (
     ENGINE_NAMES,
@@ -41,79 +38,40 @@ from benchmarks.latency_engines import (
 )
 from benchmarks.peers.lerobot_process import Peer, peer_inputs, peer_python, start_noise
 from benchmarks.random_bundles import WORDS, exported, random_checkpoint, synthetic_observation
-from wall_edge.bundle import Bundle, session_capacity
+from wall_edge.bench.policy.load import BUSY_CORES, OtherLoad
+from wall_edge.bench.policy.rig import PolicyRig
+from wall_edge.bench.policy.session import LOOP
+from wall_edge.bundle import Bundle
 from wall_edge.cli.output import stderr
 from wall_edge.errors import EngineError, WallEdgeError
-from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.flow_policy import FlowPolicy
 from wall_edge.policies.observation import Observation
 from wall_edge.policies.prompts import Prompts
 from wall_edge.provenance import provenance
 
 CACHE = Path.home() / ".cache" / "wall-edge"
-BUSY_CORES = 0.2
-"""Load by other programs above which the figures are called doubtful."""
-
 Array = npt.NDArray[Any]
-
-
-class TimedSession(ModelSession):
-    """A session that adds up what each stage takes [s], each to its end: a GPU goes on by itself."""
-
-    def __init__(self, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
-        self.spent: dict[str, float] = defaultdict(float)
-
-    @contextmanager
-    def _timed(self, stage: str, result: DeviceTensor | None = None) -> Iterator[None]:
-        begun = time.perf_counter()
-        yield
-        if result is not None:
-            result.view((1,)).read()  # waits for what is enqueued
-        self.spent[stage] += time.perf_counter() - begun
-
-    def encode_images(self, *given: Any, **named: Any) -> None:
-        with self._timed("vision", self._images):
-            super().encode_images(*given, **named)
-
-    def prefill(self, *given: Any, **named: Any) -> None:
-        with self._timed("prefix", self._hidden):
-            super().prefill(*given, **named)
-
-    def denoise(self, *given: Any, **named: Any) -> Any:
-        with self._timed("expert"):
-            return super().denoise(*given, **named)
 
 
 class Ours:
     """A bundle on an engine, warmed up; ``actions`` is its normalised chunk from :func:`start_noise`."""
 
     def __init__(self, bundle: Bundle, observation: Observation, engine: Engine) -> None:
-        self._manifest, self._observation = bundle.manifest, observation
-        self._session = TimedSession(engine, capacity=session_capacity(self._manifest))
-        self._policy = FlowPolicy(Encoder(self._manifest, Prompts.of(bundle), self._session))
-        self.actions = self._policy.normalised_chunk(observation, WORDS, self._noise)
+        manifest, self._rig = bundle.manifest, PolicyRig(bundle, engine, observation, WORDS)
+        if not isinstance(self._rig.policy, FlowPolicy):
+            raise EngineError("FAST actions", expected="a flow policy, as the peer is")
+        noise = start_noise(manifest.horizon, manifest.action_slots)
+        self.actions = self._rig.policy.normalised_chunk(observation, WORDS, noise)
         self.chunk()  # the prompt in two pieces: other lengths than in one
-
-    @property
-    def _noise(self) -> Array:
-        return start_noise(self._manifest.horizon, self._manifest.action_slots)
 
     def loop_ms(self, repeats: int) -> float:
         """Median time of the integration alone, behind a prefix that is cached."""
-        times: list[float] = []
-        for _ in range(repeats):
-            self._session.spent.clear()
-            self._policy.normalised_chunk(self._observation, WORDS, self._noise)
-            times.append(1e3 * self._session.spent["expert"])
-        return float(np.median(times))
+        return float(np.median([1e3 * self._rig.stages()[LOOP] for _ in range(repeats)]))
 
     def chunk(self) -> dict[str, float]:
-        """Milliseconds of one chunk, in all and by stage."""
-        self._session.spent.clear()
-        begun = time.perf_counter()
-        self._policy.chunk(self._observation, WORDS)
-        spent = {"ours": time.perf_counter() - begun, **self._session.spent}
+        """Milliseconds of one chunk, and of another one's stages: they wait for one another."""
+        spent = {"ours": self._rig.chunk(), **self._rig.stages()}
+        spent["expert"] = spent.pop(LOOP)
         return {stage: 1e3 * seconds for stage, seconds in spent.items()}
 
 
@@ -186,24 +144,6 @@ def chunk_agreement(ours: Array, theirs: Array) -> dict[str, float | None]:
     a, b = ours.astype(np.float64), theirs.astype(np.float64)
     cosine = float((a * b).sum() / (np.linalg.norm(a) * np.linalg.norm(b)))
     return {"chunk_cosine": cosine, "chunk_max_abs": float(np.abs(a - b).max())}
-
-
-class OtherLoad:
-    """How many cores other programs keep busy: ``/proc/stat`` less what both sides use themselves."""
-
-    def __init__(self) -> None:
-        self._begun, self._busy, self._own = time.monotonic(), _busy_s(), time.process_time()
-
-    def cores(self, peer_s: float) -> float:
-        """The mean since the start; ``peer_s`` is the processor time [s] that the peer has used since."""
-        others = _busy_s() - self._busy - (time.process_time() - self._own) - peer_s
-        return max(0.0, round(others / (time.monotonic() - self._begun), 2))
-
-
-def _busy_s() -> float:
-    """Processor time that is neither idle nor waiting for a disk (proc(5): user, nice, system, irq…steal)."""
-    user, nice, system, _, _, *interrupts_and_steal = Path("/proc/stat").read_text().split()[1:9]
-    return sum(map(int, (user, nice, system, *interrupts_and_steal))) / os.sysconf("SC_CLK_TCK")
 
 
 def rows(given: argparse.Namespace) -> Iterator[dict[str, Any]]:

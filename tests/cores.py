@@ -50,7 +50,7 @@ WAITING = (
     "faults/robot/test_log_kills",
     "faults/robot/test_feetech",
     "faults/robot/test_servo",
-    "unit/benchmarks/test_bench",
+    "unit/benchmarks/test_bench_loop",
     "unit/contracts/test_command_line",
     "unit/repository/test_installation",
     "unit/policy/test_policy_process",

@@ -113,6 +113,11 @@ def cuCtxGetStreamPriorityRange(gpu: Gpu) -> tuple[int, int]:
 
 
 @_function
+def cuMemGetInfo(gpu: Gpu) -> tuple[int, int]:
+    return gpu.memory_bytes - gpu.counts()["bytes"], gpu.memory_bytes
+
+
+@_function
 def cuMemAlloc(gpu: Gpu, bytesize: int) -> Any:
     gpu.require_no_capture("cuMemAlloc")
     if bytesize == 0:

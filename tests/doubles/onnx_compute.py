@@ -43,6 +43,17 @@ class Graph:
         self.inputs = {value.name: Tensor.of(value) for value in graph.input}
         self.outputs = {value.name: Tensor.of(value) for value in graph.output}
         self.tensors = {**self.inputs, **self.outputs}
+        self._softmaxes = [node.name for node in graph.node if node.op_type == "Softmax"]
+
+    def layers(self, profile: int) -> list[dict[str, str]]:
+        """As TensorRT's inspector names them: attention fuses in half types, and in no other."""
+        half = any(tensor.dtype in _HALVES for tensor in self.tensors.values())
+        parts = ("_gemm_mha_v2",) if half else ("node_matmul", "__myl_Max", "__myl_ExpSum", "node_matmul_1")
+        names = [*(part for _ in self._softmaxes for part in parts), "node_linear"]
+        return [
+            {"Name": f"{name}_myl{profile}_{number}", "LayerType": "kgen", "Metadata": ""}
+            for number, name in enumerate(names)
+        ]
 
     @cached_property
     def _session(self) -> Any:

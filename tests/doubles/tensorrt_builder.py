@@ -132,9 +132,11 @@ class Builder:
             config.progress_monitor.phase_start("Building", None, 1)
             config.progress_monitor.step_complete("Building", 0)
             config.progress_monitor.phase_finish("Building")
-        return plan(graph.path, profiles, sm=Gpu.current.sm)
+        detailed = config.profiling_verbosity is ProfilingVerbosity.DETAILED
+        return plan(graph.path, profiles, sm=Gpu.current.sm, detailed=detailed)
 
 
-def plan(onnx: Path, profiles: Any, *, sm: int, version: str = VERSION) -> bytes:
-    """An engine file's bytes."""
-    return json.dumps({"onnx": str(onnx), "profiles": profiles, "sm": sm, "version": version}).encode()
+def plan(onnx: Path, profiles: Any, *, sm: int, version: str = VERSION, detailed: bool = False) -> bytes:
+    """An engine file's bytes; ``detailed``: its inspector says more of a layer than its name."""
+    content = {"onnx": str(onnx), "profiles": profiles, "sm": sm, "version": version, "detailed": detailed}
+    return json.dumps(content).encode()

@@ -19,6 +19,7 @@ from tests.doubles.tensorrt_types import (
     DataType,
     ExecutionContextAllocationStrategy,
     ILogger,
+    LayerInformationFormat,
     Severity,
     TensorIOMode,
     TensorLocation,
@@ -29,10 +30,12 @@ VERSION = "10.3.0"
 __all__ = [
     "ACTIVATION_BYTES",
     "DataType",
+    "EngineInspector",
     "ExecutionContextAllocationStrategy",
     "ICudaEngine",
     "IExecutionContext",
     "ILogger",
+    "LayerInformationFormat",
     "Runtime",
     "TensorIOMode",
     "TensorLocation",
@@ -69,6 +72,7 @@ class ICudaEngine:
             {name: [tuple(shape) for shape in shapes] for name, shapes in profile.items()}
             for profile in plan["profiles"]
         ]
+        self.detailed: bool = plan.get("detailed", False)
         self.device_memory_size_v2 = ACTIVATION_BYTES
         self.num_io_tensors = len(self.graph.tensors)
         self.num_optimization_profiles = len(self.profiles)
@@ -99,3 +103,25 @@ class ICudaEngine:
         self.gpu.require_context("create_execution_context")
         self.gpu.require_no_capture("create_execution_context")
         return IExecutionContext(self)
+
+    def create_engine_inspector(self) -> EngineInspector | None:
+        self.gpu.require_context("create_engine_inspector")
+        return EngineInspector(self)
+
+
+class EngineInspector:
+    """Lists, for each profile, an engine's layers: of half types an attention is one, else four."""
+
+    def __init__(self, engine: ICudaEngine) -> None:
+        self._engine = engine
+
+    def get_engine_information(self, format: LayerInformationFormat) -> str:
+        if format is not LayerInformationFormat.JSON:
+            raise Misuse(f"the layers as {format}, which nobody here reads")
+        layers = [
+            layer
+            for profile in range(self._engine.num_optimization_profiles)
+            for layer in self._engine.graph.layers(profile)
+        ]
+        listed = layers if self._engine.detailed else [layer["Name"] for layer in layers]
+        return json.dumps({"Layers": listed, "Bindings": list(self._engine.graph.tensors)})

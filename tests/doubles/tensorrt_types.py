@@ -44,6 +44,11 @@ class TensorIOMode(Enum):
     OUTPUT = 82
 
 
+class LayerInformationFormat(Enum):
+    ONELINE = 110
+    JSON = 111
+
+
 class TensorLocation(Enum):
     DEVICE = 90
     HOST = 91

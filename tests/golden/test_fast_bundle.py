@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wall_edge_engines
+from wall_edge_engines import EngineSettings
 from wall_edge_engines.plan.onnx_work import bundle_workload
 from wall_edge_export.bundle.options import ExportOptions
 from wall_edge_export.bundle.pipeline import export_bundle
@@ -19,6 +20,8 @@ from wall_edge_export.quantize.precision import load_recipe
 from wall_edge_export.reference.random_checkpoint import write_random_checkpoint
 
 from tests.unit.policies.test_fast import tiny_tokenizer
+from wall_edge.bench.policy.measure import measure
+from wall_edge.bench.policy.run import Options
 from wall_edge.bundle import Bundle, FastSettings
 from wall_edge.errors import ConfigError, PolicyError
 from wall_edge.policies.encoder import Encoder
@@ -103,6 +106,14 @@ def test_a_chunk_in_the_model_s_own_words_comes_back(bundle: Bundle, monkeypatch
         expected = expected + observation.state
     np.testing.assert_allclose(joints, expected, atol=0.5)
     assert np.abs(np.diff(joints, axis=0)).max() < 0.2
+
+
+def test_a_chunk_that_is_none_is_not_timed_and_its_stages_are(bundle: Bundle) -> None:
+    report = measure(bundle, EngineSettings(), Options(repeats=2, warm_up=1))
+    assert set(report.rows) == {"vision", "prefix", "word", "lm_head"}
+    assert report.notes[0].startswith("no chunk to time end to end: ")
+    with pytest.raises(ConfigError, match="--steps 5 for a FAST policy"):
+        measure(bundle, EngineSettings(), Options(steps=5))
 
 
 def test_auto_is_refused_for_fast_actions(checkpoint: Path, fast_folder: Path, tmp_path: Path) -> None:

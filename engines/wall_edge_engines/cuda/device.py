@@ -39,6 +39,12 @@ class Device:
         least, greatest = self.call("cuCtxGetStreamPriorityRange")
         return int(least), int(greatest)
 
+    def memory(self) -> tuple[int, int]:
+        """Bytes that are free, and all: of a Jetson the host's, other programs' use counts everywhere."""
+        self.enter()
+        free, total = self.call("cuMemGetInfo")
+        return int(free), int(total)
+
     def allocate(self, size: int) -> int:
         """The address of at least ``size`` bytes, aligned to :data:`ALIGNMENT`; not zeroed."""
         self.free_now()

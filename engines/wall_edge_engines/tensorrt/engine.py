@@ -33,6 +33,7 @@ class TensorRtEngine(Engine):
         self.graphs, self._device = graphs, device
         device.enter()
         library = Library.open(settings.name)
+        self.module = library.module
         # The largest first, while memory is least in pieces.
         largest_first = sorted(plans, key=lambda graph: plans[graph].stat().st_size, reverse=True)
         loaded = {graph: Plan(library, plans[graph], graph, graphs[graph]) for graph in largest_first}
@@ -64,6 +65,10 @@ class TensorRtEngine(Engine):
             odd = ", ".join(sorted(set(tensors) - set(on_device)))
             raise EngineError(f"graph {graph}: tensor {odd}", expected="tensors of this engine")
         return on_device
+
+    def plan(self, graph: str) -> Plan:
+        """A graph's engine as it was loaded. Raises :class:`EngineError` for a graph that is not there."""
+        return self._lanes["actions"].plan(graph)
 
     def close(self) -> None:
         """As in :class:`Engine`; what sessions and tensors hold is given back with them, so before."""

@@ -15,11 +15,14 @@ from wall_edge_engines import EngineSettings, load, onnxruntime_cuda
 import benchmarks.policy_latency as policy_latency
 import benchmarks.random_bundles as random_bundles
 from benchmarks.peers.lerobot_process import Peer, PeerChunk, peer_python
-from benchmarks.policy_latency import OtherLoad, chunk_agreement, measure, spread
+from benchmarks.policy_latency import chunk_agreement, measure, spread
 from benchmarks.random_bundles import synthetic_observation
 from tests.doubles.gpu import Gpu
 from tests.doubles.installed import doubles
 from tests.doubles.onnxruntime_gpu import OnnxRuntimeGpu
+from wall_edge.bench.policy import load as load_module
+from wall_edge.bench.policy.load import OtherLoad
+from wall_edge.bench.policy.session import TimedSession
 from wall_edge.bundle import Bundle, file_digest
 from wall_edge.errors import BundleError, ConfigError, EngineError
 
@@ -167,9 +170,9 @@ def test_load_by_others_is_what_neither_side_used(
     stat = iter(
         ["cpu 70 0 30 5 9 0 0 0 0 0\ncpu0 1 1 1 1\n", f"cpu {70 + busy_s * tick:.0f} 0 30 9 9 0 0 0\n"]
     )
-    monkeypatch.setattr(policy_latency.Path, "read_text", lambda _: next(stat))
-    monkeypatch.setattr(policy_latency.time, "monotonic", iter([100.0, 110.0]).__next__)
-    monkeypatch.setattr(policy_latency.time, "process_time", iter([1.0, 1.0 + own_s]).__next__)
+    monkeypatch.setattr(load_module.Path, "read_text", lambda _: next(stat))
+    monkeypatch.setattr(load_module.time, "monotonic", iter([100.0, 110.0]).__next__)
+    monkeypatch.setattr(load_module.time, "process_time", iter([1.0, 1.0 + own_s]).__next__)
     assert OtherLoad().cores(peer_s) == expected
 
 
@@ -179,8 +182,8 @@ def test_idle_disk_and_guest_time_is_not_load(
 ) -> None:
     ticks = [0] * 10
     ticks[field] = os.sysconf("SC_CLK_TCK")
-    monkeypatch.setattr(policy_latency.Path, "read_text", lambda _: f"cpu  {' '.join(map(str, ticks))}\n")
-    assert policy_latency._busy_s() == counts
+    monkeypatch.setattr(load_module.Path, "read_text", lambda _: f"cpu  {' '.join(map(str, ticks))}\n")
+    assert load_module._busy_s() == counts
 
 
 @pytest.mark.parametrize(("busy", "doubtful"), [(0.0, False), (0.2, False), (0.21, True), (2.0, True)])
@@ -258,7 +261,7 @@ def test_a_stage_is_timed_until_a_gpu_has_done_it(
     with doubles(Gpu()) as gpu:
         monkeypatch.setattr(onnxruntime_cuda, "require_onnxruntime", lambda: OnnxRuntimeGpu(gpu))
         engine = load(bundle, EngineSettings(device="cuda"))
-        session = policy_latency.TimedSession(engine, capacity=8)
+        session = TimedSession(engine, capacity=8)
         session.encode_images(synthetic_observation(manifest).frames)
         assert all(stream.done == stream.enqueued for stream in gpu.streams.values())
         state = np.zeros(manifest.state_slots, np.float32)

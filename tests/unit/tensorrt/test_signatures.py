@@ -38,11 +38,14 @@ def test_cudas_numbers_are_its_own(enumeration: str) -> None:
         assert int(getattr(getattr(real, enumeration), member.name)) == member.value
 
 
+CLASSES = ("Runtime", "ICudaEngine", "EngineInspector", "IExecutionContext", "Builder", "OnnxParser")
+
+
 def methods() -> list[tuple[str, Any, str]]:
     """Public methods and properties of the doubles' classes that TensorRT has too."""
     pairs = []
     for module in (tensorrt_runtime, tensorrt_context, tensorrt_builder):
-        for kind in ("Runtime", "ICudaEngine", "IExecutionContext", "Builder", "OnnxParser"):
+        for kind in CLASSES:
             double = getattr(module, kind, None)
             if double is not None and double.__module__ == module.__name__:
                 pairs += [(kind, double, name) for name in vars(double) if not name.startswith("_")]

@@ -1,4 +1,4 @@
-"""``wall-edge bench``: what this machine can do, measured beside what others use."""
+"""``wall-edge bench loop``: how late the servo loop's ticks begin."""
 
 from __future__ import annotations
 
@@ -16,15 +16,7 @@ from wall_edge.cli.output import stage_progress, stderr
 from wall_edge.errors import ConfigError
 from wall_edge.signals import interruptible
 
-app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
 
-
-@app.callback()
-def bench() -> None:
-    """Measure what this machine can do, beside what others use."""
-
-
-@app.command()
 def loop(
     rate: Annotated[float, typer.Option(help="Ticks a second, 10 to 1000.")] = 500.0,
     seconds: Annotated[float, typer.Option(help="How long each loop is measured.", min=0.1)] = 10.0,
