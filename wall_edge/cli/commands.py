@@ -31,6 +31,8 @@ COMMANDS = {
     "verify": "wall_edge.cli.verify:verify",
     "eval": "wall_edge.cli.evaluate:evaluation",
     "bench": "wall_edge.cli.bench:app",
+    "deploy": "wall_edge.cli.deploy:deploy",
+    "activate": "wall_edge.cli.activate:activate",
     "demo": "wall_edge.cli.demo:demo",
 }
 """The robot side's, by name: ``module:function``, or ``module:app`` of a :class:`typer.Typer`."""
