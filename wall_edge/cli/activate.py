@@ -92,6 +92,8 @@ def print_activation(activation: Activation) -> None:
         f"'policy: {{engine: {shown(activation.engine, 40)}, device: {shown(activation.device, 40)}}}'"
     )
     if activation.running:
-        console.print("a daemon runs the bundle before it: restart that (systemctl restart, or 'wall-edge run')")
+        console.print(
+            "a daemon runs the bundle before it: restart that (systemctl restart, or 'wall-edge run')"
+        )
     else:
         console.print("a daemon that runs keeps its bundle until it is restarted")

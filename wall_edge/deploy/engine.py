@@ -63,7 +63,9 @@ class RobotEngine:
         try:
             self._selection = select(None, None)
         except EngineError as problem:  # said, for on a robot with a GPU it is not what one wants
-            self.notes.append(f"ONNX Runtime, as TensorRT does not run here: {str(problem).partition('; ')[0]}")
+            self.notes.append(
+                f"ONNX Runtime, as TensorRT does not run here: {str(problem).partition('; ')[0]}"
+            )
             return "onnxruntime"
         return self._selection.compiler
 

@@ -3,12 +3,12 @@
 ::
 
     PLACE/current            → bundles/DIGEST, a relative link: what ROBOT.yaml names
-    PLACE/bundles/DIGEST     whole bundles, each with DIGEST.engines and DIGEST.json (its activation) beside it
+    PLACE/bundles/DIGEST     whole bundles; beside each DIGEST.engines and DIGEST.json, its activation
     PLACE/incoming/DIGEST    one that is being copied
     PLACE/.lock              locked by whoever writes here
 
-``current`` changes by the rename of a new link over it (rename(2) is atomic), after all that it leads to is on
-the disk: it is the old bundle or the new one, whenever power or process goes.
+``current`` changes by the rename of a new link over it (rename(2) is atomic), after all that it leads to is
+on the disk: it is the old bundle or the new one, whenever power or process goes.
 """
 
 from __future__ import annotations

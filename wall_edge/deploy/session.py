@@ -1,9 +1,9 @@
 """``wall-edge activate --session``: the robot's side of ``wall-edge deploy``, on the other end of ssh.
 
 It holds the place's lock from the first to the last word, so that two deploys never mix, and says what is
-missing; the workstation copies that by rsync or sftp beside this connection and says when it is done. When the
-workstation goes away, or says nothing for half a minute, the session ends where it is: what was copied and
-built stays for the next one, ``current`` is as it was unless the new bundle had verified.
+missing; the workstation copies that by rsync or sftp beside this connection and says when it is done. When
+the workstation goes away, or says nothing for half a minute, the session ends where it is: what was copied
+and built stays for the next one, ``current`` is as it was unless the new bundle had verified.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ _MARGIN_BYTES = 64 << 20
 class Session:
     """One deploy. ``source``: a descriptor with the workstation's lines; ``gone``: called when it is away."""
 
-    def __init__(self, source: int, out: TextIO, gone: Callable[[], None], silence_s: float = SILENCE_S) -> None:
+    def __init__(
+        self, source: int, out: TextIO, gone: Callable[[], None], silence_s: float = SILENCE_S
+    ) -> None:
         self._source, self._out, self._gone, self._silence_s = source, out, gone, silence_s
         self._messages: queue.Queue[FromWorkstation | WallEdgeError] = queue.Queue()
         self._told = ""
@@ -195,7 +197,9 @@ def _require_space(
     plans = engine.disk_bytes(sum(entry.bytes for entry in files.values()))
     free = shutil.disk_usage(place.root).free
     if copy + plans + _MARGIN_BYTES > free:
-        parts = f"{copy / 1e6:.0f} MB to copy + {plans / 1e6:.0f} MB of engines + {_MARGIN_BYTES / 1e6:.0f} MB"
+        parts = (
+            f"{copy / 1e6:.0f} MB to copy + {plans / 1e6:.0f} MB of engines + {_MARGIN_BYTES / 1e6:.0f} MB"
+        )
         raise ConfigError(
             f"{shown(place.root)}: {free / 1e6:.0f} MB of disk are free",
             expected=f"{parts} = {(copy + plans + _MARGIN_BYTES) / 1e6:.0f} MB",
