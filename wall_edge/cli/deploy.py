@@ -98,6 +98,7 @@ def _print(deployment: Deployment) -> None:
         speed = deployment.copied_bytes / 1e6 / max(deployment.copy_s, 1e-3)
         console.print(
             f"{deployment.destination}: copied {deployment.copied_bytes / 1e6:.1f} MB "
-            f"({deployment.files} files) in {deployment.copy_s:.1f} s by {deployment.transfer}, {speed:.1f} MB/s"
+            f"({deployment.files} files) in {deployment.copy_s:.1f} s by {deployment.transfer}, "
+            f"{speed:.1f} MB/s"
         )
     print_activation(deployment.activation)

@@ -48,7 +48,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Deployment:
-    """How it went. ``copied_bytes`` is 0 for a bundle that was there already; ``again``: damaged on the way."""
+    """How it went. ``copied_bytes`` is 0 where the bundle was there; ``again``: damaged on the way."""
 
     destination: str
     version: str

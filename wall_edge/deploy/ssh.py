@@ -133,8 +133,9 @@ def ssh_failure(destination: str, errors: bytes) -> RuntimeFault:
     for words, what, fix in _FAILURES:
         if words in text:
             return RuntimeFault(f"{destination}: {what}", fix=fix.format(destination=destination))
+    said = shown(last_line(errors) or "ssh said nothing")
     return RuntimeFault(
-        f"{destination}: the connection failed or broke off ({shown(last_line(errors) or 'ssh said nothing')})",
+        f"{destination}: the connection failed or broke off ({said})",
         fix="run the same command again: it goes on where it stopped",
     )
 
