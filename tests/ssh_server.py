@@ -169,6 +169,11 @@ class SshServer:
                     pids += [int(entry.name)] if all(word in line for word in words) else []
         return pids
 
+    def sessions(self) -> list[int]:
+        """The server's processes for those who are logged in."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
     def close(self) -> None:
         self.network.close()
         self.process.terminate()

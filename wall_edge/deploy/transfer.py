@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from wall_edge.deploy.session import rsync_version
-from wall_edge.deploy.ssh import Ssh, error_file, last_line, start, tail
+from wall_edge.deploy.ssh import Ssh, error_file, start, tail
 from wall_edge.errors import ConfigError, RuntimeFault
 from wall_edge.files import shown
 
@@ -72,7 +72,7 @@ class Transfer:
         """Whether all is copied. Raises :class:`RuntimeFault` when it failed."""
         code = self._process.poll()
         if code:
-            said = shown(last_line(tail(self._errors)))
+            said = shown(" ".join(tail(self._errors).decode(errors="replace").split()), 400)
             raise RuntimeFault(
                 f"{self._destination}: {self._kind} ended with code {code}: {said}",
                 fix="run the same command again: it goes on where it stopped",

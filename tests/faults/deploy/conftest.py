@@ -100,17 +100,18 @@ class Workstation:
     """``wall-edge deploy`` in a process group of its own."""
 
     def __init__(self, server: SshServer, robot: Robot, bundle: Path, scratch: Path) -> None:
-        self._server, self._bundle, self._robot = server, bundle, robot
+        self._server, self._robot = server, robot
+        self.bundle = bundle
         self._environment = {**os.environ, "TMPDIR": str(scratch)}
 
     def start(self, *options: str, place: Path | None = None, **ssh: Any) -> subprocess.Popen[str]:
         """The command, running."""
         command = [
-            *(sys.executable, "-m", "wall_edge", "deploy", str(self._bundle), self._server.destination),
+            *(sys.executable, "-m", "wall_edge", "deploy", str(self.bundle), self._server.destination),
             *("--at", str(place or self._robot.root), "--json"),
             *([] if "--command" in options else ["--command", COMMAND]),
-            *(self._server.options(**ssh)),
-            *options,
+            *options,  # of ssh's options the first ones hold
+            *self._server.options(**ssh),
         ]
         return subprocess.Popen(
             command,
