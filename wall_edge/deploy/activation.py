@@ -32,7 +32,7 @@ def activate(opened: Bundle, place: Place, engine: RobotEngine, keep: int, told:
     ``keep``: how many bundles stay in ``bundles``, the new one among them. Raises :class:`WallEdgeError`
     and OSError; then ``current`` is as it was.
     """
-    place.settle(opened)
+    opened = place.settle(opened)
     told("engine")
     engine.build(opened, told)
     loaded = wall_edge_engines.load(opened, engine.settings)
@@ -60,7 +60,7 @@ def activate(opened: Bundle, place: Place, engine: RobotEngine, keep: int, told:
     if opened.folder.parent == place.bundles.resolve():
         atomic_write(record_path(opened.folder), json.dumps(asdict(activation)) + "\n", durable=True)
     place.switch(opened.folder)
-    removed = tuple(str(path) for path in place.prune(keep))
+    removed = tuple(str(path) for path in place.prune(keep, previous))
     return Activation(**{**vars(activation), "removed": removed})
 
 

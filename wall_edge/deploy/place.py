@@ -24,7 +24,7 @@ from pathlib import Path
 
 from wall_edge.atomic import sync
 from wall_edge.bundle import Bundle
-from wall_edge.errors import ConfigError
+from wall_edge.errors import BundleError, ConfigError
 from wall_edge.files import shown
 
 PATIENCE_S = 60.0
@@ -63,16 +63,19 @@ class Place:
         """The folder that ``current`` leads to."""
         return Path(os.path.realpath(self.current)) if self.current.is_symlink() else None
 
-    def settle(self, bundle: Bundle) -> None:
-        """An opened bundle in ``incoming`` goes to ``bundles``, on the disk; any other stays where it is.
+    def settle(self, bundle: Bundle) -> Bundle:
+        """Where an opened bundle lies from now on: one in ``incoming`` goes to ``bundles``, on the disk.
 
-        One of that digest that lies there already is damaged, or it would not have been copied again.
+        Any other stays where it is. If that digest is in ``bundles`` already, whole, it is that one, which a
+        daemon may have open; a damaged one makes room.
         """
-        for name in bundle.manifest.files:
-            sync(bundle.path(name))
-        sync(bundle.folder)
+        for path in (*bundle.folder.iterdir(), bundle.folder):
+            sync(path)
         if bundle.folder.parent != Path(os.path.realpath(self.incoming)):
-            return
+            return bundle
+        if (there := self.whole(bundle.digest)) is not None:
+            shutil.rmtree(bundle.folder)
+            return there
         self.bundles.mkdir(exist_ok=True)
         target = Path(os.path.realpath(self.bundles)) / bundle.digest
         damaged = self.incoming / f"{bundle.digest}.damaged"
@@ -83,6 +86,16 @@ class Place:
         bundle.folder = target  # the files are the same ones: what the check learned of them still holds
         sync(target.parent)
         shutil.rmtree(damaged, ignore_errors=True)
+        return bundle
+
+    def whole(self, digest: str) -> Bundle | None:
+        """The bundle of this digest in ``bundles``, if it is there and undamaged."""
+        folder = self.bundles / digest
+        try:
+            opened = Bundle(folder) if folder.is_dir() else None
+        except BundleError:
+            return None
+        return opened if opened is not None and opened.digest == digest else None
 
     def switch(self, folder: Path) -> None:
         """From now on ``current`` leads to ``folder``."""
@@ -93,14 +106,15 @@ class Place:
         link.replace(self.current)
         sync(root)
 
-    def prune(self, keep: int) -> list[Path]:
-        """Remove all but ``keep`` bundles of ``bundles``, those that verified last, and what copies left.
+    def prune(self, keep: int, previous: Path | None) -> list[Path]:
+        """Remove all but ``keep`` bundles of ``bundles``, and what copies left; those removed.
 
-        Never the current one, nor one that a daemon has open (:meth:`wall_edge.bundle.Bundle.hold`).
+        What stays: the current one, ``previous``, those that verified last; and never one is removed that a
+        daemon has open (:meth:`wall_edge.bundle.Bundle.hold`).
         """
         current = self.now()
         others = [path for path in self._folders() if path != current]
-        others.sort(key=_verified_ns, reverse=True)
+        others.sort(key=lambda path: (path == previous, _verified_ns(path)), reverse=True)
         removed = [path for path in others[max(0, keep - 1) :] if _removed(path)]
         for path in self.incoming.glob("*"):
             shutil.rmtree(path, ignore_errors=True)

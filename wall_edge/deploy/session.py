@@ -11,11 +11,9 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import re
 import select
 import shutil
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -41,6 +39,7 @@ from wall_edge.deploy.messages import (
     from_workstation,
 )
 from wall_edge.deploy.place import PATIENCE_S, Place
+from wall_edge.deploy.transfer import rsync_version
 from wall_edge.errors import BundleError, ConfigError, RuntimeFault, WallEdgeError
 from wall_edge.files import shown
 from wall_edge.provenance import wall_edge_version
@@ -91,20 +90,9 @@ class Session:
             raise ConfigError(
                 f"{shown(folder)}: no place for a copy", expected=shown(place.incoming / digest)
             )
-        opened = self._whole(place, digest) or self._received(offer.files, folder, place, engine)
-        self._tell(Done(activate(opened, place, engine, keep, self._progress)))
-
-    def _whole(self, place: Place, digest: str) -> Bundle | None:
-        """The bundle that was copied earlier, if it is undamaged."""
-        folder = place.bundles / digest
-        if not folder.is_dir():
-            return None
         self._progress("digests")
-        try:
-            opened = Bundle(folder)
-        except BundleError:
-            return None
-        return opened if opened.digest == digest else None
+        opened = place.whole(digest) or self._received(offer.files, folder, place, engine)
+        self._tell(Done(activate(opened, place, engine, keep, self._progress)))
 
     def _received(
         self, files: Mapping[str, FileEntry], folder: Path, place: Place, engine: RobotEngine
@@ -178,16 +166,6 @@ class Session:
 def end_this_process() -> None:
     """What an interruption does: the main thread cleans up behind itself."""
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def rsync_version() -> str:
-    """As ``3.2.7``; empty where there is no rsync that can append."""
-    try:
-        done = subprocess.run(["rsync", "--version"], capture_output=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    match = re.match(rb"rsync +version v?(\d+)\.(\d+)\.(\d+)", done.stdout)
-    return ".".join(part.decode() for part in match.groups()) if match and int(match[1]) >= 3 else ""
 
 
 def _require_space(

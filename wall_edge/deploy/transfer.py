@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from wall_edge.deploy.session import rsync_version
 from wall_edge.deploy.ssh import Ssh, error_file, start, tail
 from wall_edge.errors import ConfigError, RuntimeFault
 from wall_edge.files import shown
@@ -45,6 +45,16 @@ def choose(transfer: str, rsync_there: str) -> Kind:
             f"no rsync {where}", expected="rsync 3 or later", fix="apt install rsync, or --transfer sftp"
         )
     return "sftp"
+
+
+def rsync_version() -> str:
+    """As ``3.2.7``; empty where there is no rsync that can append."""
+    try:
+        done = subprocess.run(["rsync", "--version"], capture_output=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    match = re.match(rb"rsync +version v?(\d+)\.(\d+)\.(\d+)", done.stdout)
+    return ".".join(part.decode() for part in match.groups()) if match and int(match[1]) >= 3 else ""
 
 
 class Transfer:

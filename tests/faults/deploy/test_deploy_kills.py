@@ -1,7 +1,7 @@
 """A deploy that is killed at any moment, on either side or between: the same command ends it, and until the
 new bundle has verified the old one is whole and current.
 
-Twenty moments, from a seed: some at a share of the bytes copied, some at a share of the time, some just behind
+Twenty moments, from a seed: some at a share of the bytes copied, some of the time, some just behind
 a step on the robot (the copy complete, the new bundle verified, the link switched).
 """
 
