@@ -166,6 +166,11 @@ def from_home(path: str) -> str:
     Raises :class:`ConfigError` for what is no plain path.
     """
     plain = path.removeprefix("~/").rstrip("/") or path
-    if not plain.isprintable() or plain.startswith(("-", "~")) or plain in (".", "/") or len(plain) > 1024:
+    if (
+        not plain.isprintable()
+        or plain.startswith(("-", "~"))
+        or plain in ("", ".", "/")
+        or len(plain) > 1024
+    ):
         raise ConfigError(f"--at {shown(path)}", expected="a folder on the robot, from its home or from /")
     return plain
