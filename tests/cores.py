@@ -44,6 +44,7 @@ WAITING = (
     "closed_loop/test_daemon",
     "closed_loop/test_live",
     "contract/test_drive",
+    "faults/deploy/",
     "faults/robot/test_calibration_faults.py::test_a_run_is_recorded",
     "faults/robot/test_calibration_faults.py::test_a_recording_that_fails",
     "faults/robot/test_daemon",

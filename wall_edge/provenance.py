@@ -20,6 +20,11 @@ def provenance(*packages: str) -> dict[str, str]:
     }
 
 
+def wall_edge_version() -> str:
+    """Of the installed distribution; empty where it runs from a checkout that is not installed."""
+    return _version("wall-edge")
+
+
 def _version(distribution: str) -> str:
     try:
         return metadata.version(distribution)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import re
+import weakref
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -43,7 +46,7 @@ class Bundle:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = folder = _steady(folder)
         self._checked: dict[str, Status] = {}
         self._digests = {MANIFEST: _read_digest(folder)}
         self.manifest = _load_manifest(self._read(MANIFEST, YAML_BYTES), shown(folder / MANIFEST))
@@ -93,6 +96,16 @@ class Bundle:
                     fix="try again when the copy or the export is done",
                 )
 
+    def hold(self) -> None:
+        """Until this object is gone, whoever removes old bundles (``wall-edge activate``) leaves this one.
+
+        A shared lock on its folder, where the file system has locks: nobody is kept from reading it.
+        """
+        with contextlib.suppress(OSError):
+            descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            weakref.finalize(self, os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+
     @cached_property
     def goldens(self) -> dict[str, Array]:
         """Golden inputs and outputs by name; no pickled objects are read."""
@@ -130,6 +143,15 @@ class Bundle:
             )
         self._checked[name] = status
         return b"".join(content)
+
+
+def _steady(folder: Path) -> Path:
+    """Where a link leads now: one that is switched later (``current``, by deploy) changes nothing for us."""
+    try:
+        real = Path(os.path.realpath(folder))
+    except (OSError, ValueError):  # a name that no file can have: said by whoever opens it
+        return folder
+    return folder if real == folder.absolute() else real
 
 
 def _blocks(file: BinaryIO, path: Path) -> Iterator[bytes]:

@@ -36,19 +36,16 @@ def build(
 
     Exit code 1 when a graph fails; what was built stays.
     """
-    from wall_edge_engines.build.builder import Builder
+    from wall_edge_engines.build.preparation import prepare
     from wall_edge_engines.build.targets.memory import require_fits
-    from wall_edge_engines.build.targets.precisions import parser_doubts, recommendation, require_precisions
     from wall_edge_engines.build.targets.selection import select
 
     selection = select(target, compiler)
     with interruptible():
         opened = Bundle(bundle)
-        require_precisions(opened.manifest, selection.target)
-        require_fits(opened, selection.target, selection.memory_bytes)
-        for note in (*recommendation(opened.manifest, selection.target), *parser_doubts(opened, selection)):
+        builder, notes = prepare(opened, selection)
+        for note in notes:
             stderr.print(f"note: {note}", soft_wrap=True)
-        builder = Builder(opened, selection)
         with stage_progress("build", builder.order) as progress:
             results = builder.build(progress)
     if as_json:

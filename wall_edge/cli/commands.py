@@ -34,6 +34,8 @@ COMMANDS = {
     "bench": "wall_edge.cli.bench:app",
     "doctor": "wall_edge.cli.doctor:doctor",
     "udev": "wall_edge.cli.udev:udev",
+    "deploy": "wall_edge.cli.deploy:deploy",
+    "activate": "wall_edge.cli.activate:activate",
     "demo": "wall_edge.cli.demo:demo",
 }
 """The robot side's, by name: ``module:function``, or ``module:app`` of a :class:`typer.Typer`."""

@@ -264,6 +264,7 @@ def _checked(
     require_unlatched(config)
     require_latch(config)
     bundle = Bundle(config.bundle)
+    bundle.hold()
     check_match(bundle.manifest, config)
     for text in instructions.values():
         require_fitting(text, bundle)
