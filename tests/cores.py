@@ -49,6 +49,7 @@ WAITING = (
     "faults/robot/test_log_kills",
     "faults/robot/test_feetech",
     "faults/robot/test_servo",
+    "faults/robot/test_systemd",
     "unit/benchmarks/test_bench",
     "unit/contracts/test_command_line",
     "unit/repository/test_installation",
