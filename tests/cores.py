@@ -18,6 +18,8 @@ from typing import IO, Any
 
 import pytest
 
+from tests.robot_side import deselect
+
 GROUPS = {
     "small": (
         "contract/test_engine",
@@ -92,8 +94,9 @@ def _group(nodeid: str) -> str:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Large groups first, what runs alone last."""
+    deselect(config, items)
     places = {group: place for place, group in enumerate((*GROUPS, "waiting", "others", "realtime"))}
 
     def place(item: pytest.Item) -> int:

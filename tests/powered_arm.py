@@ -1,4 +1,4 @@
-"""An arm that outlives the daemon: its servos are the test's own, on a pseudo-terminal; its cameras are videos."""
+"""An arm that outlives the daemon: servos of the test's own on a pseudo-terminal, cameras from videos."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def robot_file(
     device: Mapping[str, str] | None = None,
     rest_velocity: float = 0.8,
 ) -> Path:
-    """A patient ROBOT.yaml of the tabletop's arm on ``port``; ``device``: a camera that is no video, by name."""
+    """A patient ROBOT.yaml of the tabletop's arm on ``port``; ``device``: of cameras that are no videos."""
     world = TabletopWorld(0)
     data = patient_file(yaml.safe_load(ROBOT.read_text()))
     data["bundle"] = str(bundle)

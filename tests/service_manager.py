@@ -1,4 +1,4 @@
-"""A service manager for tests: takes a daemon's words as systemd does, and is strict about who says what when."""
+"""A service manager for tests: takes a daemon's words as systemd does, strict about who says what when."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from wall_edge.runtime.daemon.service.unit import Account, unit_text
 from wall_edge.sim.worlds import open_world
 
 _GROUPS = ("dialout", "video")
-"""Debian's and Ubuntu's, for serial ports and for cameras; a group that is missing would keep a unit from starting."""
+"""Debian's and Ubuntu's, for serial ports and cameras. A missing one would keep the unit from starting."""
 
 
 def service(
@@ -32,8 +32,9 @@ def service(
 ) -> None:
     """Print a systemd unit that runs the daemon: wall-edge service ROBOT.yaml > wall-edge.service.
 
-    For this machine, this user and the Python that prints it. systemd then sees whether the arm holds, whether the
-    supervisor and the servo process live, and gives the arm the time to come to rest before it kills anything.
+    For this machine, this user and the Python that prints it. systemd then sees whether the arm holds and
+    whether supervisor and servo process live, and gives the arm the time to come to rest before it kills
+    anything.
     """
     config = load_robot(robot)
     words_of(config, open_world(config), instruction)

@@ -28,7 +28,6 @@ from wall_edge.runtime.telemetry.event_log import read_events
 from wall_edge.sim.tabletop import arm
 
 
-
 class Rig:
     """``wall-edge run`` on an arm of its own."""
 

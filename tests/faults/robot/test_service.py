@@ -1,4 +1,4 @@
-"""The daemon under a service manager: what it is told, and where its signals lead. Nobody is ever killed in motion."""
+"""The daemon under a service manager: what that is told, and where its signals lead."""
 
 from __future__ import annotations
 
@@ -45,7 +45,15 @@ class Unit:
         self.block, self.events = self.folder / "block", self.folder / "events.jsonl"
         program = self.folder / "blockable.py"
         program.write_text(BLOCKABLE)
-        command = [sys.executable, str(program), str(self.block), "run", str(robot), "--events", str(self.events)]
+        command = [
+            sys.executable,
+            str(program),
+            str(self.block),
+            "run",
+            str(robot),
+            "--events",
+            str(self.events),
+        ]
         state = {"XDG_STATE_HOME": str(self.folder / "state")}
         here = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         self.main = manager.start(command, {**os.environ, **state, **here})
@@ -99,7 +107,9 @@ def test_ready_means_that_the_arm_holds(start: Callable[..., Unit], tmp_path: Pa
     unit.follows()
     before = manager.count("WATCHDOG")
     manager.wait_until(lambda: manager.count("WATCHDOG") > before + 3)
-    manager.wait_until(lambda: any("following" in value for _, name, value in manager.words if name == "STATUS"))
+    manager.wait_until(
+        lambda: any("following" in value for _, name, value in manager.words if name == "STATUS")
+    )
     manager.signal(signal.SIGTERM)
     output, errors = unit.main.communicate(timeout=120)
     assert (unit.main.returncode, "released after" in output) == (0, True), errors

@@ -91,11 +91,14 @@ def test_devices_are_named_as_systemd_names_them(path: str) -> None:
     if shutil.which("systemd-escape") is None:
         pytest.skip("no systemd-escape on this machine")
     command = ["systemd-escape", "--path", "--suffix=device", path]
-    assert device_unit(path) == subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert (
+        device_unit(path)
+        == subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    )
 
 
 def test_the_unit_of_a_robot(tmp_path: Path) -> None:
-    robot = awkward_robot(tmp_path / "a $b %n \"c\"")
+    robot = awkward_robot(tmp_path / 'a $b %n "c"')
     printed = service(str(robot), "--instruction", AWKWARD, "--events", str(tmp_path / "events.jsonl"))
     assert printed.exit_code == 0, printed.output
     unit = settings(printed.stdout)
@@ -111,11 +114,13 @@ def test_the_unit_of_a_robot(tmp_path: Path) -> None:
 
 
 def test_nothing_is_killed_before_the_arm_could_come_to_rest(tmp_path: Path) -> None:
-    """A slower arm gets more time; no signal but SIGTERM; all processes get it; nobody starts it again unseen."""
+    """A slower arm gets more time; no signal but SIGTERM, to all; nobody starts it again unseen."""
     config = load_robot(SO101)
     unit = settings(unit_text(config, SO101, ME, "/usr/bin/python3"))
     assert int(unit["TimeoutStopSec"]) > int(unit["TimeoutAbortSec"]) > longest_way_s(config)
-    fixed = {name: unit[name] for name in ("KillMode", "KillSignal", "WatchdogSignal", "Restart", "NotifyAccess")}
+    fixed = {
+        name: unit[name] for name in ("KillMode", "KillSignal", "WatchdogSignal", "Restart", "NotifyAccess")
+    }
     assert fixed == {
         "KillMode": "control-group",
         "KillSignal": "SIGTERM",
@@ -128,7 +133,9 @@ def test_nothing_is_killed_before_the_arm_could_come_to_rest(tmp_path: Path) -> 
     slow = tmp_path / "robot.yaml"
     slow.write_text(yaml.safe_dump(data))
     config = load_robot(slow)
-    assert int(settings(unit_text(config, slow, ME, "/usr/bin/python3"))["TimeoutAbortSec"]) > longest_way_s(config)
+    assert int(settings(unit_text(config, slow, ME, "/usr/bin/python3"))["TimeoutAbortSec"]) > longest_way_s(
+        config
+    )
 
 
 @pytest.mark.parametrize(
@@ -151,7 +158,7 @@ def test_torque_goes_off_behind_a_supervisor_that_was_killed(result: str, code: 
     assert done.stdout == (f"-m wall_edge release {SO101}\n" if released else "")
 
 
-def test_a_simulated_arm_has_no_torque_and_no_port(tmp_path: Path) -> None:
+def test_a_simulated_arm_has_no_torque_and_no_port() -> None:
     printed = service(str(TABLETOP))
     assert printed.exit_code == 0, printed.output
     assert {"ExecStopPost", "Wants"}.isdisjoint(settings(printed.stdout))

@@ -49,8 +49,9 @@ class Daemon:
     (:mod:`wall_edge.runtime.daemon.heart`), which acts on the ``signals`` that come.
 
     ``world``: what stands in for the arm and cameras of a simulated robot. ``instruction``: what
-    :meth:`instruct` will be given, to be refused before anything starts. ``kept``: of a run without end, how
-    much of the record is kept (:class:`RunLog`). ``service``: who is told that the arm holds, and that we live.
+    :meth:`instruct` will be given, to be refused before anything starts. ``kept``: of a run without end,
+    how much of the record is kept (:class:`RunLog`). ``service``: who is told that the arm holds and that
+    we live.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """What the daemon tells a service manager, by the protocol of sd_notify(3).
 
-Words in a datagram, sent to the socket that ``$NOTIFY_SOCKET`` names (with ``@`` for an abstract one). ``READY=1``,
-``WATCHDOG=1``, ``STATUS=``, ``EXTEND_TIMEOUT_USEC=`` and ``STOPPING=1`` mean what sd_notify(3) and
-sd_watchdog_enabled(3) say: https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html.
+Words in a datagram, sent to the socket that ``$NOTIFY_SOCKET`` names (with ``@`` for an abstract one). What
+they mean: https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html, and
+sd_watchdog_enabled.html there.
 """
 
 from __future__ import annotations
@@ -67,9 +67,10 @@ class ServiceManager:
         self._ready_is_due = not self._send("READY=1")
 
     def alive(self, tick: int) -> None:
-        """The supervisor's main loop has come round; ``tick``: the last one that the servo process published.
+        """The supervisor's main loop has come round; ``tick``: the last that the servo process published.
 
-        The manager is told only when that one is another than last time: both of them live, or neither counts.
+        The manager is told only when that one is another than last time: both of them live, or neither
+        counts.
         """
         if self._ready_is_due:  # the manager's queue was full
             self.ready()
@@ -86,7 +87,7 @@ class ServiceManager:
             self._status, self._status_s = text, now
 
     def stopping(self, seconds: float) -> None:
-        """From here on the arm is brought to rest, which takes ``seconds`` at most: no sign of life any more."""
+        """The arm is brought to rest, which takes ``seconds`` at most. No sign of life comes any more."""
         self._watchdog_s, self._ready_is_due = None, False
         self._send("STOPPING=1", f"EXTEND_TIMEOUT_USEC={seconds * 1e6:.0f}", _status("stopping"))
 

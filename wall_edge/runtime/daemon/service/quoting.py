@@ -1,4 +1,4 @@
-"""Words in a unit file, quoted by the rules of systemd.syntax(7), systemd.service(5) and systemd-escape(1)."""
+"""Words in a unit file, quoted as systemd.syntax(7), systemd.service(5) and systemd-escape(1) say."""
 
 from __future__ import annotations
 

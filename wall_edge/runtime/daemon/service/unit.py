@@ -1,9 +1,9 @@
 """The systemd unit of a robot's daemon.
 
-What must hold: whatever ends, hangs or is stopped, the arm comes to rest or its torque goes off before anything is
-killed. systemd.service(5) and systemd.kill(5) say what the settings mean; why each has its value stands in the unit.
-Core affinity is left alone: ``control.cpu`` ties the servo process to its core, and real-time priority keeps the
-policy's threads from it.
+What must hold: whatever ends, hangs or is stopped, the arm comes to rest or its torque goes off before
+anything is killed. systemd.service(5) and systemd.kill(5) say what the settings mean; why each has its
+value stands in the unit. Core affinity is left alone: ``control.cpu`` ties the servo process to its core,
+and real-time priority keeps the policy's threads from it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ _UNIT = Template("""\
 # Printed by 'wall-edge service'; print it again when ROBOT.yaml has changed, as its times follow from that.
 #   wall-edge service ROBOT.yaml | sudo tee /etc/systemd/system/wall-edge.service
 #   sudo systemctl daemon-reload && sudo systemctl enable --now wall-edge
-# Emergency stop: sudo systemctl kill -s USR1 wall-edge. After a fault, as the same user: wall-edge clear ROBOT.yaml
+# Emergency stop: sudo systemctl kill -s USR1 wall-edge
+# After a fault, as the user below: wall-edge clear ROBOT.yaml
 
 [Unit]
 Description=wall-edge on the robot $name (wall-edge run)
@@ -36,26 +37,26 @@ NotifyAccess=main
 ${account}# Words reach the journal at once.
 Environment=PYTHONUNBUFFERED=1
 ExecStart=$start
-# For imports and the digests of a large bundle. Then the daemon asks for more itself, as long as the start comes on;
-# each of its processes has a limit of its own. Past it: SIGTERM, by which a start is given up.
+# For imports and the digests of a large bundle. Then the daemon asks for more itself, as long as the start
+# comes on; each of its processes has a limit of its own. Past it: SIGTERM, by which a start is given up.
 TimeoutStartSec=600
-# Fed by the supervisor's main loop, and only while the servo process ticks. Longer than the daemon takes to see
-# by itself that the servo process is silent (2 s), and than torque-off may take on a bus that is away (5 s).
+# Fed by the supervisor's main loop, and only while the servo process ticks. Longer than the daemon takes to
+# see that the servo process is silent (2 s), and than torque-off may take on a bus that is away (5 s).
 WatchdogSec=10
-# SIGTERM: to rest, then torque off. The servo process obeys it by itself when the supervisor hangs. SIGABRT, which
-# is systemd's default, would end both and leave a powered arm that nobody watches.
+# SIGTERM: to rest, then torque off. The servo process obeys it by itself when the supervisor hangs. SIGABRT,
+# systemd's default, would end both and leave a powered arm that nobody watches.
 WatchdogSignal=SIGTERM
 KillSignal=SIGTERM
-# To all processes. 'mixed' would send SIGKILL to the servo process on its way to rest once the supervisor is gone.
+# To all processes: 'mixed' sends SIGKILL to the servo process on its way to rest once the supervisor is gone.
 KillMode=control-group
-# The longest way to rest, torque-off and the ends of all processes, each with the time that it may take when it
-# hangs; SIGKILL comes after that. A stop takes seconds where nothing hangs.
+# The longest way to rest, torque-off and the ends of all processes, each with the time that it may take
+# when it hangs; SIGKILL comes after that. A stop takes seconds where nothing hangs.
 TimeoutStopSec=$stop_s
 # Behind the watchdog's signal the supervisor is taken to hang: until the servo process has let the arm go.
 TimeoutAbortSec=$abort_s
 # What the end of each process means is the daemon's to say: without a policy the arm goes to rest.
 OOMPolicy=continue
-# Whatever ended it, a person looks before an arm is powered again. (A fault is latched as well: 'wall-edge clear'.)
+# Whatever ended it, a person looks before an arm is powered again; a fault is latched besides.
 Restart=no
 ${release}${realtime}# Before logins and updates, where no real-time priority holds: cameras and policy.
 Nice=-5
@@ -69,8 +70,8 @@ Wants={unit}
 After={unit}
 """
 _RELEASE = """\
-# Torque off where the supervisor was killed, as nobody may be left to do so. One that ended by itself has said what
-# became of the torque, and a start that was refused leaves it as it found it.
+# Torque off where the supervisor was killed, as nobody may be left to do so. One that ended by itself has
+# said what became of the torque, and a start that was refused leaves it as it was.
 ExecStopPost={command}
 """
 _RELEASE_SCRIPT = 'case "$SERVICE_RESULT $EXIT_CODE" in success*) ;; *killed|*dumped) exec "$@";; esac'
@@ -80,7 +81,7 @@ _UNFIT = frozenset("\"'\\\x7f") | frozenset(map(chr, range(32)))
 
 @dataclass(frozen=True)
 class Account:
-    """Whose the daemon's processes are. ``groups``: those that this machine has of the ones devices belong to."""
+    """Whose the daemon's processes are; ``groups``: of its devices, those that this machine has."""
 
     user: str
     groups: Sequence[str]
@@ -123,26 +124,27 @@ def unit_text(
 
 def _device(config: RobotConfig) -> str:
     port = config.drive.port
-    if config.simulated or not port.startswith("/dev/") or port.startswith("/dev/pts/"):  # udev knows no others
-        return ""
-    return _DEVICE.format(unit=device_unit(port))
+    by_udev = port.startswith("/dev/") and not port.startswith("/dev/pts/")
+    return _DEVICE.format(unit=device_unit(port)) if by_udev and not config.simulated else ""
 
 
 def _account(account: Account) -> str:
-    lines = ["# Whose latch 'wall-edge clear' has to find, too."]
-    lines += [f"User={account.user}"]
+    lines = ["# Whose latch 'wall-edge clear' has to find, too.", f"User={account.user}"]
     if account.groups:
-        lines += ["# Serial ports; cameras and a Jetson's GPU."]
-        lines += [f"SupplementaryGroups={' '.join(account.groups)}"]
-    return "\n".join(lines) + "\n"
+        groups = " ".join(account.groups)
+        lines += ["# Serial ports; cameras and a Jetson's GPU.", f"SupplementaryGroups={groups}"]
+    return _lines(lines)
 
 
 def _realtime(config: RobotConfig) -> str:
-    control = config.control
-    lines = []
+    control, lines = config.control, []
     if control.fifo_priority is not None:
-        lines += ["# control.fifo_priority, and control.lock_memory below: what a user may not ask for otherwise."]
+        lines += ["# control.fifo_priority, which only root may ask for otherwise."]
         lines += [f"LimitRTPRIO={control.fifo_priority}"]
     if control.lock_memory:
-        lines += ["LimitMEMLOCK=infinity"]
-    return "\n".join(lines) + "\n" if lines else ""
+        lines += ["# control.lock_memory", "LimitMEMLOCK=infinity"]
+    return _lines(lines)
+
+
+def _lines(lines: Sequence[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
