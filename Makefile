@@ -5,13 +5,17 @@ BIN := $(VENV)/bin
 # A plain `torch` may bring gigabytes of CUDA; this one version is a CPU build on many indexes.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-peers check mutate install train clean
+.PHONY: demo test test-robot test-peers check mutate install train clean
 
 demo: install
 	@$(BIN)/wall-edge demo $(ARGS)
 
 test: install
 	$(BIN)/pytest -n 4 $(ARGS)
+
+# The wheel on a robot's Python, without torch: `make test-robot PYTHON=python3.10`.
+test-robot: install
+	VENV=$(VENV) .ci/test-robot $(PYTHON) $(ARGS)
 
 # Programs of others (LeRobot's servo bus, Feetech's SDK) on the simulated servos, in an environment of their own.
 test-peers: .venv-peers/.installed
@@ -45,4 +49,4 @@ $(VENV)/.installed: pyproject.toml Makefile
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-peers runs
+	rm -rf $(VENV) .venv-peers .venv-robot .venv-robot-* runs

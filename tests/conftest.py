@@ -20,6 +20,7 @@ from tests.cores import (  # noqa: F401 - pytest finds hooks and fixtures here
     pytest_xdist_make_scheduler,
     threads_as_shipped,
 )
+from tests.robot_side import BUNDLES, pytest_ignore_collect  # noqa: F401
 from wall_edge.bundle import Bundle
 from wall_edge.config import RobotConfig, load_robot
 
@@ -121,9 +122,12 @@ def export_tabletop(
 
 
 @pytest.fixture(scope="session")
-def shipped_bundle(tmp_path_factory: pytest.TempPathFactory, export_tabletop: Callable[..., Path]) -> Path:
+def shipped_bundle(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """The shipped policy in float32; read-only. Use ``copy_bundle`` to damage one."""
-    return once(tmp_path_factory, "tabletop", lambda folder: export_tabletop().rename(folder))
+    if BUNDLES is not None:
+        return Path(BUNDLES) / "tabletop"
+    export: Callable[..., Path] = request.getfixturevalue("export_tabletop")
+    return once(tmp_path_factory, "tabletop", lambda folder: export().rename(folder))
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,8 @@ from typing import IO, Any
 
 import pytest
 
+from tests.robot_side import deselect
+
 GROUPS = {
     "small": (
         "contract/test_engine",
@@ -51,6 +53,7 @@ WAITING = (
     "faults/robot/test_log_kills",
     "faults/robot/test_feetech",
     "faults/robot/test_servo",
+    "faults/robot/test_systemd",
     "unit/benchmarks/test_bench_loop",
     "unit/contracts/test_command_line",
     "unit/repository/test_installation",
@@ -93,8 +96,9 @@ def _group(nodeid: str) -> str:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Large groups first, what runs alone last."""
+    deselect(config, items)
     places = {group: place for place, group in enumerate((*GROUPS, "waiting", "others", "realtime"))}
 
     def place(item: pytest.Item) -> int:

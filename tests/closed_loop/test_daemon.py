@@ -150,6 +150,7 @@ def wait_for_chunk(events: Path, seconds: float = 240.0) -> None:
     raise AssertionError("no chunk was ever published")
 
 
+@pytest.mark.workstation
 def test_the_demo_prints_one_json_object(robot_file: Path, tmp_path: Path) -> None:
     """Checkpoint → export → verify → daemon → report, as a user runs it; then a threshold it cannot meet."""
     out = tmp_path / "demo"

@@ -26,6 +26,7 @@ COMMANDS = {
     "run": "wall_edge.cli.run:run",
     "clear": "wall_edge.cli.clear:clear",
     "release": "wall_edge.cli.release:release",
+    "service": "wall_edge.cli.service:service",
     "inspect": "wall_edge.cli.inspect:inspect",
     "build": "wall_edge.cli.build:build",
     "probe": "wall_edge.cli.probe:probe",

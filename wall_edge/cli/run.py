@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 from rich.text import Text
 
 from wall_edge.cli.output import Display, last_words
-from wall_edge.config import load_robot
+from wall_edge.config import RobotConfig, load_robot
 from wall_edge.errors import ConfigError, WallEdgeError, printable
 from wall_edge.runtime.telemetry.run_log import chunk_intervals_ms, percentiles
 from wall_edge.signals import received
@@ -21,6 +22,7 @@ KEPT = 1000
 
 if TYPE_CHECKING:
     from wall_edge.runtime.daemon.daemon import Daemon
+    from wall_edge.runtime.daemon.service.manager import ServiceManager
     from wall_edge.runtime.daemon.world import World
     from wall_edge.runtime.telemetry.session_recorder import RecordingOptions
 
@@ -45,14 +47,15 @@ def run(
     """
     with received() as signals:  # imports here: without them --help is a third faster
         from wall_edge.runtime.daemon.daemon import Daemon
+        from wall_edge.runtime.daemon.service.manager import ServiceManager
         from wall_edge.runtime.telemetry.session_recorder import RecordingOptions
         from wall_edge.sim.worlds import open_world
 
+        service = ServiceManager.of(os.environ)
+        service.starting("checking the bundle")
         config = load_robot(robot)
-        words = config.instruction if instruction is None else instruction
         world = open_world(config)
-        if words is None and not (world is not None and world.gives_tasks):
-            raise ConfigError("no instruction", expected="--instruction TEXT, or 'instruction' in ROBOT.yaml")
+        words = words_of(config, world, instruction)
         recording = RecordingOptions(record, record_period, record_moments) if record is not None else None
         daemon = Daemon(
             config,
@@ -62,12 +65,13 @@ def run(
             signals=signals,
             instruction=instruction,
             kept=KEPT,
+            service=service,
         )
         errors: list[str] = []
         display = Display("starting the robot")
         try:
             with display, daemon:
-                _follow(daemon, world, words, seconds, display)
+                _follow(daemon, world, words, seconds, display, service)
         except KeyboardInterrupt:
             pass
         except WallEdgeError as error:
@@ -75,8 +79,21 @@ def run(
         last_words(int(bool(errors)), _summary_lines(daemon, recording), errors, stuck=display.stuck)
 
 
+def words_of(config: RobotConfig, world: World | None, instruction: str | None) -> str | None:
+    """What to do; None where a simulated world says it. Raises ConfigError when nobody does."""
+    words = config.instruction if instruction is None else instruction
+    if words is None and not (world is not None and world.gives_tasks):
+        raise ConfigError("no instruction", expected="--instruction TEXT, or 'instruction' in ROBOT.yaml")
+    return words
+
+
 def _follow(
-    daemon: Daemon, world: World | None, words: str | None, seconds: float | None, display: Display
+    daemon: Daemon,
+    world: World | None,
+    words: str | None,
+    seconds: float | None,
+    display: Display,
+    service: ServiceManager,
 ) -> None:
     """Carry out ``words``, or the simulated world's tasks one after the other."""
     end = time.monotonic() + seconds if seconds is not None else float("inf")
@@ -88,6 +105,7 @@ def _follow(
     while time.monotonic() < end:
         daemon.poll()
         display.line = status_line(daemon)
+        service.status(display.line.plain)
         if world is not None and words is None and daemon.record.counts["episodes"] > number:
             number += 1
             world.start_episode(number)

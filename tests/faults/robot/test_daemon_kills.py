@@ -15,31 +15,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import yaml
 from wall_edge_bridge.sim import SimulatedServoBus, serving
 
-from tests.patience import patient_file
+from tests.powered_arm import robot_file
 from wall_edge.config import RobotConfig, load_robot
 from wall_edge.runtime.servo.drives import open_drive
 from wall_edge.runtime.servo.joints import joint_specs
 from wall_edge.runtime.telemetry.event_log import read_events
 from wall_edge.sim.tabletop import arm
-from wall_edge.sim.tabletop.referee import TabletopWorld
-
-ROBOT = Path(__file__).parents[3] / "examples" / "tabletop" / "robot.yaml"
-VIDEO_S = 60
-
-
-def record_video(path: Path, frame: np.ndarray, seconds: float) -> Path:
-    """A camera that sees one unchanging scene at 30 Hz, without compression."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 30, (84, 84))
-    for _ in range(round(30 * seconds)):
-        writer.write(np.ascontiguousarray(frame[:, :, ::-1]))
-    writer.release()
-    return path
 
 
 class Rig:
@@ -90,25 +76,12 @@ def make_rig(shipped_bundle: Path, robot: RobotConfig, tmp_path: Path) -> Iterat
     with serving(bus) as port:
 
         def make(
-            video_s: float = VIDEO_S,
+            video_s: float = 60,
             device: dict[str, str] | None = None,
             rest_velocity: float = 0.8,
             before: Callable[[Path], object] = lambda _: None,
         ) -> Rig:
-            world = TabletopWorld(0)
-            data = patient_file(yaml.safe_load(ROBOT.read_text()))
-            data["bundle"] = str(shipped_bundle)
-            data["instruction"] = world.episode.task.instruction
-            data["drive"].update(port=port.path)
-            data["control"].update(fifo_priority=None, rest_velocity=rest_velocity)
-            del data["simulation"]
-            for name, frame in world.frames(arm.REST).items():
-                video = record_video(tmp_path / f"{name}.avi", frame, video_s)
-                data["cameras"][name].update(kind="opencv", device=(device or {}).get(name, str(video)))
-                # Nothing moves in this video, and one test waits for its end to be noticed.
-                data["cameras"][name].update(frozen_ms=1e6, timeout_ms=3000)
-            path = tmp_path / "robot.yaml"
-            path.write_text(yaml.safe_dump(data))
+            path = robot_file(tmp_path, shipped_bundle, port.path, video_s, device or {}, rest_velocity)
             before(path)
             rigs.append(Rig(bus, path, tmp_path / "events.jsonl"))
             return rigs[-1]

@@ -109,6 +109,7 @@ def test_a_name_that_our_own_module_lacks_is_no_package_to_install(monkeypatch: 
     assert isinstance(CliRunner().invoke(app, ["eval"]).exception, ImportError)
 
 
+@pytest.mark.workstation
 def test_the_readme_has_every_command() -> None:
     readme = (Path(__file__).parents[3] / "README.md").read_text()
     assert [name for name in EVERY if f"\n| `wall-edge {name}" not in readme] == []

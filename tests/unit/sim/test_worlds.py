@@ -46,6 +46,7 @@ def test_an_arm_without_an_instruction_needs_a_world_with_tasks(
         run.run(tmp_path / "robot.yaml")
 
 
+@pytest.mark.workstation
 def test_the_demo_needs_a_world_with_tasks(
     blank: RobotConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:

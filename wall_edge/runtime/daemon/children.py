@@ -15,7 +15,8 @@ from wall_edge.errors import RuntimeFault
 from wall_edge.runtime.ipc.messages import Stop
 from wall_edge.signals import blocked
 
-_EXIT_S = 5.0
+EXIT_S = 5.0
+"""How long a process may take to end by itself, and again once it was killed."""
 
 
 @dataclass
@@ -87,7 +88,7 @@ class Children:
         child = self._children[name]
         with contextlib.suppress(OSError):  # it may have ended by itself
             child.conn.send(Stop())
-        child.process.join(_EXIT_S)
+        child.process.join(EXIT_S)
         self.kill(name)
 
     def kill(self, name: str) -> None:
@@ -95,7 +96,7 @@ class Children:
         process = self._children[name].process
         if process.is_alive():
             process.kill()
-        process.join(_EXIT_S)
+        process.join(EXIT_S)
 
 
 def unexpected(name: str, code: int) -> str:

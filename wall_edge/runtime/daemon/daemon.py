@@ -18,8 +18,9 @@ from wall_edge.runtime.daemon.heart import Heart
 from wall_edge.runtime.daemon.inbox import Inbox
 from wall_edge.runtime.daemon.process_table import Plant
 from wall_edge.runtime.daemon.readiness import check_match
+from wall_edge.runtime.daemon.service.manager import ServiceManager
 from wall_edge.runtime.daemon.shared_memory import SharedMemory
-from wall_edge.runtime.daemon.shutdown import Shutdown
+from wall_edge.runtime.daemon.shutdown import Shutdown, longest_stop_s
 from wall_edge.runtime.daemon.startup import Startup
 from wall_edge.runtime.daemon.supervisor import Supervisor
 from wall_edge.runtime.daemon.world import World
@@ -48,8 +49,9 @@ class Daemon:
     (:mod:`wall_edge.runtime.daemon.heart`), which acts on the ``signals`` that come.
 
     ``world``: what stands in for the arm and cameras of a simulated robot. ``instruction``: what
-    :meth:`instruct` will be given, to be refused before anything starts. ``kept``: of a run without end, how
-    much of the record is kept (:class:`RunLog`).
+    :meth:`instruct` will be given, to be refused before anything starts. ``kept``: of a run without end,
+    how much of the record is kept (:class:`RunLog`). ``service``: who is told that the arm holds and that
+    we live.
     """
 
     def __init__(
@@ -62,8 +64,10 @@ class Daemon:
         signals: Received | None = None,
         instruction: str | None = None,
         kept: int | None = None,
+        service: ServiceManager | None = None,
     ) -> None:
         self.config, self.world = config, world
+        self._service, self._stop_s = service or ServiceManager(), longest_stop_s(config)
         bundle = _checked(config, world, instruction, recording)
         self.record = RunLog(joint_names=tuple(joint.name for joint in config.drive.joints), kept=kept)
         self.epoch = 0
@@ -104,6 +108,7 @@ class Daemon:
             self._startup.run()
             self._heart.hurry()
             self._holds = True
+            self._service.ready()
         except BaseException as error:
             self._leave(error)
             raise
@@ -122,6 +127,7 @@ class Daemon:
         if self._stops:
             return ""
         self._stops = self.inbox.closed = True
+        self._service.stopping(self._stop_s)
         try:
             return self._shutdown.run()
         finally:
@@ -185,6 +191,10 @@ class Daemon:
         self._refuse_interrupted()  # what has come may be the answer to it
         if failure := self._failure():
             raise RuntimeFault(self.inbox.with_refusal(failure))
+        if self._holds:
+            self._service.alive(self._tick())
+        else:
+            self._service.starting(f"waiting for the {self._startup.awaited} process")
 
     def _receive(self, timeout_s: float = _POLL_S) -> None:
         for name, message in self._supervisor.receive(timeout_s):
@@ -221,6 +231,11 @@ class Daemon:
         silent_s = self._silent_s() if self._holds else 0.0
         return f"the servo process was silent for {silent_s:.1f} s" if silent_s > _SILENT_S else ""
 
+    def _tick(self) -> int:
+        """The last one of the servo process; -1 where it cannot be told."""
+        record = self._memory.feedback.read()
+        return int(record["tick"]) if record is not None else -1
+
     def _silent_s(self) -> float:
         """How long the servo process has not told what it does."""
         record = self._memory.feedback.read()
@@ -233,6 +248,7 @@ class Daemon:
             self.torque_note = (
                 f"torque was found on ({names}) and left on; 'wall-edge release ROBOT.yaml' switches it off"
             )
+        self._service.ended(trouble or str(error or "") or "released")
         ours = isinstance(error, WallEdgeError)
         more = [words for words in (trouble, self.torque_note if ours else "") if words]
         if more := [words for words in more if words not in str(error)]:

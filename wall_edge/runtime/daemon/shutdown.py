@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable
 
 from wall_edge.config import RobotConfig
+from wall_edge.runtime.daemon.children import EXIT_S
 from wall_edge.runtime.daemon.heart import Heart
 from wall_edge.runtime.daemon.inbox import Inbox
-from wall_edge.runtime.daemon.process_table import Plant
-from wall_edge.runtime.daemon.release import release_arm
+from wall_edge.runtime.daemon.process_table import TABLE, Plant
+from wall_edge.runtime.daemon.release import RELEASE_S, release_arm
 from wall_edge.runtime.daemon.supervisor import Supervisor
 from wall_edge.runtime.latch import set_latch
 from wall_edge.runtime.telemetry.run_log import RunLog
@@ -19,6 +20,8 @@ _REST_MARGIN_S = 10.0
 _REST_PATIENCE = 3.0
 _SILENT_S = 5.0
 """A servo process that publishes nothing for so long hangs, even if it may be waiting for the bus."""
+_LAST_WORDS_S = 10.0
+"""For what is left to say and to write, and for Python's own end."""
 _TORQUE_OFF = "the supervisor took the torque off where the arm stood"
 
 
@@ -107,3 +110,15 @@ def longest_way_s(config: RobotConfig) -> float:
     speed = config.control.rest_velocity
     ways = config.per_joint(lambda j: (j.upper - j.lower) / min(speed, j.max_velocity))
     return _REST_PATIENCE * max(ways) + _REST_MARGIN_S
+
+
+def longest_release_s(config: RobotConfig) -> float:
+    """Until the torque of an arm that was told to stop is off [s], unless the servo process hangs."""
+    held_s = (config.control.fault_hold_ms + config.control.settle_ms) / 1e3
+    return longest_way_s(config) + held_s + RELEASE_S
+
+
+def longest_stop_s(config: RobotConfig) -> float:
+    """A whole stop in which all hangs that can [s]: whoever kills us before that may drop the arm."""
+    processes = len(TABLE) + len(config.cameras)
+    return longest_release_s(config) + RELEASE_S + EXIT_S * (1 + 2 * processes) + _LAST_WORDS_S

@@ -30,6 +30,8 @@ class Startup:
         self._poll, self._holding = poll, holding
         self.powered: tuple[str, ...] = ()
         """Joints of a real arm that were powered before anybody of us came."""
+        self.awaited = TABLE[0].name
+        """The process that is to start now."""
         self._checks: dict[str, Callable[[], None]] = {
             TABLE[0].name: self._check_bus,
             "policy": self._await_frames,
@@ -39,6 +41,7 @@ class Startup:
     def run(self) -> None:
         """Raises WallEdgeError, and whatever ``poll`` raises."""
         for row in TABLE:
+            self.awaited = row.name
             self._checks.get(row.name, lambda: None)()
             for name in row.instances(self._plant):
                 self._supervisor.start(row, name)

@@ -40,7 +40,7 @@ class Homing:
         except ruckig.RuckigError as error:
             raise RuntimeFault(f"no way to the rest pose: {error}") from None
         if result != ruckig.Result.Working:
-            raise RuntimeFault(f"no way to the rest pose: Ruckig says {result}")
+            raise RuntimeFault(f"no way to the rest pose: Ruckig says {result!r}")
 
     @property
     def duration_s(self) -> float:

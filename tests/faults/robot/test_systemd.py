@@ -1,0 +1,130 @@
+"""The unit as printed, under the machine's own systemd: where each signal of it leads."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+from wall_edge_bridge.sim import SimulatedServoBus, serving
+
+from tests.powered_arm import robot_file
+from tests.systemd_box import SystemdBox
+from wall_edge.cli import app
+from wall_edge.config import RobotConfig
+from wall_edge.runtime.servo.joints import joint_specs
+from wall_edge.runtime.telemetry.event_log import read_events
+from wall_edge.sim.tabletop import arm
+
+NAME = "wall-edge.service"
+
+
+class Service:
+    def __init__(self, box: SystemdBox, bus: SimulatedServoBus, robot: Path) -> None:
+        self.box, self.bus, self.events = box, bus, robot.parent / "events %n $x.jsonl"
+        printed = CliRunner().invoke(app, ["service", str(robot), "--events", str(self.events)])
+        assert printed.exit_code == 0, printed.output
+        (box.units / NAME).write_text(printed.stdout)
+        extra = box.units / f"{NAME}.d"
+        extra.mkdir()
+        paths = os.pathsep.join(path for path in sys.path if path)
+        environment = {
+            "PYTHONPATH": paths,
+            "XDG_STATE_HOME": str(robot.parent / "state"),
+            "OMP_NUM_THREADS": "1",
+        }
+        words = "".join(f'Environment="{name}={value}"\n' for name, value in environment.items())
+        (extra / "test.conf").write_text(f"[Service]\n{words}")
+
+    def start(self) -> None:
+        started = self.box.systemctl("start", NAME)
+        assert started.returncode == 0, started.stderr + self.box.systemctl("status", NAME).stdout
+
+    def follows(self) -> None:
+        self.box.wait_until(lambda: any(event["kind"] == "chunkrecord" for event in self._events()))
+
+    def _events(self) -> list[dict[str, object]]:
+        return list(read_events(self.events)) if self.events.exists() else []
+
+    def states(self) -> list[object]:
+        return [event["after"] for event in self._events() if event["kind"] == "servo_state"]
+
+    def powered(self) -> bool:
+        return all(servo.get("torque_enable") for servo in self.bus.servos.values())
+
+    def limp(self) -> bool:
+        return not any(servo.get("torque_enable") for servo in self.bus.servos.values())
+
+    def at_rest(self) -> bool:
+        return bool(np.abs(self.bus.positions(time.monotonic_ns()) - arm.REST).max() < 0.15)
+
+    def ended(self) -> dict[str, str]:
+        self.box.wait_until(lambda: self.box.show(NAME)["ActiveState"] in ("failed", "inactive"), seconds=120)
+        return self.box.show(NAME)
+
+    def main(self) -> int:
+        """Its process id, as this test's namespace has it."""
+        tasks = self.box.cgroup / "system.slice" / NAME / "cgroup.procs"
+        return min(map(int, tasks.read_text().split()))
+
+
+@pytest.fixture
+def make(shipped_bundle: Path, robot: RobotConfig, tmp_path: Path) -> Iterator[Callable[[], Service]]:
+    bus = SimulatedServoBus(joint_specs(robot), positions=arm.REST.tolist())
+    box = SystemdBox(tmp_path)
+    try:
+        with serving(bus) as port:
+            yield lambda: Service(box, bus, robot_file(tmp_path, shipped_bundle, port.path))
+    finally:
+        box.close()
+
+
+def test_started_once_the_arm_holds_and_stopped_at_rest(make: Callable[[], Service]) -> None:
+    service = make()
+    service.start()
+    assert service.powered()
+    shown = service.box.show(NAME)
+    assert (shown["ActiveState"], shown["SubState"], shown["WatchdogUSec"]) == ("active", "running", "10s")
+    service.follows()
+    fed = shown["WatchdogTimestampMonotonic"]
+    service.box.wait_until(lambda: service.box.show(NAME)["WatchdogTimestampMonotonic"] != fed)
+    assert service.box.systemctl("stop", NAME).returncode == 0
+    shown = service.ended()
+    assert (shown["ActiveState"], shown["Result"]) == ("inactive", "success")
+    assert service.limp()
+    assert service.at_rest()
+    assert service.states()[-2:] == ["STOPPING", "RELEASED"]
+
+
+def test_the_watchdog_brings_the_arm_to_rest(make: Callable[[], Service]) -> None:
+    """The whole supervisor is suspended, so that only the servo process and systemd can do anything."""
+    service = make()
+    service.start()
+    service.follows()
+    os.kill(service.main(), signal.SIGSTOP)
+    shown = service.ended()
+    assert (shown["ActiveState"], shown["Result"]) == ("failed", "watchdog")
+    assert shown["ExecMainCode"] == "1"  # CLD_EXITED: nobody had to be killed
+    assert service.limp()
+    assert service.at_rest()
+    assert service.box.show(NAME)["NRestarts"] == "0"
+
+
+def test_a_killed_supervisor_leaves_an_arm_at_rest(make: Callable[[], Service]) -> None:
+    """What is left of the unit gets SIGTERM and its time; then ``wall-edge release`` looks behind it."""
+    service = make()
+    service.start()
+    service.follows()
+    os.kill(service.main(), signal.SIGKILL)
+    shown = service.ended()
+    assert (shown["ActiveState"], shown["Result"]) == ("failed", "signal")
+    assert service.limp()
+    assert service.at_rest()
+    assert "RELEASED" in service.states()
+    assert "status=0 }" in shown["ExecStopPost"]

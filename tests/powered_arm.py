@@ -1,0 +1,51 @@
+"""An arm that outlives the daemon: servos of the test's own on a pseudo-terminal, cameras from videos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+import yaml
+
+from tests.patience import patient_file
+from wall_edge.sim.tabletop import arm
+from wall_edge.sim.tabletop.referee import TabletopWorld
+
+ROBOT = Path(__file__).parents[1] / "examples" / "tabletop" / "robot.yaml"
+
+
+def robot_file(
+    folder: Path,
+    bundle: Path,
+    port: str,
+    video_s: float = 60,
+    device: Mapping[str, str] | None = None,
+    rest_velocity: float = 0.8,
+) -> Path:
+    """A patient ROBOT.yaml of the tabletop's arm on ``port``; ``device``: of cameras that are no videos."""
+    world = TabletopWorld(0)
+    data = patient_file(yaml.safe_load(ROBOT.read_text()))
+    data["bundle"] = str(bundle)
+    data["instruction"] = world.episode.task.instruction
+    data["drive"].update(port=port)
+    data["control"].update(fifo_priority=None, rest_velocity=rest_velocity)
+    del data["simulation"]
+    for name, frame in world.frames(arm.REST).items():
+        video = _video(folder / f"{name}.avi", frame, video_s)
+        data["cameras"][name].update(kind="opencv", device=(device or {}).get(name, str(video)))
+        # Nothing moves in this video, and one test waits for its end to be noticed.
+        data["cameras"][name].update(frozen_ms=1e6, timeout_ms=3000)
+    path = folder / "robot.yaml"
+    path.write_text(yaml.safe_dump(data))
+    return path
+
+
+def _video(path: Path, frame: np.ndarray, seconds: float) -> Path:
+    """A camera that sees one unchanging scene at 30 Hz, without compression."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 30, (84, 84))
+    for _ in range(round(30 * seconds)):
+        writer.write(np.ascontiguousarray(frame[:, :, ::-1]))
+    writer.release()
+    return path
