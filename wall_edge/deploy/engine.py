@@ -7,13 +7,9 @@ from dataclasses import dataclass
 
 from wall_edge_engines import ENGINES, EngineSettings
 from wall_edge_engines.build.preparation import prepare
-from wall_edge_engines.build.targets.memory import (
-    available_bytes,
-    gigabytes,
-    graph_bytes,
-    require_fits,
-)
+from wall_edge_engines.build.targets.memory import available_bytes, gigabytes, require_fits
 from wall_edge_engines.build.targets.selection import Selection, select
+from wall_edge_engines.build.targets.sizes import PolicySizes
 
 from wall_edge.bundle import Bundle
 from wall_edge.checks import require_device
@@ -91,7 +87,7 @@ class RobotEngine:
 
 def _require_memory(bundle: Bundle) -> None:
     """A floor: the weights, once. A daemon that runs beside has taken its part already."""
-    weights = sum(graph_bytes(bundle, graph) for graph in bundle.manifest.graphs)
+    weights = sum(PolicySizes.of_bundle(bundle).weights.values())
     available = available_bytes()
     if weights > available:
         raise EngineError(

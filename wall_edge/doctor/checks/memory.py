@@ -48,13 +48,14 @@ def enough(machine: Machine) -> Iterator[Remark]:
 def _estimate(machine: Machine) -> tuple[int, str]:
     """Bytes, and the arithmetic."""
     from wall_edge_engines.build.targets.memory import run_estimate
+    from wall_edge_engines.build.targets.sizes import PolicySizes
     from wall_edge_engines.build.targets.target import target_of
     from wall_edge_engines.cuda.driver import DeviceFacts
 
     assert machine.robot is not None
     facts = machine.facts
     gpu = DeviceFacts("GPU", facts.sm or 0, facts.memory_total_bytes or 0, integrated=True, driver="")
-    estimate = run_estimate(Bundle(machine.robot.bundle), target_of(gpu))
+    estimate = run_estimate(PolicySizes.of_bundle(Bundle(machine.robot.bundle)), target_of(gpu))
     return estimate.total, str(estimate)
 
 
