@@ -19,6 +19,10 @@ from wall_edge_engines.plan.recommendation import Option, Recommendation, recomm
 from wall_edge_engines.plan.workload import Workload
 
 
+_NOT_COUNTED = "neither launches nor element-wise work are counted: a small model takes longer"
+_WIDENED = "a processor computes half types in float32 and reads twice the bytes that are counted here"
+
+
 @dataclass(frozen=True)
 class Subject:
     """A policy that is planned: a bundle, or what an export would make of a checkpoint or a shape."""
@@ -56,8 +60,7 @@ class PlanReport:
     @property
     def notes(self) -> tuple[str, ...]:
         widened = self.target.sm is None and self.workload.activation_bytes < 4
-        note = "a processor computes half types in float32 and reads twice the bytes that are counted here"
-        return (*self.prediction.notes, *([note] if widened else ()))
+        return (_NOT_COUNTED, *self.prediction.notes, *([_WIDENED] if widened else ()))
 
     def require_fits(self) -> None:
         """Raises :class:`EngineError` with the arithmetic of what does not fit."""

@@ -134,10 +134,10 @@ def _opened(settings: EngineSettings, layers: Layers) -> Iterator[Engine]:
         try:
             spec = write_graph(folder, layers)
         except OSError as problem:
-            size = f"{layers.weight_bytes / 1e6:.0f} MB of weights"
-            what = f"{shown(folder)}: {problem.strerror}"
             raise EngineError(
-                what, expected=f"room for {size}", fix="set TMPDIR to a folder with room"
+                f"{shown(folder)}: {problem.strerror}",
+                expected=f"room for {layers.weight_bytes / 1e6:.0f} MB of weights",
+                fix="set TMPDIR to a folder with room",
             ) from None
         engine = ENGINES[settings.name].open_graphs(folder, {layers.name: spec}, settings)
         try:

@@ -48,23 +48,23 @@ def _table(prediction: Prediction) -> Table:
 
 
 def _cells(stage: StagePrediction) -> tuple[str, ...]:
-    size = f"{stage.bytes / 1e6:,.1f} MB"
-    work = f"{stage.operations / 1e9:,.1f} G"
+    size, work = f"{_number(stage.bytes / 1e6)} MB", f"{_number(stage.operations / 1e9)} G"
     return size, work, _ms(stage.floor_ms), _span(stage.likely_ms), stage.bound or ""
 
 
 def _ms(value: float | None) -> str:
-    return "?" if value is None else f"{value:.{_digits(value)}f} ms"
+    return "?" if value is None else f"{_number(value)} ms"
 
 
 def _span(span: Span | None) -> str:
     if span is None:
         return "?"
-    return f"{span[0]:.{_digits(span[0])}f} to {_ms(span[1])}"
+    return f"{_number(span[0])} to {_ms(span[1])}"
 
 
-def _digits(value: float) -> int:
-    return 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3
+def _number(value: float) -> str:
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3
+    return f"{value:,.{digits}f}"
 
 
 def _print_memory(console: SafeConsole, report: PlanReport) -> None:
