@@ -37,14 +37,13 @@ def why_not() -> str:
 
 
 class Network:
-    """A relay between workstation and robot: ``cut`` breaks what runs; ``mute`` loses it without a word."""
+    """A relay between workstation and robot: ``cut`` ends what runs, ``lose`` loses it without a word."""
 
     def __init__(self, port: int) -> None:
         self._robot, self._sockets, self._lock = port, list[socket.socket](), threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        self.mute = False
-        self.damage_after: int | None = None
+        self._lost = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -54,32 +53,40 @@ class Network:
                 far = socket.create_connection(("127.0.0.1", self._robot))
                 with self._lock:
                     self._sockets += [near, far]
-                for source, sink in ((near, far), (far, near)):
-                    threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
-
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
-            while block := source.recv(1 << 16):
-                if not self.mute:
-                    sink.sendall(block)
-        if not self.mute:
-            for end in (source, sink):
-                with suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
+                for ends in ((near, far), (far, near)):
+                    threading.Thread(target=_pump, args=(*ends, self._lost), daemon=True).start()
 
     def cut(self) -> None:
-        """All connections end, as by a cable that was pulled; new ones work."""
+        """All connections end; new ones work."""
         with self._lock:
             sockets, self._sockets = self._sockets, []
-        self.mute = False
         for end in sockets:
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
+            _close(end)
+
+    def lose(self) -> None:
+        """Of all connections not a byte arrives any more, nor that an end of one closed; new ones work."""
+        self._lost.set()
+        self._lost = threading.Event()
 
     def close(self) -> None:
         self.cut()
         self._listener.close()
+
+
+def _pump(source: socket.socket, sink: socket.socket, lost: threading.Event) -> None:
+    with suppress(OSError):
+        while block := source.recv(1 << 16):
+            if not lost.is_set():
+                sink.sendall(block)
+    if not lost.is_set():
+        _close(source)
+        _close(sink)
+
+
+def _close(end: socket.socket) -> None:
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()
 
 
 class SshServer:

@@ -29,7 +29,7 @@ from wall_edge.provenance import wall_edge_version
 
 STAGES = ("connect", "copy", "digests", "engine", "verify", "switch")
 _START_S = 180.0
-"""A lock is waited for a minute; a small board imports for seconds."""
+"""The lock is waited for, and a small board imports for seconds."""
 _POLL_S = 0.2
 Told = Callable[[str], None]
 

@@ -27,8 +27,8 @@ from wall_edge.bundle import Bundle
 from wall_edge.errors import BundleError, ConfigError
 from wall_edge.files import shown
 
-PATIENCE_S = 60.0
-"""For a lock: a workstation that went away without a word is missed after half of it."""
+PATIENCE_S = 100.0
+"""For a lock: a workstation that went away without a word is missed after a minute."""
 _POLL_S = 0.2
 
 

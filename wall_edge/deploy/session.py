@@ -2,7 +2,7 @@
 
 It holds the place's lock from the first to the last word, so that two deploys never mix, and says what is
 missing; the workstation copies that by rsync or sftp beside this connection and says when it is done. When
-the workstation goes away, or says nothing for half a minute, the session ends where it is: what was copied
+the workstation goes away, or says nothing for a minute, the session ends where it is: what was copied
 and built stays for the next one, ``current`` is as it was unless the new bundle had verified.
 """
 
@@ -44,7 +44,7 @@ from wall_edge.errors import BundleError, ConfigError, RuntimeFault, WallEdgeErr
 from wall_edge.files import shown
 from wall_edge.provenance import wall_edge_version
 
-SILENCE_S = 30.0
+SILENCE_S = 60.0
 """A workstation says something every five seconds."""
 _TELL_S = 0.5
 _COPIES = 2
@@ -56,9 +56,10 @@ class Session:
     """One deploy. ``source``: a descriptor with the workstation's lines; ``gone``: called when it is away."""
 
     def __init__(
-        self, source: int, out: TextIO, gone: Callable[[], None], silence_s: float = SILENCE_S
+        self, source: int, out: TextIO, gone: Callable[[], None], silence_s: float | None = None
     ) -> None:
-        self._source, self._out, self._gone, self._silence_s = source, out, gone, silence_s
+        self._source, self._out, self._gone = source, out, gone
+        self._silence_s = SILENCE_S if silence_s is None else silence_s
         self._messages: queue.Queue[FromWorkstation | WallEdgeError] = queue.Queue()
         self._told = ""
         threading.Thread(target=self._read, name="workstation", daemon=True).start()

@@ -15,7 +15,8 @@ from wall_edge.files import shown
 
 Kind = Literal["rsync", "sftp"]
 TRANSFERS = ("auto", "rsync", "sftp")
-_TIMEOUT_S = 30
+_TIMEOUT_S = 45
+"""rsync's, on both sides: one that lost its other end is gone before the robot's lock is free again."""
 _PATIENCE_S = 5.0
 
 
@@ -91,12 +92,16 @@ class Transfer:
 
 
 def _rsync(ssh: Ssh, job: Job, scratch: Path) -> list[str]:
-    """Appends to what is there, of which it compares the checksum too; nothing but the named files."""
+    """Appends to what is there; nothing but the named files.
+
+    Without ``--append-verify``: that reads what is there in silence, minutes long on a slow card, and the
+    digests are checked behind it anyway.
+    """
     names = scratch / "files"
     names.write_text("".join(f"{name}\n" for name in job.missing))
     limit = [f"--bwlimit={job.limit_kb}"] if job.limit_kb is not None else []
     return [
-        *("rsync", "--append-verify", "--partial", "--copy-links", "--protect-args"),
+        *("rsync", "--append", "--partial", "--copy-links", "--protect-args"),
         *(f"--timeout={_TIMEOUT_S}", f"--files-from={names}", *limit),
         *("-e", " ".join(_rsync_quoted(word) for word in ("ssh", *ssh.options))),
         *("./", f"{_bracketed(ssh.destination)}:{job.folder}/"),

@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.ssh_server import COMMAND, SshServer, ssh_server
 from wall_edge.bundle import Bundle, Manifest, write_manifest
+from wall_edge.cli import app
+from wall_edge.errors import WallEdgeError
 
 PATIENCE_S = 60
 
@@ -104,17 +107,10 @@ class Workstation:
         self.bundle = bundle
         self._environment = {**os.environ, "TMPDIR": str(scratch)}
 
-    def start(self, *options: str, place: Path | None = None, **ssh: Any) -> subprocess.Popen[str]:
+    def start(self, *options: str, **ssh: Any) -> subprocess.Popen[str]:
         """The command, running."""
-        command = [
-            *(sys.executable, "-m", "wall_edge", "deploy", str(self.bundle), self._server.destination),
-            *("--at", str(place or self._robot.root), "--json"),
-            *([] if "--command" in options else ["--command", COMMAND]),
-            *options,  # of ssh's options the first ones hold
-            *self._server.options(**ssh),
-        ]
         return subprocess.Popen(
-            command,
+            [sys.executable, "-m", "wall_edge", *self._words(*options, **ssh)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -122,6 +118,15 @@ class Workstation:
             env=self._environment,
             start_new_session=True,
         )
+
+    def _words(self, *options: str, place: Path | None = None, **ssh: Any) -> list[str]:
+        return [
+            *("deploy", str(self.bundle), self._server.destination),
+            *("--at", str(place or self._robot.root), "--json"),
+            *([] if "--command" in options else ["--command", COMMAND]),
+            *options,  # of ssh's options the first ones hold
+            *self._server.options(**ssh),
+        ]
 
     def finish(self, process: subprocess.Popen[str]) -> tuple[int, str, str]:
         """Exit code, stdout and the error line, or what else came last on stderr."""
@@ -142,9 +147,10 @@ class Workstation:
 
     def refused(self, *options: str, **ssh: Any) -> str:
         """The error line of one that must not."""
-        code, out, error = self.finish(self.start(*options, **ssh))
-        assert (code, out) == (1, "")
-        return error
+        done = CliRunner().invoke(app, self._words(*options, **ssh))
+        assert isinstance(done.exception, WallEdgeError), done.output
+        assert done.stdout == ""
+        return str(done.exception)
 
 
 @pytest.fixture
@@ -166,4 +172,4 @@ def until(condition: Callable[[], bool], watch: Callable[[], None] = lambda: Non
     while not condition():
         assert time.monotonic() < deadline
         watch()
-        time.sleep(0.002)
+        time.sleep(0.005)

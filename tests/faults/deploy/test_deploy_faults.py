@@ -50,7 +50,7 @@ def test_what_was_damaged_there_is_copied_again(
         content[1000] ^= 1
         (incoming / name).write_bytes(content)
     report = workstation.deploy("--transfer", transfer)
-    assert "expert.data" in report["again"]
+    assert set(report["again"]) == {"expert.data", "vision.data"}
     assert robot_side.current() == robot_side.new
 
 
@@ -182,6 +182,28 @@ def test_a_robot_that_asks_for_another_file(workstation: Workstation) -> None:
         lines = f"[{hello!r}, {asks!r}]"
         program = f"import json\nfor line in {lines}: print({MARK!r} + json.dumps(line), flush=True)\ninput()"
         assert expected in workstation.refused("--command", scripted(program))
+
+
+def test_a_network_that_is_lost_without_a_word(
+    server: SshServer, robot_side: Robot, workstation: Workstation
+) -> None:
+    """No connection ends: the robot's side misses the workstation, ends, and so frees the lock."""
+    impatient = (
+        "from wall_edge.deploy import session\n"
+        "session.SILENCE_S = 6.5\n"  # a minute; the workstation says something every five seconds
+        "from wall_edge.__main__ import main\n"
+        "main()"
+    )
+    alive = ("--ssh-option", "ServerAliveInterval=1", "--ssh-option", "ServerAliveCountMax=1")
+    process = workstation.start("--command", scripted(impatient), "--limit", "3000", *alive)
+    until(lambda: robot_side.arrived() > 0)
+    server.network.lose()
+    code, _, error = workstation.finish(process)
+    assert (code, bool(error)) == (1, True)
+    assert server.processes("activate", robot_side.root.name)
+    workstation.deploy()
+    assert robot_side.current() == robot_side.new
+    assert not server.processes("activate", robot_side.root.name)
 
 
 def test_two_deploys_to_one_robot_take_turns(robot_side: Robot, workstation: Workstation) -> None:
