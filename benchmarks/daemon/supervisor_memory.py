@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmarks.daemon.emergency_stop import ROBOT, require_bundle
-from wall_edge.cli.run import KEPT, status_line
+from wall_edge.cli.robot.run import KEPT, status_line
 from wall_edge.config import load_robot
 from wall_edge.provenance import provenance
 from wall_edge.runtime.daemon.daemon import Daemon

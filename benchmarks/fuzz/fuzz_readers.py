@@ -107,7 +107,7 @@ def _read_bundle(folder: Path) -> None:
 
     from wall_edge.bundle import Bundle
 
-    inspect = import_module("wall_edge.cli.inspect")
+    inspect = import_module("wall_edge.cli.bundle.inspect")
     from wall_edge.policies.prompts import Prompts
 
     opened = Bundle(folder)

@@ -23,21 +23,21 @@ from wall_edge.errors import ConfigError
 from wall_edge.signals import INTERRUPTED, blocked
 
 COMMANDS = {
-    "run": "wall_edge.cli.run:run",
-    "clear": "wall_edge.cli.clear:clear",
-    "release": "wall_edge.cli.release:release",
-    "service": "wall_edge.cli.service:service",
-    "inspect": "wall_edge.cli.inspect:inspect",
-    "build": "wall_edge.cli.build:build",
-    "probe": "wall_edge.cli.probe:probe",
-    "verify": "wall_edge.cli.verify:verify",
-    "eval": "wall_edge.cli.evaluate:evaluation",
-    "bench": "wall_edge.cli.bench:app",
-    "doctor": "wall_edge.cli.doctor:doctor",
-    "udev": "wall_edge.cli.udev:udev",
-    "deploy": "wall_edge.cli.deploy:deploy",
-    "activate": "wall_edge.cli.activate:activate",
-    "demo": "wall_edge.cli.demo:demo",
+    "run": "wall_edge.cli.robot.run:run",
+    "clear": "wall_edge.cli.robot.clear:clear",
+    "release": "wall_edge.cli.robot.release:release",
+    "service": "wall_edge.cli.robot.service:service",
+    "inspect": "wall_edge.cli.bundle.inspect:inspect",
+    "build": "wall_edge.cli.bundle.build:build",
+    "probe": "wall_edge.cli.machine.probe:probe",
+    "verify": "wall_edge.cli.bundle.verify:verify",
+    "eval": "wall_edge.cli.robot.evaluate:evaluation",
+    "bench": "wall_edge.cli.machine.bench:app",
+    "doctor": "wall_edge.cli.machine.doctor:doctor",
+    "udev": "wall_edge.cli.machine.udev:udev",
+    "deploy": "wall_edge.cli.bundle.deploy:deploy",
+    "activate": "wall_edge.cli.bundle.activate:activate",
+    "demo": "wall_edge.cli.robot.demo:demo",
 }
 """The robot side's, by name: ``module:function``, or ``module:app`` of a :class:`typer.Typer`."""
 

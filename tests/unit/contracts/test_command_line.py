@@ -121,7 +121,7 @@ def test_plugins_are_the_installed_entry_points() -> None:
     assert {"export", "checkpoint", "tune"} <= set(found.names)
 
 
-@pytest.mark.parametrize("imported", ["typer", "wall_edge.cli.run", "numpy", "tokenizers"])
+@pytest.mark.parametrize("imported", ["typer", "wall_edge.cli.robot.run", "numpy", "tokenizers"])
 def test_a13_ctrl_c_during_the_imports_is_one_line(imported: str) -> None:
     done = python(_INTERRUPTED, imported, "run", os.devnull)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")

@@ -17,7 +17,7 @@ from wall_edge_bridge.sim import PtyPort, SimulatedServoBus, serve, serving
 from wall_edge_bridge.transport import SerialTransport
 
 from tests.servo_rig import Rig
-from wall_edge.cli.release import release
+from wall_edge.cli.robot.release import release
 from wall_edge.config import RobotConfig
 from wall_edge.errors import BusError, WallEdgeError
 from wall_edge.runtime.daemon.readiness import check_bus

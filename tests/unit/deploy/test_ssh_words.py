@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from wall_edge.cli.deploy import _words
+from wall_edge.cli.bundle.deploy import _words
 from wall_edge.deploy import ssh as module
 from wall_edge.deploy import transfer as transfers
 from wall_edge.deploy.deployment import from_home

@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from wall_edge.bundle import Bundle
-from wall_edge.cli.run import run
+from wall_edge.cli.robot.run import run
 from wall_edge.config import RobotConfig
 from wall_edge.errors import ConfigError, PolicyError, WallEdgeError
 from wall_edge.policies.instruction import require_fitting, require_words

@@ -39,7 +39,7 @@ def policy(
 
     from wall_edge.bench.policy.measure import STAGES, measure
     from wall_edge.bench.policy.run import Options
-    from wall_edge.cli.bench.policy_text import print_report
+    from wall_edge.cli.machine.bench.policy_text import print_report
 
     settings = EngineSettings(engine, device or ("cuda" if engine.startswith("tensorrt") else "cpu"), threads)
     words = Options.instruction if instruction is None else instruction

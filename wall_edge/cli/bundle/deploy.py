@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from wall_edge.bundle import Bundle
-from wall_edge.cli.activate import print_activation
+from wall_edge.cli.bundle.activate import print_activation
 from wall_edge.cli.console import SafeConsole
 from wall_edge.cli.output import stage_progress, stderr
 from wall_edge.deploy.deployment import STAGES, Deployment, Request, from_home

@@ -2,8 +2,8 @@
 
 import typer
 
-from wall_edge.cli.bench.loop import loop
-from wall_edge.cli.bench.policy import policy
+from wall_edge.cli.machine.bench.loop import loop
+from wall_edge.cli.machine.bench.policy import policy
 
 app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
 

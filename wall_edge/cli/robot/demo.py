@@ -19,7 +19,7 @@ from wall_edge_engines.onnxruntime import installed, require_onnxruntime
 
 from wall_edge.cli.console import SafeConsole
 from wall_edge.cli.output import stderr
-from wall_edge.cli.run import refused_settings
+from wall_edge.cli.robot.run import refused_settings
 from wall_edge.config import RobotConfig, SimulationConfig, load_robot
 from wall_edge.errors import ConfigError, RuntimeFault, printable
 from wall_edge.provenance import provenance

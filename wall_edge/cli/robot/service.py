@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from wall_edge.cli.run import words_of
+from wall_edge.cli.robot.run import words_of
 from wall_edge.config import load_robot
 from wall_edge.errors import ConfigError
 from wall_edge.policies.instruction import require_words

@@ -1,0 +1,1 @@
+"""Commands about a bundle: look, build, check, bring to the robot."""

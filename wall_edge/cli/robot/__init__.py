@@ -1,0 +1,1 @@
+"""Commands about a robot that moves, real or simulated."""
