@@ -30,7 +30,7 @@ from wall_edge.runtime.telemetry.run_summary import Summary, summarise
 from wall_edge.signals import received
 from wall_edge.sim.worlds import open_world
 
-_EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "tabletop"
+_EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "tabletop"
 _FRAME_EVERY_S = 0.5
 _DEADLINE_S = 60.0
 
