@@ -18,7 +18,6 @@ from wall_edge_engines.plan.rates import RatesVerdict, RobotRates, Verdict, judg
 from wall_edge_engines.plan.recommendation import Option, Recommendation, recommend
 from wall_edge_engines.plan.workload import Workload
 
-
 _NOT_COUNTED = "neither launches nor element-wise work are counted: a small model takes longer"
 _WIDENED = "a processor computes half types in float32 and reads twice the bytes that are counted here"
 
