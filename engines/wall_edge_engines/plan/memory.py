@@ -48,7 +48,7 @@ def plan_memory(
     graph, build = build_peak(sizes)
     run = run_shortage(sizes, target, memory_bytes)
     compiled = target.integrated and target.sm is not None and memory_bytes is not None
-    build_short = _build_shortage(sizes, memory_bytes, swap_bytes) if compiled else ""
+    build_short = _build_shortage(sizes, memory_bytes, swap_bytes, would_run=not run) if compiled else ""
     return MemoryPlan(
         run=run_estimate(sizes, target),
         build=build,
@@ -59,13 +59,12 @@ def plan_memory(
     )
 
 
-def _build_shortage(sizes: PolicySizes, memory_bytes: int | None, swap_bytes: int) -> str:
+def _build_shortage(sizes: PolicySizes, memory_bytes: int | None, swap_bytes: int, *, would_run: bool) -> str:
+    """``would_run``: then swap for the build is all that is missing."""
     available = max(0, (memory_bytes or 0) - SYSTEM_BYTES) + swap_bytes
     missing = build_peak(sizes)[1] - available
     if missing <= 0:
         return ""
     swap = f"--swap-gib {math.ceil((missing + swap_bytes) / (1 << 30))}"
-    return (
-        f"{build_peak_words(sizes)}, more than the {gigabytes(available)} beside the system "
-        f"({gigabytes(missing)} of swap for the build would do: {swap})"
-    )
+    hint = f" ({gigabytes(missing)} of swap for the build would do: {swap})" if would_run else ""
+    return f"{build_peak_words(sizes)}, more than the {gigabytes(available)} beside the system{hint}"

@@ -156,7 +156,7 @@ def _layers_rate(engine: Engine, layers: Layers, what: str, sizes: Sizes) -> Rat
     values = np.random.default_rng(0).standard_normal(tensors[INPUT].shape).astype(np.float32)
     tensors[INPUT].write(values)
     binding = engine.bind(layers.name, tensors)
-    seconds = _seconds(binding.run, tensors[OUTPUT], sizes)
+    seconds = _seconds(engine, binding.run, tensors[OUTPUT], sizes)
     work = layers.weight_bytes if what == "read" else layers.operations
     return _rate(what, layers.kind, (layers.rows, layers.inner, layers.outer), work, seconds)
 
@@ -164,7 +164,7 @@ def _layers_rate(engine: Engine, layers: Layers, what: str, sizes: Sizes) -> Rat
 def _copy_rate(engine: Engine, sizes: Sizes) -> Rate:
     """Bytes a second, read and written, of a copy on the device."""
     source, target = (engine.tensor((sizes.read_bytes,), "uint8") for _ in range(2))
-    seconds = _seconds(lambda: target.copy(source), target, sizes)
+    seconds = _seconds(engine, lambda: target.copy(source), target, sizes)
     return _rate("copy", "", (sizes.read_bytes,), 2 * sizes.read_bytes, seconds)
 
 
@@ -173,15 +173,19 @@ def _rate(what: str, kind: str, shape: tuple[int, ...], work: int, seconds: Sequ
     return Rate(what, kind, shape, statistics.median(rates), min(rates), max(rates), len(rates))
 
 
-def _seconds(run: Callable[[], None], result: DeviceTensor, sizes: Sizes) -> list[float]:
-    """Of one run, sampled. A device may work while the host goes on: reading one value waits for it."""
-    last = result.view((1,))
+def _seconds(engine: Engine, run: Callable[[], None], result: DeviceTensor, sizes: Sizes) -> list[float]:
+    """Of one run, sampled. A device may work while the host goes on: reading one value waits for it.
+
+    Of a tensor of its own, as reading from a large one would take as much of the host's locked memory.
+    """
+    first, value = result.view((1,)), engine.tensor((1,), result.dtype)
 
     def timed(runs: int) -> float:
         start = time.perf_counter()
         for _ in range(runs):
             run()
-        last.read()
+        value.copy(first)
+        value.read()
         return (time.perf_counter() - start) / runs
 
     timed(1)  # what is done once, at the first run

@@ -50,7 +50,7 @@ class TensorRtLane:
         """Loops are captured here, so that nothing else of the lane can get into a capture."""
         self.nothing = DeviceBuffer(self.stream, ALIGNMENT)
         """An address for empty tensors: TensorRT takes no null, and no address that is another tensor's."""
-        size = max(plan.engine.device_memory_size_v2 for plan in plans.values())
+        size = max((plan.engine.device_memory_size_v2 for plan in plans.values()), default=0)
         self._activations = DeviceBuffer(self.stream, size)
         self._contexts: dict[Use, Context] = {}
         self._spare: dict[Use, list[Context]] = {}

@@ -71,7 +71,9 @@ def _print_memory(console: SafeConsole, report: PlanReport) -> None:
     memory = report.memory
     of_device = "" if memory.device is None else f", the device has {gigabytes(memory.device)}"
     console.print(f"memory to run, predicted: {memory.run}{of_device}")
-    console.print(f"memory to build, predicted: {gigabytes(memory.build)} for {memory.build_graph}, the most")
+    if report.target.sm is not None:  # nothing is built for a processor
+        largest = f"{gigabytes(memory.build)} for {memory.build_graph}, the most"
+        console.print(f"memory to build, predicted: {largest}")
 
 
 def _print_rates(console: SafeConsole, report: PlanReport, whose: str) -> None:

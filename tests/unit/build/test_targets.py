@@ -53,8 +53,66 @@ def test_turing_has_no_bf16() -> None:
 
 
 def test_a_name_that_no_target_has_is_refused_with_all_names() -> None:
-    with pytest.raises(ConfigError, match=r"target 'orin'; expected one of h100, orin-agx-32, .*thor"):
+    with pytest.raises(
+        ConfigError, match=r"target 'orin'; expected one of h100, orin-agx-32, .*thor, or a target's"
+    ):
         named_target("orin")
+
+
+def test_a_file_is_a_target_of_its_own_name(tmp_path: Path) -> None:
+    path = tmp_path / "my robot.yaml"
+    path.write_text((target_folder() / "orin-nx-16.yaml").read_text())
+    assert named_target(str(path)) == replace(named_target("orin-nx-16"), name="my robot")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "No such file"),
+        ("- a list", "no target; expected a mapping"),
+        ("title: x", "sm is missing"),
+        ("sm: !!python/object/apply:os.system [ls]", "malformed YAML"),
+    ],
+)
+def test_a_file_that_is_no_target_is_refused_by_its_path(
+    content: str | None, words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.yaml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigError, match=rf"mine\.yaml: .*{words}"):
+        named_target(str(path))
+
+
+def test_a_processor_has_no_compute_capability() -> None:
+    processor = from_mapping(Target, data(sm=None), "x.yaml")
+    assert (processor.kind, named_target("thor").kind) == ("a processor", "SM110")
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_what_was_measured_is_below_the_data_sheet(name: str) -> None:
+    target = named_target(name)
+    for ceiling in (target.bandwidth_gb_s, target.fp32_tflops, target.bf16_tflops, target.int8_tops):
+        if ceiling.measured and ceiling.theoretical is not None:
+            assert ceiling.measured[1] <= ceiling.theoretical
+
+
+@pytest.mark.parametrize("name", ["orin-agx-64", "orin-agx-32", "orin-nx-16", "orin-nano-8"])
+def test_an_orins_ceilings_follow_from_its_sms_and_one_clock(name: str) -> None:
+    """128 cores, 2048 bf16 and 4096 int8 operations an SM and a clock."""
+    target = named_target(name)
+    assert target.multiprocessors is not None
+    clocks = [
+        ceiling.theoretical * 1e6 / (target.multiprocessors * each)
+        for ceiling, each in (
+            (target.fp32_tflops, 256),
+            (target.bf16_tflops, 2048),
+            (target.int8_tops, 4096),
+        )
+        if ceiling.theoretical is not None
+    ]
+    assert len(clocks) == 3
+    assert max(clocks) < 1.03 * min(clocks)
 
 
 def gpu(sm: int, gib: float) -> DeviceFacts:
@@ -113,6 +171,7 @@ def test_a_target_that_cannot_be_meant_is_refused_by_key(changes: dict[str, Any]
     [
         ({"measured": (168.0, 92.0)}, "measured"),
         ({"measured": (92.0,)}, "measured"),
+        ({"measured": (0.0, 92.0)}, r"measured\[0\] is 0.0; expected more than 0"),
         ({"theoretical": 0.0}, "theoretical"),
         ({"theoretical_source": ""}, "theoretical_source .*where the figure comes from"),
         ({"measured_source": ""}, "measured_source"),

@@ -62,6 +62,7 @@ def test_swap_is_for_building_and_not_for_running() -> None:
     refused = plan_memory(SIZES, NANO, 8 * GB, 100 * GB)
     assert not refused.runs
     assert "compiling" not in refused.refusal
+    assert "of swap" not in plan_memory(SIZES, NANO, 8 * GB).refusal
 
 
 def test_a_card_in_a_server_is_built_for_in_the_servers_memory() -> None:

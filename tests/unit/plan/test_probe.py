@@ -83,6 +83,18 @@ def test_what_was_probed_is_a_target_that_plans_can_read(probed: Probed, tmp_pat
     assert expert.floor_ms == pytest.approx(expert.likely_ms[0])
 
 
+def test_every_rate_is_measured_through_tensorrt_too() -> None:
+    """The double, where no GPU is: that compiling, binding, copying and waiting are right, not how fast."""
+    settings = EngineSettings("tensorrt", "cuda")
+    with gpu_or_double("tensorrt"):
+        result = probe(settings, LITTLE)
+        target = probed_target("mine", result, settings)
+    assert not result.skipped
+    assert [rate.kind for rate in result.rates if rate.what == "read"] == ["fp32", "bf16"]
+    assert target.int8_tops.measured
+    assert target.sm is not None
+
+
 def test_no_engines_are_built_for_a_processor(probed: Probed, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     write_target(path, probed_target("mine", probed, CPU))
