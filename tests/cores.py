@@ -98,7 +98,6 @@ def _group(nodeid: str) -> str:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Large groups first, what runs alone last."""
-    deselect(config, items)
     places = {group: place for place, group in enumerate((*GROUPS, "waiting", "others", "realtime"))}
 
     def place(item: pytest.Item) -> int:
@@ -108,6 +107,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return places["waiting" if "::" in group else group if group in places else "others"]
 
     items.sort(key=place)
+    deselect(config, items)
 
 
 @pytest.fixture(autouse=True)

@@ -26,6 +26,14 @@ WORKSTATION = {
 """What is not installed on a robot, or needs it."""
 BUNDLES = os.environ.get("WALL_EDGE_ROBOT_BUNDLES")
 """Where ``make test-robot`` has exported what tests need; None on a workstation, where all tests run."""
+ONE_PYTHON = (
+    *("unit/repository", "unit/benchmarks", "peers"),
+    *("closed_loop/test_virtual", "faults/robot/test_virtual", "faults/robot/test_systemd"),
+    *("faults/robot/test_daemon", "faults/robot/test_emergency", "faults/robot/test_log_kills"),
+)
+"""By how test ids start: what is about a clone, or takes minutes to say the same on every Python. So does
+what is about real time. That daemons run, stop and are stopped stands in tests that are not named here.
+"""
 _OURS = ("tests", "examples", "benchmarks")
 
 
@@ -41,16 +49,18 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 
 def deselect(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Takes out the tests of which a fixture exports, or that say so."""
+    """Takes out the tests of which a fixture exports, and those that say so or are named above."""
     if BUNDLES is None:
         return
-    out = [
-        item
-        for item in items
-        if item.get_closest_marker("workstation") or any(map(_exports, _fixtures(item)))
-    ]
+    out = [item for item in items if _left_out(item)]
     config.hook.pytest_deselected(items=out)
     items[:] = [item for item in items if item not in out]
+
+
+def _left_out(item: pytest.Item) -> bool:
+    marked = any(map(item.get_closest_marker, ("workstation", "realtime")))
+    elsewhere = item.nodeid.removeprefix("tests/").startswith(ONE_PYTHON)
+    return marked or elsewhere or any(map(_exports, _fixtures(item)))
 
 
 def _fixtures(item: pytest.Item) -> Iterator[Any]:
