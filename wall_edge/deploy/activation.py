@@ -16,7 +16,7 @@ from wall_edge.atomic import atomic_write
 from wall_edge.bundle import Bundle
 from wall_edge.deploy.engine import RobotEngine, Told
 from wall_edge.deploy.messages import Activation, StageSummary
-from wall_edge.deploy.place import Place, record_path
+from wall_edge.deploy.place import Place, real, record_path
 from wall_edge.errors import BundleError, ConfigError
 from wall_edge.files import shown
 from wall_edge.provenance import provenance
@@ -57,7 +57,7 @@ def activate(opened: Bundle, place: Place, engine: RobotEngine, keep: int, told:
         notes=tuple(engine.notes),
         date=provenance()["date"],
     )
-    if opened.folder.parent == place.bundles.resolve():
+    if opened.folder.parent == real(place.bundles):
         atomic_write(record_path(opened.folder), json.dumps(asdict(activation)) + "\n", durable=True)
     place.switch(opened.folder)
     removed = tuple(str(path) for path in place.prune(keep, previous))
@@ -112,4 +112,4 @@ def activate_folder(folder: Path, place: Place, engine: RobotEngine, keep: int, 
     """The same from a folder, alone in the place. Raises :class:`WallEdgeError`."""
     with plain_errors(place), place.alone(told):
         told("digests")
-        return activate(Bundle(folder), place, engine, keep, told)
+        return activate(Bundle(real(folder)), place, engine, keep, told)

@@ -61,7 +61,7 @@ class Place:
 
     def now(self) -> Path | None:
         """The folder that ``current`` leads to."""
-        return Path(os.path.realpath(self.current)) if self.current.is_symlink() else None
+        return real(self.current) if self.current.is_symlink() else None
 
     def settle(self, bundle: Bundle) -> Bundle:
         """Where an opened bundle lies from now on: one in ``incoming`` goes to ``bundles``, on the disk.
@@ -71,13 +71,13 @@ class Place:
         """
         for path in (*bundle.folder.iterdir(), bundle.folder):
             sync(path)
-        if bundle.folder.parent != Path(os.path.realpath(self.incoming)):
+        if bundle.folder.parent != real(self.incoming):
             return bundle
         if (there := self.whole(bundle.digest)) is not None:
             shutil.rmtree(bundle.folder)
             return there
         self.bundles.mkdir(exist_ok=True)
-        target = Path(os.path.realpath(self.bundles)) / bundle.digest
+        target = real(self.bundles) / bundle.digest
         damaged = self.incoming / f"{bundle.digest}.damaged"
         shutil.rmtree(damaged, ignore_errors=True)
         if target.exists():
@@ -90,7 +90,7 @@ class Place:
 
     def whole(self, digest: str) -> Bundle | None:
         """The bundle of this digest in ``bundles``, if it is there and undamaged."""
-        folder = self.bundles / digest
+        folder = real(self.bundles) / digest
         try:
             opened = Bundle(folder) if folder.is_dir() else None
         except BundleError:
@@ -99,7 +99,7 @@ class Place:
 
     def switch(self, folder: Path) -> None:
         """From now on ``current`` leads to ``folder``."""
-        root = Path(os.path.realpath(self.root))
+        root = real(self.root)
         link = root / ".current.new"
         link.unlink(missing_ok=True)
         link.symlink_to(os.path.relpath(folder, root))
@@ -126,7 +126,7 @@ class Place:
             return not unused
 
     def _folders(self) -> list[Path]:
-        bundles = Path(os.path.realpath(self.bundles))
+        bundles = real(self.bundles)
         if not bundles.is_dir():
             return []
         return [path for path in bundles.iterdir() if path.is_dir() and path.suffix != ".engines"]
@@ -138,6 +138,11 @@ class Place:
                 expected="a link that 'wall-edge activate' made, or nothing",
                 fix="choose another --at, or move it away",
             )
+
+
+def real(folder: Path) -> Path:
+    """Absolute and without links: as the place compares folders. An opened bundle must be by this name."""
+    return Path(os.path.realpath(folder))
 
 
 def record_path(folder: Path) -> Path:

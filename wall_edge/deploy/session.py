@@ -38,7 +38,7 @@ from wall_edge.deploy.messages import (
     encoded,
     from_workstation,
 )
-from wall_edge.deploy.place import PATIENCE_S, Place
+from wall_edge.deploy.place import PATIENCE_S, Place, real
 from wall_edge.deploy.transfer import rsync_version
 from wall_edge.errors import BundleError, ConfigError, RuntimeFault, WallEdgeError
 from wall_edge.files import shown
@@ -108,7 +108,7 @@ class Session:
             self._progress("digests")
             if not survey(folder, files):
                 with contextlib.suppress(BundleError):
-                    return Bundle(folder)
+                    return Bundle(real(folder))
             damaged = remove_damaged(folder, files)
         what = ", ".join(damaged) or "the copy"
         raise BundleError(

@@ -32,11 +32,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
 
 
 def variant(source: Path, folder: Path, change: Callable[[Manifest], Manifest]) -> Path:
-    """A bundle with another manifest, and so of another digest; its files are links to the same ones."""
-    folder.mkdir(parents=True)
-    for path in source.iterdir():
-        if path.name not in ("manifest.yaml", "manifest.sha256"):
-            os.link(path, folder / path.name)
+    """A copy with another manifest, and so of another digest."""
+    shutil.copytree(source, folder)
     write_manifest(folder, change(Bundle(source).manifest))
     return folder
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -204,6 +205,18 @@ def test_a_network_that_is_lost_without_a_word(
     workstation.deploy()
     assert robot_side.current() == robot_side.new
     assert not server.processes("activate", robot_side.root.name)
+
+
+def test_ctrl_c(server: SshServer, robot_side: Robot, workstation: Workstation) -> None:
+    """One word here, and nothing goes on there."""
+    process = workstation.start("--limit", "3000")
+    until(lambda: robot_side.arrived() > 0)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors.splitlines()[-1]) == (130, "interrupted")
+    until(lambda: not server.processes("activate", robot_side.root.name))
+    assert robot_side.current() == robot_side.old
+    assert 0 < workstation.deploy()["copied_bytes"] < 11_900_000
 
 
 def test_two_deploys_to_one_robot_take_turns(robot_side: Robot, workstation: Workstation) -> None:

@@ -30,9 +30,9 @@ CONNECTED_S = 1.6
 AFTER_S = {"settled": 0.4, "verified": 0.05, "switched": 0.05}
 TRIALS = (
     *[("bytes", victim) for victim in ("workstation", "workstation", "robot", "copy", "copy", "sshd")],
-    *[("bytes", "network"), ("bytes", "network"), ("time", "workstation"), ("time", "workstation")],
-    *[("time", "robot"), ("time", "sshd"), ("time", "network"), ("time", "network")],
-    *[("settled", "workstation"), ("settled", "network"), ("verified", "workstation")],
+    *[("bytes", "network"), ("bytes", "network"), ("time", "workstation"), ("time", "robot")],
+    *[("time", "network"), ("time", "sshd"), ("settled", "workstation"), ("settled", "workstation")],
+    *[("settled", "robot"), ("settled", "network"), ("verified", "workstation")],
     *[("verified", "robot"), ("switched", "workstation"), ("switched", "sshd")],
 )
 """What the moment is counted from, and what is hit."""

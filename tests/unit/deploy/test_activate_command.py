@@ -123,6 +123,26 @@ def test_one_for_which_there_is_no_memory(folder: Path, place: Path, monkeypatch
     assert not (place / "current").is_symlink()
 
 
+def test_relative_names_and_places_behind_links(
+    folder: Path, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under ssh, where a place is named from the login's home."""
+    digest = Bundle(folder).digest
+    place.mkdir()
+    (tmp_path / "link").symlink_to("place")
+    monkeypatch.chdir(tmp_path)
+    for name in ("place", "link"):
+        shutil.copytree(folder, place / "incoming" / digest)
+        code, out, error = run(f"{name}/incoming/{digest}", "--at", name, "--engine", "onnxruntime", "--json")
+        assert code == 0, error
+        assert json.loads(out)["folder"] == str(place / "bundles" / digest)
+        assert (place / "current").readlink() == Path("bundles") / digest
+        assert (place / "bundles" / f"{digest}.json").exists()
+        assert list((place / "incoming").iterdir()) == []
+    assert run("bundle", "--at", "link", "--engine", "onnxruntime")[0] == 0
+    assert (place / "current").readlink() == Path("../bundle")
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
