@@ -29,7 +29,12 @@ BUNDLES = os.environ.get("WALL_EDGE_ROBOT_BUNDLES")
 ONE_PYTHON = (
     *("unit/repository", "unit/benchmarks", "peers"),
     *("closed_loop/test_virtual", "faults/robot/test_virtual", "faults/robot/test_systemd"),
-    *("faults/robot/test_daemon", "faults/robot/test_emergency", "faults/robot/test_log_kills"),
+    *(
+        "faults/robot/test_daemon",
+        "faults/robot/test_emergency",
+        "faults/robot/test_log_kills",
+        "faults/robot/test_servo",
+    ),
 )
 """By how test ids start: what is about a clone, or takes minutes to say the same on every Python. So does
 what is about real time. That daemons run, stop and are stopped stands in tests that are not named here.

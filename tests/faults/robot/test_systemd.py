@@ -128,3 +128,20 @@ def test_a_killed_supervisor_leaves_an_arm_at_rest(make: Callable[[], Service]) 
     assert service.at_rest()
     assert "RELEASED" in service.states()
     assert "status=0 }" in shown["ExecStopPost"]
+
+
+def test_an_emergency_stop_by_systemctl_stays_until_a_person_has_looked(make: Callable[[], Service]) -> None:
+    """To all processes; then a start that the latch refuses, which leaves the torque as it finds it."""
+    service = make()
+    service.start()
+    service.follows()
+    assert service.box.systemctl("kill", "-s", "USR1", NAME).returncode == 0
+    shown = service.ended()
+    assert (shown["ActiveState"], shown["Result"]) == ("failed", "exit-code")
+    assert "emergency stop" in shown["StatusText"]
+    assert service.limp()
+    for servo in service.bus.servos.values():
+        servo.set("torque_enable", 1)
+    assert service.box.systemctl("start", NAME).returncode != 0
+    assert service.ended()["Result"] == "exit-code"
+    assert service.powered()
