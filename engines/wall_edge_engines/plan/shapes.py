@@ -17,6 +17,7 @@ from wall_edge_engines.build.check.onnx_file import TYPES, Node, OnnxGraph
 _FACTOR = re.compile(r"[0-9]{1,18}|[A-Za-z_][A-Za-z0-9_]*")
 _LARGEST = 1 << 40
 """Of one axis, and of a tensor's elements: a product of such sizes is no longer a size."""
+_MOST_AXES = 8
 _DEEPEST = 8
 """Operators in a row without a shape of their own; the exporter leaves three."""
 
@@ -54,13 +55,9 @@ class Shapes:
 
     def shape(self, name: str, depth: int = 0) -> tuple[int, ...]:
         """Sizes of a tensor's axes."""
-        if name in self._graph.constants:
-            return self._graph.constants[name].shape
-        if name in self._graph.tensors:
-            sizes = tuple(self._size(axis, name) for axis in self._graph.tensors[name].shape)
-            if prod(sizes) > _LARGEST:
-                raise Damaged(f"{name[:60]!r} has {prod(sizes)} elements")
-            return sizes
+        for described in (self._graph.constants, self._graph.tensors):
+            if name in described:
+                return self._sizes(described[name].shape, name)
         node = self._rewritten(name, depth)
         shapes = [self.shape(source, depth + 1) for source in _sources(node)]
         return broadcast(*shapes)
@@ -86,11 +83,16 @@ class Shapes:
             raise Damaged(f"{node.op_type} of {len(node.inputs)} inputs")
         return node
 
-    def _size(self, axis: int | str, name: str) -> int:
-        size = axis if isinstance(axis, int) else self._sum(axis)
-        if size is None or not 0 <= size <= _LARGEST:
-            raise Damaged(f"an axis {str(axis)[:60]!r} of {name[:60]!r} has no size")
-        return size
+    def _sizes(self, axes: tuple[int | str, ...], name: str) -> tuple[int, ...]:
+        sizes = []
+        for axis in axes[: _MOST_AXES + 1]:
+            size = axis if isinstance(axis, int) else self._sum(axis)
+            if size is None or not 0 <= size <= _LARGEST:
+                raise Damaged(f"an axis {str(axis)[:60]!r} of {name[:60]!r} has no size")
+            sizes.append(size)
+        if len(sizes) > _MOST_AXES or prod(sizes) > _LARGEST:
+            raise Damaged(f"{name[:60]!r} of shape {sizes}")
+        return tuple(sizes)
 
     def _sum(self, expression: str) -> int | None:
         """``2*s18 + 24`` with the sizes of its names; None for anything but sums of products."""
@@ -105,6 +107,8 @@ class Shapes:
                 if value is None:
                     return None
                 product *= value
+                if product > _LARGEST:
+                    return None
             total += product
         return total
 

@@ -37,14 +37,14 @@ class GraphCount:
 
 def uses(graphs: Mapping[str, GraphSpec], prompt_tokens: int) -> dict[str, tuple[str, Sizes]]:
     """Graph and sizes of every use that these graphs have, by its name."""
-    prefix: dict[str, tuple[str, Sizes]] = {
+    every: dict[str, tuple[str, Sizes]] = {
         "vision": ("vision", {}),
         "prefix": ("prefix", {"tokens": prompt_tokens, "past": 0, "keys": prompt_tokens}),
         "expert": ("expert", {"past": prompt_tokens}),
         "word": ("prefix", {"tokens": 1, "past": prompt_tokens, "keys": prompt_tokens + 1}),
         "lm_head": ("lm_head", {}),
     }
-    return {name: (graph, sizes) for name, (graph, sizes) in prefix.items() if graph in graphs}
+    return {name: (graph, sizes) for name, (graph, sizes) in every.items() if graph in graphs}
 
 
 def count_uses(

@@ -13,9 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import flop_registry
 
 from wall_edge.errors import ConfigError
@@ -50,15 +49,14 @@ def run_hollow(module: nn.Module, inputs: Sequence[tuple[tuple[int, ...], torch.
     Weights are named as :meth:`torch.nn.Module.named_parameters` does. Raises :class:`ConfigError` for a
     product that has no rule here.
     """
-    mode = FakeTensorMode(allow_non_fake_inputs=True)  # tables of the model's own are ordinary tensors
-    with mode, torch.no_grad():
-        weights = {
-            name: torch.empty(weight.shape, dtype=weight.dtype) for name, weight in module.named_parameters()
-        }
-        tensors = [torch.empty(shape, dtype=dtype) for shape, dtype in inputs]
-        listing = _Listing({_storage(weight): name for name, weight in weights.items()})
-        with listing:
-            torch.func.functional_call(module, weights, tuple(tensors))
+    weights = {
+        name: torch.empty(weight.shape, dtype=weight.dtype, device="meta")
+        for name, weight in module.named_parameters()
+    }
+    tensors = tuple(torch.empty(shape, dtype=dtype, device="meta") for shape, dtype in inputs)
+    listing = _Listing({_storage(weight): name for name, weight in weights.items()})
+    with torch.device("meta"), torch.no_grad(), listing:
+        torch.func.functional_call(module, weights, tensors)
     return ModuleRun(tuple(listing.products), frozenset(listing.read), listing.rows)
 
 
@@ -75,9 +73,16 @@ class _Listing(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        names: list[str | None] = []
+
+        def hollow(tensor: Tensor) -> Tensor:
+            """The model's own tables have values: nothing is to be computed with them."""
+            names.append(self._weights.get(_storage(tensor)))
+            return tensor if tensor.is_meta else torch.empty_like(tensor, device="meta")
+
+        args = tree_map_only(Tensor, hollow, args)
         out = func(*args, **(kwargs or {}))
         operator = func.overloadpacket
-        names = [self._weights.get(_storage(leaf)) for leaf in tree_leaves(args) if isinstance(leaf, Tensor)]
         if operator is _aten.embedding:
             table, picked = args[:2]
             name = self._weights[_storage(table)]

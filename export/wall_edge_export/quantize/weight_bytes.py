@@ -31,12 +31,15 @@ def weight_bytes(shape: ModelShape, graph_inputs: GraphInputs, recipe: Recipe) -
 
     Raises :class:`ConfigError` for a layer that its precision cannot hold.
     """
-    sizes = {}
-    for graph in graph_inputs.graphs:
-        activations = Activations() if graph == GUIDED else recipe.activations
-        weights = graph_weights(hollow_model(shape, graph_inputs.head_rows, activations).state_dict(), graph)
-        sizes[graph] = _sizes(graph, weights, recipe.families(graph))
-    return sizes
+    types = {graph: Activations() if graph == GUIDED else recipe.activations for graph in graph_inputs.graphs}
+    models = {
+        activations: hollow_model(shape, graph_inputs.head_rows, activations).state_dict()
+        for activations in set(types.values())
+    }
+    return {
+        graph: _sizes(graph, graph_weights(models[activations], graph), recipe.families(graph))
+        for graph, activations in types.items()
+    }
 
 
 def graph_weights(weights: Mapping[str, Tensor], graph: str) -> dict[str, Tensor]:

@@ -18,6 +18,8 @@ from wall_edge_export.onnx.trace import hollow_model
 from wall_edge_export.plan.model_work import model_workload
 from wall_edge_export.plan.source import plan_source
 from wall_edge_export.quantize.precision import Recipe, load_recipe, recipe_names
+from wall_edge_export.reference.golden_case import GoldenCase
+from wall_edge_export.reference.streaming_model import weight_reader
 
 from tests.golden_graphs import RECIPES, Workbench, fitting
 from wall_edge.bundle import Bundle, GraphSpec
@@ -61,6 +63,17 @@ def test_files_and_model_agree_in_every_recipe(bench: Workbench, tmp_path: Path,
     for graph, size in counted.stored_bytes.items():  # the file has each tensor on a 64-byte boundary
         on_disk = (folder / specs[graph].data).stat().st_size
         assert on_disk - 64 * 200 < size <= on_disk
+
+
+def test_files_and_model_agree_on_views_of_several_sizes(golden_case: Path, tmp_path: Path) -> None:
+    case = GoldenCase(golden_case.with_name("mixed_views"))
+    shape, inputs, recipe = case.checkpoint.shape, case.graph_inputs, load_recipe("bf16")
+    assert len(set(inputs.grids)) > 1
+    writer = GraphWriter(shape, inputs, weight_reader(case.checkpoint))
+    specs = write(writer, recipe, tmp_path, *inputs.graphs)
+    tokens = int(case["attention_mask"][0].sum())
+    counted = of_files(tmp_path, specs, recipe, len(inputs.grids), tokens)
+    assert counted == model_workload(shape, inputs, recipe, tokens)
 
 
 @pytest.mark.parametrize(("cameras", "name"), [(1, "int8-weights"), (3, "fp16")])
