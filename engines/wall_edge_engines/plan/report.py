@@ -73,6 +73,8 @@ class PlanReport:
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON; times in ms, sizes in bytes."""
         prediction, memory = self.prediction, self.memory
+        stages = {name: asdict(stage) for name, stage in prediction.stages.items()}
+        word = stages.pop("word")
         return {
             "predicted": True,
             "subject": self.subject,
@@ -81,7 +83,8 @@ class PlanReport:
             "cameras": self.workload.cameras,
             "prompt_tokens": self.workload.prompt_tokens,
             "integration_steps": prediction.integration_steps,
-            "stages": {name: asdict(stage) for name, stage in prediction.stages.items()},
+            "stages": stages,
+            "word": word,
             "chunk_floor_ms": prediction.chunk_floor_ms,
             "chunk_ms": prediction.chunk_ms,
             "chunk_rate_hz": prediction.chunk_rate_hz,
