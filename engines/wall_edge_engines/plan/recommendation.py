@@ -60,7 +60,7 @@ def _fewer_steps(options: list[Option], steps: int) -> Recommendation | None:
     for option in options:
         for fewer in range(steps - 1, 0, -1):
             if option.holds(fewer) == "yes":
-                held = f"{option.recipe} holds the rates over the whole predicted range with {fewer} of {steps} steps"
+                held = f"{option.recipe} with {fewer} of {steps} steps holds the rates over the whole predicted range"
                 words = f"{held}: {TUNE}"
                 return Recommendation(option.recipe, fewer, words)
     return None
