@@ -60,8 +60,8 @@ def _fewer_steps(options: list[Option], steps: int) -> Recommendation | None:
     for option in options:
         for fewer in range(steps - 1, 0, -1):
             if option.holds(fewer) == "yes":
-                held = f"{option.recipe} with {fewer} of {steps} steps holds the rates over the whole predicted range"
-                words = f"{held}: {TUNE}"
+                held = f"{option.recipe} with {fewer} of {steps} steps holds the rates"
+                words = f"{held} over the whole predicted range: {TUNE}"
                 return Recommendation(option.recipe, fewer, words)
     return None
 
