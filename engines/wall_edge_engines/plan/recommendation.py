@@ -49,7 +49,7 @@ def recommend(options: Iterable[Option], steps: int) -> Recommendation:
             words = f"{option.recipe} fits; no time is predicted, so nothing is said of rates"
             return Recommendation(option.recipe, steps, words)
         if verdict == "yes":
-            words = f"{option.recipe}, {steps} steps: fits and holds the rates over the whole range"
+            words = f"{option.recipe}, {steps} steps: fits and holds the rates over the whole predicted range"
             return Recommendation(option.recipe, steps, words)
     if not fit:
         return Recommendation(None, None, "no recipe fits; " + "; ".join(refusals))
@@ -60,8 +60,8 @@ def _fewer_steps(options: list[Option], steps: int) -> Recommendation | None:
     for option in options:
         for fewer in range(steps - 1, 0, -1):
             if option.holds(fewer) == "yes":
-                held = f"{option.recipe} holds the rates over the whole range with {fewer} of {steps} steps"
-                words = f"{held}: {TUNE}"
+                held = f"{option.recipe} with {fewer} of {steps} steps holds the rates"
+                words = f"{held} over the whole predicted range: {TUNE}"
                 return Recommendation(option.recipe, fewer, words)
     return None
 
