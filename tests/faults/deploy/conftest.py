@@ -25,8 +25,9 @@ from wall_edge.errors import WallEdgeError
 PATIENCE_S = 60
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    """Of a module: tests of other modules count this process's children."""
     with ssh_server(tmp_path_factory.mktemp("sshd")) as running:
         yield running
 
