@@ -53,6 +53,7 @@ WAITING = (
     "faults/robot/test_log_kills",
     "faults/robot/test_feetech",
     "faults/robot/test_servo",
+    "faults/robot/test_service",
     "faults/robot/test_systemd",
     "unit/benchmarks/test_bench_loop",
     "unit/contracts/test_command_line",
