@@ -6,14 +6,12 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from wall_edge.bundle import MANIFEST, Bundle, file_digest
+from wall_edge.bundle import DIGEST, MANIFEST, Bundle, file_digest
 from wall_edge.deploy.messages import FileEntry
 
 
 def offered(bundle: Bundle) -> dict[str, FileEntry]:
     """All files of a bundle whose digests were just checked; the manifest's own among them."""
-    from wall_edge.bundle import DIGEST
-
     digests = {**bundle.manifest.files, MANIFEST: bundle.digest}
     digests[DIGEST] = file_digest(bundle.folder / DIGEST)
     entries = {name: FileEntry((bundle.folder / name).stat().st_size, digests[name]) for name in digests}

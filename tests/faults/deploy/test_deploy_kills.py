@@ -27,7 +27,7 @@ LIMIT_KB = 12_000
 BUNDLE_BYTES = 11_900_000
 CONNECTED_S = 1.6
 """Of a deploy's 2.6 s on an idle machine; what is behind it has moments of its own."""
-AFTER_S = {"settled": 0.4, "verified": 0.05, "switched": 0.05}
+AFTER_S = {"settled": 0.25, "verified": 0.05, "switched": 0.05}
 TRIALS = (
     *[("bytes", victim) for victim in ("workstation", "workstation", "robot", "copy", "copy", "sshd")],
     *[("bytes", "network"), ("bytes", "network"), ("time", "workstation"), ("time", "robot")],
