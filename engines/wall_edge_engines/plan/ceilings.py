@@ -32,17 +32,21 @@ class Range:
 def ceilings(target: Target) -> dict[str, Range]:
     """Bandwidth and the rate of every arithmetic, fp16's being bf16's."""
     reference = targets()[REFERENCE]
-    pairs: dict[str, tuple[Ceiling, Ceiling, float]] = {
-        BANDWIDTH: (target.bandwidth_gb_s, reference.bandwidth_gb_s, 1e9),
-        "fp32": (target.fp32_tflops, reference.bf16_tflops, 1e12),  # nobody measured products in float32
-        "bf16": (target.bf16_tflops, reference.bf16_tflops, 1e12),
-        "int8": (target.int8_tops, reference.int8_tops, 1e12),
+    bf16 = reference.bf16_tflops
+    ranges = {
+        BANDWIDTH: _range(BANDWIDTH, target.bandwidth_gb_s, reference.bandwidth_gb_s, 1e9),
+        # Nobody measured products in float32.
+        "fp32": _range("fp32", target.fp32_tflops, bf16, 1e12, "bf16 on AGX Orin 64"),
+        "bf16": _range("bf16", target.bf16_tflops, bf16, 1e12),
+        "int8": _range("int8", target.int8_tops, reference.int8_tops, 1e12),
     }
-    ranges = {name: _range(name, ceiling, other, unit) for name, (ceiling, other, unit) in pairs.items()}
     return {**ranges, "fp16": ranges["bf16"]}
 
 
-def _range(name: str, ceiling: Ceiling, reference: Ceiling, unit: float) -> Range:
+def _range(
+    name: str, ceiling: Ceiling, reference: Ceiling, unit: float, whose: str = "on AGX Orin 64"
+) -> Range:
+    """``whose``: what ``reference`` is of, in words."""
     most = ceiling.theoretical
     if ceiling.measured:
         low, high = ceiling.measured
@@ -53,7 +57,7 @@ def _range(name: str, ceiling: Ceiling, reference: Ceiling, unit: float) -> Rang
     if most is None:
         return Range(None, None, None, f"{name}: no ceiling is known ({ceiling.theoretical_source})")
     low, high = efficiency(reference)
-    note = f"{name}: nobody measured it here: {low:.0%} to {high:.0%} of the data sheet's, as on AGX Orin 64"
+    note = f"{name}: nobody measured it here: {low:.0%} to {high:.0%} of the data sheet's, as {whose}"
     return Range(most * unit, high * most * unit, low * most * unit, note)
 
 

@@ -19,6 +19,10 @@ from wall_edge_engines.plan.ceilings import BANDWIDTH, Range, ceilings
 from wall_edge_engines.plan.workload import Use, Workload
 
 Span = tuple[float, float]
+_TWO_RUNS = (
+    "the prefix is one run over the whole prompt; a robot makes two of it (what every prompt shares, then "
+    "the words), which read its weights twice: the top of a chunk's range counts one word more for that"
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,8 @@ class Prediction:
     """Of a whole policy; ``expert`` and ``word`` (the prefix for one more token) are one step, one token."""
 
     target: str
-    integration_steps: int
+    integration_steps: int | None
+    """Of a chunk; None of words."""
     stages: Mapping[str, StagePrediction]
     chunk_floor_ms: float | None
     chunk_ms: Span | None
@@ -50,9 +55,10 @@ class Prediction:
         return None if self.chunk_ms is None else (1000 / self.chunk_ms[1], 1000 / self.chunk_ms[0])
 
 
-def predict(workload: Workload, target: Target, steps: int) -> Prediction:
-    """Raises :class:`ConfigError` for fewer than one step."""
-    if steps < 1:
+def predict(workload: Workload, target: Target, steps: int | None) -> Prediction:
+    """``steps`` of integration, if it has any. Raises :class:`ConfigError` for fewer than one."""
+    steps = steps if "expert" in workload.uses else None
+    if "expert" in workload.uses and (steps is None or steps < 1):
         raise ConfigError(f"{steps} integration steps", expected="at least 1")
     limits = ceilings(target)
     stages = {name: _stage(use, limits) for name, use in workload.uses.items()}
@@ -88,18 +94,29 @@ def _seconds(count: int, limit: Range) -> tuple[float, float, float] | None:
     return count / limit.most, count / limit.high, count / limit.low
 
 
-def _chunk(stages: Mapping[str, float], steps: int, tokens: int) -> float:
+def _chunk(stages: Mapping[str, float], steps: int | None, tokens: int) -> float:
     """Of one action chunk: ``steps`` of a flow policy's expert, or a FAST policy's ``tokens``."""
     encoded = stages["vision"] + stages["prefix"]
-    if "expert" in stages:
+    if steps is not None:
         return encoded + steps * stages["expert"]
     return encoded + tokens * (stages["word"] + stages["lm_head"])
 
 
-def _chunk_range(stages: Mapping[str, StagePrediction], steps: int) -> Span | None:
+def prompt_span(prefix: Span, word: Span) -> Span:
+    """Likely time of a prompt [ms], of the likely times of one run over it and of one more token's.
+
+    A robot's policy caches what every prompt shares first and the words behind it in a second run, which
+    reads the weights again. That takes longer than one run by no more than the reading, which one more token
+    takes too: max(b, c) + max(b, d) ≤ max(b, c + d) + b for any work c and d of the two.
+    """
+    return prefix[0], prefix[1] + word[1]
+
+
+def _chunk_range(stages: Mapping[str, StagePrediction], steps: int | None) -> Span | None:
     spans = {name: stage.likely_ms for name, stage in stages.items() if stage.likely_ms is not None}
     if len(spans) < len(stages):
         return None
+    spans["prefix"] = prompt_span(spans["prefix"], spans["word"])
     low, high = ({name: span[end] for name, span in spans.items()} for end in (0, 1))
     return _chunk(low, steps, 1), _chunk(high, steps, MAX_FAST_TOKENS)
 
@@ -112,6 +129,7 @@ def _notes(workload: Workload, limits: Mapping[str, Range]) -> tuple[str, ...]:
         limit = limits[name]
         lost = limit.most is None and name != BANDWIDTH
         notes.append(f"{limit.note}; its products are left out" if lost else limit.note)
+    notes.append(_TWO_RUNS)
     if "expert" not in workload.uses:
         notes.append(f"a FAST chunk is words: from 1 to {MAX_FAST_TOKENS} of them, one word and lm_head each")
     return tuple(filter(None, notes))

@@ -121,7 +121,7 @@ def _starved(rates: RobotRates, standing: Span) -> Need:
 
 def _summary(rates: RobotRates, holds: Verdict, period: Span, standing: Span) -> str:
     verb = {"yes": "holds", "perhaps": "may hold", "no": "does not hold"}[holds]
-    rate = f"{1000 / period[1]:.1f} to {1000 / period[0]:.1f} chunks/s"
+    rate = f"{_between((1000 / period[1], 1000 / period[0]))} chunks/s"
     waits = f", the arm stands {_ms(standing)} before each" if standing[1] > 0 else ""
     return f"{rates.scheduler} {verb}: {rate}{waits}"
 
@@ -137,5 +137,9 @@ def _worst(needs: list[Need]) -> Verdict:
 
 
 def _ms(span: Span) -> str:
-    low, high = (f"{value:.0f}" for value in span)
-    return f"{low} ms" if low == high else f"{low} to {high} ms"
+    return f"{_between(span)} ms"
+
+
+def _between(span: Span) -> str:
+    low, high = (f"{value:.0f}" if value >= 10 else f"{value:.2g}" for value in span)
+    return low if low == high else f"{low} to {high}"

@@ -14,25 +14,26 @@ TUNE = "whether so few keep the actions is for 'wall-edge tune' to say, on recor
 class Option:
     """A recipe that could be exported with.
 
-    ``holds``: the rates, with so many integration steps; None where no time can be predicted.
+    ``holds``: the rates, with so many integration steps (None: actions are words); None where no time can
+    be predicted.
     """
 
     recipe: str
     refusal: str
     """Why it cannot be taken: memory, or an element type; empty where it can."""
-    holds: Callable[[int], Verdict | None]
+    holds: Callable[[int | None], Verdict | None]
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """``recipe`` and ``steps`` are None where nothing can be recommended; ``words`` say why."""
+    """``recipe`` is None where nothing can be recommended, ``steps`` also for words; ``words`` say why."""
 
     recipe: str | None
     steps: int | None
     words: str
 
 
-def recommend(options: Iterable[Option], steps: int) -> Recommendation:
+def recommend(options: Iterable[Option], steps: int | None) -> Recommendation:
     """The first option that fits and holds the rates at ``steps``; else with the most steps that hold them.
 
     Options are looked at one by one, so that what comes first costs the least.
@@ -49,16 +50,20 @@ def recommend(options: Iterable[Option], steps: int) -> Recommendation:
             words = f"{option.recipe} fits; no time is predicted, so nothing is said of rates"
             return Recommendation(option.recipe, steps, words)
         if verdict == "yes":
-            words = f"{option.recipe}, {steps} steps: fits and holds the rates over the whole predicted range"
+            words = f"{_title(option, steps)}: fits and holds the rates over the whole predicted range"
             return Recommendation(option.recipe, steps, words)
     if not fit:
         return Recommendation(None, None, "no recipe fits; " + "; ".join(refusals))
     return _fewer_steps(fit, steps) or _perhaps(fit, steps)
 
 
-def _fewer_steps(options: list[Option], steps: int) -> Recommendation | None:
+def _title(option: Option, steps: int | None) -> str:
+    return option.recipe if steps is None else f"{option.recipe}, {steps} steps"
+
+
+def _fewer_steps(options: list[Option], steps: int | None) -> Recommendation | None:
     for option in options:
-        for fewer in range(steps - 1, 0, -1):
+        for fewer in range((steps or 1) - 1, 0, -1):
             if option.holds(fewer) == "yes":
                 held = f"{option.recipe} with {fewer} of {steps} steps holds the rates"
                 words = f"{held} over the whole predicted range: {TUNE}"
@@ -66,11 +71,11 @@ def _fewer_steps(options: list[Option], steps: int) -> Recommendation | None:
     return None
 
 
-def _perhaps(options: list[Option], steps: int) -> Recommendation:
+def _perhaps(options: list[Option], steps: int | None) -> Recommendation:
     """Where no number of steps is sure to do."""
     for option in options:
         if option.holds(steps) == "perhaps":
-            words = f"{option.recipe}, {steps} steps: fits, and may hold the rates: measure it on the device"
+            words = f"{_title(option, steps)}: fits, and may hold the rates: measure it on the device"
             return Recommendation(option.recipe, steps, words)
     advice = "take a longer horizon, another scheduler or another device"
     words = f"{options[0].recipe} fits, but nothing holds the rates: {advice}"

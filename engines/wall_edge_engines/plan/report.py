@@ -99,11 +99,12 @@ class PlanReport:
 
 
 def make_plan(
-    subject: Subject, device: Device, rates: RobotRates, steps: int, recipe: str | None = None
+    subject: Subject, device: Device, rates: RobotRates, steps: int | None, recipe: str | None = None
 ) -> PlanReport:
     """Plan ``recipe``; without one the bundle's, or the one that is recommended, or the target's first.
 
-    Raises :class:`EngineError` for a recipe in a precision that the target lacks.
+    ``steps``: of integration; None where actions are words. Raises :class:`ConfigError` for fewer than one,
+    :class:`EngineError` for a recipe in a precision that the target lacks.
     """
     planner = _Planner(subject, device, rates)
     advice = recommend(planner.options(), steps)
@@ -139,7 +140,7 @@ class _Planner:
         for recipe in recipes:
             yield Option(recipe, self._refusal(recipe), partial(self._holds, recipe))
 
-    def prediction(self, recipe: str, steps: int) -> Prediction:
+    def prediction(self, recipe: str, steps: int | None) -> Prediction:
         return predict(self.workload(recipe), self._device.target, steps)
 
     def _memory(self, recipe: str) -> MemoryPlan:
@@ -154,6 +155,6 @@ class _Planner:
             return str(problem)
         return self.memory(recipe).refusal
 
-    def _holds(self, recipe: str, steps: int) -> Verdict | None:
+    def _holds(self, recipe: str, steps: int | None) -> Verdict | None:
         chunk_ms = self.prediction(recipe, steps).chunk_ms
         return None if chunk_ms is None else judge_rates(self._rates, chunk_ms).holds

@@ -10,10 +10,12 @@ import typer
 from wall_edge_engines.build.targets.target import named_target, target_of, targets
 from wall_edge_engines.cuda.driver import device_at_hand
 from wall_edge_engines.plan.rates import RobotRates
-from wall_edge_engines.plan.report import Device, make_plan
+from wall_edge_engines.plan.report import Device, Subject, make_plan
 
+from wall_edge.bundle import MAX_STEPS
 from wall_edge.config import CameraConfig, ControlConfig, PolicyConfig, RobotConfig, load_robot
 from wall_edge.errors import ConfigError, EngineError
+from wall_edge.files import shown
 from wall_edge_export.cli.plan_subject import Policy, Request, open_policy
 from wall_edge_export.cli.plan_table import print_plan
 
@@ -29,13 +31,16 @@ def plan(
     ] = None,
     precision: Annotated[
         str | None,
-        typer.Option(help="A recipe's name or YAML file; without it, the one that is recommended."),
+        typer.Option(help="A recipe's name or YAML file; without it, a bundle's or the recommended one."),
     ] = None,
     cameras: Annotated[
         str | None, typer.Option(help="How many of the policy's cameras, or names with commas between.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Integration steps; ROBOT.yaml's or the policy's without it.", min=1)
+        int | None,
+        typer.Option(
+            help="Integration steps; ROBOT.yaml's or the policy's without it.", min=1, max=MAX_STEPS
+        ),
     ] = None,
     prompt_tokens: Annotated[
         int | None, typer.Option(help="Tokens of the prompt, images and words.", min=1)
@@ -45,7 +50,7 @@ def plan(
     ] = None,
     base: Annotated[str | None, typer.Option(help="Base model of a LeRobot policy: folder or id.")] = None,
     swap_gib: Annotated[
-        float, typer.Option(help="Swap that the device has for building engines [GiB].", min=0)
+        float, typer.Option(help="Swap that the device has for building engines [GiB].", min=0, max=1024)
     ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -58,8 +63,8 @@ def plan(
     device = _device(target, swap_gib)
     config = load_robot(robot) if robot is not None else None
     opened = open_policy(Request(policy, _cameras(cameras), prompt_tokens, base), config)
-    steps = steps or (config.policy.integration_steps if config is not None else None) or opened.steps
-    report = make_plan(opened.subject, device, _rates(opened, config), steps, precision)
+    recipe = _recipe(precision, opened.subject)
+    report = make_plan(opened.subject, device, _rates(opened, config), _steps(steps, opened, config), recipe)
     if as_json:
         print(json.dumps(report.as_dict()))
     else:
@@ -80,6 +85,27 @@ def _device(target: str | None, swap_gib: float) -> Device:
             expected=f"a GPU at hand, or --target {', '.join(targets())} or a file of 'wall-edge probe'",
         ) from None
     return Device(target_of(facts), facts.memory_bytes, swap)
+
+
+def _recipe(precision: str | None, subject: Subject) -> str | None:
+    if precision is not None and subject.recipe not in (None, precision):
+        fix = "plan the checkpoint, or leave --precision out"
+        raise ConfigError(
+            f"--precision {shown(precision)} for a bundle", expected=subject.recipe or "", fix=fix
+        )
+    return precision
+
+
+def _steps(steps: int | None, policy: Policy, robot: RobotConfig | None) -> int | None:
+    if policy.steps is not None:
+        return steps or (robot.policy.integration_steps if robot is not None else None) or policy.steps
+    if steps is not None:
+        raise ConfigError(
+            f"--steps {steps} for a FAST policy",
+            expected="a flow policy, which integrates",
+            fix="leave it out: a FAST chunk is words",
+        )
+    return None
 
 
 def _cameras(text: str | None) -> int | tuple[str, ...] | None:

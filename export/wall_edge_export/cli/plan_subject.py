@@ -33,7 +33,8 @@ class Policy:
     """A subject, and the numbers of its chunks."""
 
     subject: Subject
-    steps: int
+    steps: int | None
+    """Integration steps; None where actions are words (FAST)."""
     horizon: int
     action_rate_hz: float
 
@@ -63,7 +64,8 @@ def _bundle(folder: Path, request: Request) -> Policy:
         workload=lambda _: bundle_workload(bundle, request.prompt_tokens),
         sizes=lambda _: PolicySizes.of_bundle(bundle),
     )
-    return Policy(subject, len(manifest.time_grid) - 1, manifest.horizon, manifest.action_rate_hz)
+    steps = len(manifest.time_grid) - 1 if manifest.fast is None else None
+    return Policy(subject, steps, manifest.horizon, manifest.action_rate_hz)
 
 
 def _source(request: Request, robot: RobotConfig | None) -> Policy:
@@ -94,7 +96,8 @@ def _source(request: Request, robot: RobotConfig | None) -> Policy:
         workload=workload,
         sizes=lambda recipe: PolicySizes.of_workload(workload(recipe), max(tokens, source.max_prompt_tokens)),
     )
-    return Policy(subject, source.integration_steps, source.horizon, source.action_rate_hz)
+    steps = source.integration_steps if "expert" in graphs else None
+    return Policy(subject, steps, source.horizon, source.action_rate_hz)
 
 
 def _require_source(argument: str) -> None:

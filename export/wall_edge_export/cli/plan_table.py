@@ -29,7 +29,7 @@ def print_plan(report: PlanReport, whose: str) -> None:
     console.print(f"a chunk is vision, prefix and {steps}")
     if prediction.chunk_rate_hz is not None:
         low, high = prediction.chunk_rate_hz
-        console.print(f"chunk rate, predicted: {low:.1f} to {high:.1f} Hz")
+        console.print(f"chunk rate, predicted: {_number(low)} to {_number(high)} Hz")
     _print_memory(console, report)
     _print_rates(console, report, whose)
     console.print(f"recommended: {report.recommendation.words}")
@@ -63,7 +63,10 @@ def _span(span: Span | None) -> str:
 
 
 def _number(value: float) -> str:
-    digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3
+    """At least two digits that say something: a small figure does not read as 0."""
+    if value < 1:
+        return f"{value:.2g}"
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2
     return f"{value:,.{digits}f}"
 
 

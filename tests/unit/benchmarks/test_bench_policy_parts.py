@@ -258,7 +258,8 @@ def test_predictions_of_stages_become_those_of_rows() -> None:
     }
     floors = rows(stages, steps=10)
     assert floors["action_loop"] == Floor(10.0, (20.0, 40.0))
-    assert floors["chunk"] == Floor(12.0, (24.0, 48.0))
+    assert floors["prefix"] == Floor(1.0, (2.0, 8.0))  # two runs: one word more at most
+    assert floors["chunk"] == Floor(12.0, (24.0, 52.0))
     assert floors["word"] == Floor(1.0, (4.0, 8.0))
     assert set(floors) == set(TITLES) - {"host"}
     assert "chunk" not in rows(stages, steps=None)  # words, as many as the model says

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -121,6 +122,7 @@ def test_a_target_without_the_type_is_refused_as_build_does(tmp_path: Path) -> N
         (("tiny", "--precision", "auto"), "--precision auto; expected a recipe"),
         (("tiny", "--prompt-tokens", "3"), "a prompt of 3 tokens; expected more than the images'"),
         (("tiny", "--robot", "/none.yaml"), "/none.yaml: No such file"),
+        (("tiny-fast", "--steps", "4"), "--steps 4 for a FAST policy; expected a flow policy"),
     ],
 )
 def test_what_cannot_be_planned_is_one_sentence(arguments: tuple[str, ...], words: str) -> None:
@@ -128,6 +130,46 @@ def test_what_cannot_be_planned_is_one_sentence(arguments: tuple[str, ...], word
     assert (code, out) == (1, "")
     assert words in error
     assert "\n" not in error
+
+
+@pytest.mark.parametrize(
+    "option", [("--swap-gib", "inf"), ("--swap-gib", "1e300"), ("--steps", "0"), ("--steps", "1001")]
+)
+def test_a_number_that_no_device_and_no_bundle_has_is_refused(option: tuple[str, str]) -> None:
+    assert run("tiny", *ORIN, *option)[0] == 2
+
+
+def test_words_for_actions_have_no_integration_steps() -> None:
+    report = json.loads(run("tiny-fast", *ORIN, "--precision", "bf16", "--json")[1])
+    assert (report["integration_steps"], report["recommendation"]["steps"]) == (None, None)
+    assert set(report["stages"]) == {"vision", "prefix", "lm_head"}
+    assert "steps" not in run("tiny-fast", *ORIN, "--precision", "bf16")[1]
+
+
+def test_small_figures_are_not_0() -> None:
+    _, out, _ = run("tiny", "--target", "h100", "--precision", "bf16")
+    assert re.search(r"[^\d.]0(\.0+)? (ms (and|to)|G|MB|GB/s) ", out) is None
+
+
+def test_a_bundle_has_its_own_recipe(shipped_bundle: Path) -> None:
+    """Another one was taken without a word, and the plan was of the bundle's."""
+    code, out, error = run(shipped_bundle, *ORIN, "--precision", "int4-weights")
+    assert (code, out) == (1, "")
+    assert "--precision int4-weights for a bundle; expected fp32; plan the checkpoint" in error
+    assert run(shipped_bundle, *ORIN, "--precision", "fp32")[0] == 0
+
+
+@pytest.mark.parametrize("figure", [1e-320, 1e-7, 1e7])
+def test_a_measured_figure_that_makes_no_time_is_refused(tmp_path: Path, figure: float) -> None:
+    ceiling = {
+        "theoretical": None,
+        "theoretical_source": "-",
+        "measured": [figure, figure],
+        "measured_source": "-",
+    }
+    code, _, error = run("tiny", "--target", target_file(tmp_path, bandwidth_gb_s=ceiling))
+    assert code == 1
+    assert "bandwidth_gb_s.measured[0] is" in error
 
 
 def test_a_bundle_has_its_own_cameras(shipped_bundle: Path) -> None:

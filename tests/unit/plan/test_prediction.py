@@ -9,14 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wall_edge_engines.build.targets.target import Ceiling, named_target, targets
 from wall_edge_engines.plan.ceilings import BANDWIDTH, ceilings, efficiency
-from wall_edge_engines.plan.prediction import StagePrediction, predict
+from wall_edge_engines.plan.prediction import StagePrediction, predict, prompt_span
+from wall_edge_engines.plan.workload import Use
 
 from tests.unit.plan.workloads import GB, NOBODY, device, use, workload
 from wall_edge.errors import ConfigError
 
 
 def stage(size: int, **operations: int) -> StagePrediction:
-    work = workload(uses={"vision": use(size, **operations), "prefix": use(1), "expert": use(1)})
+    work = workload(
+        uses={"vision": use(size, **operations), "prefix": use(1), "word": use(1), "expert": use(1)}
+    )
     return predict(work, device(), 1).stages["vision"]
 
 
@@ -62,8 +65,42 @@ def test_the_words_of_fast_actions_make_a_chunk_of_one_to_256() -> None:
     assert fast.chunk_ms is not None
     low, high = (sum(fast.stages[name].likely_ms[end] for name in ("vision", "prefix")) for end in (0, 1))  # type: ignore[index]
     word, words = (sum(fast.stages[name].likely_ms[end] for name in ("word", "lm_head")) for end in (0, 1))  # type: ignore[index]
-    assert fast.chunk_ms == pytest.approx((low + word, high + 256 * words))
+    second_run = fast.stages["word"].likely_ms[1]  # type: ignore[index]
+    assert fast.chunk_ms == pytest.approx((low + word, high + second_run + 256 * words))
+    assert fast.integration_steps is None
     assert any("1 to 256" in note for note in fast.notes)
+
+
+@given(words=st.integers(1, 251), size=st.integers(1, 100 * GB), token=st.integers(0, GB))
+def test_a_prompt_in_two_runs_is_within_its_range(words: int, size: int, token: int) -> None:
+    """What a robot does: the tokens that every prompt shares, then the words; each run reads the weights."""
+
+    def run(tokens: int) -> Use:
+        return use(size, bf16=token * tokens)
+
+    work = workload(
+        uses={"vision": run(252 - words), "prefix": run(252), "word": run(1), "expert": run(words)}
+    )
+    stages = {name: part.likely_ms or (0.0, 0.0) for name, part in predict(work, device(), 1).stages.items()}
+    low, high = prompt_span(stages["prefix"], stages["word"])
+    assert low <= (stages["vision"][0] + stages["expert"][0]) * (1 + 1e-9)
+    assert stages["vision"][1] + stages["expert"][1] <= high * (1 + 1e-9)
+
+
+def test_the_second_run_of_a_prompt_is_in_the_top_of_a_chunk_and_said() -> None:
+    predicted = predict(workload(), device(), 1)
+    tops = {name: part.likely_ms[1] for name, part in predicted.stages.items() if part.likely_ms is not None}
+    assert predicted.chunk_ms is not None
+    assert predicted.chunk_ms[1] == pytest.approx(
+        sum(tops[n] for n in ("vision", "prefix", "word", "expert"))
+    )
+    assert any("read its weights twice" in note for note in predicted.notes)
+
+
+@pytest.mark.parametrize("name", ["orin-agx-64", "h100"])
+def test_a_stand_in_for_float32_says_whose_it_is(name: str) -> None:
+    note = ceilings(named_target(name))["fp32"].note
+    assert note == "fp32: nobody measured it here: 22% to 80% of the data sheet's, as bf16 on AGX Orin 64"
 
 
 def test_without_a_step_there_is_no_chunk() -> None:

@@ -56,7 +56,7 @@ def test_a_chunk_that_arrives_as_it_ends_is_over() -> None:
 def test_short_inferences_wait_for_the_period() -> None:
     verdict = judge_rates(TABLETOP, (10.0, 20.0))
     assert verdict.chunk_period_ms == (100.0, 100.0)
-    assert "10.0 to 10.0 chunks/s" in verdict.words
+    assert ": 10 chunks/s" in verdict.words
 
 
 def test_an_old_chunk_is_refused() -> None:

@@ -9,12 +9,12 @@ from wall_edge_engines.plan.rates import Verdict
 from wall_edge_engines.plan.recommendation import Option, recommend
 
 
-def up_to(steps: int, perhaps: int = 0) -> Callable[[int], Verdict]:
+def up_to(steps: int, perhaps: int = 0) -> Callable[[int | None], Verdict]:
     """Holds with at most ``steps``, and perhaps with at most ``perhaps``."""
-    return lambda asked: "yes" if asked <= steps else "perhaps" if asked <= perhaps else "no"
+    return lambda asked: "yes" if (asked or 1) <= steps else "perhaps" if (asked or 1) <= perhaps else "no"
 
 
-def never(_: int) -> Verdict:
+def never(_: int | None) -> Verdict:
     pytest.fail("a recipe was looked at that nobody needs")
 
 
@@ -62,3 +62,10 @@ def test_without_a_time_nothing_is_said_of_rates() -> None:
     advice = recommend([Option("bf16", "", lambda _: None), Option("int8", "", never)], 10)
     assert advice.recipe == "bf16"
     assert "no time is predicted" in advice.words
+
+
+def test_words_for_actions_have_no_steps() -> None:
+    sure, unsure = (recommend([Option("bf16", "", up_to(1 - n, n))], None) for n in (0, 1))
+    assert (sure.recipe, sure.steps, unsure.recipe, unsure.steps) == ("bf16", None, "bf16", None)
+    assert sure.words.startswith("bf16: fits and holds")
+    assert "steps" not in unsure.words

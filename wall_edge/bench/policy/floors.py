@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wall_edge_engines import EngineSettings
 from wall_edge_engines.build.targets.target import NO_TARGET, Target, named_target, target_of, targets
 from wall_edge_engines.cuda.driver import DeviceFacts, Driver, device_ordinal
 from wall_edge_engines.plan.onnx_work import bundle_workload
-from wall_edge_engines.plan.prediction import StagePrediction, predict
+from wall_edge_engines.plan.prediction import StagePrediction, predict, prompt_span
 
 from wall_edge.bundle import Bundle
 from wall_edge.errors import ConfigError
@@ -67,7 +67,7 @@ def floors(
 ) -> tuple[dict[str, Floor], tuple[str, ...]]:
     """By row, as far as ceilings are known, and what to know of them; ``steps`` is none for a policy whose
     chunk is words."""
-    prediction = predict(bundle_workload(bundle, prompt_tokens), target, steps or 1)
+    prediction = predict(bundle_workload(bundle, prompt_tokens), target, steps)
     return rows(prediction.stages, steps), prediction.notes
 
 
@@ -81,10 +81,13 @@ def rows(stages: Mapping[str, StagePrediction], steps: int | None) -> dict[str, 
     result: dict[str, Floor] = {
         name: ranges[name] for name in ("vision", "prefix", "lm_head") if name in ranges
     }
+    if {"prefix", "word"} <= set(ranges):
+        likely = prompt_span(ranges["prefix"].likely_ms, ranges["word"].likely_ms)
+        result["prefix"] = replace(ranges["prefix"], likely_ms=likely)
     if steps is not None and "expert" in ranges:
         result["step"], result["action_loop"] = ranges["expert"], ranges["expert"].times(steps)
         if {"vision", "prefix"} <= set(ranges):
-            result["chunk"] = ranges["vision"].plus(ranges["prefix"]).plus(result["action_loop"])
+            result["chunk"] = ranges["vision"].plus(result["prefix"]).plus(result["action_loop"])
     if {"word", "lm_head"} <= set(ranges):
         result["word"] = result["action_word"] = ranges["word"].plus(ranges["lm_head"])
     return result

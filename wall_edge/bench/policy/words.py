@@ -41,7 +41,4 @@ TITLES = {
 STAGES_APART = (
     "stages are timed in chunks of their own, which wait behind every stage: their sum may exceed end to end"
 )
-FLOOR = (
-    "floor: the bytes and products of each run at the target's ceilings, no launch, nothing element-wise; "
-    "the prefix counts as one run, where two read its weights twice"
-)
+FLOOR = "floor: the bytes and products of each run at the target's ceilings, no launch, nothing element-wise"

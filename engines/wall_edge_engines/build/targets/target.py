@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from wall_edge.checks import between, counted, one_of, positive, require_name, require_names, require_text
+from wall_edge.checks import between, counted, one_of, require_name, require_names, require_text
 from wall_edge.config_loader import Invalid, from_mapping, read_yaml
 from wall_edge.errors import ConfigError
 from wall_edge.files import shown
@@ -17,6 +17,8 @@ ELEMENT_TYPES = ("fp32", "fp16", "bf16", "int8", "int4", "fp8", "nvfp4")
 NO_TARGET = "gpu"
 """The name of a GPU that no file describes."""
 SUFFIX = ".yaml"
+_LEAST_MEASURED = 1e-6
+"""1 kB or 1 million operations a second: below, a time is no number that JSON can hold."""
 _SAME_MEMORY = 0.2
 """A GPU tells less memory than it was sold with: 61.4 GiB of an AGX Orin's 64."""
 
@@ -39,7 +41,7 @@ class Ceiling:
         if len(self.measured) not in (0, 2) or list(self.measured) != sorted(self.measured):
             raise Invalid("measured", list(self.measured), expected="the least and the largest, or nothing")
         for i, figure in enumerate(self.measured):
-            positive(f"measured[{i}]", figure, "", 1e6)
+            between(f"measured[{i}]", figure, _LEAST_MEASURED, 1e6)
         for name in ("theoretical_source", "measured_source"):
             require_text(name, getattr(self, name), 400)
             if not getattr(self, name):
