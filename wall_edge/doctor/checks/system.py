@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from wall_edge.board import Facts
 from wall_edge.board.releases import numbers
 from wall_edge.doctor.finding import Remark, Severity
 from wall_edge.doctor.machine import Machine
@@ -20,6 +21,13 @@ _RT_PACKAGES = (
 )
 
 
+def _rt_packages(facts: Facts) -> str:
+    """Since release 38 the GPU's module is a package of its own (Developer Guide, "Real-Time Kernel")."""
+    driver = {87: "nvgpu", 110: "openrm"}.get(facts.sm or 0)
+    own = f" nvidia-l4t-rt-kernel-{driver}" if driver and numbers(facts.l4t) >= (38,) else ""
+    return _RT_PACKAGES + own
+
+
 def disk(machine: Machine) -> Iterator[Remark]:
     """A full disk ends the event log, and a build half-way."""
     free = machine.free_bytes
@@ -28,7 +36,7 @@ def disk(machine: Machine) -> Iterator[Remark]:
         what = (
             f"{free / 1e9:.1f} GB of disk are free; a bundle and its engines take some {_DISK_BYTES / 1e9:g}"
         )
-        yield Remark(severity, what, "sudo apt clean; remove old bundles and recordings")
+        yield Remark(severity, what, "sudo apt clean  # and remove old bundles and recordings")
 
 
 def container(machine: Machine) -> Iterator[Remark]:
@@ -46,12 +54,12 @@ def realtime_kernel(machine: Machine) -> Iterator[Remark]:
     if facts.is_jetson:
         version = ".".join(map(str, numbers(facts.l4t)[:2])) or "36.4"
         fix = (
-            f"add 'deb https://repo.download.nvidia.com/jetson/rt-kernel r{version} main' to "
-            "/etc/apt/sources.list.d/nvidia-l4t-apt-source.list; "
-            f"sudo apt update && sudo apt install {_RT_PACKAGES}"
+            f"echo 'deb https://repo.download.nvidia.com/jetson/rt-kernel r{version} main' | "
+            "sudo tee -a /etc/apt/sources.list.d/nvidia-l4t-apt-source.list && "
+            f"sudo apt update && sudo apt install {_rt_packages(facts)}  # a developer preview; then restart"
         )
         if "nvidia-l4t-rt-kernel" in machine.packages:
-            fix = "it is installed: DEFAULT real-time in /boot/extlinux/extlinux.conf, then reboot"
+            fix = "it is installed: set DEFAULT real-time in /boot/extlinux/extlinux.conf and restart"
     else:
         fix = "install the distribution's real-time kernel (Ubuntu: pro enable realtime-kernel)"
     yield Remark("note", f"kernel {facts.kernel or '?'} is not a real-time kernel", fix)
@@ -63,7 +71,7 @@ def isolated_cores(machine: Machine) -> Iterator[Remark]:
     if not isolated:
         if machine.facts.realtime:
             words = "isolcpus=3 nohz_full=3 rcu_nocbs=3"
-            fix = f"append {words} to APPEND in /boot/extlinux/extlinux.conf, then reboot"
+            fix = f"append {words} to APPEND in /boot/extlinux/extlinux.conf and restart"
             yield Remark("note", "a real-time kernel, but no core is isolated for the servo loop", fix)
         return
     if machine.real_robot is not None and machine.real_robot.control.cpu not in isolated:
