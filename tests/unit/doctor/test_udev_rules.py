@@ -135,7 +135,7 @@ def test_udevadm_takes_them(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_an_adapter_s_can_loads_no_module_of_the_board(tmp_path: Path) -> None:
+def test_an_adapter_s_can_loads_no_module_of_the_board() -> None:
     """can0 of a USB adapter would become can1 at the next start."""
     script = "\n".join(can_network("can0", 1_000_000, None))
     part = script[script.index("if readlink") : script.index("fi\n") + 3]

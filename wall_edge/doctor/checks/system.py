@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wall_edge.board import Facts
+from wall_edge.board.read import cores
 from wall_edge.board.releases import numbers
 from wall_edge.doctor.finding import Remark, Severity
 from wall_edge.doctor.machine import Machine
+from wall_edge.files import shown
 
 _DISK_BYTES = 10_000_000_000
 """Room for a bundle and the engines beside it."""
@@ -76,6 +78,15 @@ def isolated_cores(machine: Machine) -> Iterator[Remark]:
         return
     if machine.real_robot is not None and machine.real_robot.control.cpu not in isolated:
         cpu = machine.real_robot.control.cpu
-        cores = ", ".join(map(str, isolated))
-        what = f"cores {cores} are isolated, but control.cpu is {'not set' if cpu is None else cpu}"
+        asked = "not set" if cpu is None else cpu
+        what = f"cores {', '.join(map(str, isolated))} are isolated, but control.cpu is {asked}"
         yield Remark("warning", what, f"control: {{cpu: {isolated[0]}}} in ROBOT.yaml")
+
+
+def servo_core(machine: Machine) -> Iterator[Remark]:
+    """The core that ROBOT.yaml names: boards have 6 to 14, and slower power modes switch some off."""
+    assert machine.real_robot is not None
+    cpu, text = machine.real_robot.control.cpu, machine.tree.text("/sys/devices/system/cpu/online")
+    if cpu is not None and text and cpu not in cores(text):
+        what = f"control.cpu is {cpu}, but the cores that are on are {shown(text, 40)}"
+        yield Remark("error", what, "name one of them in ROBOT.yaml, or choose a power mode that has it")
