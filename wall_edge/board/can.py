@@ -16,6 +16,7 @@ from wall_edge.board.facts import Tree
 _NET = "/sys/class/net"
 _ARPHRD_CAN = 280
 _IFF_UP = 1
+_DENIED = "/etc/modprobe.d"
 _NETWORKS = ("/etc/systemd/network", "/usr/lib/systemd/network", "/lib/systemd/network")
 
 
@@ -74,10 +75,22 @@ def configured(tree: Tree, name: str) -> str | None:
 
 
 def _brings_up(text: str, name: str) -> bool:
-    match = re.search(r"^Name=(.*)$", text, re.MULTILINE)
+    match = re.search(r"^Name *=(.*)$", text, re.MULTILINE)
     patterns = match[1].split() if match else []
-    rate = re.search(r"^BitRate=\S", text, re.MULTILINE)
+    rate = re.search(r"^BitRate *= *\S", text, re.MULTILINE)
     return rate is not None and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def denied(tree: Tree) -> str | None:
+    """The file that keeps the start from loading mttcan, if there is one; ``modprobe mttcan`` heeds it not.
+
+    Several releases of Linux for Tegra come with /etc/modprobe.d/denylist-mttcan.conf; systemd heeds it for
+    modules-load.d too.
+    """
+    for file in tree.names(_DENIED):
+        if re.search(r"^\s*blacklist\s+mttcan\s*$", tree.text(f"{_DENIED}/{file}") or "", re.MULTILINE):
+            return f"{_DENIED}/{file}"
+    return None
 
 
 def controllers(tree: Tree) -> tuple[str, ...]:

@@ -15,21 +15,36 @@ def gpu_clock(tree: Tree) -> Clock | None:
     """Orin's GPU is ``17000000.gpu`` (JetPack 5: ``17000000.ga10b``), Thor's ``gpu-gpc-0``."""
     for name in tree.names(DEVFREQ):
         if re.fullmatch(r"[0-9a-f]+\.(gpu|ga10b|gv11b)|gpu-gpc-0", name):
-            folder = f"{DEVFREQ}/{name}"
-            rates = re.findall(r"\b\d{1,15}\b", tree.text(f"{folder}/available_frequencies") or "", re.ASCII)
-            return _unless_empty(
-                Clock(
-                    least=tree.number(f"{folder}/min_freq"),
-                    most=tree.number(f"{folder}/max_freq"),
-                    now=tree.number(f"{folder}/cur_freq"),
-                    hardware_most=max(map(int, rates), default=None),
-                )
-            )
+            return _bounds(tree, f"{DEVFREQ}/{name}")
     return None
 
 
+def _bounds(tree: Tree, folder: str) -> Clock | None:
+    """Of a devfreq device."""
+    rates = re.findall(r"\b\d{1,15}\b", tree.text(f"{folder}/available_frequencies") or "", re.ASCII)
+    return _unless_empty(
+        Clock(
+            least=tree.number(f"{folder}/min_freq"),
+            most=tree.number(f"{folder}/max_freq"),
+            now=tree.number(f"{folder}/cur_freq"),
+            hardware_most=max(map(int, rates), default=None),
+        )
+    )
+
+
 def memory_clock(tree: Tree) -> Clock | None:
-    """Of Tegra's memory controller, from the boot processor's debug files: only root may read them.
+    """Of Tegra's memory controller: of two places the one that says locked, or the first that says anything.
+
+    Thor, and Orin since release 39, have ``bwmgr`` among the devfreq devices, for everybody to read
+    (rbonghi/jetson_stats#825; ``jetson_clocks`` sets its bounds to one).
+    """
+    devfreq = _bounds(tree, f"{DEVFREQ}/bwmgr")
+    clocks = [clock for clock in (_boot_processor(tree), devfreq) if clock is not None]
+    return next((clock for clock in clocks if clock.locked), clocks[0] if clocks else None)
+
+
+def _boot_processor(tree: Tree) -> Clock | None:
+    """The boot processor's debug files, for root alone (release 36).
 
     ``min_rate`` stays where it is when ``jetson_clocks`` holds the rate; ``mrq_rate_locked`` says that.
     """

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wall_edge.errors import ConfigError
-from wall_edge.files import read_bytes
+from wall_edge.files import read_bytes, shown
 
 _FILE_BYTES = 64 << 20
 """dpkg's status file of a desktop has some 5 MB."""
@@ -23,6 +23,15 @@ class Tree:
     """
 
     root: Path = Path("/")
+
+    @classmethod
+    def below(cls, root: Path | None) -> Tree:
+        """The machine's own, or what lies below a folder. Raises ConfigError where there is none."""
+        if root is None:
+            return cls()
+        if not root.is_dir():
+            raise ConfigError(f"{shown(root)}: no folder", expected="the root of a machine's files")
+        return cls(root)
 
     def real(self, name: str) -> str:
         """``name`` (absolute, as on the machine) with all links followed, as on the machine."""
@@ -67,7 +76,7 @@ class Tree:
             content = read_bytes(self.path(name), ConfigError, _FILE_BYTES)
         except (ConfigError, OSError, ValueError):
             return None
-        return content.decode(errors="replace").rstrip("\0 \n\t")
+        return content.decode(errors="replace").rstrip("\0 \r\n\t")
 
     def lines(self, name: str) -> list[str]:
         """The lines of a file."""
@@ -137,7 +146,7 @@ class Facts:
     power_modes: tuple[str, ...] = ()
     gpu_clock: Clock | None = None
     memory_clock: Clock | None = None
-    """Of a Jetson's memory controller; only root may read it."""
+    """Of a Jetson's memory controller; before release 38 only root may read it."""
     cpu_clocks: dict[str, Clock] = field(default_factory=dict)
     memory_total_bytes: int | None = None
     memory_available_bytes: int | None = None

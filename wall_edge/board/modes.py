@@ -19,7 +19,9 @@ STATUS = "/var/lib/nvpmodel/status"
 def power_modes(tree: Tree) -> dict[int, str]:
     """Name by number, in the file's order."""
     modes = {}
-    for head in re.findall(r"^<\s*POWER_MODEL\s+([^>]*)>", tree.text(CONFIGURATION) or "", re.MULTILINE):
+    for head in re.findall(
+        r"^[ \t]*<\s*POWER_MODEL\s+([^>]*)>", tree.text(CONFIGURATION) or "", re.MULTILINE
+    ):
         number, name = re.search(r"\bID=(\d{1,4})\b", head, re.ASCII), re.search(r"\bNAME=(\S+)", head)
         if number and name:
             modes[int(number[1])] = name[1]
@@ -29,7 +31,9 @@ def power_modes(tree: Tree) -> dict[int, str]:
 def power_mode(tree: Tree, modes: dict[int, str]) -> str | None:
     """The present one; before anybody chose one, the default of the configuration."""
     status = re.search(r"pmode:(\d{1,4})\b", tree.text(STATUS) or "", re.ASCII)
-    default = re.search(r"^<\s*PM_CONFIG\s+DEFAULT=(\d{1,4})\b", tree.text(CONFIGURATION) or "", re.M | re.A)
+    default = re.search(
+        r"^[ \t]*<\s*PM_CONFIG\s+DEFAULT=(\d{1,4})\b", tree.text(CONFIGURATION) or "", re.M | re.A
+    )
     match = status or default
     return modes.get(int(match[1])) if match else None
 

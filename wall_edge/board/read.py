@@ -124,7 +124,7 @@ def _cuda(tree: Tree, installed: dict[str, str]) -> str | None:
 
 def _memory(tree: Tree) -> dict[str, int]:
     """Bytes by name, of /proc/meminfo's kB."""
-    rows = re.findall(r"^(\w+): +(\d{1,15}) kB$", tree.text("/proc/meminfo") or "", re.MULTILINE | re.ASCII)
+    rows = re.findall(r"^(\w+):\s+(\d{1,15}) kB\b", tree.text("/proc/meminfo") or "", re.MULTILINE | re.ASCII)
     return {name: 1024 * int(size) for name, size in rows}
 
 

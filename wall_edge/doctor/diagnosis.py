@@ -54,6 +54,7 @@ CHECKS: dict[str, tuple[Callable[[Machine], bool], Check]] = {
     "container": (_any, system.container),
     "realtime-kernel": (_any, system.realtime_kernel),
     "isolated-cores": (_any, system.isolated_cores),
+    "servo-core": (_real_robot, system.servo_core),
     "limits": (_user, accounts.limits),
     "groups": (_user, accounts.groups),
     "serial-port": (_real_robot, serial.port),

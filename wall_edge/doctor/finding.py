@@ -15,7 +15,7 @@ class Remark:
     severity: Severity
     what: str
     fix: str
-    """A command where there is one."""
+    """What to do. Where it begins with a command, the whole line can be pasted: words stand behind ``#``."""
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,8 @@ def rules(tree: Tree, robot: RobotConfig | None) -> list[str]:
         f"# To install: wall-edge udev … | sudo tee {FILE}",
         "#             sudo udevadm control --reload && sudo udevadm trigger",
     ]
+    if not nodes:
+        lines.append("# No USB serial port is plugged in: no rule. Plug it in, run this again.")
     for node in nodes:
         lines += ["", f"# {node.title}: /dev/{node.link}", *_rules_of(tree, node)]
     return lines
@@ -94,7 +96,7 @@ def _rules_of(tree: Tree, node: Node) -> Iterator[str]:
     settings = [f'SYMLINK+="{node.link}"', f'GROUP="{group}"', 'MODE="0660"', *more]
     yield ", ".join((*match, *settings))
     if tree.exists(f"/sys/bus/usb-serial/devices/{kernel}/latency_timer"):
-        latency = ['ACTION=="add"', 'SUBSYSTEM=="usb-serial"', *_matches(tree, node, usb)]
+        latency = ['ACTION=="add|change"', 'SUBSYSTEM=="usb-serial"', *_matches(tree, node, usb)]
         yield ", ".join((*latency, 'ATTR{latency_timer}="1"'))
 
 

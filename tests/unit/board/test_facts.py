@@ -71,6 +71,38 @@ def test_the_memory_clock_counts_where_root_may_read_it(tmp_path: Path, held: st
     assert read_facts(Tree(root)).clocks_locked is locked
 
 
+@pytest.mark.parametrize(("least", "locked"), [("4266000000", True), ("665600000", False)])
+def test_thor_s_memory_clock_is_there_for_everybody(tmp_path: Path, least: str, locked: bool) -> None:
+    root = copied("thor", tmp_path)
+    for name, rate in {"min_freq": least, "max_freq": "4266000000", "cur_freq": "3200000000"}.items():
+        change(root, f"/sys/class/devfreq/bwmgr/{name}", rate)
+    seen = read_facts(Tree(root))
+    assert seen.memory_clock == Clock(int(least), 4266000000, 3200000000, None)
+    assert seen.clocks_locked is locked
+
+
+def test_a_memory_clock_is_locked_where_one_of_its_two_places_says_so(tmp_path: Path) -> None:
+    root = copied("agx-orin-64-jetpack-7.2", tmp_path)
+    for name, rate in {"min_freq": "204000000", "max_freq": "3199000000", "cur_freq": "3199000000"}.items():
+        change(root, f"/sys/class/devfreq/bwmgr/{name}", rate)
+    assert not read_facts(Tree(root)).clocks_locked
+    folder = "/sys/kernel/debug/bpmp/debug/clk/emc"
+    for name, rate in {"rate": "3199000000", "min_rate": "204000000", "mrq_rate_locked": "1"}.items():
+        change(root, f"{folder}/{name}", rate)
+    assert read_facts(Tree(root)).clocks_locked
+
+
+def test_files_edited_elsewhere(tmp_path: Path) -> None:
+    root = copied("orin-nano-8", tmp_path)
+    modes = (root / "etc/nvpmodel.conf").read_text()
+    change(root, "/etc/nvpmodel.conf", modes.replace("< PM_CONFIG", " < PM_CONFIG").replace("\n", "\r\n"))
+    change(root, "/var/lib/nvpmodel/status", None)
+    change(root, "/proc/sys/kernel/osrelease", "5.15.148-tegra\r\n\0")
+    seen = read_facts(Tree(root))
+    assert (seen.power_modes, seen.kernel) == (facts("orin-nano-8").power_modes, "5.15.148-tegra")
+    assert seen.power_mode is not None
+
+
 def test_memory_swap_and_zram() -> None:
     nano, nx = facts("orin-nano-8"), facts("orin-nx-16")
     assert (nano.swap_bytes, nano.zram_bytes) == (0, 2 * 1950720 * 1024)

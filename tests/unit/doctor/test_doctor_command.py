@@ -28,7 +28,9 @@ def test_a_healthy_board_ends_well(tmp_path: Path) -> None:
     code, output = run("doctor", robot_file(tmp_path), "--root", BOARDS / "agx-orin-64", "--user", "robot")
     assert code == 0
     assert output.startswith(
-        "NVIDIA Jetson AGX Orin Developer Kit, JetPack 6.2, L4T 36.4.3, TensorRT 10.3.0.30"
+        "NVIDIA Jetson AGX Orin Developer Kit (p3701-0005), 61.4 GiB\n"
+        "JetPack 6.2, L4T 36.4.3, TensorRT 10.3.0.30, CUDA 12.6.11, kernel 5.15.148-tegra\n"
+        "power mode MAXN, clocks locked\n"
     )
     assert output.endswith("checks: 1 note\n")
 
@@ -77,8 +79,15 @@ def test_a_damaged_robot_is_one_clear_error(tmp_path: Path) -> None:
 
 
 def test_a_root_that_is_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no folder"):
-        run("doctor", "--root", tmp_path / "nowhere")
+    for command in ("doctor", "udev"):
+        with pytest.raises(ConfigError, match="no folder"):
+            run(command, "--root", tmp_path / "nowhere")
+
+
+def test_rules_of_nothing_say_so(tmp_path: Path) -> None:
+    code, output = run("udev", "--root", tmp_path)
+    assert code == 0
+    assert "# No USB serial port is plugged in: no rule." in output
 
 
 def test_control_codes_of_a_board_reach_no_terminal(tmp_path: Path) -> None:

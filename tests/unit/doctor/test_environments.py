@@ -32,6 +32,16 @@ def test_a_real_time_kernel_that_is_not_started_and_a_core_for_it(tmp_path: Path
     assert (one.severity, one.check) == ("note", "isolated-cores")
 
 
+@pytest.mark.parametrize(("online", "severities"), [("0-11\n", []), ("0-3\n", ["error"]), ("", [])])
+def test_a_servo_core_that_the_board_does_not_have(
+    tmp_path: Path, online: str, severities: list[str]
+) -> None:
+    root = copied("agx-orin-64", tmp_path)
+    change(root, "/sys/devices/system/cpu/online", online)
+    seen = beside_kernel(machine(root, robot_file(tmp_path, control={"cpu": 11})))
+    assert [one.severity for one in seen if one.check == "servo-core"] == severities
+
+
 @pytest.mark.parametrize(("free", "severity"), [(9_900_000_000, "warning"), (400_000_000, "error")])
 def test_a_full_disk(tmp_path: Path, free: int, severity: str) -> None:
     full = replace(machine(copied("agx-orin-64", tmp_path)), free_bytes=free)

@@ -140,7 +140,7 @@ FAULTS: dict[str, tuple[Seed, str, str, str, str]] = {
         written("/sys/class/hwmon/hwmon3/oc1_event_cnt", "3"),
         "warning",
         "power-supply",
-        "under-voltage 3 times",
+        "under-voltage, counted 3 x",
         "supply",
     ),
     "no right to real time": (
@@ -224,7 +224,7 @@ FAULTS: dict[str, tuple[Seed, str, str, str, str]] = {
         written("/etc/systemd/network/80-wall-edge-can0.network", "[Match]\nName=eth*\n[CAN]\nBitRate=1"),
         "note",
         "can-interface",
-        "no file brings can0 up",
+        "no file of systemd-networkd brings can0 up",
         "wall-edge udev --can",
     ),
     "a short queue": (
@@ -233,15 +233,6 @@ FAULTS: dict[str, tuple[Seed, str, str, str, str]] = {
         "can-interface",
         "10 frames",
         "txqueuelen",
-    ),
-    "mttcan not loaded": (
-        several(
-            written("/sys/module/mttcan/refcnt", None), lambda root: (root / "sys/module/mttcan").rmdir()
-        ),
-        "note",
-        "can-driver",
-        "mttcan@c310000",
-        "modprobe -a can can_raw mttcan",
     ),
     "a container": (written("/.dockerenv", ""), "note", "container", "container", "on the machine"),
     "isolated, and not used": (

@@ -30,9 +30,7 @@ FINDINGS = {
         ("warning", "usb-driver"),
         ("warning", "usb-driver"),
         ("warning", "brltty"),
-        ("warning", "can-interface"),
         NO_RT,
-        ("note", "can-interface"),
         ("note", "can-interface"),
     ],
     "orin-nano-8": [
@@ -98,6 +96,12 @@ def test_a_container_on_jetpack_7_2_without_the_dla_compiler(tmp_path: Path) -> 
     (root / "usr/lib/aarch64-linux-gnu/nvidia/libnvdla_compiler.so").unlink()
     (root / ".dockerenv").touch()
     assert findings(root) == [("error", "dla-compiler"), ("note", "container"), NO_RT]
+
+
+def test_orin_on_jetpack_6_needs_the_dla_compiler_too(tmp_path: Path) -> None:
+    root = copied("agx-orin-64", tmp_path)
+    (root / "usr/lib/aarch64-linux-gnu/nvidia/libnvdla_compiler.so").unlink()
+    assert findings(root) == [("error", "dla-compiler"), NO_RT]
 
 
 def test_a_library_that_is_a_link_to_nothing_is_missing(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from wall_edge.errors import ConfigError, printable
 
 DEVICE = "/sys/bus/usb/devices/1-2"
 RULE = re.compile(
-    r'(SUBSYSTEM=="(tty|video4linux|usb-serial)"|ACTION=="add"|KERNELS=="[\w.*:+-]+"|ATTRS?\{\w+\}==?"[\w.*:+-]*"'
+    r'(SUBSYSTEM=="(tty|video4linux|usb-serial)"|ACTION=="add\|change"|KERNELS=="[\w.*:+-]+"|ATTRS?\{\w+\}==?"[\w.*:+-]*"'
     r'|SYMLINK\+="[\w/.+-]+"|GROUP="(dialout|video)"|MODE="0660"|ENV\{ID_MM_\w+\}="1"|, )+',
     re.ASCII,
 )
@@ -51,7 +51,7 @@ def test_an_ftdi_port_gets_its_latency(tmp_path: Path) -> None:
     robot = robot_file(tmp_path, drive={"port": "/dev/ttyUSB0"})
     port, latency = of(BOARDS / "agx-orin-64-faults", robot)[:2]
     assert 'KERNELS=="1-1"' in port  # it has no serial number
-    assert latency == 'ACTION=="add", SUBSYSTEM=="usb-serial", KERNELS=="1-1", ATTR{latency_timer}="1"'
+    assert latency == 'ACTION=="add|change", SUBSYSTEM=="usb-serial", KERNELS=="1-1", ATTR{latency_timer}="1"'
 
 
 def test_without_a_robot_every_port_is_named() -> None:
@@ -133,6 +133,18 @@ def test_udevadm_takes_them(tmp_path: Path) -> None:
     file.write_text("\n".join(lines) + "\n")
     done = subprocess.run(["udevadm", "verify", str(file)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_adapter_s_can_loads_no_module_of_the_board() -> None:
+    """can0 of a USB adapter would become can1 at the next start."""
+    script = "\n".join(can_network("can0", 1_000_000, None))
+    part = script[script.index("if readlink") : script.index("fi\n") + 3]
+    for driver, loads in (("gs_usb", ""), ("mttcan", "asked\n"), (None, "asked\n")):
+        readlink = f"readlink() {{ {'true' if driver is None else f'echo ../{driver}'}; }}"
+        # a modprobe that says that it was asked, and fails so that nothing is written
+        shell = f"{readlink}\nmodprobe() {{ echo asked; false; }}\n{part}"
+        done = subprocess.run(["sh"], input=shell, capture_output=True, text=True, check=False)
+        assert done.stdout == loads, (driver, done)
 
 
 def test_can_files() -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wall_edge.cli.console import SafeConsole
-from wall_edge.errors import ConfigError
 from wall_edge.files import shown
 
 if TYPE_CHECKING:  # --help needs none of it
@@ -52,9 +51,7 @@ def _machine(robot: Path | None, root: Path | None, user: str | None) -> Machine
     config = None if robot is None else load_robot(robot)
     if root is None:
         return this_machine(config, user)
-    if not root.is_dir():
-        raise ConfigError(f"{shown(root)}: no folder", expected="the root of a machine's files")
-    tree = Tree(root)
+    tree = Tree.below(root)
     return Machine(tree, read_facts(tree), config, user)
 
 
@@ -69,7 +66,8 @@ def _data(facts: Facts, report: Report) -> dict[str, object]:
 
 def _print(machine: Machine, report: Report) -> None:
     console = SafeConsole(soft_wrap=True)
-    console.print(_title(machine.facts))
+    for line in _title(machine.facts):
+        console.print(shown(line, 400))
     for finding in report.findings:
         console.print(f"{finding.severity}: {finding.check}: {finding.what}")
         console.print(f"    {finding.fix}")
@@ -78,10 +76,21 @@ def _print(machine: Machine, report: Report) -> None:
     console.print(f"{len(report.checked)} checks: {words or 'nothing to mend'}")
 
 
-def _title(facts: Facts) -> str:
+def _title(facts: Facts) -> list[str]:
+    """What the board is, what runs on it, how fast it may go."""
     if not facts.is_jetson:
-        return f"not a Jetson (kernel {shown(facts.kernel or '?', 60)}): general checks only"
-    versions = {"JetPack": facts.jetpack, "L4T": facts.l4t, "TensorRT": facts.tensorrt, "CUDA": facts.cuda}
-    words = [f"{name} {version}" for name, version in versions.items() if version]
-    words += [f"power mode {facts.power_mode}"] if facts.power_mode else []
-    return shown(", ".join((facts.model or "a Jetson", *words)), 400)
+        return [f"not a Jetson (kernel {shown(facts.kernel or '?', 60)}): general checks only"]
+    board = facts.model or "a Jetson"
+    board += f" ({facts.part_number})" if facts.part_number else ""
+    board += f", {facts.memory_total_bytes / 2**30:.1f} GiB" if facts.memory_total_bytes else ""
+    versions = {
+        "JetPack": facts.jetpack,
+        "L4T": facts.l4t,
+        "TensorRT": facts.tensorrt,
+        "CUDA": facts.cuda,
+        "kernel": facts.kernel,
+    }
+    software = ", ".join(f"{name} {version or '?'}" for name, version in versions.items())
+    known = facts.gpu_clock or facts.cpu_clocks
+    clocks = "locked" if facts.clocks_locked else "not locked" if known else "?"
+    return [board, software, f"power mode {facts.power_mode or '?'}, clocks {clocks}"]

@@ -37,6 +37,6 @@ def udev(
         config = None if robot is None else load_robot(robot)
         if config is not None and config.simulated:
             raise ConfigError(f"{config.name} is simulated", expected="a robot with a real drive.port")
-        lines = rules(Tree(root or Path("/")), config)
+        lines = rules(Tree.below(root), config)
     for line in lines:
         print(printable(line))

@@ -32,7 +32,7 @@ def limits(machine: Machine) -> Iterator[Remark]:
         wish = "unlimited" if least < 0 else str(max(least, 95))
         now = "the default holds" if value is None else f"it is {value}"
         what = f"user {user} may not have {item} {'unlimited' if least < 0 else least} ({now})"
-        fix = f"echo '{user} - {item} {wish}' | sudo tee -a {_LIMITS}/wall-edge.conf, then log in again"
+        fix = f"echo '{user} - {item} {wish}' | sudo tee -a {_LIMITS}/wall-edge.conf  # then log in again"
         yield Remark("warning", what, fix)
 
 
@@ -73,7 +73,7 @@ def groups(machine: Machine) -> Iterator[Remark]:
         if machine.user not in members:
             severity: Severity = "error" if robot is not None and group != "render" else "warning"
             what = f"user {user} is not in group {group}"
-            yield Remark(severity, what, f"sudo usermod -aG {group} {user}, then log in again")
+            yield Remark(severity, what, f"sudo usermod -aG {group} {user}  # then log in again")
         elif machine.session_groups is not None and number not in machine.session_groups:
             what = f"user {user} is in group {group}, but this session began before that"
             yield Remark("warning", what, "log out and in again")

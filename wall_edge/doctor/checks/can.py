@@ -6,9 +6,10 @@ Sources: the kernel's ``Documentation/networking/can.rst``; NVIDIA's Developer G
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
-from wall_edge.board.can import CanInterface, can_interfaces, configured, controllers
+from wall_edge.board.can import CanInterface, can_interfaces, configured, controllers, denied
 from wall_edge.doctor.finding import Remark
 from wall_edge.doctor.machine import Machine
 from wall_edge.files import shown
@@ -30,14 +31,23 @@ def interfaces(machine: Machine) -> Iterator[Remark]:
 
 
 def _interface(machine: Machine, interface: CanInterface) -> Iterator[Remark]:
-    name = shown(interface.name)
+    """One that nobody set up is no fault: some releases load mttcan by themselves, a robot may be serial."""
+    name = shlex.quote(shown(interface.name))
+    at_each_start = f"wall-edge udev --can --interface {name} | sudo sh"
+    file = configured(machine.tree, interface.name)
+    if not interface.up and file is None:
+        if machine.real_robot is None:
+            what = f"{name} is down, and no file of systemd-networkd brings it up: for a robot on CAN"
+            yield Remark("note", what, at_each_start)
+        return
     up = f"sudo ip link set {name} up type can bitrate 1000000"
     if not interface.up:
-        yield Remark("warning", f"{name} is down", f"{up}, with the bitrate of the motors")
+        yield Remark("warning", f"{name} is down", f"{up}  # with the bitrate of the motors")
     elif interface.carrier is False:
         what = f"{name} is off the bus: too many errors"
         fix = (
-            f"check bitrate, wires, 120 ohm at both ends; sudo ip link set {name} down && {up} restart-ms 100"
+            f"sudo ip link set {name} down && {up} restart-ms 100"
+            "  # check bitrate, wires, 120 ohm at both ends"
         )
         yield Remark("warning", what, fix)
     elif interface.received == 0 and interface.errors:
@@ -45,9 +55,11 @@ def _interface(machine: Machine, interface: CanInterface) -> Iterator[Remark]:
         yield Remark(
             "warning", what, f"check power, transceiver, wires and bitrate{_pins(machine, interface)}"
         )
-    if configured(machine.tree, interface.name) is None:
-        what = f"no file brings {name} up at the start"
-        yield Remark("note", what, f"wall-edge udev --can --interface {name} | sudo sh")
+    if file is None:
+        what = f"no file of systemd-networkd brings {name} up at the start"
+        yield Remark("note", what, at_each_start)
+    elif interface.driver == "mttcan" and (denial := denied(machine.tree)) is not None:
+        yield Remark("note", f"{shown(denial)} keeps the start from loading mttcan", _allow(denial))
     if interface.queue is not None and interface.queue < _QUEUE:
         what = f"{name} queues {interface.queue} frames: a burst to all motors is refused"
         yield Remark("note", what, f"sudo ip link set {name} txqueuelen 1000")
@@ -61,11 +73,20 @@ def _pins(machine: Machine, interface: CanInterface) -> str:
     return f"; the AGX Orin's header pins are GPIO until: {words}"
 
 
+def _allow(file: str) -> str:
+    return f"sudo sed -i 's/^ *blacklist  *mttcan/# &/' {shlex.quote(shown(file))}"
+
+
 def driver(machine: Machine) -> Iterator[Remark]:
-    """The board's own controllers are switched on, and their module is not loaded."""
+    """The board's own controllers are switched on, and their module is not loaded.
+
+    That is how JetPack comes, and no fault of a robot on a serial port.
+    """
     nodes = controllers(machine.tree)
-    if nodes and not machine.tree.exists("/sys/module/mttcan"):
+    if machine.real_robot is None and nodes and not machine.tree.exists("/sys/module/mttcan"):
         what = f"the board's CAN ({', '.join(map(shown, nodes))}) has no driver loaded: for a robot on CAN"
         file = "/etc/modules-load.d/wall-edge-can.conf"
-        fix = f"sudo modprobe -a can can_raw mttcan; echo mttcan | sudo tee {file}"
+        fix = f"sudo modprobe -a can can_raw mttcan && echo mttcan | sudo tee {file}"
+        denial = denied(machine.tree)
+        fix += f" && {_allow(denial)}" if denial is not None else ""
         yield Remark("note", what, fix)

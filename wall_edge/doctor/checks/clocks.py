@@ -26,7 +26,7 @@ def power_mode(machine: Machine) -> Iterator[Remark]:
         yield Remark("note", "the power mode cannot be read", "sudo nvpmodel -q")
     elif modes[best] != mode:
         what = f"power mode {mode}; the fastest of this board is {modes[best]}"
-        yield Remark("warning", what, f"sudo nvpmodel -m {best}, with a supply and cooling for it")
+        yield Remark("warning", what, f"sudo nvpmodel -m {best}  # with a supply and cooling for it")
 
 
 def super_modes(machine: Machine) -> Iterator[Remark]:
@@ -48,7 +48,7 @@ def locked(machine: Machine) -> Iterator[Remark]:
     if free:
         shown = ", ".join(f"{name} {_range(clock)}" for name, clock in list(free.items())[:3])
         more = f" and {len(free) - 3} more" if len(free) > 3 else ""
-        fix = "sudo jetson_clocks, after each start and each change of the power mode"
+        fix = "sudo jetson_clocks  # after each start and each change of the power mode"
         yield Remark("warning", f"clocks are not locked: {shown}{more}", fix)
     elif facts.gpu_clock is None:
         yield Remark("note", "the GPU's clock cannot be read", "sudo jetson_clocks --show")
@@ -69,7 +69,7 @@ def throttling(machine: Machine) -> Iterator[Remark]:
             names.append(kind.removesuffix("-throttle-alert"))
     if names:
         what = f"too hot: {', '.join(sorted(names))} slowed down right now"
-        yield Remark("warning", what, "see to fan and heat sink; sudo jetson_clocks --fan: full speed")
+        yield Remark("warning", what, "sudo jetson_clocks --fan  # full speed; see to fan and heat sink")
 
 
 def supply(machine: Machine) -> Iterator[Remark]:
@@ -82,7 +82,7 @@ def supply(machine: Machine) -> Iterator[Remark]:
         for event, meaning in (("oc1", "under-voltage"), ("oc2", "over-current")):
             count = tree.number(f"{folder}/{event}_event_cnt") or 0
             if count > 0:
-                what = f"{meaning} {count} times since the start: the board slowed itself down"
+                what = f"{meaning}, counted {count} x since the start: the board slowed itself down"
                 fix = (
                     "take a stronger supply, not shared with motors, and short cables; or a lower power mode"
                 )

@@ -14,7 +14,7 @@ _SMALL_BYTES = 20 << 30
 """Boards of 8 and 16 GB."""
 _SWAP = (
     "sudo fallocate -l 16G /swapfile && sudo chmod 600 /swapfile && sudo mkswap /swapfile && "
-    "sudo swapon /swapfile, on an NVMe disk"
+    "sudo swapon /swapfile  # on an NVMe disk; a line in /etc/fstab keeps it"
 )
 
 
@@ -68,7 +68,7 @@ def swap(machine: Machine) -> Iterator[Remark]:
         yield Remark("warning", "no swap on a disk: building engines may be killed for memory", _SWAP)
     if facts.zram_bytes:
         what = f"zram of {facts.zram_bytes / 1e9:.1f} GB compresses into the memory that the GPU shares"
-        yield Remark("note", what, "sudo systemctl disable nvzramconfig, once there is swap on a disk")
+        yield Remark("note", what, "sudo systemctl disable nvzramconfig  # once there is swap on a disk")
 
 
 def desktop(machine: Machine) -> Iterator[Remark]:
@@ -81,5 +81,5 @@ def desktop(machine: Machine) -> Iterator[Remark]:
     )
     target = next((link for link in links if link is not None), "")
     if target.endswith("graphical.target"):
-        fix = "sudo systemctl set-default multi-user.target, then reboot"
+        fix = "sudo systemctl set-default multi-user.target  # then restart"
         yield Remark("note", "a desktop is started: it takes memory that the policy needs", fix)

@@ -68,7 +68,7 @@ def onnxruntime(machine: Machine) -> Iterator[Remark]:
     names = ("onnxruntime", "onnxruntime_gpu")
     if all(_version(machine, machine.python, name) is not None for name in names):
         what = "onnxruntime and onnxruntime-gpu are both installed, and overwrite each other's files"
-        yield Remark("error", what, "pip uninstall onnxruntime onnxruntime-gpu, then install one of them")
+        yield Remark("error", what, "pip uninstall onnxruntime onnxruntime-gpu  # then install one of them")
 
 
 def _has_module(machine: Machine, python: Python, name: str) -> bool:

@@ -2,7 +2,8 @@
 
 Sources: the release table (``wall_edge/board/releases.py``); reports of users, November 2026: TensorRT
 10.13.3's server build for Arm prints "Target GPU SM 87 is not supported" on Orin, and ``import tensorrt``
-fails in some containers on L4T 39 for want of ``libnvdla_compiler.so``.
+fails for want of ``libnvdla_compiler.so`` in containers on L4T 36.4 and 39, and where 36.5 was put together
+by packages.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def jetpack(machine: Machine) -> Iterator[Remark]:
     release = release_of(facts.l4t)
     if release and facts.jetpack and numbers(release.jetpack)[:2] != numbers(facts.jetpack)[:2]:
         what = f"the packages are of JetPack {facts.jetpack}, L4T {facts.l4t} is of {release.jetpack}"
-        yield Remark("warning", what, "sudo apt update && sudo apt full-upgrade, then reboot")
+        yield Remark("warning", what, "sudo apt update && sudo apt full-upgrade  # then restart")
 
 
 def tensorrt(machine: Machine) -> Iterator[Remark]:
@@ -52,7 +53,9 @@ def tensorrt(machine: Machine) -> Iterator[Remark]:
         yield Remark("warning", what, fix)
     if release and facts.cuda and not same_release(facts.cuda, release.cuda):
         what = f"CUDA {facts.cuda}, but JetPack {release.jetpack} comes with {release.cuda}"
-        yield Remark("warning", what, "sudo apt install nvidia-jetpack, or point /usr/local/cuda to its own")
+        yield Remark(
+            "warning", what, "sudo apt install nvidia-jetpack  # or point /usr/local/cuda to its own"
+        )
 
 
 def supported_gpu(machine: Machine) -> Iterator[Remark]:
@@ -60,16 +63,18 @@ def supported_gpu(machine: Machine) -> Iterator[Remark]:
     facts = machine.facts
     if facts.sm == 87 and same_release(facts.tensorrt, "10.13.3"):
         what = f"TensorRT {facts.tensorrt} (the build for Arm servers) does not support Orin's SM87"
-        yield Remark("error", what, "install JetPack's own: sudo apt install nvidia-jetpack")
+        fix = "remove it and NVIDIA's server repository; sudo apt install nvidia-jetpack brings JetPack's own"
+        yield Remark("error", what, fix)
 
 
 def dla_compiler(machine: Machine) -> Iterator[Remark]:
-    """libnvinfer of L4T 39 is linked against a library that some containers lack."""
+    """libnvinfer of L4T 36.4 (Orin) and 39 is linked against a library that some containers lack."""
     tree, facts = machine.tree, machine.facts
-    if numbers(facts.l4t)[:1] != (39,) or facts.tensorrt is None:
+    orin = facts.sm == 87 and numbers(facts.l4t) >= (36, 4)
+    if not (orin or numbers(facts.l4t)[:1] == (39,)) or facts.tensorrt is None:
         return
     folders = (_LIBRARIES, f"{_LIBRARIES}/nvidia", f"{_LIBRARIES}/tegra")
     if not any(tree.exists(f"{folder}/libnvdla_compiler.so") for folder in folders):
         what = "libnvdla_compiler.so is missing: 'import tensorrt' fails"
-        fix = "sudo apt install nvidia-l4t-dla-compiler; in a container, run it with --runtime nvidia"
+        fix = "sudo apt install nvidia-l4t-dla-compiler  # a container: run it with --runtime nvidia"
         yield Remark("error", what, fix)

@@ -10,6 +10,7 @@ users).
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 
 from wall_edge.board.usb import serial_ports, stable_name, usb_devices
@@ -54,7 +55,7 @@ def port(machine: Machine) -> Iterator[Remark]:
         yield Remark("error", what, "plug it in and power it, or name another drive.port in ROBOT.yaml")
     elif re.fullmatch(r"/dev/tty(USB|ACM)\d+", name):
         stable = stable_name(tree, name)
-        fix = f"port: {shown(stable)} in ROBOT.yaml" if stable else f"{_UDEV}, then name its link"
+        fix = f"port: {shown(stable)} in ROBOT.yaml" if stable else f"{_UDEV}  # then name its link"
         yield Remark("warning", f"drive.port {name}: the number changes with the order of plugging in", fix)
 
 
@@ -79,7 +80,7 @@ def modem_manager(machine: Machine) -> Iterator[Remark]:
     runs = tree.link(f"{_WANTS}/ModemManager.service") is not None
     acm = tree.real(machine.real_robot.drive.port).startswith("/dev/ttyACM")
     if runs and acm and "ID_MM_" not in rules:
-        fix = f"sudo systemctl disable --now ModemManager, or {_UDEV}"
+        fix = f"sudo systemctl disable --now ModemManager  # or {_UDEV}"
         yield Remark("warning", "ModemManager writes to ttyACM ports that appear", fix)
 
 
@@ -93,7 +94,8 @@ def latency_timers(machine: Machine) -> Iterator[Remark]:
             continue
         ours = robot is None or tree.real(robot.drive.port) == f"/dev/{name}"
         what = f"{shown(name)} keeps answers for {milliseconds} ms (latency_timer)"
-        fix = f"echo 1 | sudo tee {_LATENCY}/{shown(name)}/latency_timer; for good: {_UDEV}"
+        file = shlex.quote(f"{_LATENCY}/{shown(name)}/latency_timer")
+        fix = f"echo 1 | sudo tee {file}  # for good: {_UDEV}"
         yield Remark("warning" if ours else "note", what, fix)
 
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from wall_edge.board import Facts
+from wall_edge.board.read import cores
 from wall_edge.board.releases import numbers
 from wall_edge.doctor.finding import Remark, Severity
 from wall_edge.doctor.machine import Machine
+from wall_edge.files import shown
 
 _DISK_BYTES = 10_000_000_000
 """Room for a bundle and the engines beside it."""
@@ -18,6 +21,13 @@ _RT_PACKAGES = (
     "nvidia-l4t-rt-kernel nvidia-l4t-rt-kernel-headers nvidia-l4t-rt-kernel-oot-modules "
     "nvidia-l4t-display-rt-kernel"
 )
+
+
+def _rt_packages(facts: Facts) -> str:
+    """Since release 38 the GPU's module is a package of its own (Developer Guide, "Real-Time Kernel")."""
+    driver = {87: "nvgpu", 110: "openrm"}.get(facts.sm or 0)
+    own = f" nvidia-l4t-rt-kernel-{driver}" if driver and numbers(facts.l4t) >= (38,) else ""
+    return _RT_PACKAGES + own
 
 
 def disk(machine: Machine) -> Iterator[Remark]:
@@ -28,7 +38,7 @@ def disk(machine: Machine) -> Iterator[Remark]:
         what = (
             f"{free / 1e9:.1f} GB of disk are free; a bundle and its engines take some {_DISK_BYTES / 1e9:g}"
         )
-        yield Remark(severity, what, "sudo apt clean; remove old bundles and recordings")
+        yield Remark(severity, what, "sudo apt clean  # and remove old bundles and recordings")
 
 
 def container(machine: Machine) -> Iterator[Remark]:
@@ -46,12 +56,12 @@ def realtime_kernel(machine: Machine) -> Iterator[Remark]:
     if facts.is_jetson:
         version = ".".join(map(str, numbers(facts.l4t)[:2])) or "36.4"
         fix = (
-            f"add 'deb https://repo.download.nvidia.com/jetson/rt-kernel r{version} main' to "
-            "/etc/apt/sources.list.d/nvidia-l4t-apt-source.list; "
-            f"sudo apt update && sudo apt install {_RT_PACKAGES}"
+            f"echo 'deb https://repo.download.nvidia.com/jetson/rt-kernel r{version} main' | "
+            "sudo tee -a /etc/apt/sources.list.d/nvidia-l4t-apt-source.list && "
+            f"sudo apt update && sudo apt install {_rt_packages(facts)}  # a developer preview; then restart"
         )
         if "nvidia-l4t-rt-kernel" in machine.packages:
-            fix = "it is installed: DEFAULT real-time in /boot/extlinux/extlinux.conf, then reboot"
+            fix = "it is installed: set DEFAULT real-time in /boot/extlinux/extlinux.conf and restart"
     else:
         fix = "install the distribution's real-time kernel (Ubuntu: pro enable realtime-kernel)"
     yield Remark("note", f"kernel {facts.kernel or '?'} is not a real-time kernel", fix)
@@ -63,11 +73,20 @@ def isolated_cores(machine: Machine) -> Iterator[Remark]:
     if not isolated:
         if machine.facts.realtime:
             words = "isolcpus=3 nohz_full=3 rcu_nocbs=3"
-            fix = f"append {words} to APPEND in /boot/extlinux/extlinux.conf, then reboot"
+            fix = f"append {words} to APPEND in /boot/extlinux/extlinux.conf and restart"
             yield Remark("note", "a real-time kernel, but no core is isolated for the servo loop", fix)
         return
     if machine.real_robot is not None and machine.real_robot.control.cpu not in isolated:
         cpu = machine.real_robot.control.cpu
-        cores = ", ".join(map(str, isolated))
-        what = f"cores {cores} are isolated, but control.cpu is {'not set' if cpu is None else cpu}"
+        asked = "not set" if cpu is None else cpu
+        what = f"cores {', '.join(map(str, isolated))} are isolated, but control.cpu is {asked}"
         yield Remark("warning", what, f"control: {{cpu: {isolated[0]}}} in ROBOT.yaml")
+
+
+def servo_core(machine: Machine) -> Iterator[Remark]:
+    """The core that ROBOT.yaml names: boards have 6 to 14, and slower power modes switch some off."""
+    assert machine.real_robot is not None
+    cpu, text = machine.real_robot.control.cpu, machine.tree.text("/sys/devices/system/cpu/online")
+    if cpu is not None and text and cpu not in cores(text):
+        what = f"control.cpu is {cpu}, but the cores that are on are {shown(text, 40)}"
+        yield Remark("error", what, "name one of them in ROBOT.yaml, or choose a power mode that has it")
