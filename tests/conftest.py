@@ -30,6 +30,8 @@ settings.load_profile("wall-edge")
 ROOT = Path(__file__).parents[1]
 CASES = Path(__file__).parent / "golden" / "cases"
 TABLETOP = ROOT / "examples" / "tabletop"
+collect_ignore = ["boards"]
+"""File trees of machines: their /sys has links that lead in circles, in which pytest would look for tests."""
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Callable
+from errno import EINVAL, EROFS
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,10 +38,17 @@ def leftovers(path: Path) -> list[Path]:
 
 
 def sync(path: Path) -> None:
-    """Wait until the disk has the file's content; of a folder, the names in it. Raises OSError."""
+    """Wait until the disk has the file's content; of a folder, the names in it. Raises OSError.
+
+    Not where there is nothing to wait for: fsync(2) says EINVAL or EROFS of what cannot be synchronized, as a
+    bundle on a read-only image is.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as refusal:
+        if refusal.errno not in (EINVAL, EROFS):
+            raise
     finally:
         os.close(descriptor)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,6 +31,8 @@ def survey(folder: Path, files: Mapping[str, FileEntry]) -> dict[str, int]:
             path.unlink() if path.is_symlink() or not path.is_dir() else shutil.rmtree(path)
         elif path.name not in files or path.stat().st_size > files[path.name].bytes:
             path.unlink()
+        else:  # of a read-only file, only root could write the rest of a copy that was broken off
+            path.chmod(path.stat().st_mode | stat.S_IWUSR)
     sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
     return {
         name: sizes.get(name, 0)

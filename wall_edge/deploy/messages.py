@@ -1,7 +1,8 @@
 """What workstation and robot tell one another while a bundle is deployed: JSON, a line each.
 
-Over ssh stdin and stdout of ``wall-edge activate --session``; a login's greetings may come in between, so
-each line of the robot begins with :data:`MARK`. An empty line to the robot says: I am still here.
+Over ssh stdin and stdout of ``wall-edge activate --session``; a login's greetings may come in between, with
+or without a line's end, so what the robot says begins with :data:`MARK`. An empty line to the robot says: I
+am still here.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal, Union
 
 from wall_edge.checks import between, counted, require_file_name, require_sha256, require_text
-from wall_edge.config_loader import from_mapping
+from wall_edge.config_loader import Invalid, from_mapping
 from wall_edge.errors import RuntimeFault
 from wall_edge.files import parse_json
 
@@ -76,6 +77,8 @@ class Awaiting:
 
     def __post_init__(self) -> None:
         require_text("folder", self.folder)
+        if "\n" in self.folder:  # it becomes a line of a batch file, in which another could be a command
+            raise Invalid("folder", self.folder, expected="a path on one line")
         require_files(self.missing)
 
 
@@ -164,10 +167,11 @@ def encoded(message: FromRobot | FromWorkstation) -> str:
 
 def from_robot(line: str) -> FromRobot | None:
     """The message in a line of the robot; none in one of a login's. Raises :class:`RuntimeFault`."""
-    if not line.startswith(MARK):
+    _, mark, text = line.partition(MARK)
+    if not mark:
         return None
     where = "what the robot said"
-    data = parse_json(line[len(MARK) :], where, RuntimeFault)
+    data = parse_json(text, where, RuntimeFault)
     return from_mapping(_RobotLine, {"message": data}, where, RuntimeFault).message
 
 

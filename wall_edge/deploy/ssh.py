@@ -50,7 +50,8 @@ class Ssh:
         self._options = [word for option in ours for word in ("-o", option)]
         socket = control / "ssh"
         self._shared: list[str] = []
-        if not self._has_control_path() and len(str(socket)) <= _SOCKET_PATH:
+        plain = re.fullmatch(r"[\w./-]+", str(socket)) is not None  # ssh expands %, and takes no blanks
+        if not self._has_control_path() and plain and len(str(socket)) <= _SOCKET_PATH:
             self._shared = ["-o", f"ControlPath={socket}", "-o", "ControlPersist=no"]
 
     @property

@@ -65,3 +65,11 @@ def test_what_is_offered_is_what_was_checked(shipped_bundle: Path) -> None:
     assert set(files) == {path.name for path in shipped_bundle.iterdir()}
     assert files[MANIFEST].sha256 == bundle.digest
     assert files[DIGEST].bytes == 80
+
+
+def test_the_beginning_of_a_read_only_file_can_be_gone_on_with(tmp_path: Path) -> None:
+    """Copies have their source's permissions: of a read-only one, only root could have written the rest."""
+    (tmp_path / "a").write_bytes(b"12")
+    (tmp_path / "a").chmod(0o444)
+    assert survey(tmp_path, {"a": FileEntry(4, "0" * 64)}) == {"a": 2}
+    assert (tmp_path / "a").stat().st_mode & 0o200

@@ -105,3 +105,15 @@ def test_any_text_is_a_message_or_one_line(text: str) -> None:
     for read, line in ((from_robot, MARK + text), (from_workstation, text)):
         with suppress(RuntimeFault):
             read(line)
+
+
+def test_a_greeting_without_a_lines_end() -> None:
+    """A login that sets the terminal's title, say: the robot's first word was lost, and it seemed silent."""
+    hello = Hello("0.1.0", 3, "3.2.7")
+    assert from_robot("\x1b]0;robot\x07" + encoded(hello).rstrip("\n")) == hello
+
+
+def test_a_folder_is_one_line_of_a_batch_file() -> None:
+    line = encoded(Awaiting("/place\n!touch /tmp/x", {}))
+    with pytest.raises(RuntimeFault, match="a path on one line"):
+        from_robot(line)

@@ -61,6 +61,13 @@ def test_the_users_own_options_come_first_and_nothing_ever_asks(tmp_path: Path) 
 
 
 @needs_ssh
+@pytest.mark.parametrize("name", ["my tmp", "100%h", "a'b"])
+def test_a_folder_for_the_socket_that_ssh_would_read_otherwise(name: str, tmp_path: Path) -> None:
+    """A blank in $TMPDIR was 'extra arguments at end of line': each connection is its own then."""
+    assert not any("ControlPath" in word for word in Ssh("robot", [], None, tmp_path / name).options)
+
+
+@needs_ssh
 def test_a_connection_that_the_user_shares_is_used(tmp_path: Path) -> None:
     ssh = Ssh("robot", ["ControlPath=/home/user/.ssh/%C"], None, tmp_path)
     assert not [word for word in ssh.options if str(tmp_path) in word]

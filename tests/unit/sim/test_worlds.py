@@ -8,7 +8,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from wall_edge.cli import demo, run
+from wall_edge.cli.robot import demo, run
 from wall_edge.config import RobotConfig, SimulationConfig
 from wall_edge.errors import ConfigError
 from wall_edge.runtime.daemon.world import World

@@ -14,7 +14,7 @@ from collections.abc import Callable, MutableMapping
 
 from wall_edge.errors import printable, shortened
 
-_LONGEST_STATUS = 200
+_LONGEST_STATUS, _UINT64_DIGITS = 200, 20
 _STATUS_S, _STARTING_S = 5.0, 1.0
 _EXTENSION_S = 60.0
 """A start that came on a moment ago may go on for so long."""
@@ -51,7 +51,8 @@ class ServiceManager:
         )
         if not address.startswith(("/", "@")):
             return cls()
-        watched = usec.isascii() and usec.isdecimal() and int(usec) > 0 and pid in ("", str(os.getpid()))
+        number = usec.isascii() and usec.isdecimal() and len(usec) <= _UINT64_DIGITS and int(usec) > 0
+        watched = number and pid in ("", str(os.getpid()))
         place = os.fsencode(address)
         return cls(b"\0" + place[1:] if address[0] == "@" else place, int(usec) / 1e6 if watched else None)
 
