@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from wall_edge_bridge.sim import SimulatedServoBus, serving
 
-from tests.powered_arm import robot_file
-from tests.service_manager import Manager
+from tests.machines.powered_arm import robot_file
+from tests.machines.service_manager import Manager
 from wall_edge.config import RobotConfig
 from wall_edge.runtime.servo.joints import joint_specs
 from wall_edge.runtime.telemetry.event_log import read_events

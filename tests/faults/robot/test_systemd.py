@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 from wall_edge_bridge.sim import SimulatedServoBus, serving
 
-from tests.powered_arm import robot_file
-from tests.systemd_box import SystemdBox
+from tests.machines.powered_arm import robot_file
+from tests.machines.systemd_box import SystemdBox
 from wall_edge.cli import app
 from wall_edge.config import RobotConfig
 from wall_edge.runtime.servo.joints import joint_specs

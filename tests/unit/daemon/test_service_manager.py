@@ -88,7 +88,16 @@ def test_the_watchdog_is_ours(inbox: socket.socket, pid: str) -> None:
 
 @pytest.mark.parametrize(
     ("usec", "pid"),
-    [("1000000", "1"), ("1000000", "x"), ("", ""), ("0", ""), ("-5", ""), ("soon", ""), ("٣", ""), ("9" * 400, "")],
+    [
+        ("1000000", "1"),
+        ("1000000", "x"),
+        ("", ""),
+        ("0", ""),
+        ("-5", ""),
+        ("soon", ""),
+        ("٣", ""),
+        ("9" * 400, ""),
+    ],
 )
 def test_no_watchdog_of_ours(inbox: socket.socket, usec: str, pid: str) -> None:
     """Another's, or none (sd_watchdog_enabled(3)): the other words are said all the same."""

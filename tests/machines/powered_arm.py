@@ -13,7 +13,7 @@ from tests.patience import patient_file
 from wall_edge.sim.tabletop import arm
 from wall_edge.sim.tabletop.referee import TabletopWorld
 
-ROBOT = Path(__file__).parents[1] / "examples" / "tabletop" / "robot.yaml"
+ROBOT = Path(__file__).parents[2] / "examples" / "tabletop" / "robot.yaml"
 
 
 def robot_file(
