@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -10,10 +11,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from typer.testing import CliRunner
 from wall_edge_engines.cuda.driver import Driver
 from wall_edge_engines.tensorrt.library import require_tensorrt
 
 from tests.doubles.gpu import Gpu
+from wall_edge.cli import app
 from wall_edge.errors import EngineError
 
 _MODULES = Path(__file__).parent / "modules"
@@ -41,6 +44,15 @@ def doubles(gpu: Gpu) -> Iterator[Gpu]:
         Gpu.current = before
     if gpu.misuses:
         raise gpu.misuses[0]
+
+
+def built_copy(bundle: Path, folder: Path) -> Path:
+    """A copy of ``bundle`` at ``folder`` with engines of the double beside it."""
+    shutil.copytree(bundle, folder)
+    with doubles(Gpu()):
+        done = CliRunner().invoke(app, ["build", str(folder), "--json"])
+    assert done.exit_code == 0, done.output
+    return folder
 
 
 def gpu_or_double(backend: str) -> AbstractContextManager[object]:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tests.ssh_server import COMMAND, SshServer, ssh_server
+from tests.machines.ssh_server import COMMAND, SshServer, ssh_server
 from wall_edge.bundle import Bundle, Manifest, write_manifest
 from wall_edge.cli import app
 from wall_edge.errors import WallEdgeError

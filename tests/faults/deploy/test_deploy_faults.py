@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.deploy.conftest import Robot, Workstation, kill_group, until, variant
-from tests.ssh_server import SshServer
+from tests.machines.ssh_server import SshServer
 from wall_edge.bundle import Manifest, Tolerance
 from wall_edge.deploy.messages import MARK
 

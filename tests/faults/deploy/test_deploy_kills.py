@@ -19,7 +19,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.faults.deploy.conftest import Robot, Workstation, kill_group, until
-from tests.ssh_server import SshServer
+from tests.machines.ssh_server import SshServer
 
 SEED = 12
 LIMIT_KB = 12_000

@@ -20,7 +20,7 @@ import pytest
 import yaml
 from wall_edge_bridge.sim import SimulatedServoBus, serving
 
-from tests.powered_arm import robot_file
+from tests.machines.powered_arm import robot_file
 from wall_edge.config import RobotConfig, load_robot
 from wall_edge.runtime.servo.drives import open_drive
 from wall_edge.runtime.servo.joints import joint_specs

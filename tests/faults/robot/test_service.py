@@ -9,12 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from wall_edge_bridge.sim import SimulatedServoBus, serving
 
-from tests.powered_arm import robot_file
-from tests.service_manager import Manager
+from tests.machines.powered_arm import PoweredArm, robot_file
+from tests.machines.service_manager import Manager
 from wall_edge.config import RobotConfig
 from wall_edge.runtime.servo.joints import joint_specs
 from wall_edge.runtime.telemetry.event_log import read_events
@@ -37,11 +36,12 @@ if __name__ == "__main__":
 """``wall-edge`` whose main thread hangs while a file is there, as it would on a dead disk."""
 
 
-class Unit:
+class Unit(PoweredArm):
     """``wall-edge run`` as the main process of a unit, on an arm that outlives it."""
 
     def __init__(self, bus: SimulatedServoBus, robot: Path, manager: Manager) -> None:
-        self.bus, self.manager, self.folder = bus, manager, robot.parent
+        super().__init__(bus)
+        self.manager, self.folder = manager, robot.parent
         self.block, self.events = self.folder / "block", self.folder / "events.jsonl"
         program = self.folder / "blockable.py"
         program.write_text(BLOCKABLE)
@@ -67,15 +67,6 @@ class Unit:
 
     def _has(self, kind: str) -> bool:
         return self.events.exists() and any(event["kind"] == kind for event in read_events(self.events))
-
-    def powered(self) -> bool:
-        return all(servo.get("torque_enable") for servo in self.bus.servos.values())
-
-    def limp(self) -> bool:
-        return not any(servo.get("torque_enable") for servo in self.bus.servos.values())
-
-    def at_rest(self) -> bool:
-        return bool(np.abs(self.bus.positions(time.monotonic_ns()) - arm.REST).max() < 0.15)
 
 
 @pytest.fixture

@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 from wall_edge_bridge.sim import SimulatedServoBus, serving
 
-from tests.powered_arm import robot_file
-from tests.systemd_box import SystemdBox
+from tests.machines.powered_arm import PoweredArm, robot_file
+from tests.machines.systemd_box import SystemdBox
 from wall_edge.cli import app
 from wall_edge.config import RobotConfig
 from wall_edge.runtime.servo.joints import joint_specs
@@ -25,9 +23,10 @@ from wall_edge.sim.tabletop import arm
 NAME = "wall-edge.service"
 
 
-class Service:
+class Service(PoweredArm):
     def __init__(self, box: SystemdBox, bus: SimulatedServoBus, robot: Path) -> None:
-        self.box, self.bus, self.events = box, bus, robot.parent / "events %n $x.jsonl"
+        super().__init__(bus)
+        self.box, self.events = box, robot.parent / "events %n $x.jsonl"
         printed = CliRunner().invoke(app, ["service", str(robot), "--events", str(self.events)])
         assert printed.exit_code == 0, printed.output
         (box.units / NAME).write_text(printed.stdout)
@@ -54,15 +53,6 @@ class Service:
 
     def states(self) -> list[object]:
         return [event["after"] for event in self._events() if event["kind"] == "servo_state"]
-
-    def powered(self) -> bool:
-        return all(servo.get("torque_enable") for servo in self.bus.servos.values())
-
-    def limp(self) -> bool:
-        return not any(servo.get("torque_enable") for servo in self.bus.servos.values())
-
-    def at_rest(self) -> bool:
-        return bool(np.abs(self.bus.positions(time.monotonic_ns()) - arm.REST).max() < 0.15)
 
     def ended(self) -> dict[str, str]:
         self.box.wait_until(lambda: self.box.show(NAME)["ActiveState"] in ("failed", "inactive"), seconds=120)

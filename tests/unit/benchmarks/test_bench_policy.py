@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 from collections.abc import Iterator
 from itertools import count
@@ -19,7 +18,7 @@ from wall_edge_engines import EngineSettings
 from wall_edge_engines.build.targets.target import named_target
 
 from tests.doubles.gpu import Gpu
-from tests.doubles.installed import doubles
+from tests.doubles.installed import built_copy, doubles
 from tests.unit.board.test_power import monitor
 from wall_edge.bench.policy import measure as measure_module
 from wall_edge.bench.policy.floors import target_for
@@ -320,12 +319,7 @@ def test_ctrl_c_is_one_line(shipped_bundle: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.fixture(scope="module")
 def built(shipped_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle with engines of the double beside it."""
-    folder = tmp_path_factory.mktemp("built") / "tabletop"
-    shutil.copytree(shipped_bundle, folder)
-    with doubles(Gpu()):
-        done = CliRunner().invoke(app, ["build", str(folder), "--json"])
-    assert done.exit_code == 0, done.output
-    return folder
+    return built_copy(shipped_bundle, tmp_path_factory.mktemp("built") / "tabletop")
 
 
 def test_tensorrt_says_its_memory_and_whether_attention_is_fused(built: Path) -> None:

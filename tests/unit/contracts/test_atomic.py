@@ -98,7 +98,7 @@ def test_sync_takes_files_and_folders_and_names_what_is_missing(tmp_path: Path) 
 
 
 def test_a_disk_that_has_nothing_to_wait_for() -> None:
-    """fsync(2) answers EINVAL then, as it does for this one; a bundle on a read-only image has to do."""
+    """fsync(2) answers EINVAL, as for this one: a bundle on a read-only image could not be used."""
     sync(Path("/proc/self/status"))
     with pytest.raises(FileNotFoundError):
         sync(Path("/proc/self/nothing"))

@@ -27,7 +27,8 @@ from wall_edge.sim.worlds import open_world
 def daemon(robot: RobotConfig, monkeypatch: pytest.MonkeyPatch) -> Daemon:
     """One that has started nothing."""
     manifest = SimpleNamespace(horizon=8)
-    monkeypatch.setattr(module, "Bundle", lambda _: SimpleNamespace(manifest=manifest))
+    bundle = SimpleNamespace(manifest=manifest, hold=lambda: None)
+    monkeypatch.setattr(module, "Bundle", lambda _: bundle)
     monkeypatch.setattr(module, "check_match", lambda *_: None)
     monkeypatch.setattr(shutdown, "set_latch", lambda *_: None)
     return Daemon(robot, world=open_world(robot))

@@ -37,7 +37,8 @@ MS = 1_000_000
 def daemon(robot: RobotConfig, monkeypatch: pytest.MonkeyPatch) -> Daemon:
     """One that has started nothing."""
     manifest = SimpleNamespace(horizon=8)
-    monkeypatch.setattr(module, "Bundle", lambda _: SimpleNamespace(manifest=manifest))
+    bundle = SimpleNamespace(manifest=manifest, hold=lambda: None)
+    monkeypatch.setattr(module, "Bundle", lambda _: bundle)
     monkeypatch.setattr(module, "check_match", lambda *_: None)
     return Daemon(robot, world=open_world(robot))
 

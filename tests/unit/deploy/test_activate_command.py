@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +32,14 @@ def run(*arguments: str | Path) -> tuple[int, str, str]:
     return done.exit_code, done.stdout, done.stderr
 
 
+@pytest.fixture(autouse=True)
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """How often it has stepped back: for this process there is no way forward again."""
+    steps: list[str] = []
+    monkeypatch.setattr("wall_edge.cli.bundle.activate.step_back", lambda: steps.append("back"))
+    return steps
+
+
 @pytest.fixture
 def folder(copy_bundle: CopyBundle) -> Path:
     return copy_bundle().folder
@@ -49,6 +60,19 @@ def test_a_person_reads_what_verified_and_what_runs_now(folder: Path, place: Pat
     assert "policy: {engine: onnxruntime, device: cpu}" in out
     assert (place / "current").resolve() == folder
     assert "note" not in err
+
+
+def test_a_daemon_beside_it_comes_first(folder: Path, place: Path, steps: list[str]) -> None:
+    """When memory runs out the kernel takes what verifies, not the process that moves an arm."""
+    run(folder, "--at", place)
+    assert steps == ["back"]
+    program = (
+        "import os; from pathlib import Path; from wall_edge.deploy.precedence import step_back; step_back();"
+        "print(os.getpriority(os.PRIO_PROCESS, 0), Path('/proc/self/oom_score_adj').read_text())"
+    )
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(min(19, before + 10)), "1000"]
 
 
 def test_a_program_reads_json(folder: Path, place: Path) -> None:

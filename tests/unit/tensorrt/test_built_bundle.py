@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 from wall_edge_engines import Engine, EngineSettings, load
 
 from tests.doubles.gpu import Gpu
-from tests.doubles.installed import doubles
+from tests.doubles.installed import built_copy, doubles
 from wall_edge.bundle import Bundle
-from wall_edge.cli import app
 from wall_edge.errors import EngineError
 from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.flow_policy import FlowPolicy
@@ -31,12 +28,7 @@ WORDS = "touch the red block."
 @pytest.fixture(scope="module")
 def bundle(shipped_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A bundle with its engines beside it."""
-    folder = tmp_path_factory.mktemp("built") / "tabletop"
-    shutil.copytree(shipped_bundle, folder)
-    with doubles(Gpu()):
-        done = CliRunner().invoke(app, ["build", str(folder), "--json"])
-    assert done.exit_code == 0, done.output
-    return Bundle(folder)
+    return Bundle(built_copy(shipped_bundle, tmp_path_factory.mktemp("built") / "tabletop"))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from wall_edge.cli.console import SafeConsole
 from wall_edge.cli.output import stage_progress, stderr
 from wall_edge.deploy.engine import AUTO, EngineChoice, RobotEngine
 from wall_edge.deploy.place import Place
+from wall_edge.deploy.precedence import step_back
 from wall_edge.files import shown
 from wall_edge.signals import interruptible
 
@@ -44,6 +45,7 @@ def activate(
     that it opened until it is started again.
     """
     choice, place = EngineChoice(engine, device, threads), Place(at)
+    step_back()
     with interruptible():
         if session:
             _session(folder, place, choice, keep)

@@ -18,8 +18,9 @@ from wall_edge.policies.instruction import require_words
 from wall_edge.runtime.daemon.service.unit import Account, unit_text
 from wall_edge.sim.worlds import open_world
 
-_GROUPS = ("dialout", "video")
-"""Debian's and Ubuntu's, for serial ports and cameras. A missing one would keep the unit from starting."""
+_GROUPS = ("dialout", "render", "video")
+"""Debian's and Ubuntu's, for serial ports, a Jetson's GPU and cameras, as in 'wall-edge doctor'. A
+missing one would keep the unit from starting."""
 
 
 def service(

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SFTP_SERVERS = (
     "/usr/lib/openssh/sftp-server",
     "/usr/libexec/openssh/sftp-server",

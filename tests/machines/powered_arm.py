@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
 import yaml
+from wall_edge_bridge.sim import SimulatedServoBus
 
 from tests.patience import patient_file
 from wall_edge.sim.tabletop import arm
 from wall_edge.sim.tabletop.referee import TabletopWorld
 
-ROBOT = Path(__file__).parents[1] / "examples" / "tabletop" / "robot.yaml"
+ROBOT = Path(__file__).parents[2] / "examples" / "tabletop" / "robot.yaml"
+
+
+class PoweredArm:
+    """What a person at the arm sees of its servos."""
+
+    def __init__(self, bus: SimulatedServoBus) -> None:
+        self.bus = bus
+
+    def powered(self) -> bool:
+        return all(servo.get("torque_enable") for servo in self.bus.servos.values())
+
+    def limp(self) -> bool:
+        return not any(servo.get("torque_enable") for servo in self.bus.servos.values())
+
+    def at_rest(self) -> bool:
+        return bool(np.abs(self.bus.positions(time.monotonic_ns()) - arm.REST).max() < 0.15)
 
 
 def robot_file(
