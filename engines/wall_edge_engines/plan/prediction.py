@@ -1,9 +1,10 @@
 """How long a policy's stages may take on a target: a floor and a likely range, from a count and ceilings.
 
 The roofline model (Williams, Waterman and Patterson, CACM 52(4), 2009): a run takes at least as long as its
-bytes cross the memory bus, and as its products are computed; the longer of the two binds. Everything here is
-a prediction. A floor counts neither element-wise work nor launches, and takes what lies between products to
-stay on the chip.
+bytes cross the memory bus, and as its products are computed; the longer of the two binds. That, both
+overlapping, is the floor, and at the best measured ceilings the low end of the likely range. Its high end is
+at the least measured ones, with nothing overlapping. Everything here is a prediction. It counts neither
+element-wise work nor launches, and takes what lies between products to stay on the chip.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ def _stage(use: Use, limits: Mapping[str, Range]) -> StagePrediction:
     for arithmetic, count in use.operations.items():
         for number, seconds in enumerate(_seconds(count, limits[arithmetic]) or ()):
             products[number] += seconds
-    floor, low, high = (1000 * max(pair) for pair in zip(memory, products, strict=True))
+    floor, low = (1000 * max(memory[number], products[number]) for number in (0, 1))
+    high = 1000 * (memory[2] + products[2])
     bound: Literal["bandwidth", "compute"] = "compute" if products[0] > memory[0] else "bandwidth"
     return StagePrediction(use.bytes, sum(use.operations.values()), floor, (low, high), bound)
 
@@ -107,7 +109,7 @@ def prompt_span(prefix: Span, word: Span) -> Span:
 
     A robot's policy caches what every prompt shares first and the words behind it in a second run, which
     reads the weights again. That takes longer than one run by no more than the reading, which one more token
-    takes too: max(b, c) + max(b, d) ≤ max(b, c + d) + b for any work c and d of the two.
+    takes too.
     """
     return prefix[0], prefix[1] + word[1]
 

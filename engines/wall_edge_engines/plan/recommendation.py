@@ -34,7 +34,8 @@ class Recommendation:
 
 
 def recommend(options: Iterable[Option], steps: int | None) -> Recommendation:
-    """The first option that fits and holds the rates at ``steps``; else with the most steps that hold them.
+    """The first option that fits and holds the rates at ``steps``; else with the most steps that hold them,
+    half of ``steps`` at least; else the first that may hold them.
 
     Options are looked at one by one, so that what comes first costs the least.
     """
@@ -62,8 +63,10 @@ def _title(option: Option, steps: int | None) -> str:
 
 
 def _fewer_steps(options: list[Option], steps: int | None) -> Recommendation | None:
+    """Not below half of them: an action error is likelier there than a range's upper end."""
+    most = (steps or 1) - 1
     for option in options:
-        for fewer in range((steps or 1) - 1, 0, -1):
+        for fewer in range(most, most // 2, -1):
             if option.holds(fewer) == "yes":
                 held = f"{option.recipe} with {fewer} of {steps} steps holds the rates"
                 words = f"{held} over the whole predicted range: {TUNE}"
@@ -72,7 +75,7 @@ def _fewer_steps(options: list[Option], steps: int | None) -> Recommendation | N
 
 
 def _perhaps(options: list[Option], steps: int | None) -> Recommendation:
-    """Where no number of steps is sure to do."""
+    """Where no number of steps that is advised is sure to do."""
     for option in options:
         if option.holds(steps) == "perhaps":
             words = f"{_title(option, steps)}: fits, and may hold the rates: measure it on the device"

@@ -27,13 +27,13 @@ def stage(size: int, **operations: int) -> StagePrediction:
     ("operations", "floor", "likely", "bound"),
     [
         (0, 10.0, (12.5, 20.0), "bandwidth"),
-        (50 * GB, 10.0, (12.5, 20.0), "bandwidth"),
-        (100 * GB, 10.0, (12.5, 20.0), "bandwidth"),
-        (101 * GB, 10.1, (12.625, 20.2), "compute"),
-        (1000 * GB, 100.0, (125.0, 200.0), "compute"),
+        (50 * GB, 10.0, (12.5, 20.0 + 10.0), "bandwidth"),
+        (100 * GB, 10.0, (12.5, 20.0 + 20.0), "bandwidth"),
+        (101 * GB, 10.1, (12.625, 20.0 + 20.2), "compute"),
+        (1000 * GB, 100.0, (125.0, 20.0 + 200.0), "compute"),
     ],
 )
-def test_the_longer_of_bytes_and_products_binds(
+def test_the_longer_of_bytes_and_products_binds_and_at_worst_they_add_up(
     operations: int, floor: float, likely: tuple[float, float], bound: str
 ) -> None:
     predicted = stage(GB, bf16=operations)

@@ -40,6 +40,12 @@ def test_fewer_steps_are_for_tune_to_confirm() -> None:
     assert "wall-edge tune" in advice.words
 
 
+def test_below_half_of_the_steps_what_may_hold_is_better() -> None:
+    advice = recommend([Option("bf16", "", up_to(4, 10))], 10)
+    assert (advice.recipe, advice.steps) == ("bf16", 10)
+    assert "measure it" in advice.words
+
+
 def test_what_may_hold_is_to_be_measured() -> None:
     advice = recommend([Option("bf16", "", up_to(0)), Option("int8", "", up_to(0, 10))], 10)
     assert (advice.recipe, advice.steps) == ("int8", 10)

@@ -51,7 +51,7 @@ def _measured(report: PolicyReport) -> Table:
 
 
 def _predicted(report: PolicyReport) -> Table:
-    headings = ("p50", "floor\n(predicted)", "p50 /\nfloor", "range\n(predicted)", "p50\nlies")
+    headings = ("p50", "predicted\nfloor", "p50 /\nfloor", "predicted\nrange", "p50\nlies")
     table = _table(report, f"measured over predicted for {report.prediction.target}, ms", headings)
     for name, row in report.rows.items():
         if row.floor is not None:
