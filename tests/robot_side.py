@@ -25,7 +25,7 @@ WORKSTATION = {
 }
 """What is not installed on a robot, or needs it."""
 WORKSTATION -= set(os.environ.get("WALL_EDGE_TEST_TOOLS", "").split())
-"""Those that stand for the robot's hardware: the double of TensorRT reads graphs by the onnx package."""
+"""Less what is there for some tests alone: those of TensorRT's backend make graphs by the onnx package."""
 BUNDLES = os.environ.get("WALL_EDGE_ROBOT_BUNDLES")
 """Where ``make test-robot`` has exported what tests need; None on a workstation, where all tests run."""
 ONE_PYTHON = (

@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import onnx
-from wall_edge_engines.element_types import ONNX, STORAGE, from_storage, to_storage
+from wall_edge_engines.build.check.onnx_file import TensorType, read_graph
+from wall_edge_engines.element_types import STORAGE, from_storage, to_storage
 
 from wall_edge.array_types import Array
 from wall_edge.bundle import ElementType
 
-_TYPES = {number: name for name, number in ONNX.items()}
 _HALVES = ("float16", "bfloat16")
 
 
@@ -27,11 +26,10 @@ class Tensor:
     dtype: ElementType
 
     @classmethod
-    def of(cls, value: onnx.ValueInfoProto) -> Tensor:
-        tensor = value.type.tensor_type
-        dims = tensor.shape.dim
-        shape = tuple(-1 if dim.dim_param else dim.dim_value for dim in dims)
-        return cls(shape, tuple(dim.dim_param for dim in dims), _TYPES[tensor.elem_type])
+    def of(cls, tensor: TensorType) -> Tensor:
+        shape = tuple(-1 if isinstance(axis, str) else axis for axis in tensor.shape)
+        axes = tuple(axis if isinstance(axis, str) else "" for axis in tensor.shape)
+        return cls(shape, axes, cast(ElementType, tensor.dtype))
 
 
 class Graph:
@@ -39,11 +37,11 @@ class Graph:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        graph = onnx.load(path, load_external_data=False).graph
-        self.inputs = {value.name: Tensor.of(value) for value in graph.input}
-        self.outputs = {value.name: Tensor.of(value) for value in graph.output}
+        graph = read_graph(path.read_bytes())
+        self.inputs = {name: Tensor.of(tensor) for name, tensor in graph.inputs.items()}
+        self.outputs = {name: Tensor.of(tensor) for name, tensor in graph.outputs.items()}
         self.tensors = {**self.inputs, **self.outputs}
-        self._softmaxes = [node.name for node in graph.node if node.op_type == "Softmax"]
+        self._softmaxes = [node.name for node in graph.nodes if node.op_type == "Softmax"]
 
     def layers(self, profile: int) -> list[dict[str, str]]:
         """As TensorRT's inspector names them: attention fuses in half types, and in no other."""

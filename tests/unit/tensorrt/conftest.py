@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from wall_edge_engines import EngineSettings
 from wall_edge_engines.cuda.device import Device
 from wall_edge_engines.tensorrt.engine import TensorRtEngine
@@ -77,8 +78,8 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         node("Add", ["noisy_action", "step"], ["next_action"]),
     ]
     constants = [
-        helper.make_tensor("one", TensorProto.INT64, [1], [1]),
-        helper.make_tensor("wide", TensorProto.INT64, [2], [1, WIDTH]),
+        numpy_helper.from_array(np.array([1]), "one"),
+        numpy_helper.from_array(np.array([1, WIDTH]), "wide"),
     ]
     for name, nodes, tensors in (("prefix", prefix, constants), ("expert", expert, [])):
         spec = SPECS[name]

@@ -17,8 +17,8 @@ TYPES: dict[int, str] = {**ONNX_TYPES, 22: "int4"}
 
 _GRAPH, _OPSET = 7, 8
 _NODE, _INITIALIZER = 1, 5
-_TENSORS = (11, 12, 13)
-"""Inputs, outputs and ``value_info`` of a graph."""
+_INPUTS, _OUTPUTS, _VALUES = 11, 12, 13
+"""Of a graph: ``input``, ``output`` and ``value_info``."""
 _TYPE, _TENSOR_TYPE, _ELEMENT, _SHAPE, _DIM, _SIZE, _SYMBOL = 2, 1, 1, 2, 1, 1, 2
 """From a ``ValueInfoProto`` to its dimensions."""
 _INPUT, _OUTPUT, _NAME, _OP_TYPE, _ATTRIBUTE = 1, 2, 3, 4, 5
@@ -78,6 +78,8 @@ class OnnxGraph:
     opset: int
     nodes: tuple[Node, ...]
     constants: dict[str, Constant]
+    inputs: dict[str, TensorType]
+    outputs: dict[str, TensorType]
     tensors: dict[str, TensorType]
     """Inputs, outputs, and of what lies between those whose type the file says."""
 
@@ -93,8 +95,11 @@ def read_graph(content: bytes) -> OnnxGraph:
     constants = dict(_named(_message(value)) for number, value in entries if number == _INITIALIZER)
     nodes = tuple(_node(_message(value)) for number, value in entries if number == _NODE)
     constants |= {node.outputs[0]: node.tensor for node in nodes if node.tensor is not None}
-    tensors = dict(_tensor(_message(value)) for number, value in entries if number in _TENSORS)
-    return OnnxGraph(max(opsets), nodes, constants, tensors)
+    inputs, outputs, between = (
+        dict(_tensor(_message(value)) for number, value in entries if number == field)
+        for field in (_INPUTS, _OUTPUTS, _VALUES)
+    )
+    return OnnxGraph(max(opsets), nodes, constants, inputs, outputs, {**inputs, **outputs, **between})
 
 
 def _tensor(message: memoryview) -> tuple[str, TensorType]:
