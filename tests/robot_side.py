@@ -29,7 +29,7 @@ WORKSTATION -= set(os.environ.get("WALL_EDGE_TEST_TOOLS", "").split())
 BUNDLES = os.environ.get("WALL_EDGE_ROBOT_BUNDLES")
 """Where ``make test-robot`` has exported what tests need; None on a workstation, where all tests run."""
 ONE_PYTHON = (
-    *("unit/repository", "unit/benchmarks", "peers"),
+    *("unit/repository", "unit/benchmarks", "unit/build", "peers", "faults/deploy/test_deploy_kills"),
     *("closed_loop/test_virtual", "faults/robot/test_virtual", "faults/robot/test_systemd"),
     *(
         "faults/robot/test_daemon",
