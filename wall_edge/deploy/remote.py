@@ -17,12 +17,11 @@ from wall_edge.deploy.messages import (
     encoded,
     from_robot,
 )
-from wall_edge.deploy.ssh import Ssh, error_file, last_line, ssh_failure, start, tail
+from wall_edge.deploy.ssh import PATIENCE_S, Ssh, await_end, error_file, last_line, ssh_failure, start, tail
 from wall_edge.errors import ConfigError, RuntimeFault, WallEdgeError, shortened
 from wall_edge.files import shown
 
 _ALIVE_S = 5.0
-_PATIENCE_S = 5.0
 _WAITING = 1000
 INSTALL = "pip install 'wall-edge[onnxruntime]' there, or name it: --command '/home/USER/venv/bin/wall-edge'"
 _SSH_FAILED, _NOT_THERE, _NO_SUCH_OPTION = 255, (126, 127), 2
@@ -51,11 +50,7 @@ class Remote:
         with contextlib.suppress(OSError), self._sending:
             assert self._process.stdin is not None
             self._process.stdin.close()
-        try:
-            self._process.wait(_PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        await_end(self._process)
         self._errors.close()
 
     def send(self, message: FromWorkstation) -> None:
@@ -83,7 +78,7 @@ class Remote:
 
     def _ending(self) -> WallEdgeError:
         try:
-            code = self._process.wait(_PATIENCE_S)
+            code = self._process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             code = _SSH_FAILED
         errors = tail(self._errors)

@@ -34,6 +34,9 @@ _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
 """``linux/prctl.h``"""
 
+PATIENCE_S = 5.0
+"""How long a child that was told to end may take."""
+
 
 class Ssh:
     """How to reach ``destination``; ``control``: a private folder for the shared connection's socket.
@@ -89,6 +92,15 @@ def require_destination(text: str) -> str:
     ):
         raise ConfigError(f"destination {shown(text)}", expected="USER@HOST, or a host of ~/.ssh/config")
     return text
+
+
+def await_end(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a child that has been told to end; kill it when it does not."""
+    try:
+        process.wait(PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def start(

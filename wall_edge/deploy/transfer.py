@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from wall_edge.deploy.ssh import Ssh, error_file, start, tail
+from wall_edge.deploy.ssh import Ssh, await_end, error_file, start, tail
 from wall_edge.errors import ConfigError, RuntimeFault
 from wall_edge.files import shown
 
@@ -17,7 +17,6 @@ Kind = Literal["rsync", "sftp"]
 TRANSFERS = ("auto", "rsync", "sftp")
 _TIMEOUT_S = 45
 """rsync's, on both sides: one that lost its other end is gone before the robot's lock is free again."""
-_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -72,11 +71,7 @@ class Transfer:
     def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:
             self._process.terminate()
-            try:
-                self._process.wait(_PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            await_end(self._process)
         self._errors.close()
 
     def done(self) -> bool:
