@@ -2,6 +2,6 @@
 
 from wall_edge.board.facts import Clock, Facts, Tree
 from wall_edge.board.power import Rail, rails
-from wall_edge.board.read import read_facts
+from wall_edge.board.read import memory_sizes, read_facts
 
-__all__ = ["Clock", "Facts", "Rail", "Tree", "rails", "read_facts"]
+__all__ = ["Clock", "Facts", "Rail", "Tree", "memory_sizes", "rails", "read_facts"]

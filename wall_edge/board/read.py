@@ -30,7 +30,7 @@ def read_facts(tree: Tree | None = None) -> Facts:
     compatible = (tree.text(f"{DEVICE_TREE}/compatible") or "").split("\0")
     soc = next((chip for chip in CHIPS if f"nvidia,{chip}" in compatible), None)
     l4t = _l4t(tree, installed)
-    memory, modes = _memory(tree), power_modes(tree)
+    memory, modes = memory_sizes(tree), power_modes(tree)
     swap, zram = _swaps(tree)
     return Facts(
         model=tree.text(f"{DEVICE_TREE}/model"),
@@ -122,7 +122,7 @@ def _cuda(tree: Tree, installed: dict[str, str]) -> str | None:
     return "{}.{}".format(*max(versions)) if versions else None
 
 
-def _memory(tree: Tree) -> dict[str, int]:
+def memory_sizes(tree: Tree) -> dict[str, int]:
     """Bytes by name, of /proc/meminfo's kB."""
     rows = re.findall(r"^(\w+):\s+(\d{1,15}) kB\b", tree.text("/proc/meminfo") or "", re.MULTILINE | re.ASCII)
     return {name: 1024 * int(size) for name, size in rows}

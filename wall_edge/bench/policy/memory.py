@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import resource
 from dataclasses import dataclass
 
 from wall_edge_engines.cuda.device import Device
 from wall_edge_engines.cuda.driver import device_ordinal
 
-from wall_edge.board import Tree
+from wall_edge.board import Tree, memory_sizes
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,7 @@ class MemoryWatch:
             self._device.close()
 
     def _available(self) -> int | None:
-        match = re.search(r"^MemAvailable:\s+(\d+) kB$", self._tree.text("/proc/meminfo") or "", re.MULTILINE)
-        return int(match[1]) * 1024 if match else None
+        return memory_sizes(self._tree).get("MemAvailable")
 
     def _free(self) -> int | None:
         return None if self._device is None else self._device.memory()[0]
