@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from wall_edge_bridge.protocols.feetech import BROADCAST_ID, Instruction, Request, Status, build_packet
-from wall_edge_bridge.protocols.feetech_parser import RequestParser, StatusParser
+from wall_edge_bridge.kinds.feetech.protocol import BROADCAST_ID, Instruction, Request, Status, build_packet
+from wall_edge_bridge.kinds.feetech.parser import RequestParser, StatusParser
 
 
 def build_ping(servo_id: int) -> bytes:

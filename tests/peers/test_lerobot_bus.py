@@ -12,7 +12,7 @@ from lerobot.motors import Motor, MotorCalibration, MotorNormMode, motors_bus
 from lerobot.motors.feetech import FeetechMotorsBus, OperatingMode
 from lerobot.motors.feetech.tables import STS_SMS_SERIES_CONTROL_TABLE
 from wall_edge_bridge.drives import JointSpec
-from wall_edge_bridge.protocols.feetech_registers import STS3215
+from wall_edge_bridge.kinds.feetech.registers import STS3215
 from wall_edge_bridge.sim import PtyPort, SimulatedServoBus, serving
 
 NAMES = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")

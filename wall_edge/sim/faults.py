@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from wall_edge_bridge.protocols.feetech import build_write
-from wall_edge_bridge.protocols.feetech_registers import RADIANS_PER_TICK, STS3215
+from wall_edge_bridge.kinds.feetech.protocol import build_write
+from wall_edge_bridge.kinds.feetech.registers import RADIANS_PER_TICK, STS3215
 from wall_edge_bridge.sim import SimulatedServo
 
 from wall_edge.runtime.ipc.mailbox_types import Chunk, ServoCommand, ServoState

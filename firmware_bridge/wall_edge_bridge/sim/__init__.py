@@ -1,21 +1,19 @@
-"""The same protocols, spoken from the motors' side."""
+"""The same protocols, spoken from the motors' side: what the twins of all kinds share."""
 
-from wall_edge_bridge.sim.base import SimulatedBus
-from wall_edge_bridge.sim.drive import SimulatedDrive
-from wall_edge_bridge.sim.feetech import SimulatedServoBus
-from wall_edge_bridge.sim.feetech_servo import SimulatedServo
+from wall_edge_bridge.sim.base import ByteTwin, FrameTwin, Twin
 from wall_edge_bridge.sim.pty import PtyPort, answer, serve, serving
-from wall_edge_bridge.sim.twin import TwinDrive, Wire
+from wall_edge_bridge.sim.wires import ByteWire, FrameWire, VirtualClock, wire_to
 
 __all__ = [
+    "ByteTwin",
+    "ByteWire",
+    "FrameTwin",
+    "FrameWire",
     "PtyPort",
-    "SimulatedBus",
-    "SimulatedDrive",
-    "SimulatedServo",
-    "SimulatedServoBus",
-    "TwinDrive",
-    "Wire",
+    "Twin",
+    "VirtualClock",
     "answer",
     "serve",
     "serving",
+    "wire_to",
 ]

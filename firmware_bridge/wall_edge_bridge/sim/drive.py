@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from wall_edge_bridge.drives import Drive, Feedback, JointSpec
 from wall_edge_bridge.drives.base import Floats
-from wall_edge_bridge.protocols.feetech_registers import RADIANS_PER_TICK
+from wall_edge_bridge.kinds.feetech.registers import RADIANS_PER_TICK
 from wall_edge_bridge.sim.shaft import MAX_SPEED, follow_goal
 
 

@@ -14,7 +14,7 @@ import tty
 from collections.abc import Iterator
 from types import TracebackType
 
-from wall_edge_bridge.sim.base import SimulatedBus
+from wall_edge_bridge.sim.base import ByteTwin
 
 _CHUNK = 4096
 _STOP_CHECK_S = 0.05
@@ -79,7 +79,7 @@ class PtyPort:
         self.close()
 
 
-def serve(bus: SimulatedBus, port: PtyPort, stop: threading.Event) -> None:
+def serve(bus: ByteTwin, port: PtyPort, stop: threading.Event) -> None:
     """Answer the port's client from ``bus`` in real time, until ``stop`` is set or the port is closed.
 
     Meant for a thread of its own.
@@ -95,7 +95,7 @@ def serve(bus: SimulatedBus, port: PtyPort, stop: threading.Event) -> None:
         answer(bus, port, bool(ready))
 
 
-def answer(bus: SimulatedBus, port: PtyPort, ready: bool) -> None:
+def answer(bus: ByteTwin, port: PtyPort, ready: bool) -> None:
     """Hand over what the client has sent, if the port is ``ready``, and send what the servos say by now."""
     now = time.monotonic_ns()
     replies = bus.handle(port.read(), now, port.baud) if ready else bus.collect(now)
@@ -104,7 +104,7 @@ def answer(bus: SimulatedBus, port: PtyPort, ready: bool) -> None:
 
 
 @contextlib.contextmanager
-def serving(bus: SimulatedBus) -> Iterator[PtyPort]:
+def serving(bus: ByteTwin) -> Iterator[PtyPort]:
     """A port that answers from ``bus`` for as long as the context lasts, in a background thread."""
     stop = threading.Event()
     with PtyPort() as port:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from wall_edge_bridge.drives import FeetechDrive, JointSpec
 from wall_edge_bridge.drives.base import Floats
-from wall_edge_bridge.sim.feetech import SimulatedServoBus
+from wall_edge_bridge.kinds.feetech.twin import SimulatedServoBus
 
 
 class Wire:

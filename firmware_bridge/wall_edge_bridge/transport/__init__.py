@@ -1,6 +1,6 @@
 """Wires to the motors."""
 
-from wall_edge_bridge.transport.base import Transport
+from wall_edge_bridge.transport.base import BusHealth, ByteTransport, Frame, FrameTransport, Wire
 from wall_edge_bridge.transport.serial import SerialTransport
 
-__all__ = ["SerialTransport", "Transport"]
+__all__ = ["BusHealth", "ByteTransport", "Frame", "FrameTransport", "SerialTransport", "Wire"]

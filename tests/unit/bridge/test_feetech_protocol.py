@@ -7,7 +7,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wall_edge_bridge.protocols.feetech import (
+from wall_edge_bridge.kinds.feetech.protocol import (
     Instruction,
     Request,
     Status,
@@ -21,8 +21,8 @@ from wall_edge_bridge.protocols.feetech import (
     decode_sign_magnitude,
     encode_sign_magnitude,
 )
-from wall_edge_bridge.protocols.feetech_parser import RequestParser, StatusParser
-from wall_edge_bridge.protocols.feetech_registers import (
+from wall_edge_bridge.kinds.feetech.parser import RequestParser, StatusParser
+from wall_edge_bridge.kinds.feetech.registers import (
     RADIANS_PER_TICK,
     STS3215,
     radians_to_ticks,

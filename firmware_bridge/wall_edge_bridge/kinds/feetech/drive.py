@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from wall_edge.errors import BusError, BusTimeout, DriveError, WallEdgeError
 from wall_edge_bridge.drives.base import Drive, Feedback, JointSpec
-from wall_edge_bridge.drives.feetech_bus import ATTEMPTS, Answer, Block, FeetechBus
-from wall_edge_bridge.drives.feetech_scale import JointScale
-from wall_edge_bridge.drives.feetech_settings import SETTINGS, require_settings
-from wall_edge_bridge.protocols.feetech_registers import RADIANS_PER_TICK, STS3215
+from wall_edge_bridge.kinds.feetech.bus import ATTEMPTS, Answer, Block, FeetechBus
+from wall_edge_bridge.kinds.feetech.memory import SETTINGS, require_settings
+from wall_edge_bridge.kinds.feetech.registers import RADIANS_PER_TICK, STS3215
+from wall_edge_bridge.kinds.feetech.scale import JointScale
 from wall_edge_bridge.transport import Transport
 
 TORQUE_PERIOD_NS = 20_000_000

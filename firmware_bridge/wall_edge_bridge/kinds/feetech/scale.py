@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from wall_edge.errors import ConfigError, DriveError
 from wall_edge_bridge.drives.base import Floats, JointSpec
-from wall_edge_bridge.protocols.feetech import MAX_SERVO_ID
-from wall_edge_bridge.protocols.feetech_registers import MAX_TICK, radians_to_ticks, ticks_to_radians
+from wall_edge_bridge.kinds.feetech.protocol import MAX_SERVO_ID
+from wall_edge_bridge.kinds.feetech.registers import MAX_TICK, radians_to_ticks, ticks_to_radians
 
 
 class JointScale:

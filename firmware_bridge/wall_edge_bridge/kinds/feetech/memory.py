@@ -6,8 +6,8 @@ import math
 
 from wall_edge.errors import DriveError
 from wall_edge_bridge.drives.base import JointSpec
-from wall_edge_bridge.drives.feetech_bus import Answer, Block
-from wall_edge_bridge.protocols.feetech_registers import STS3215, radians_to_ticks
+from wall_edge_bridge.kinds.feetech.bus import Answer, Block
+from wall_edge_bridge.kinds.feetech.registers import STS3215, radians_to_ticks
 
 SETTINGS = Block.of(STS3215["min_angle"], STS3215["torque_limit"])
 """One read of 41 bytes a servo, before power."""

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from wall_edge_bridge.drives import JointSpec
-from wall_edge_bridge.protocols.feetech import BROADCAST_ID, Instruction, Request
-from wall_edge_bridge.protocols.feetech_parser import RequestParser
-from wall_edge_bridge.protocols.feetech_registers import RADIANS_PER_TICK, radians_to_ticks, ticks_to_radians
-from wall_edge_bridge.sim.feetech_servo import SimulatedServo
+from wall_edge_bridge.kinds.feetech.parser import RequestParser
+from wall_edge_bridge.kinds.feetech.protocol import BROADCAST_ID, Instruction, Request
+from wall_edge_bridge.kinds.feetech.registers import RADIANS_PER_TICK, radians_to_ticks, ticks_to_radians
+from wall_edge_bridge.kinds.feetech.servo import SimulatedServo
 from wall_edge_bridge.sim.shaft import MAX_SPEED
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wall_edge.errors import ConfigError
-from wall_edge_bridge.protocols.feetech import decode_sign_magnitude, encode_sign_magnitude
+from wall_edge_bridge.kinds.feetech.protocol import decode_sign_magnitude, encode_sign_magnitude
 
 TICKS_PER_TURN = 4096
 MAX_TICK = TICKS_PER_TURN - 1

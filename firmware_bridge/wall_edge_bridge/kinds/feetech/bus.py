@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from wall_edge_bridge.drives.base import BusCounters
-from wall_edge_bridge.drives.feetech_pending import PendingReplies
-from wall_edge_bridge.protocols.feetech import (
+from wall_edge_bridge.kinds.feetech.parser import StatusParser
+from wall_edge_bridge.kinds.feetech.pending import PendingReplies
+from wall_edge_bridge.kinds.feetech.protocol import (
     BROADCAST_ID,
     OVERHEAD,
     Status,
@@ -17,8 +18,7 @@ from wall_edge_bridge.protocols.feetech import (
     build_sync_write,
     decode_error,
 )
-from wall_edge_bridge.protocols.feetech_parser import StatusParser
-from wall_edge_bridge.protocols.feetech_registers import Register
+from wall_edge_bridge.kinds.feetech.registers import Register
 from wall_edge_bridge.transport import Transport
 
 ATTEMPTS = 3

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from wall_edge_bridge.protocols.feetech import MAX_SERVO_ID, Instruction, build_status
-from wall_edge_bridge.protocols.feetech_registers import BAUD_RATES, SRAM, STS3215, TICKS_PER_TURN, Register
+from wall_edge_bridge.kinds.feetech.protocol import MAX_SERVO_ID, Instruction, build_status
+from wall_edge_bridge.kinds.feetech.registers import BAUD_RATES, SRAM, STS3215, TICKS_PER_TURN, Register
 from wall_edge_bridge.sim.shaft import Shaft
 
 REBOOT_NS = 150_000_000

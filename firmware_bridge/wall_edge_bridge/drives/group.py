@@ -1,0 +1,188 @@
+"""Several drives as one: the joints of a robot in the order of its ROBOT.yaml, on any number of buses."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from wall_edge.errors import BusError, WallEdgeError
+from wall_edge_bridge.drives.base import Drive
+from wall_edge_bridge.drives.joints import Joint
+from wall_edge_bridge.drives.limits import JointLimits
+from wall_edge_bridge.drives.values import BusCounters, Feedback, Floats, JointReadings, Setpoints
+
+
+@dataclass(frozen=True)
+class _Member:
+    name: str
+    drive: Drive
+    indices: npt.NDArray[np.intp]
+    """Where its joints stand among the robot's."""
+    timeout_ns: int
+
+
+class DriveGroup(Drive):
+    """Requests go out on all buses, then replies are collected, each against its own deadline.
+
+    ``drives`` by their name in ROBOT.yaml, with ``timeouts_ms`` of the same names. A bus that stalls, or is
+    gone, delays the others of a tick by its own timeout at most, and their joints are fresh: replies of the
+    others wait in the kernel meanwhile. Only when every bus fails does a cycle raise.
+    """
+
+    def __init__(
+        self,
+        joints: Sequence[Joint],
+        drives: Mapping[str, Drive],
+        timeouts_ms: Mapping[str, float],
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self.joints = tuple(joints)  # ids are each bus's own: only a drive can say whether two are the same
+        self.limits = JointLimits(joints)
+        self._clock = clock
+        place = {joint.name: index for index, joint in enumerate(joints)}
+        self._members = [
+            _Member(
+                name,
+                drive,
+                np.array([place[joint.name] for joint in drive.joints]),
+                round(timeouts_ms[name] * 1e6),
+            )
+            for name, drive in drives.items()
+        ]
+        self._readings = JointReadings(tuple(joint.name for joint in joints))
+        self._failures: dict[str, BusError] = {}
+
+    @property
+    def drives(self) -> dict[str, Drive]:
+        """By name."""
+        return {member.name: member.drive for member in self._members}
+
+    @property
+    def counters(self) -> BusCounters:
+        """The sum over all buses."""
+        counters = [vars(member.drive.counters) for member in self._members]
+        return BusCounters(**{f.name: sum(each[f.name] for each in counters) for f in fields(BusCounters)})
+
+    def allowed(self, position: npt.ArrayLike) -> Floats:
+        there: Floats = self.limits.require_shape(position).copy()
+        for member in self._members:
+            there[member.indices] = member.drive.allowed(there[member.indices])
+        return there
+
+    def connect(self) -> None:
+        for member in self._members:
+            member.drive.connect()
+
+    def check(self) -> None:
+        for member in self._members:
+            member.drive.check()
+
+    def arm_watchdog(self, timeout_s: float) -> float | None:
+        """The least that any of them has; None when one bus has none: see :meth:`arm_watchdogs`."""
+        armed = self.arm_watchdogs(timeout_s).values()
+        return None if None in armed else min(each for each in armed if each is not None)
+
+    def arm_watchdogs(self, timeout_s: float) -> dict[str, float | None]:
+        """By the drive's name, what it has [s]; None for motors without. Raises DriveError, BusError."""
+        return {member.name: member.drive.arm_watchdog(timeout_s) for member in self._members}
+
+    def enable(self) -> None:
+        """On every bus; when one refuses, those that were enabled before it are disabled again."""
+        enabled: list[_Member] = []
+        try:
+            for member in self._members:
+                member.drive.enable()
+                enabled.append(member)
+        except WallEdgeError:
+            for member in enabled:
+                with contextlib.suppress(WallEdgeError):
+                    member.drive.disable()
+            raise
+
+    def disable(self) -> None:
+        """On every bus, whatever happens on the others; raises the first trouble at the end."""
+        self._on_each(lambda drive: drive.disable())
+
+    def torque(self) -> tuple[bool | None, ...]:
+        values: list[bool | None] = [None] * self.dof
+        for member in self._members:
+            for index, value in zip(member.indices, member.drive.torque(), strict=True):
+                values[index] = value
+        return tuple(values)
+
+    def ticks(self, position: npt.NDArray[np.float64]) -> tuple[int | None, ...]:
+        values: list[int | None] = [None] * self.dof
+        for member in self._members:
+            ticks = member.drive.ticks(position[member.indices])
+            for index, value in zip(member.indices, ticks, strict=True):
+                values[index] = value
+        return tuple(values)
+
+    def start_cycle(self, setpoints: Setpoints | None, deadline_ns: int) -> None:
+        """On every bus that takes it; on none when one joint's setpoint is not allowed (DriveError)."""
+        self._failures.clear()
+        if setpoints is not None:
+            self.allowed(setpoints.position)
+        now_ns = self._clock()
+        for member in self._members:
+            share = None if setpoints is None else setpoints.of(member.indices)
+            try:
+                member.drive.start_cycle(share, min(deadline_ns, now_ns + member.timeout_ns))
+            except BusError as error:
+                self._failures[member.name] = error
+        self._require_one()
+
+    def finish_cycle(self, deadline_ns: int) -> Feedback:
+        now_ns = self._clock()
+        for member in self._members:
+            if member.name in self._failures:
+                continue
+            try:
+                feedback = member.drive.finish_cycle(min(deadline_ns, now_ns + member.timeout_ns))
+            except BusError as error:
+                self._failures[member.name] = error
+            else:
+                self._take(member, feedback)
+        self._require_one()
+        return self._readings.snapshot()
+
+    def look(self, deadline_ns: int) -> Feedback:
+        self._failures.clear()
+        for member in self._members:
+            try:
+                self._take(member, member.drive.look(min(deadline_ns, self._clock() + member.timeout_ns)))
+            except BusError as error:
+                self._failures[member.name] = error
+        self._require_one()
+        return self._readings.snapshot()
+
+    def close(self) -> None:
+        self._on_each(lambda drive: drive.close())
+
+    def _on_each(self, action: Callable[[Drive], None]) -> None:
+        first: Exception | None = None
+        for member in self._members:
+            try:
+                action(member.drive)
+            except Exception as error:  # noqa: BLE001 - the other buses' motors must be let go all the same
+                first = first or error
+        if first is not None:
+            raise first
+
+    def _take(self, member: _Member, feedback: Feedback) -> None:
+        readings, indices = self._readings, member.indices
+        for name in ("position", "velocity", "effort", "temperature", "voltage", "received_ns"):
+            getattr(readings, name)[indices] = getattr(feedback, name)
+        for k, index in enumerate(indices.tolist()):
+            readings.faults[index], readings.limiters[index] = feedback.faults[k], feedback.limiters[k]
+            name = self.joints[index].name
+            (readings.limp.add if name in feedback.limp else readings.limp.discard)(index)
+
+    def _require_one(self) -> None:
+        if len(self._failures) == len(self._members):
+            raise next(iter(self._failures.values()))

@@ -1,0 +1,72 @@
+"""Replies on their way to the host: when each arrives, and which are lost, damaged or doubled."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class ReplyQueue(Generic[Item]):
+    """One half-duplex line. ``duration`` says how long an item occupies it [ns]: nothing, unless it is set.
+
+    ``nth`` counts replies from now on; 1 is the next one.
+    """
+
+    def __init__(self) -> None:
+        self.duration: Callable[[Item], int] = lambda _: 0
+        self.latency_ns = 0
+        """Added to every reply from now on, as by an adapter that holds it back."""
+        self._busy_ns = 0
+        self._arriving: deque[tuple[int, Item]] = deque()
+        self._count = 0
+        self._drop: set[int] = set()
+        self._double: set[int] = set()
+        self._change: dict[int, Callable[[Item], Item]] = {}
+
+    def request(self, item: Item, now_ns: int) -> int:
+        """Something from the host occupies the line: when it has reached the motors [ns]."""
+        self._busy_ns = max(self._busy_ns, now_ns) + self.duration(item)
+        return self._busy_ns
+
+    def put(self, item: Item, ready_ns: int) -> None:
+        """A motor's reply, ready to leave at ``ready_ns`` or when the line is free."""
+        self._count += 1
+        if self._count in self._drop:
+            self._drop.discard(self._count)
+            return
+        if change := self._change.pop(self._count, None):
+            item = change(item)
+        for _ in range(2 if self._count in self._double else 1):
+            self._busy_ns = max(self._busy_ns, ready_ns) + self.duration(item)
+            arrival_ns = self._busy_ns + self.latency_ns
+            if self._arriving:
+                arrival_ns = max(arrival_ns, self._arriving[-1][0])
+            self._arriving.append((arrival_ns, item))
+        self._double.discard(self._count)
+
+    def collect(self, now_ns: int) -> list[Item]:
+        """What has arrived by now, once."""
+        items = []
+        while self._arriving and self._arriving[0][0] <= now_ns:
+            items.append(self._arriving.popleft()[1])
+        return items
+
+    @property
+    def due_ns(self) -> int | None:
+        """When the next one arrives; None when none is on its way."""
+        return self._arriving[0][0] if self._arriving else None
+
+    def drop(self, nth: int = 1) -> None:
+        """Lose a reply."""
+        self._drop.add(self._count + nth)
+
+    def double(self, nth: int = 1) -> None:
+        """Send a reply twice."""
+        self._double.add(self._count + nth)
+
+    def change(self, how: Callable[[Item], Item], nth: int = 1) -> None:
+        """Damage a reply."""
+        self._change[self._count + nth] = how
