@@ -66,7 +66,13 @@ def test_feedback_is_in_radians_with_each_joints_time_of_arrival(rig: Rig) -> No
     before = rig.clock()
     feedback = rig.cycle()
     np.testing.assert_allclose(feedback.position, START, atol=rig.case.tolerance)
-    for array in (feedback.position, feedback.velocity, feedback.effort, feedback.temperature, feedback.voltage):
+    for array in (
+        feedback.position,
+        feedback.velocity,
+        feedback.effort,
+        feedback.temperature,
+        feedback.voltage,
+    ):
         assert array.shape == (6,)
         assert array.dtype == np.float64
     assert feedback.received_ns.shape == (6,)

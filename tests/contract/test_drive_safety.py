@@ -140,7 +140,9 @@ def test_a_fault_is_told_by_name_and_one_that_needs_a_person_keeps_the_torque_of
         rig.drive.enable()
         rig.cycle(START)
     rig.twin.set_fault(1, name)
-    told = rig.until(lambda feedback: feedback.faults[1], rig.case.notices_within_s, START if enabled else None)
+    told = rig.until(
+        lambda feedback: feedback.faults[1], rig.case.notices_within_s, START if enabled else None
+    )
     assert [(fault.name, fault.reaction) for fault in told.faults[1]] == [(name, Reaction.PERSON)]
     assert [faults for index, faults in enumerate(told.faults) if index != 1] == [()] * 5
     rig.drive.disable()

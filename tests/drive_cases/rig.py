@@ -115,7 +115,9 @@ class Rig:
         self.twin.advance(self.clock())
         return self.case.memory(self.twin)
 
-    def until(self, condition: Callable[[Feedback], object], seconds: float, position: Any = None) -> Feedback:
+    def until(
+        self, condition: Callable[[Feedback], object], seconds: float, position: Any = None
+    ) -> Feedback:
         """Cycles until a feedback meets it; fails when none does within ``seconds``."""
         end = self.clock() + round(seconds * 1e9) + PERIOD_NS
         while self.clock() < end:
