@@ -1,4 +1,4 @@
-"""What every drive must do, on the twin of each of ``KINDS``: feedback, setpoints, torque; in virtual time."""
+"""What every drive must do, on the twin of each of ``KINDS``: feedback, setpoints, torque. Virtual time."""
 
 from __future__ import annotations
 
