@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from wall_edge_bridge.drives.values import BusCounters
+from wall_edge_bridge.drives import BusCounters
 from wall_edge_bridge.kinds.feetech.codec import (
     BROADCAST_ID,
     OVERHEAD,
@@ -22,7 +22,7 @@ from wall_edge_bridge.kinds.feetech.pending import PendingReplies
 from wall_edge_bridge.kinds.feetech.registers import Register
 from wall_edge_bridge.kinds.feetech.settings import FeetechSettings
 from wall_edge_bridge.sim.line import serial_duration
-from wall_edge_bridge.transport.base import ByteTransport
+from wall_edge_bridge.transport import ByteTransport
 
 ATTEMPTS = 3
 """Tries of an exchange outside the servo loop; inside it, a lost packet is the next cycle's business."""
