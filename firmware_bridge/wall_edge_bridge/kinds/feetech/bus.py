@@ -118,7 +118,10 @@ class FeetechBus:
         return Exchange(block, ids, width, StatusParser(max_params=self._pending.widest))
 
     def finish(self, exchange: Exchange, deadline_ns: int) -> dict[int, Answer]:
-        """One answer of each, by servo id, of those that came by the deadline; perhaps none."""
+        """One answer of each, by servo id, of those that came by the deadline; perhaps none.
+
+        Called after the deadline it takes what is there, once: something else may never stop talking.
+        """
         answers, ids = exchange.answers, exchange.ids
         while exchange.width and len(answers) < len(ids):
             data = self.transport.receive(len(ids) * (OVERHEAD + exchange.width), deadline_ns)
@@ -128,6 +131,8 @@ class FeetechBus:
             for status in self._fresh(exchange.parser.feed(data)):
                 data = status.params[: exchange.block.width]
                 answers[status.id] = Answer(exchange.block, data, status.error, now_ns)
+            if now_ns >= deadline_ns:
+                break
         self._count(exchange)
         return answers
 
@@ -164,9 +169,9 @@ class FeetechBus:
         self.transport.send(packet, self._timeout(packet))
 
     def listen(self) -> bytes:
-        """All that comes until ``timeout_ms`` have passed."""
+        """What comes until ``timeout_ms`` have passed."""
         heard, deadline_ns = b"", self._timeout()
-        while data := self.transport.receive(_CHUNK, deadline_ns):
+        while self.clock() < deadline_ns and (data := self.transport.receive(_CHUNK, deadline_ns)):
             heard += data
         return heard
 
