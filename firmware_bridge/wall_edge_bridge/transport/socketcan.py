@@ -185,7 +185,7 @@ class RawCanTransport:
 
 
 def open_socketcan(channel: str, description: str, fix: str) -> RawCanTransport:
-    """A network interface. ``fix`` brings it up. Raises BusError when there is none, or no CAN in the kernel."""
+    """A network interface, which ``fix`` brings up. Raises BusError when there is none, or no CAN at all."""
     raw = _socket(
         _AF_CAN, socket.SOCK_RAW, _CAN_RAW, fix="run `sudo modprobe -a can can_raw` (a Jetson: and mttcan)"
     )
