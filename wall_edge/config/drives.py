@@ -23,6 +23,8 @@ Drives = Mapping[str, DriveSettings]
 def read_drives(data: object, where: str) -> dict[str, DriveSettings]:
     """The ``drives`` of a document, each read by its kind. Raises ConfigError."""
     entries = from_mapping(dict[str, dict[str, object]], data, where, path="drives")
+    if not entries:
+        raise ConfigError(f"{where}: drives is empty", expected="at least one")
     drives: dict[str, DriveSettings] = {}
     for name, entry in entries.items():
         path = f"drives.{name}"
@@ -48,10 +50,9 @@ def read_joints(data: object, drives: Drives, where: str) -> tuple[Joint, ...]:
     joints = []
     for index, entry in enumerate(entries):
         path = f"joints[{index}]"
-        if "drive" not in entry and len(drives) != 1:
+        if "drive" not in entry and len(drives) > 1:
             raise ConfigError(f"{where}: {path}.drive is missing", expected=" or ".join(map(repr, drives)))
-        drive = entry.get("drive") or next(iter(drives), None)
-        name = require_choice(drives, drive, where, f"{path}.drive")
+        name = require_choice(drives, entry.get("drive", next(iter(drives))), where, f"{path}.drive")
         joint = from_mapping(kind_named(drives[name].kind).joint, entry, where, path=path)
         joints.append(replace(joint, drive=name))
     return tuple(joints)

@@ -64,12 +64,10 @@ def with_kind(document: Mapping[str, Any]) -> dict[str, Any]:
 def _of_drive(drive: object) -> dict[str, Any]:
     if not isinstance(drive, Mapping):
         return {"drives": {ONLY_DRIVE: drive}}
-    settings = {key: value for key, value in drive.items() if key not in ("port", "joints")}
-    result: dict[str, Any] = {}
-    if "port" in drive:
-        result["simulated"] = drive["port"] == "sim"
-        if not result["simulated"]:
-            settings["port"] = drive["port"]
+    simulated = drive.get("port") == "sim"
+    unsaid = ("joints", "port") if simulated else ("joints",)
+    settings = {key: value for key, value in drive.items() if key not in unsaid}
+    result: dict[str, Any] = {"simulated": simulated} if "port" in drive else {}
     result["drives"] = {ONLY_DRIVE: settings}
     if "joints" in drive:
         joints = drive["joints"]

@@ -45,6 +45,25 @@ def device_of(settings: DriveSettings) -> str:
     return settings.place
 
 
+def serial_devices(drives: Mapping[str, DriveSettings]) -> dict[str, str]:
+    """Files of serial ports, CAN adapters of that kind among them, by their keys (``drives.arm.port``)."""
+    return {
+        f"drives.{name}.{place_key(settings)}": settings.place
+        for name, settings in drives.items()
+        if isinstance(settings, SerialSettings)
+        or (isinstance(settings, CanSettings) and settings.interface == "slcan")
+    }
+
+
+def can_channels(drives: Mapping[str, DriveSettings]) -> dict[str, CanSettings]:
+    """Drives on the kernel's CAN interfaces, by the key of their channel (``drives.arm.channel``)."""
+    return {
+        f"drives.{name}.channel": settings
+        for name, settings in drives.items()
+        if isinstance(settings, CanSettings) and settings.interface == "socketcan"
+    }
+
+
 def same_device(devices: Mapping[str, int | str | None]) -> tuple[str, str] | None:
     """Two names of one device, or None: ``0``, ``/dev/video0`` and a link to it are one device."""
     names: dict[str, str] = {}

@@ -145,11 +145,12 @@ def load_robot(path: str | Path) -> RobotConfig:
     relative to the file that they stand in, and absolute afterwards.
     """
     path = Path(path)
-    return with_absolute_paths(_robot(*read_document(path)), path.parent)
+    return robot_from_document(*read_document(path), path)
 
 
-def with_absolute_paths(config: RobotConfig, folder: Path) -> RobotConfig:
-    """A robot whose file lies in ``folder``, wherever the command is called."""
+def robot_from_document(document: object, where: str, path: Path) -> RobotConfig:
+    """The robot of a complete document of the second edition that stands in ``path``. Raises ConfigError."""
+    config, folder = _robot(document, where), path.parent
     cameras = {
         name: replace(camera, device=absolute(camera.device, folder))
         if isinstance(camera.device, str)

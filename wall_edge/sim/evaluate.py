@@ -87,7 +87,7 @@ def check(config: RobotConfig, bundle: Bundle, cells: Sequence[Cell]) -> None:
     """Refuse what cannot be evaluated before anything runs. Raises ConfigError."""
     if config.simulation is None:
         raise ConfigError(
-            f"{config.name} is not simulated", expected="drive.port: sim and a simulation section"
+            f"{config.name} is not simulated", expected="simulated: true and a simulation section"
         )
     if config.simulation.world != "tabletop":
         raise ConfigError(

@@ -130,7 +130,7 @@ def _next(due: int, period: int, now: int) -> int:
 
 def _check(config: RobotConfig) -> None:
     """The simulated robot has six joints and two cameras; ROBOT.yaml must describe it."""
-    names = tuple(joint.name for joint in config.drive.joints)
+    names = tuple(joint.name for joint in config.joints)
     if names != arm.JOINTS:
         raise ConfigError(f"simulated joints {', '.join(names)}", expected=", ".join(arm.JOINTS))
     for name, camera in config.cameras.items():
