@@ -1,4 +1,4 @@
-"""Several buses in one tick, watchdogs, faults and limiters: what a robot with more than one drive must keep."""
+"""Several buses in one tick, watchdogs, faults and limiters: what a robot of several drives must keep."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def counters_dtype(
     limits: Sequence[str],
     drives: Sequence[str] = (),
 ) -> np.dtype[Any]:
-    """A :class:`ServoCounters`: why chunks are refused, what is counted on all buses together and on the bus of
+    """A :class:`ServoCounters`: why chunks are refused, what is counted on all buses together and on that of
     each of ``drives``, the limiter's bounds."""
     each = [(name, [(counter, np.int64) for counter in bus_counters]) for name in drives]
     return np.dtype(
