@@ -96,6 +96,8 @@ def check(config: RobotConfig, bundle: Bundle, cells: Sequence[Cell]) -> None:
             fix="use 'wall-edge run'",
         )
     for cell in cells:
+        if cell.fault is not None:
+            FAULTS[cell.fault].require(config, cell.fault)
         settings = replace(config.policy, scheduler=cell.scheduler)
         cell.scheduler.require(bundle.manifest)
         longest_ns = round(1e6 * (cell.delays.chunk_ms + cell.delays.jitter_ms))
