@@ -27,6 +27,7 @@ COMMANDS = {
     "clear": "wall_edge.cli.robot.clear:clear",
     "release": "wall_edge.cli.robot.release:release",
     "service": "wall_edge.cli.robot.service:service",
+    "config": "wall_edge.cli.robot.config:app",
     "inspect": "wall_edge.cli.bundle.inspect:inspect",
     "build": "wall_edge.cli.bundle.build:build",
     "probe": "wall_edge.cli.machine.probe:probe",

@@ -69,7 +69,7 @@ class Daemon:
         self.config, self.world = config, world
         self._service, self._stop_s = service or ServiceManager(), longest_stop_s(config)
         bundle = _checked(config, world, instruction, recording)
-        self.record = RunLog(joint_names=tuple(joint.name for joint in config.drive.joints), kept=kept)
+        self.record = RunLog(joint_names=tuple(joint.name for joint in config.joints), kept=kept)
         self.epoch = 0
         self._log: LogFile | None = None
         self.torque_note = ""
@@ -80,7 +80,7 @@ class Daemon:
         memory = self._memory = SharedMemory.of(config, bundle.manifest)
         self._events = memory.events["supervisor"]
         self._servo, self._summary = memory.rings.reader(), ServoSummary(memory.rings)
-        self._plant = Plant(config, bundle, memory, config.drive.port, world, recording, events)
+        self._plant = Plant(config, bundle, memory, {}, world, recording, events)
         self.inbox = Inbox(self.record, self._plant, self._write)
         self._supervisor = Supervisor(self._plant, self._write)
         priority = config.control.fifo_priority
