@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from wall_edge_bridge.kinds.feetech.protocol import build_write
+from wall_edge_bridge.kinds.feetech.codec import build_write
 from wall_edge_bridge.kinds.feetech.registers import RADIANS_PER_TICK, STS3215
 from wall_edge_bridge.sim import SimulatedServo
 

@@ -142,7 +142,7 @@ class BusCounters:
 
     @property
     def errors(self) -> int:
-        """timeouts + checksum_errors + resyncs + full + bus_off; one damaged reply counts in each it caused."""
+        """timeouts + checksum_errors + resyncs + full + bus_off; a damaged reply counts in each it caused."""
         return self.timeouts + self.checksum_errors + self.resyncs + self.full + self.bus_off
 
 

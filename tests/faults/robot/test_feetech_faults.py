@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from wall_edge_bridge.drives import FeetechDrive, JointSpec
-from wall_edge_bridge.kinds.feetech.protocol import build_status, build_write
+from wall_edge_bridge.kinds.feetech.codec import build_status, build_write
 from wall_edge_bridge.sim import PtyPort, SimulatedServoBus, serving
 from wall_edge_bridge.transport import SerialTransport
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from wall_edge_bridge.drives import JointSpec
-from wall_edge_bridge.kinds.feetech.protocol import build_write
+from wall_edge_bridge.kinds.feetech.codec import build_write
 from wall_edge_bridge.sim import PtyPort, SimulatedServoBus, serving
 
 from wall_edge.config import RobotConfig

@@ -7,7 +7,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wall_edge_bridge.kinds.feetech.protocol import (
+from wall_edge_bridge.kinds.feetech.codec import (
     Instruction,
     Request,
     Status,

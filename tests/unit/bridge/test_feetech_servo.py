@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from wall_edge_bridge.drives import JointSpec
-from wall_edge_bridge.kinds.feetech.protocol import (
+from wall_edge_bridge.kinds.feetech.codec import (
     build_packet,
     build_read,
     build_sync_read,

@@ -13,7 +13,7 @@ from typing import get_args, get_type_hints
 import numpy as np
 import pytest
 from wall_edge_bridge.drives import Drive, Feedback, FeetechDrive, JointSpec
-from wall_edge_bridge.kinds.feetech.protocol import Request, build_status, build_sync_read, build_write
+from wall_edge_bridge.kinds.feetech.codec import Request, build_status, build_sync_read, build_write
 from wall_edge_bridge.kinds.feetech.registers import RADIANS_PER_TICK
 from wall_edge_bridge.sim import SimulatedBus, SimulatedServo, SimulatedServoBus, serving
 from wall_edge_bridge.transport import SerialTransport

@@ -32,14 +32,15 @@ try every ``FF FF`` and believe the checksum.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
 from wall_edge.errors import ConfigError
+from wall_edge_bridge.kinds.feetech.settings import MAX_SERVO_ID
 
 BROADCAST_ID = 0xFE
-MAX_SERVO_ID = 0xFD
 MAX_PARAMETERS = 0xFF - 2
 HEADER = b"\xff\xff"
 OVERHEAD = 6
@@ -126,6 +127,29 @@ def build_sync_write(address: int, data: Mapping[int, bytes]) -> bytes:
         )
     block = b"".join(bytes((servo_id,)) + value for servo_id, value in data.items())
     return build_packet(BROADCAST_ID, Instruction.SYNC_WRITE, bytes((address, *widths)) + block)
+
+
+class SyncWriter:
+    """Sync writes of one register of ``width`` bytes on the same servos: what a servo loop sends each cycle."""
+
+    def __init__(self, address: int, width: int, servo_ids: Sequence[int]) -> None:
+        self._values = struct.Struct("<" + {1: "BB", 2: "BH"}[width] * len(servo_ids))
+        length = 2 + 2 + self._values.size
+        self._head = bytes((BROADCAST_ID, length, Instruction.SYNC_WRITE, address, width))
+        self._fields = [field for servo_id in servo_ids for field in (servo_id, 0)]
+
+    def packet(self, values: Sequence[int]) -> bytes:
+        """``values`` as the register has them (no sign), in the order of the servos."""
+        self._fields[1::2] = values
+        body = self._head + self._values.pack(*self._fields)
+        return HEADER + body + bytes((checksum(body),))
+
+
+def cycle_bytes(servos: int) -> int:
+    """Of one cycle: a sync write of goal_position, a sync read of present_position and its replies."""
+    write = OVERHEAD + 2 + servos * (1 + 2)
+    read = OVERHEAD + 2 + servos
+    return write + read + servos * (OVERHEAD + 2)
 
 
 def build_status(servo_id: int, error: int = 0, params: bytes = b"") -> bytes:
