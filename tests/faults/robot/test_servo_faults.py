@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,21 +16,14 @@ from wall_edge_bridge.kinds.feetech.twin import FeetechTwin
 from wall_edge_bridge.sim import PtyPort, serving
 
 from tests.machines.powered_arm import servos_of
+from tests.machines.servo_process import ServoProcess
 from wall_edge.config import robot_from_mapping
 from wall_edge.errors import RuntimeFault
-from wall_edge.runtime.ipc.mailbox import Mailbox
 from wall_edge.runtime.ipc.mailbox_types import (
-    Chunk,
     ServoCommand,
     ServoState,
-    chunk_dtype,
-    command_dtype,
-    feedback_dtype,
 )
 from wall_edge.runtime.latch import require_unlatched
-from wall_edge.runtime.servo.process import run_servo
-from wall_edge.runtime.telemetry.servo.rings import ServoRings
-from wall_edge.runtime.telemetry.servo.summary import ServoSummary
 from wall_edge.runtime.telemetry.servo.types import EventKind
 
 JOINTS: list[Any] = [
@@ -60,77 +51,15 @@ CONFIG = robot_from_mapping(
 )
 
 
-class Robot:
-    """A servo process, its motors, and the supervisor's heartbeat in a thread."""
+class Robot(ServoProcess):
+    """On servos of its own, whose port has a name of its own too."""
 
     def __init__(self, bus: FeetechTwin, port: PtyPort, name: Path | None = None) -> None:
-        context = multiprocessing.get_context("spawn")
         self.bus, self.port, self.name = bus, port, name or Path(port.path)
-        self.chunks = Mailbox(chunk_dtype(8, 6))
-        self.command = Mailbox(command_dtype())
-        self.feedback = Mailbox(feedback_dtype(6))
-        self.wanted, self.alive = ServoCommand.FOLLOW, True
-        self.rings = ServoRings.of(6, CONFIG.control.rate_hz)
-        _, child_end = context.Pipe()
-        places = {"arm": str(self.name)}
-        arguments = (child_end, CONFIG, places, self.chunks, self.command, self.feedback, self.rings)
-        self.process = context.Process(target=run_servo, args=arguments, daemon=True)
-        self._heart = threading.Thread(target=self._beat, daemon=True)
-        self._heart.start()
-        self.process.start()
-        child_end.close()
-
-    def _beat(self) -> None:
-        record = np.zeros(1, command_dtype())[0]
-        while self.alive:
-            record["command"], record["epoch"], record["heartbeat_ns"] = self.wanted, 1, time.monotonic_ns()
-            self.command.write(record)
-            time.sleep(0.02)
-
-    def state(self) -> ServoState:
-        record = self.feedback.read()
-        return ServoState.STARTING if record is None else ServoState(int(record["state"]))
-
-    def until(self, *states: ServoState) -> None:
-        """Waits for one of the states; fails when the process ends before."""
-        deadline = time.monotonic() + 30
-        while self.state() not in states:
-            assert time.monotonic() < deadline
-            assert self.process.is_alive(), self.told()
-            time.sleep(0.01)
-
-    def follow(self, length: int = 8) -> None:
-        """A chunk of seconds, so that following does not depend on how busy the machine is.
-
-        It is sent to a loop that is ready: a start on a busy machine may take longer than a chunk may be old.
-        """
-        self.until(ServoState.HOLDING)
-        record = np.zeros(1, chunk_dtype(8, 6))[0]
-        Chunk(1, time.monotonic_ns(), 2_000_000_000, 1, np.full((length, 6), 0.4), 0).fill(record)
-        self.chunks.write(record)
-        self.until(ServoState.FOLLOWING)
-
-    def result(self) -> dict[str, Any]:
-        self.process.join(60)
-        assert self.process.exitcode == 0
-        assert self.told()["ended"]
-        return self.told()
-
-    def told(self) -> dict[str, Any]:
-        """The servo process's summary as of now, by a reader."""
-        summary = ServoSummary(self.rings)
-        summary.follow(self.rings.reader())
-        return {**summary.as_dict(), "ended": summary.ended}
+        super().__init__(CONFIG, {"arm": str(self.name)})
 
     def torque(self) -> list[bool]:
         return [bool(servo.get("torque_enable")) for servo in self.bus.servos.values()]
-
-    def end(self) -> None:
-        self.alive = False
-        self._heart.join()
-        if self.process.is_alive():
-            self.process.kill()
-        self.process.join()
 
 
 @pytest.fixture(autouse=True)
