@@ -18,7 +18,7 @@ from wall_edge.errors import BusError
 def open_drives(
     config: RobotConfig, places: Mapping[str, str], clock: Callable[[], int] = time.monotonic_ns
 ) -> DriveGroup:
-    """All drives of a robot. ``places``: where simulated motors are, by the drive's name; empty for real ones.
+    """All drives of a robot. ``places``: where simulated motors are, by drive; empty for real ones.
 
     A bus that does not open keeps nobody from the others, as torque must go off on those: its drive says so
     whenever it is asked for something, and ``connect`` is the first to. Raises ConfigError, DriveError.

@@ -14,8 +14,8 @@ from wall_edge_bridge.kinds.registry import Found
 from wall_edge_bridge.transport.base import ByteTransport
 
 IDENTITY = Block.of(STS3215["firmware_major"], STS3215["present_temperature"])
-"""One read of 64 bytes. Two servos with one id send theirs at once, and position, voltage or temperature differ
-between any two: what arrives is no packet. Short answers may be the same bit for bit, and seem to be of one."""
+"""One read of 64 bytes. Two servos with one id send theirs at once; position, voltage or temperature differ
+between any two, and what arrives is no packet. Short answers may be alike bit for bit, and look like one."""
 MODELS = {777: "STS3215", 2825: "STS3250"}
 """By number; as LeRobot has them."""
 _LOCK, _ID, _TORQUE = STS3215["lock"], STS3215["id"], STS3215["torque_enable"]
