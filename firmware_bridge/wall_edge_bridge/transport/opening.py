@@ -57,6 +57,8 @@ def open_wire(settings: object, clock: Callable[[], int] = time.monotonic_ns) ->
     BusError for a port or a channel that does not exist, may not be opened, is in use, is down or has another
     bit rate, with what was found; ConfigError for settings without a place, or without their library.
     """
+    # A CAN bus may lie behind a bridge of its maker's, at a serial port (Damiao's).
+    settings = getattr(settings, "serial_port", None) or settings
     if isinstance(settings, CanPlace):
         _require_place("channel", settings.channel)
         frames = open_can(settings)

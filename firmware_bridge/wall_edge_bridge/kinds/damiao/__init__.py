@@ -13,7 +13,7 @@ from wall_edge.checks import between, require_text
 from wall_edge.config_loader import Invalid
 from wall_edge_bridge.drives.base import Drive
 from wall_edge_bridge.drives.joints import ImpedanceJoint
-from wall_edge_bridge.drives.settings import CanSettings
+from wall_edge_bridge.drives.settings import CanSettings, SerialSettings
 from wall_edge_bridge.drives.values import Capabilities
 from wall_edge_bridge.kinds.registry import Found, Kind
 from wall_edge_bridge.sim.base import ByteTwin, FrameTwin
@@ -46,16 +46,14 @@ class DamiaoSettings(CanSettings):
             return replace(self, channel=place)
         return replace(self, channel=place, interface="unix")
 
-    def open_wire(self) -> ByteTransport | None:
-        """The serial port of the USB bridge; None when the channel is one that any CAN drive may have.
-
-        Raises BusError when the port cannot be opened.
-        """
+    @property
+    def serial_port(self) -> SerialSettings | None:
+        """What ``transport.opening`` opens instead of a CAN channel; None where it is one."""
         if self.interface != "damiao-usb":
             return None
-        from wall_edge_bridge.transport.serial import SerialTransport
-
-        return SerialTransport(self.channel, self.usb_baudrate)
+        return SerialSettings(
+            self.kind, self.timeout_ms, self.on_loss, port=self.channel, baudrate=self.usb_baudrate
+        )
 
     def frames(self, wire: Wire, clock: Callable[[], int]) -> FrameTransport:
         """CAN frames over ``wire``: itself, or through the USB bridge at the other end of a serial port."""
@@ -100,8 +98,8 @@ def _open(
     joints: Sequence[DamiaoJoint],
     wire: Wire,
     *,
-    clock: Callable[[], int],
-    start_slack_rad: float,
+    clock: Callable[[], int] = time.monotonic_ns,
+    start_slack_rad: float = 0.0,
 ) -> Drive:
     from wall_edge_bridge.kinds.damiao.drive import DamiaoDrive
 
@@ -111,7 +109,7 @@ def _open(
 
 
 def _make_twin(
-    settings: DamiaoSettings, joints: Sequence[DamiaoJoint], positions: npt.ArrayLike, *, timed: bool
+    settings: DamiaoSettings, joints: Sequence[DamiaoJoint], positions: npt.ArrayLike, *, timed: bool = False
 ) -> ByteTwin | FrameTwin:
     from wall_edge_bridge.kinds.damiao.twin import BridgeTwin, DamiaoTwin
 
@@ -126,16 +124,29 @@ def _cycle_ns(settings: DamiaoSettings, joints: Sequence[DamiaoJoint]) -> int:
     return cycle_ns(settings, len(joints))
 
 
-def _scan(settings: DamiaoSettings, wire: Wire, ids: Iterable[int]) -> Iterator[Found]:
+def _scan(
+    settings: DamiaoSettings,
+    wire: Wire,
+    ids: Iterable[int],
+    *,
+    clock: Callable[[], int] = time.monotonic_ns,
+) -> Iterator[Found]:
     from wall_edge_bridge.kinds.damiao.scan import scan
 
-    return scan(settings, settings.frames(wire, time.monotonic_ns), ids)
+    return scan(settings, settings.frames(wire, clock), ids, clock)
 
 
-def _set_id(settings: DamiaoSettings, wire: Wire, old: int, new: int) -> None:
+def _set_id(
+    settings: DamiaoSettings,
+    wire: Wire,
+    old: int,
+    new: int,
+    *,
+    clock: Callable[[], int] = time.monotonic_ns,
+) -> None:
     from wall_edge_bridge.kinds.damiao.set_id import set_id
 
-    set_id(settings, settings.frames(wire, time.monotonic_ns), old, new)
+    set_id(settings, settings.frames(wire, clock), old, new, clock)
 
 
 KIND = Kind(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from wall_edge_bridge.kinds.damiao import DamiaoSettings
 from wall_edge_bridge.kinds.damiao.bus import Answer, DamiaoBus
@@ -28,9 +27,11 @@ _AT_ONCE = 8
 _LISTEN_NS = 5_000_000
 
 
-def scan(settings: DamiaoSettings, wire: FrameTransport, ids: Iterable[int]) -> Iterator[Found]:
+def scan(
+    settings: DamiaoSettings, wire: FrameTransport, ids: Iterable[int], clock: Callable[[], int]
+) -> Iterator[Found]:
     """Motors by their id; what else is heard on the bus at the end, as id -1. Raises BusError."""
-    bus = DamiaoBus(wire, time.monotonic_ns, fd=settings.data_bitrate is not None)
+    bus = DamiaoBus(wire, clock, fd=settings.data_bitrate is not None)
     left = list(ids)
     while left:
         some, left = left[:_AT_ONCE], left[_AT_ONCE:]

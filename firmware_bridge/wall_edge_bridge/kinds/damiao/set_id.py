@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 
 from wall_edge.errors import BusTimeout, DriveError
 from wall_edge_bridge.kinds.damiao import IDS, DamiaoJoint, DamiaoSettings
@@ -13,7 +13,9 @@ from wall_edge_bridge.kinds.damiao.scan import _AT_ONCE, who_answers
 from wall_edge_bridge.transport.base import FrameTransport
 
 
-def set_id(settings: DamiaoSettings, wire: FrameTransport, old: int, new: int) -> None:
+def set_id(
+    settings: DamiaoSettings, wire: FrameTransport, old: int, new: int, clock: Callable[[], int]
+) -> None:
     """The motor answers on ``new`` + 16 from then on; with ``new`` = ``old`` only that is mended.
 
     Raises DriveError where an id is taken, or no id, or the motor has torque; BusTimeout, BusError.
@@ -21,10 +23,10 @@ def set_id(settings: DamiaoSettings, wire: FrameTransport, old: int, new: int) -
     for motor in (old, new):
         if motor not in IDS:
             raise DriveError(f"id {motor}", expected=f"{IDS[0]} to {IDS[-1]}")
-    bus = DamiaoBus(wire, time.monotonic_ns, fd=settings.data_bitrate is not None)
+    bus = DamiaoBus(wire, clock, fd=settings.data_bitrate is not None)
     reply_id = DamiaoJoint("motor", new, lower=-1.0, upper=1.0, max_velocity=1.0).reply_id
     _require_free(bus, old, new, reply_id)
-    _require_limp(bus, wire, old)
+    _require_limp(bus, wire, old, clock)
     # The master id first: afterwards the motor may listen to its new id already.
     _write(bus, MST_ID, old, reply_id, old)
     if new != old:
@@ -55,8 +57,8 @@ def _require_free(bus: DamiaoBus, old: int, new: int, reply_id: int) -> None:
             )
 
 
-def _require_limp(bus: DamiaoBus, wire: FrameTransport, motor: int) -> None:
-    deadline_ns = time.monotonic_ns() + WINDOW_NS
+def _require_limp(bus: DamiaoBus, wire: FrameTransport, motor: int, clock: Callable[[], int]) -> None:
+    deadline_ns = clock() + WINDOW_NS
     wire.receive(0)
     wire.send([bus.refresh_frame(motor)], deadline_ns)
     while frames := wire.receive(deadline_ns):

@@ -11,9 +11,9 @@ from wall_edge_bridge.kinds.damiao import DamiaoJoint, DamiaoSettings
 from wall_edge_bridge.kinds.damiao.codec import REFRESH, REGISTER_ID, RegisterFrame
 from wall_edge_bridge.kinds.damiao.others import GET_ID_REPLY, robstride_get_id
 from wall_edge_bridge.kinds.damiao.registers import DISABLED, ENABLED, FAULTS
-from wall_edge_bridge.kinds.damiao.timing import frame_duration
 from wall_edge_bridge.kinds.damiao.twin.motor import SimulatedMotor
 from wall_edge_bridge.sim.base import FrameTwin
+from wall_edge_bridge.sim.line import can_duration
 from wall_edge_bridge.transport.base import Frame
 
 STATES = {fault.name: state for state, fault in FAULTS.items()}
@@ -45,7 +45,7 @@ class DamiaoTwin(FrameTwin):
         self.echoes = False
         """Requests for feedback are echoed on the master id before they are answered, as some adapters do."""
         if timed:
-            self.replies.duration = frame_duration(settings)
+            self.replies.duration = can_duration(settings.bitrate, settings.data_bitrate)
 
     def add(self, motor: SimulatedMotor) -> None:
         """Another motor on the bus, that is no joint."""
