@@ -18,14 +18,21 @@ from wall_edge_bridge.drives.settings import CanSettings
 from wall_edge_bridge.drives.values import Capabilities
 from wall_edge_bridge.kinds.registry import Found, Kind
 
-if importlib.util.find_spec("moteus") is None:
-    raise ImportError("no moteus", name="moteus")
 if TYPE_CHECKING:
     from wall_edge_bridge.kinds.moteus.drive import MoteusDrive
     from wall_edge_bridge.kinds.moteus.twin import MoteusTwin
 
 IDS = range(1, 127)
 """127 is everybody's."""
+CAPABILITIES = Capabilities(
+    velocity=True,
+    effort=True,
+    temperature=True,
+    voltage=True,
+    velocity_feedforward=True,
+    effort_feedforward=True,
+    watchdog=True,
+)
 
 
 @dataclass(frozen=True)
@@ -96,22 +103,23 @@ def _scan(settings: MoteusSettings, wire: Any, ids: Iterable[int]) -> Iterator[F
     return scan(wire, ids)
 
 
-KIND = Kind(
+_KIND = Kind(
     name="moteus",
     settings=MoteusSettings,
     joint=MoteusJoint,
-    capabilities=Capabilities(
-        velocity=True,
-        effort=True,
-        temperature=True,
-        voltage=True,
-        velocity_feedforward=True,
-        effort_feedforward=True,
-        watchdog=True,
-    ),
+    capabilities=CAPABILITIES,
     open_drive=_open_drive,
     make_twin=_make_twin,
     cycle_ns=_cycle_ns,
     scan=_scan,
     ids=IDS,
 )
+
+
+def __getattr__(name: str) -> Kind:
+    """``KIND``: ImportError without mjbots' library, which only ``kind_named`` then turns into advice."""
+    if name != "KIND":
+        raise AttributeError(name)
+    if importlib.util.find_spec("moteus") is None:
+        raise ImportError("no moteus", name="moteus")
+    return _KIND
