@@ -134,7 +134,7 @@ class HubStation:
 
     def _send(self, packet: bytes, sender: socket.socket | None) -> None:
         """To all but the sender. Who is gone is seen when it is read from."""
-        for client in self._clients.values():
+        for client in list(self._clients.values()):
             if client is not sender:
                 try:
                     client.send(packet)

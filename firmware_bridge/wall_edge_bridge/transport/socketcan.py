@@ -119,7 +119,7 @@ class RawCanTransport:
             elif frame is not None:
                 health.take(frame)
             elif not packet:  # how a simulated bus looks that ended
-                self._loss = _GONE[errno.ECONNRESET]
+                self._lose(OSError(errno.ECONNRESET, ""))
                 return
 
     def _count_drops(self, ancillary: list[tuple[int, int, bytes]]) -> None:
@@ -179,6 +179,7 @@ class RawCanTransport:
 
     def _lose(self, error: OSError) -> None:
         self._loss = self._loss or _GONE.get(error.errno or 0, f"fails ({error})")
+        self._health.state = "unknown"
 
     def _gone(self) -> BusError:
         return BusError(f"{self.description} {self._loss}", fix=self._fix)
