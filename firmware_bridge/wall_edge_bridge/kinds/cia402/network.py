@@ -16,8 +16,8 @@ from wall_edge_bridge.kinds.cia402 import Cia402Joint
 from wall_edge_bridge.kinds.cia402.codec import SDO_REPLY, SDO_REQUEST
 from wall_edge_bridge.transport.base import Frame, FrameTransport
 
-NOT_THERE = (0x06020000, 0x06090011)
-"""Abort codes: no such object, no such subindex."""
+NOT_THERE = (0x06020000, 0x06090011, 0x060A0023)
+"""Abort codes: no such object, no such subindex, no such resource."""
 _ATTEMPTS = 3
 
 
