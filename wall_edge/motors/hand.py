@@ -55,7 +55,7 @@ class PersonsHand:
 
 
 class SimulatedHand:
-    """Moves twins as a person would, by the limits that ROBOT.yaml has: so calibration can be tried without an arm."""
+    """Moves twins as a person would, by the limits of ROBOT.yaml: calibration can be tried without an arm."""
 
     def __init__(self, config: RobotConfig, twins: Mapping[str, Twin]) -> None:
         self._config, self._twins = config, twins

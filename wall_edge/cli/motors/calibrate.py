@@ -37,7 +37,7 @@ def calibrate(
 ) -> None:
     """Find every joint's zero, direction and limits while you move the limp arm by hand.
 
-    Nothing is powered, and nothing is written into a motor: the result is a YAML file that extends ROBOT.yaml.
+    Nothing is powered or written into a motor: the result is a YAML file that extends ROBOT.yaml.
     """
     if out.exists() and not force:
         raise ConfigError(

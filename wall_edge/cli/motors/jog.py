@@ -54,9 +54,10 @@ def jog(
 def _show(config: RobotConfig, plan: Jog) -> None:
     joint = config.joints[plan.index]
     SafeConsole().print(
-        f"{joint.name} (drive {joint.drive}, id {joint.id}) stands at {plan.start[plan.index]:+.3f} rad and goes to "
-        f"{plan.goal:+.3f} rad at {plan.velocity:g} rad/s at most; its limits: {joint.lower:g} to {joint.upper:g} "
-        f"rad, {joint.max_velocity:g} rad/s, {joint.max_acceleration:g} rad/s², {joint.max_jerk:g} rad/s³. "
+        f"{joint.name} (drive {joint.drive}, id {joint.id}) stands at {plan.start[plan.index]:+.3f} rad "
+        f"and goes to {plan.goal:+.3f} rad at {plan.velocity:g} rad/s at most; its limits: {joint.lower:g} "
+        f"to {joint.upper:g} rad, {joint.max_velocity:g} rad/s, {joint.max_acceleration:g} rad/s², "
+        f"{joint.max_jerk:g} rad/s³. "
         f"The other {config.dof - 1} joints hold where they are."
     )
 

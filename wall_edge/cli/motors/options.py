@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from wall_edge_bridge.drives import DriveSettings, SerialSettings
@@ -34,7 +33,7 @@ def one_drive(config: RobotConfig, name: str | None) -> str:
     return name
 
 
-def named_settings(kind: str | None, options: Mapping[str, Any]) -> DriveSettings:
+def named_settings(kind: str | None, **options: str | int | None) -> DriveSettings:
     """Of options that were given. Raises ConfigError for one that the kind does not have."""
     if kind is None:
         raise ConfigError(

@@ -46,18 +46,13 @@ def scan(
 
     Nothing is powered or written. Exit code 1 when a motor of ROBOT.yaml is missing.
     """
-    options = {
-        "port": port,
-        "channel": channel,
-        "interface": interface,
-        "baudrate": baudrate,
-        "bitrate": bitrate,
-    }
     with interruptible():
         if robot is not None:
             lines = _of_robot(load_robot(robot), every_baudrate)
         else:
-            settings = named_settings(kind, options)
+            settings = named_settings(
+                kind, port=port, channel=channel, interface=interface, baudrate=baudrate, bitrate=bitrate
+            )
             lines = [Line("", "", motor.id, "here", motor) for motor in _found(settings, every_baudrate)]
     print(json.dumps([_plain(line) for line in lines])) if as_json else SafeConsole().print(_table(lines))
     if missing := [

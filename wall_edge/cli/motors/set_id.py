@@ -44,15 +44,15 @@ def set_id(
 
     Refused when no motor has the old id, or one has the new one. Connect a single motor, unpowered by torque.
     """
-    options = {
-        "port": port,
-        "channel": channel,
-        "interface": interface,
-        "baudrate": baudrate,
-        "bitrate": bitrate,
-    }
     if robot is None:
-        _renumber(named_settings(kind, options), old, new, yes)
+        _renumber(
+            named_settings(
+                kind, port=port, channel=channel, interface=interface, baudrate=baudrate, bitrate=bitrate
+            ),
+            old,
+            new,
+            yes,
+        )
         return
     config = load_robot(robot)
     name = one_drive(config, drive)
