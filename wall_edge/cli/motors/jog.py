@@ -13,7 +13,7 @@ from wall_edge.config import RobotConfig, load_robot
 from wall_edge.errors import WallEdgeError
 from wall_edge.motors.access import open_motors
 from wall_edge.motors.jog import Jog, run_jog
-from wall_edge.runtime.latch import require_clear
+from wall_edge.runtime.latch import require_unlatched
 from wall_edge.runtime.servo.joints import Joints
 from wall_edge.runtime.servo.timing import Ticker
 from wall_edge.signals import stop_flag, unhold
@@ -32,7 +32,7 @@ def jog(
     Ctrl-C brakes. Hold the arm: it goes limp at the end.
     """
     config = load_robot(robot)
-    require_clear(config)
+    require_unlatched(config)
     with open_motors(config) as motors, stop_flag() as stop_requested:
         unhold()
         joints = Joints(config, lambda: motors.drives, time.monotonic_ns)
