@@ -69,7 +69,7 @@ def measure_bus(config: RobotConfig, name: str, seconds: float) -> BusFigures:
 
 
 def _rate(drive: Drive, settings: DriveSettings, hold: np.ndarray | None, seconds: float) -> float:
-    """Whole cycles a second, one after the other: [dof] ``hold`` commanded under torque, or feedback alone."""
+    """Whole cycles a second: [dof] ``hold`` rad commanded under torque, or feedback alone."""
     setpoints = None if hold is None else Setpoints.hold(hold)
     timeout_ns = round(settings.timeout_ms * 1e6)
     if hold is not None:
