@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +51,8 @@ def calibrate(
         _require_limp(motors.drives)
         hand: Hand = PersonsHand() if motors.twins is None else SimulatedHand(config, motors.twins)
         keys = calibrated(motors.drives, _swept(motors.drives, hand))
-    text = yaml.safe_dump({"extends": str(robot.resolve()), "joints": list(keys)}, sort_keys=False)
+    base = os.path.relpath(robot, out.parent)
+    text = yaml.safe_dump({"extends": base, "joints": list(keys)}, sort_keys=False)
     atomic_write(out, text.encode())
     try:
         load_robot(out)
