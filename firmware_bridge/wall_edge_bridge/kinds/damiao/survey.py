@@ -85,9 +85,9 @@ def _require_one(bus: DamiaoBus, joint: DamiaoJoint, answers: Sequence[Answer], 
         len(answers) > 1
         and len(bus.read(MST_ID, (joint.id,), attempts=1, listen_ns=_LISTEN_NS)[joint.id]) > 1
     ):
-        ids = " and ".join(sorted({f"0x{each.reply_id:x}" for each in answers}))
+        places = " and ".join(sorted({f"0x{each.reply_id:x}" for each in answers}))
         raise DriveError(
-            f"joint {joint.name}: {len(answers)} motors answer as id {joint.id} (on {ids})",
+            f"joint {joint.name}: {len(answers)} motors answer as id {joint.id} (on {places})",
             expected="one",
             fix="connect one of them alone and give it another id with `wall-edge motors set-id`",
         )
