@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from wall_edge.errors import BusTimeout, DriveError
 from wall_edge_bridge.kinds.damiao import IDS, DamiaoJoint, DamiaoSettings
-from wall_edge_bridge.kinds.damiao.bus import WINDOW_NS, DamiaoBus
+from wall_edge_bridge.kinds.damiao.bus import AT_ONCE, WINDOW_NS, DamiaoBus
 from wall_edge_bridge.kinds.damiao.codec import is_echo
 from wall_edge_bridge.kinds.damiao.registers import ENABLED, ESC_ID, MST_ID
-from wall_edge_bridge.kinds.damiao.scan import _AT_ONCE, who_answers
+from wall_edge_bridge.kinds.damiao.scan import who_answers
 from wall_edge_bridge.transport.base import FrameTransport
 
 
@@ -40,8 +40,8 @@ def set_id(
 
 def _require_free(bus: DamiaoBus, old: int, new: int, reply_id: int) -> None:
     found = {}
-    for start in range(IDS[0], IDS[-1] + 1, _AT_ONCE):
-        found.update(who_answers(bus, [*range(start, min(start + _AT_ONCE, IDS[-1] + 1))]))
+    for start in range(IDS[0], IDS[-1] + 1, AT_ONCE):
+        found.update(who_answers(bus, [*range(start, min(start + AT_ONCE, IDS[-1] + 1))]))
     if len(answers := found.pop(old, ())) != 1:
         raise DriveError(
             f"{len(answers)} motors have id {old}", expected="one", fix="connect one of them alone"

@@ -106,7 +106,7 @@ def _require_one(bus: DamiaoBus, joint: DamiaoJoint, answers: Sequence[Answer], 
 def _silence(bus: DamiaoBus, wire: FrameTransport, silent: Sequence[DamiaoJoint]) -> BusTimeout:
     bus.find_robstride([joint.id for joint in silent])
     names = ", ".join(f"{joint.name} (id {joint.id})" for joint in silent)
-    seen = "; ".join(f"{name} ({count} frames)" for name, count in sorted(bus.others.items()))
+    seen = "; ".join(str(other) for other in sorted(bus.others))
     errors = wire.health().error_frames
     if errors:
         seen += (

@@ -219,3 +219,6 @@ def test_a_scan_tells_model_mode_voltage_and_where_a_motor_answers() -> None:
     assert "mode MIT" in found[0].detail
     assert "24.0 V" in found[0].detail
     assert not any(rig.twin.powered(rig.clock()))
+    rig.twin.motors[1].robstride = True
+    found = list(KIND.scan(rig.settings, rig.wire, KIND.ids, clock=rig.clock))
+    assert [(each.id, each.kind) for each in found] == [(1, "damiao"), (3, "damiao"), (2, "robstride")]

@@ -119,7 +119,9 @@ def test_a_motor_that_stood_beyond_half_a_turn_comes_back_a_turn_off() -> None:
 def test_a_motor_that_speaks_robstrides_protocol_is_told_by_name() -> None:
     rig = DamiaoRig()
     rig.twin.motors[2].robstride = True
-    with pytest.raises(BusTimeout, match=r"ankle \(id 3\).*RobStride's private protocol from id 3"):
+    with pytest.raises(
+        BusTimeout, match=r"ankle \(id 3\).*RobStride's private protocol from id 3 .kind: robstride"
+    ):
         rig.drive.connect()
 
 
@@ -136,8 +138,8 @@ def test_others_that_speak_unasked_are_told_too() -> None:
         rig.twin.replies.put(frame, rig.clock() + 1000)
     with pytest.raises(BusTimeout) as caught:
         rig.drive.connect()
-    for name in ("CANopen heartbeat of node 1", "ODrive's heartbeat of node 4", "moteus", "RobStride"):
-        assert name in str(caught.value)
+    for kind, number in (("cia402", 1), ("odrive", 4), ("moteus", 0), ("robstride", 10)):
+        assert f"from id {number} (kind: {kind})" in str(caught.value)
 
 
 def test_a_wrong_bit_rate_shows_as_error_frames() -> None:
