@@ -124,7 +124,7 @@ def test_the_watchdog_counts_in_50_microseconds_and_is_read_back() -> None:
     drive = rig.connected()
     assert drive.arm_watchdog(0.1) == 0.1
     assert [motor.registers[TIMEOUT] for motor in rig.twin.motors] == [2000] * 3
-    assert [motor.stored[TIMEOUT] for motor in rig.twin.motors] == [0] * 3
+    assert [motor.memory.flash[TIMEOUT] for motor in rig.twin.motors] == [0] * 3
     assert drive.arm_watchdog(0.00012) == pytest.approx(0.00015)
     rig.twin.motors[1].mute = {TIMEOUT}
     with pytest.raises(DriveError, match=r"knee.*watchdog reads back None"):
@@ -164,10 +164,10 @@ def test_an_id_is_set_with_its_feedback_id_saved_and_read_back() -> None:
     rig = DamiaoRig()
     KIND.set_id(rig.settings, rig.wire, 2, 7, clock=rig.clock)  # type: ignore[misc]
     motor = rig.twin.motors[1]
-    assert (motor.stored[ESC_ID], motor.stored[MST_ID], motor.saves) == (7, 0x17, 1)
+    assert (motor.memory.flash[ESC_ID], motor.memory.flash[MST_ID], motor.saves) == (7, 0x17, 1)
     rig.twin.motors[2].registers[MST_ID] = 0
     KIND.set_id(rig.settings, rig.wire, 3, 3, clock=rig.clock)  # type: ignore[misc]
-    assert rig.twin.motors[2].stored[MST_ID] == 0x13
+    assert rig.twin.motors[2].memory.flash[MST_ID] == 0x13
 
 
 @pytest.mark.parametrize(
@@ -181,10 +181,10 @@ def test_an_id_is_set_with_its_feedback_id_saved_and_read_back() -> None:
 )
 def test_an_id_that_cannot_be_is_refused(old: int, new: int, said: str) -> None:
     rig = DamiaoRig()
-    before = [motor.memory() for motor in rig.twin.motors]
+    before = [motor.writable() for motor in rig.twin.motors]
     with pytest.raises((DriveError, BusTimeout), match=said):
         KIND.set_id(rig.settings, rig.wire, old, new, clock=rig.clock)  # type: ignore[misc]
-    assert [motor.memory() for motor in rig.twin.motors] == before
+    assert [motor.writable() for motor in rig.twin.motors] == before
 
 
 def test_an_id_on_which_another_motor_answers_or_whose_answers_another_hears_is_refused() -> None:

@@ -215,11 +215,11 @@ def test_limits_beyond_what_the_motor_counts_are_refused() -> None:
 def test_a_motor_in_another_mode_is_put_into_mit_mode_in_ram_alone() -> None:
     rig = DamiaoRig()
     motor = rig.twin.motors[1]
-    motor.registers[CTRL_MODE] = motor.stored[CTRL_MODE] = 2
+    motor.registers[CTRL_MODE] = motor.memory.flash[CTRL_MODE] = 2
     rig.connected()
     assert motor.registers[CTRL_MODE] == 2
     rig.drive.enable()
-    assert (motor.registers[CTRL_MODE], motor.stored[CTRL_MODE], motor.saves) == (1, 2, 0)
+    assert (motor.registers[CTRL_MODE], motor.memory.flash[CTRL_MODE], motor.saves) == (1, 2, 0)
     assert abs(rig.cycle(0.01).position).max() < 0.02
 
 
