@@ -36,8 +36,8 @@ class Setpoints:
         zero = np.zeros_like(there)
         return cls(there, zero, zero, zero, due_ns)
 
-    def of(self, indices: npt.NDArray[np.intp]) -> Setpoints:
-        """Those of some joints."""
+    def of(self, indices: npt.NDArray[np.intp] | slice) -> Setpoints:
+        """Those of some joints: views where they stand together."""
         return Setpoints(
             self.position[indices],
             self.velocity[indices],

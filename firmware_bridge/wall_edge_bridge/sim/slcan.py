@@ -1,7 +1,7 @@
 """A simulated slcan adapter: motors on a CAN bus, behind a serial port.
 
-Strict where adapters are: a frame for a channel that is not open, a bit rate for one that is, and a line that is
-no command are refused with a bell. Frames at another bit rate than the motors' are acknowledged by nobody.
+Strict where adapters are: a frame for a channel that is not open, a bit rate for one that is, and a line that
+is no command, are refused with a bell. Frames at another bit rate than the motors' are heard by nobody.
 """
 
 from __future__ import annotations

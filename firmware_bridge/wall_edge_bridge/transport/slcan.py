@@ -26,6 +26,8 @@ from wall_edge_bridge.transport.slcan_text import (
 _CHUNK = 4096
 _ANSWER_NS = 30_000_000
 """How long an answer to a command is waited for: adapters that never answer exist."""
+_QUIET_NS = 10_000_000
+"""After a silence of this length it has said all that it had to say."""
 _TTY_BAUD = 115_200
 """USB adapters ignore it."""
 
@@ -80,7 +82,10 @@ class SlcanTransport:
         commands = [(BITRATES.get(bitrate), f"a bit rate of {bitrate}")]
         if data_bitrate is not None:
             commands.append((DATA_BITRATES.get(data_bitrate), f"a data bit rate of {data_bitrate}"))
-        self._command(END + b"C")  # ends what a program before us left half said; a bell is no news here
+        # Ends what a program before us left half said. Bells are no news here, and frames are old.
+        self._port.send(END + b"C" + END, self._clock() + _ANSWER_NS)
+        while data := self._port.receive(_CHUNK, self._clock() + _QUIET_NS):
+            self._lines.feed(data)
         for command, what in [*commands, (b"O", "to be opened")]:
             if command is None or self._command(command) == REFUSAL:
                 rates = ", ".join(map(str, (*BITRATES, "and for data", *DATA_BITRATES)))
@@ -91,7 +96,7 @@ class SlcanTransport:
                 )
 
     def _command(self, command: bytes) -> bytes:
-        """How its answer ended; empty when none came. Frames of a channel that was open are let go."""
+        """How its answer ended; empty when none came."""
         deadline_ns = self._clock() + _ANSWER_NS
         self._port.send(command + END, deadline_ns)
         while data := self._port.receive(_CHUNK, deadline_ns):

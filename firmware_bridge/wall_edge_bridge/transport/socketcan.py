@@ -32,6 +32,7 @@ _RETRY_S = 0.0002
 """A full device queue (ENOBUFS) cannot be waited for; about the time of one frame at 1 Mbit/s."""
 _AT_ONCE = 1024
 """Packets read before they are handed on: another program may send faster than we read."""
+_MISSING = (errno.ENODEV, errno.ENOENT, errno.ECONNREFUSED)
 _GONE = {
     errno.ENETDOWN: "went down",
     errno.ENODEV: "vanished",
@@ -223,7 +224,7 @@ def _connected(
     except (OSError, ValueError) as error:  # ValueError: a NUL; OSError also says that a path is too long
         with contextlib.suppress(OSError):
             raw.close()
-        missing = isinstance(error, OSError) and error.errno in (errno.ENODEV, errno.ENOENT)
+        missing = isinstance(error, OSError) and error.errno in _MISSING
         reason = "does not exist" if missing else f"cannot be opened ({error})"
         raise BusError(f"{description} {reason}", fix=fix) from error
     return RawCanTransport(raw, description, fix)
