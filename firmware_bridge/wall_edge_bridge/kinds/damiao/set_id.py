@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from wall_edge.errors import BusTimeout, DriveError
-from wall_edge_bridge.kinds.damiao import IDS, DamiaoJoint, DamiaoSettings
+from wall_edge_bridge.kinds.damiao import IDS, JOINT_IDS, DamiaoJoint, DamiaoSettings
 from wall_edge_bridge.kinds.damiao.bus import AT_ONCE, WINDOW_NS, DamiaoBus
 from wall_edge_bridge.kinds.damiao.codec import is_echo
 from wall_edge_bridge.kinds.damiao.registers import ENABLED, ESC_ID, MST_ID
@@ -20,9 +20,9 @@ def set_id(
 
     Raises DriveError where an id is taken, or no id, or the motor has torque; BusTimeout, BusError.
     """
-    for motor in (old, new):
-        if motor not in IDS:
-            raise DriveError(f"id {motor}", expected=f"{IDS[0]} to {IDS[-1]}")
+    for motor, ids in ((old, IDS), (new, JOINT_IDS)):
+        if motor not in ids:
+            raise DriveError(f"id {motor}", expected=f"{ids[0]} to {ids[-1]}")
     bus = DamiaoBus(wire, clock, fd=settings.data_bitrate is not None)
     reply_id = DamiaoJoint("motor", new, lower=-1.0, upper=1.0, max_velocity=1.0).reply_id
     _require_limp(bus, wire, old, clock)  # before the search, which outlasts a watchdog

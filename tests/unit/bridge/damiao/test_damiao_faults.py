@@ -175,6 +175,7 @@ def test_an_id_is_set_with_its_feedback_id_saved_and_read_back() -> None:
     [
         (1, 2, "a motor has id 2 already"),
         (1, 0, "id 0"),
+        (1, 16, "id 16"),
         (200, 4, "id 200"),
         (9, 5, "answers as id 9"),
     ],
@@ -189,8 +190,9 @@ def test_an_id_that_cannot_be_is_refused(old: int, new: int, said: str) -> None:
 
 def test_an_id_on_which_another_motor_answers_or_whose_answers_another_hears_is_refused() -> None:
     rig = DamiaoRig()
-    with pytest.raises(DriveError, match="motor 2 answers on 0x12"):
-        KIND.set_id(rig.settings, rig.wire, 1, 0x12, clock=rig.clock)  # type: ignore[misc]
+    rig.twin.motors[1].registers[MST_ID] = 9
+    with pytest.raises(DriveError, match="motor 2 answers on 0x9"):
+        KIND.set_id(rig.settings, rig.wire, 1, 9, clock=rig.clock)  # type: ignore[misc]
     rig.twin.motors[2].registers[ESC_ID] = 0x15
     with pytest.raises(DriveError, match="a motor has id 21 already, which would hear"):
         KIND.set_id(rig.settings, rig.wire, 1, 5, clock=rig.clock)  # type: ignore[misc]

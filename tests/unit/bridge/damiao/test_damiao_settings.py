@@ -19,7 +19,7 @@ def joint(**keys: Any) -> DamiaoJoint:
     "keys",
     [
         {"id": 0},
-        {"id": 128},
+        {"id": 16},
         {"kp": 501.0},
         {"kd": 5.1},
         {"kd": 0.0},
