@@ -16,7 +16,7 @@ from wall_edge_bridge.sim.stations import serving
 
 from tests.unit.bridge.damiao.damiao_rig import JOINTS
 
-WATCHDOG_S = 0.2
+WATCHDOG_S = 0.4
 HOST = f"""
 import sys, time
 import numpy as np
