@@ -55,10 +55,11 @@ def open_wire(settings: object, clock: Callable[[], int] = time.monotonic_ns) ->
 
     With ``on_loss: recover`` it is opened again when its adapter vanished (``transport.recovering``). Raises
     BusError for a port or a channel that does not exist, may not be opened, is in use, is down or has another
-    bit rate, with what was found; ConfigError for settings without a place, or without their library.
+    bit rate, with what was found; ConfigError for settings without a place, or without their library. A kind
+    whose CAN bus is behind a serial port says so by ``serial_port``: settings of that port.
     """
-    # A CAN bus may lie behind a bridge of its maker's, at a serial port (Damiao's).
-    settings = getattr(settings, "serial_port", None) or settings
+    if (port := getattr(settings, "serial_port", None)) is not None:
+        return open_wire(port, clock)
     if isinstance(settings, CanPlace):
         _require_place("channel", settings.channel)
         frames = open_can(settings)
@@ -74,14 +75,17 @@ def open_wire(settings: object, clock: Callable[[], int] = time.monotonic_ns) ->
     raise ConfigError(f"settings of {type(settings).__name__}", expected="a serial port's or a CAN channel's")
 
 
-def open_can(settings: CanPlace, *, details: bool = True) -> FrameTransport:
-    """A channel. ``details``: whether its bit rates are compared too, which takes another program some ms."""
+def open_can(settings: CanPlace, *, details: bool = True, listen_only: bool = False) -> FrameTransport:
+    """A channel. ``details``: whether its bit rates are compared too, which takes another program some ms.
+
+    ``listen_only``: for who never sends; a serial adapter then acknowledges nothing either.
+    """
     if settings.interface == "unix":
         return open_unix(settings.channel, f"simulated bus {settings.channel}", "start the simulated motors")
     if settings.interface == "socketcan":
         return _open_interface(settings, details)
     if settings.interface == "slcan":
-        return open_slcan(settings.channel, settings.bitrate, settings.data_bitrate)
+        return open_slcan(settings.channel, settings.bitrate, settings.data_bitrate, listen_only=listen_only)
     from wall_edge_bridge.transport.python_can import open_python_can  # a library of its own
 
     return open_python_can(settings.interface, settings.channel, settings.bitrate, settings.data_bitrate)
