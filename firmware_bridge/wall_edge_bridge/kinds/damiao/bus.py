@@ -16,7 +16,7 @@ from wall_edge_bridge.kinds.damiao.codec import (
     pack_value,
     parse_value,
 )
-from wall_edge_bridge.kinds.damiao.others import GET_ID_REPLY, name_of_other, robstride_get_id
+from wall_edge_bridge.kinds.damiao.others import name_of_other, robstride_get_id
 from wall_edge_bridge.transport.base import Frame, FrameTransport
 
 WINDOW_NS = 20_000_000
@@ -122,5 +122,3 @@ class DamiaoBus:
     def _note(self, frame: Frame) -> None:
         if name := name_of_other(frame):
             self.others[name] += 1
-            if frame.extended and frame.id & 0xFF == GET_ID_REPLY:
-                self.others[f"id {frame.id >> 8 & 0xFF} speaks RobStride's private protocol"] += 1

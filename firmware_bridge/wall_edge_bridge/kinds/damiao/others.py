@@ -21,6 +21,8 @@ def robstride_get_id(motor: int) -> Frame:
 
 def name_of_other(frame: Frame) -> str:
     """Empty where it does not show."""
+    if frame.extended and not frame.fd and frame.id >> 24 == 0 and frame.id & 0xFF == GET_ID_REPLY:
+        return f"a RobStride's private protocol from id {frame.id >> 8 & 0xFF}"
     if frame.extended:
         if frame.fd:
             return "CAN FD frames with 29-bit identifiers (moteus?)"

@@ -36,7 +36,7 @@ def survey(bus: DamiaoBus, wire: FrameTransport, joints: Sequence[DamiaoJoint]) 
     if silent := [joint for joint in joints if not answers[joint.id]]:
         raise _silence(bus, wire, silent)
     for joint in joints:
-        _require_one(bus, joint, answers[joint.id])
+        _require_one(bus, joint, answers[joint.id], ids)
     needed = {register: bus.read(register, ids) for register in (PMAX, VMAX, TMAX)}
     told = {
         register: bus.read(register, ids, attempts=2)
@@ -79,7 +79,7 @@ def _needed(answers: dict[int, list[Answer]], register: int, joint: DamiaoJoint)
     return values[0].value
 
 
-def _require_one(bus: DamiaoBus, joint: DamiaoJoint, answers: Sequence[Answer]) -> None:
+def _require_one(bus: DamiaoBus, joint: DamiaoJoint, answers: Sequence[Answer], ids: Sequence[int]) -> None:
     """That one motor has the id, and answers where it should."""
     if (
         len(answers) > 1
@@ -94,6 +94,8 @@ def _require_one(bus: DamiaoBus, joint: DamiaoJoint, answers: Sequence[Answer]) 
     on = answers[0].reply_id
     if on != joint.reply_id:
         also = " (as motors leave the factory)" if on == 0 else ""
+        if on in ids:
+            also = ", which that motor takes for commands"
         raise DriveError(
             f"joint {joint.name}: motor {joint.id} answers on 0x{on:x}{also}",
             expected=f"0x{joint.reply_id:x}, its feedback_id",
