@@ -25,7 +25,9 @@ JOINTS = tuple(
 
 
 def memory(twin: Any) -> object:
-    return [(node.state, node.machine.state, node.machine.error, node.dictionary.state()) for node in twin.nodes]
+    return [
+        (node.state, node.machine.state, node.machine.error, node.dictionary.state()) for node in twin.nodes
+    ]
 
 
 CASE = Case(

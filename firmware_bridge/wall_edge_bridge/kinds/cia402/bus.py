@@ -8,7 +8,7 @@ from wall_edge_bridge.drives.values import BusCounters
 from wall_edge_bridge.kinds.cia402 import Cia402Joint, codec
 from wall_edge_bridge.kinds.cia402 import objects as obj
 from wall_edge_bridge.kinds.cia402.readings import DriveReadings
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport.base import Frame, FrameTransport
 
 _MISSES = 2
 """Cycles without its PDO after which a drive is asked by SDO."""
@@ -23,8 +23,13 @@ class CycleBus:
     """
 
     def __init__(
-        self, joints: Sequence[Cia402Joint], readings: DriveReadings, counters: BusCounters
+        self,
+        wire: FrameTransport,
+        joints: Sequence[Cia402Joint],
+        readings: DriveReadings,
+        counters: BusCounters,
     ) -> None:
+        self.wire = wire
         self._ids = [joint.id for joint in joints]
         self._index = {joint.id: index for index, joint in enumerate(joints)}
         self._readings, self._counters = readings, counters
@@ -63,6 +68,23 @@ class CycleBus:
     def _ask(self, index: int, what: int) -> Frame:
         self._questions[index] = what
         return codec.read(self._ids[index], what)
+
+    def collect(self, deadline_ns: int) -> None:
+        """Until nobody owes an answer, or the deadline. Raises BusTimeout, BusError."""
+        while self.missing and (frames := self.wire.receive(deadline_ns)):
+            questions = [question for frame in frames if (question := self.take(frame))]
+            if questions:
+                self.wire.send(questions, deadline_ns)
+
+    def drop_late(self) -> None:
+        """What arrived between cycles is older than the next; emergencies and restarts count all the same."""
+        for frame in self.wire.receive(0):
+            self.observe(frame)
+
+    def observe(self, frame: Frame) -> None:
+        """A frame that answers nothing."""
+        self.missing = set()
+        self.take(frame)
 
     def take(self, frame: Frame) -> Frame | None:
         """What it asks for in turn."""
@@ -106,7 +128,7 @@ class CycleBus:
             return None
         if upload is None and question == obj.ERROR_CODE and len(frame.data) == 8:
             self._learn(index, 0)  # it has no such object
-        if upload is None or (upload.index, upload.sub) != (question, 0):
+        if upload is None or (upload.object, upload.sub) != (question, 0):
             return None
         if question == obj.POSITION:
             self._positions[index] = int.from_bytes(upload.data, "little", signed=True), frame.received_ns

@@ -54,7 +54,8 @@ def _require_one(joint: Cia402Joint, types: Sequence[int]) -> None:
 def _silent(wire: FrameTransport, silent: Sequence[Cia402Joint], strangers: Sequence[Frame]) -> BusTimeout:
     names = ", ".join(f"{joint.name} (id {joint.id})" for joint in silent)
     seen = sorted({f"{frame.id:#x}" + (" (CAN FD)" if frame.fd else "") for frame in strangers})[:_SHOWN]
+    instead = f"; seen: frames {', '.join(seen)}" if seen else ""
     return BusTimeout(
-        f"no answer from {names} on {wire.description}" + (f"; seen: frames {', '.join(seen)}" if seen else ""),
+        f"no answer from {names} on {wire.description}{instead}",
         fix="check the drive's power, cable, termination, id and bit rate",
     )

@@ -1,4 +1,4 @@
-"""The state machine and the shaft of a simulated CiA 402 drive. Angles are the joint's, in the motor's sense."""
+"""The state machine and the shaft of a simulated CiA 402 drive. Angles are of the joint's side."""
 
 from __future__ import annotations
 

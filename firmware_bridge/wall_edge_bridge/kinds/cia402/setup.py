@@ -1,4 +1,4 @@
-"""What a drive is told before it is enabled: its process data, its mode, its watchdog. All in working memory."""
+"""What a drive is told before it is enabled: process data, mode, watchdog. All in working memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FEEDBACK = (obj.STATUS << 16 | 16, obj.POSITION << 16 | 32)
 
 
 def map_pdos(nodes: Nodes, joint: int, node_id: int) -> None:
-    """RPDO1: controlword and target; TPDO1: statusword and position; both by SYNC. The other TPDOs are off."""
+    """RPDO1: controlword and target; TPDO1: statusword and position; both by SYNC. Others are off."""
     _map(nodes, joint, obj.RPDO, obj.RPDO_MAP, codec.RPDO1 + node_id, _COMMANDS)
     _map(nodes, joint, obj.TPDO, obj.TPDO_MAP, codec.TPDO1 + node_id, _FEEDBACK)
     for number in _OTHER_TPDOS:
@@ -22,9 +22,7 @@ def map_pdos(nodes: Nodes, joint: int, node_id: int) -> None:
             nodes.write(joint, obj.TPDO + number, 1, "I", cob | obj.NO_PDO)
 
 
-def _map(
-    nodes: Nodes, joint: int, parameters: int, mapping: int, cob: int, entries: tuple[int, ...]
-) -> None:
+def _map(nodes: Nodes, joint: int, parameters: int, mapping: int, cob: int, entries: tuple[int, ...]) -> None:
     nodes.write(joint, parameters, 1, "I", obj.NO_PDO | cob)
     nodes.write(joint, mapping, 0, "B", 0)
     for sub, entry in enumerate(entries, 1):
@@ -35,7 +33,7 @@ def _map(
 
 
 def select_csp(nodes: Nodes, joint: int, spec: Cia402Joint, sync_ms: int) -> None:
-    """Cyclic synchronous position mode, interpolated over the loop's period where the drive has a word for it."""
+    """Cyclic synchronous position mode, interpolated over the loop's period where the drive can be told."""
     if nodes.write_if_there(joint, obj.INTERPOLATION, 1, "B", sync_ms):
         nodes.write_if_there(joint, obj.INTERPOLATION, 2, "b", -3)
     nodes.write(joint, obj.MODE, 0, "b", obj.CSP)
@@ -90,9 +88,8 @@ def require_csp(nodes: Nodes, joint: int, spec: Cia402Joint) -> None:
     high = nodes.find(joint, obj.POSITION_LIMITS, 2, "i")
     if low is None or high is None or low >= high:
         return
-    ends = [
-        round((spec.direction * angle + spec.zero_rad) * spec.counts_per_rad) for angle in (spec.lower, spec.upper)
-    ]
+    angles = (spec.direction * angle + spec.zero_rad for angle in (spec.lower, spec.upper))
+    ends = [round(angle * spec.counts_per_rad) for angle in angles]
     if min(ends) < low or max(ends) > high:
         raise DriveError(
             f"joint {spec.name} (id {spec.id}): limits at {min(ends)} to {max(ends)} counts",

@@ -59,7 +59,7 @@ class MoteusSettings(CanSettings):
 
 @dataclass(frozen=True)
 class MoteusJoint(OffsetJoint):
-    """A joint that a moteus moves. Its gains are the controller's own (``servo.pid_position``), scaled here."""
+    """A joint that a moteus moves. The gains are its own (``servo.pid_position``), scaled."""
 
     max_effort: float | None = None
     """Most torque [Nm], feed-forward and position control together; null: what the controller allows."""
@@ -77,7 +77,9 @@ class MoteusJoint(OffsetJoint):
         between("kd_scale", self.kd_scale, 0.0, 1.0)
 
 
-def _open_drive(settings: MoteusSettings, joints: Sequence[MoteusJoint], wire: Any, **more: Any) -> MoteusDrive:
+def _open_drive(
+    settings: MoteusSettings, joints: Sequence[MoteusJoint], wire: Any, **more: Any
+) -> MoteusDrive:
     from wall_edge_bridge.kinds.moteus.drive import MoteusDrive
 
     return MoteusDrive(settings, joints, wire, **more)
