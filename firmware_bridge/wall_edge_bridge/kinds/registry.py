@@ -15,6 +15,7 @@ KINDS = {
     "damiao": "wall_edge_bridge.kinds.damiao",
     "feetech": "wall_edge_bridge.kinds.feetech",
     "moteus": "wall_edge_bridge.kinds.moteus",
+    "cia402": "wall_edge_bridge.kinds.cia402",
 }
 """Where each kind's ``KIND`` is; imported when it is asked for, as some need a library of their own."""
 

@@ -25,7 +25,7 @@ def uploads(
     clock: Callable[[], int] = time.monotonic_ns,
     strangers: list[Frame] | None = None,
 ) -> dict[int, list[int]]:
-    """What each node says an object is; a node that is there twice says it twice, one that has none nothing."""
+    """What each node says an object is: twice from one that is there twice, nothing from a silent one."""
     values: dict[int, list[int]] = {node: [] for node in nodes}
     deadline_ns = clock() + timeout_ns
     wire.send([codec.read(node, index, sub) for node in nodes], deadline_ns)
@@ -33,12 +33,8 @@ def uploads(
         for frame in frames:
             upload = codec.upload_of(frame.data)
             node = frame.id - codec.SDO_REPLY
-            if (
-                node in values
-                and upload
-                and (upload.index, upload.sub) == (index, sub)
-                and not frame.extended
-            ):
+            fits = upload is not None and (upload.object, upload.sub) == (index, sub)
+            if upload and fits and node in values and not frame.extended:
                 values[node].append(int.from_bytes(upload.data, "little"))
             elif strangers is not None:
                 strangers.append(frame)

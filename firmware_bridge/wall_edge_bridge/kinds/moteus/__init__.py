@@ -59,7 +59,7 @@ class MoteusSettings(CanSettings):
 
 @dataclass(frozen=True)
 class MoteusJoint(OffsetJoint):
-    """A joint that a moteus moves. Its gains are the controller's own (``servo.pid_position``), scaled here."""
+    """A joint that a moteus moves. The gains are its own (``servo.pid_position``), scaled."""
 
     max_effort: float | None = None
     """Most torque [Nm], feed-forward and position control together; null: what the controller allows."""

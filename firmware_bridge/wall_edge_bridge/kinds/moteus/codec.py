@@ -1,7 +1,7 @@
 """Register frames of a moteus: subframes that write, read, answer and refuse. Pure: bytes ↔ values.
 
-Source: docs/protocol/can.md of github.com/mjbots/moteus. A frame's identifier is ``source << 8 | destination``;
-a motor answers only if bit 7 of the source is set, to the other seven. All numbers are little-endian. The
+Source: docs/protocol/can.md of github.com/mjbots/moteus. The identifier is ``source << 8 |
+destination``; a motor answers only if bit 7 of the source is set, to the other seven. All numbers are little-endian. The
 minimum of an integer type stands for NaN. Frames are filled up with NOPs to a length that CAN FD has.
 """
 
@@ -43,7 +43,7 @@ class Part(NamedTuple):
     action: Action
     type: int
     register: int
-    count: int
+    registers: int
     values: tuple[float, ...] = ()
 
 
