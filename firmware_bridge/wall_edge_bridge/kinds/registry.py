@@ -15,6 +15,7 @@ from wall_edge_bridge.drives.values import Capabilities
 from wall_edge_bridge.sim.base import ByteTwin, FrameTwin
 
 KINDS = {
+    "dynamixel": "wall_edge_bridge.kinds.dynamixel",
     "feetech": "wall_edge_bridge.kinds.feetech",
 }
 """Where each kind's ``KIND`` is; imported when it is asked for, as some need a library of their own."""

@@ -1,0 +1,278 @@
+"""Dynamixel motors of the X series as a drive: one sync write and one (fast) sync read a cycle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from wall_edge.errors import BusTimeout, DriveError
+from wall_edge_bridge.drives.base import Drive
+from wall_edge_bridge.drives.values import Feedback, JointReadings, Setpoints
+from wall_edge_bridge.kinds.dynamixel import CAPABILITIES, DynamixelJoint, DynamixelSettings
+from wall_edge_bridge.kinds.dynamixel.bus import Answer, Block, DynamixelBus
+from wall_edge_bridge.kinds.dynamixel.codec import ALERT
+from wall_edge_bridge.kinds.dynamixel.faults import ALERT as UNNAMED
+from wall_edge_bridge.kinds.dynamixel.faults import WATCHDOG, hardware_faults
+from wall_edge_bridge.kinds.dynamixel.leisure import HEALTH, STATUS, WATCHDOG_BLOCK, Leisure
+from wall_edge_bridge.kinds.dynamixel.memory import SETTINGS, require_model, require_settings
+from wall_edge_bridge.kinds.dynamixel.models import MODELS
+from wall_edge_bridge.kinds.dynamixel.power import Power
+from wall_edge_bridge.kinds.dynamixel.registers import (
+    RAD_S_PER_COUNT,
+    RADIANS_PER_TICK,
+    TABLE,
+    WATCHDOG_MAX,
+    WATCHDOG_UNIT_S,
+)
+from wall_edge_bridge.kinds.dynamixel.scan import what_answers
+from wall_edge_bridge.kinds.dynamixel.timing import MOTION, POSITION
+from wall_edge_bridge.transport.base import ByteTransport
+
+_GOAL = TABLE["goal_position"]
+_LIVE = Block.of("realtime_tick", "present_temperature")
+
+
+class DynamixelDrive(Drive):
+    """X-series motors in position mode, or in extended position mode, on one half-duplex bus.
+
+    A cycle reads positions; about every 30 ms velocity and current with them (``full_feedback``: always). Every
+    20 ms under torque one sync read more asks for torque and hardware errors, so that a joint that lost its
+    torque is told within that time and a cycle; hardware errors are told by any reply, at once. Every second one
+    asks for voltage and temperature. What a motor reports as current is turned into Nm by its model's torque
+    constant.
+
+    The motors' profile registers (acceleration, velocity) are left as they are.
+    """
+
+    capabilities = CAPABILITIES
+    slack_rad = RADIANS_PER_TICK / 2
+
+    def __init__(
+        self,
+        settings: DynamixelSettings,
+        joints: Sequence[DynamixelJoint],
+        wire: ByteTransport,
+        *,
+        clock: Callable[[], int] = time.monotonic_ns,
+        start_slack_rad: float = 0.0,
+    ) -> None:
+        super().__init__(joints)
+        self._motors = tuple(joints)
+        self._settings = settings
+        self._clock = clock
+        self._bus = DynamixelBus(
+            wire,
+            [joint.id for joint in joints],
+            round(settings.timeout_ms * 1e6),
+            self.counters,
+            clock,
+            fast=settings.fast,
+        )
+        self._power = Power(self._bus, joints, self.limits, max(start_slack_rad, RADIANS_PER_TICK))
+        self._leisure = Leisure(settings, self.dof)
+        self._index = {joint.id: index for index, joint in enumerate(joints)}
+        self._zero = np.array([joint.zero_ticks for joint in joints], np.float64)
+        self._per_radian = np.array([joint.direction / RADIANS_PER_TICK for joint in joints])
+        self._radians = (1.0 / self._per_radian).tolist()
+        self._zeros = self._zero.tolist()
+        self._efforts = [float("nan")] * self.dof
+        self._readings = JointReadings(tuple(joint.name for joint in joints))
+        self._hardware: list[int] = [0] * self.dof
+        self._expired = [False] * self.dof
+        self._enabled = False
+        self._watchdog_units = 0
+
+    # --- before power --------------------------------------------------------------------------------------
+
+    def connect(self) -> None:
+        for joint in self._motors:
+            answer = self._bus.read_one(SETTINGS, joint.id)
+            live = self._bus.read_one(_LIVE, joint.id) if answer else None
+            if answer is None or live is None:
+                raise self._no_answer([joint], what_answers(self._bus, joint.id))
+            if (memory_id := answer.value("id")) != joint.id:
+                raise DriveError(
+                    f"joint {joint.name}: the motor that answers as id {joint.id} has id {memory_id} in its memory",
+                    expected="one motor an id, and no shadow id",
+                    fix="give every motor its own id, one at a time on the bus",
+                )
+            require_model(joint, answer)
+            self._scale_effort(joint, answer.value("model"))
+        self._read_all(POSITION, self._store)
+
+    def check(self) -> None:
+        answers = self._read_all(SETTINGS)
+        for joint, answer in zip(self._motors, answers, strict=True):
+            require_settings(joint, answer, self._settings, self._bus.ids)
+
+    def _scale_effort(self, joint: DynamixelJoint, number: int) -> None:
+        model = MODELS[number]
+        constant = joint.torque_constant if joint.torque_constant is not None else model.torque_constant
+        if constant is not None:
+            self._efforts[self._index[joint.id]] = joint.direction * model.effort_unit * constant
+
+    # --- power ---------------------------------------------------------------------------------------------
+
+    def arm_watchdog(self, timeout_s: float) -> float | None:
+        """To the nearest 20 ms. Motors arm theirs under torque only: ``enable`` does it, and reads it back.
+
+        Raises DriveError for motors whose firmware may turn, not stop, when it expires (DynamixelSDK issue 584).
+        """
+        units = round(timeout_s / WATCHDOG_UNIT_S)
+        if not 1 <= units <= WATCHDOG_MAX:
+            raise DriveError(
+                f"bus watchdog of {timeout_s:g} s",
+                expected=f"{WATCHDOG_UNIT_S:g} to {WATCHDOG_MAX * WATCHDOG_UNIT_S:g} s",
+            )
+        for joint, answer in zip(self._motors, self._read_all(SETTINGS), strict=True):
+            offset = answer.value("homing_offset")
+            if joint.extended and offset and not self._settings.extended_watchdog:
+                raise DriveError(
+                    f"joint {joint.name} (id {joint.id}) is in extended position mode with homing offset {offset}: "
+                    "old firmware turns without end when the bus watchdog expires (DynamixelSDK issue 584)",
+                    expected="homing offset 0, or firmware that is known to stop",
+                    fix="put the offset into zero_ticks, or update the firmware and say extended_watchdog: true",
+                )
+        self._watchdog_units = units
+        if self._enabled:
+            self._power.arm(units)
+        return units * WATCHDOG_UNIT_S
+
+    def enable(self) -> None:
+        self._enabled = False
+        for index, joint_faults in enumerate(self._power.enable(self._watchdog_units, self._radians_of)):
+            self._readings.faults[index] = joint_faults
+        self._enabled = True
+        self._readings.limp.clear()
+        self._hardware, self._expired = [0] * self.dof, [False] * self.dof
+        self._leisure.start(self._clock(), self._watchdog_units)
+
+    def disable(self) -> None:
+        self._enabled = False
+        self._readings.limp.clear()
+        self._power.disable(bool(self._watchdog_units))
+
+    def torque(self) -> tuple[bool | None, ...]:
+        answers = self._bus.read(Block.of("torque_enable"))
+        return tuple(answers[i].value("torque_enable") != 0 if i in answers else None for i in self._bus.ids)
+
+    def ticks(self, position: npt.NDArray[np.float64]) -> tuple[int | None, ...]:
+        ticks = (position * self._per_radian + self._zero).tolist()
+        return tuple(None if tick != tick else round(tick) for tick in ticks)
+
+    # --- the cycle -----------------------------------------------------------------------------------------
+
+    def start_cycle(self, setpoints: Setpoints | None, deadline_ns: int) -> None:
+        command = b""
+        if setpoints is not None:
+            goals = np.rint(self.allowed(setpoints.position) * self._per_radian + self._zero)
+            if self._enabled:
+                command = self._bus.goals(_GOAL, goals.astype(np.int64).tolist())
+        self.counters.cycles += 1
+        now_ns = self._clock()
+        self._leisure.note_request(now_ns)
+        full = self._settings.full_feedback or self._leisure.motion_due(now_ns)
+        self._bus.ask(MOTION if full else POSITION, deadline_ns, command)
+
+    def finish_cycle(self, deadline_ns: int) -> Feedback:
+        answers = self._bus.collect(deadline_ns)
+        if not answers:
+            raise self._no_answer(self._motors)
+        alert = self._store(answers)
+        self._look_further(deadline_ns, alert)
+        return self._readings.snapshot()
+
+    def look(self, deadline_ns: int) -> Feedback:
+        """Feedback with all that the motors can say; commands nothing. Raises BusTimeout, BusError."""
+        self.counters.cycles += 1
+        answers: dict[int, Answer] = {}
+        for block, store in (
+            (MOTION, self._store),
+            (STATUS, self._store_status),
+            (WATCHDOG_BLOCK, self._store_watchdog),
+            (HEALTH, self._store_health),
+        ):
+            self._bus.ask(block, deadline_ns)
+            found = self._bus.collect(deadline_ns)
+            answers |= found
+            store(found)
+        if not answers:
+            raise self._no_answer(self._motors)
+        return self._readings.snapshot()
+
+    def close(self) -> None:
+        self._bus.wire.close()
+
+    def _look_further(self, deadline_ns: int, alert: bool) -> None:
+        """One more read in a cycle that has the time for it."""
+        present = [each for each in self._bus.ids if each not in self._bus.missing]
+        block = self._leisure.next_block(self._clock(), deadline_ns, alert, bool(self._bus.missing))
+        if block is None:
+            return
+        missing = self._bus.missing
+        self._bus.ask(block, deadline_ns, ids=present)
+        found = self._bus.collect(deadline_ns)
+        self._bus.missing |= missing
+        store = {STATUS: self._store_status, WATCHDOG_BLOCK: self._store_watchdog, HEALTH: self._store_health}
+        store[block](found)
+
+    def _store(self, answers: Mapping[int, Answer]) -> bool:
+        """Positions, and velocities and efforts where they were asked for; whether a new alert is among them."""
+        readings, news = self._readings, False
+        for motor_id, answer in answers.items():
+            index = self._index[motor_id]
+            data, start = answer.data, POSITION.address - answer.block.address
+            ticks = int.from_bytes(data[start : start + 4], "little", signed=True)
+            readings.position[index] = (ticks - self._zeros[index]) * self._radians[index]
+            readings.received_ns[index] = answer.received_ns
+            if start:
+                counts = answer.value("present_velocity")
+                readings.velocity[index] = counts * RAD_S_PER_COUNT * self._motors[index].direction
+                readings.effort[index] = answer.value("present_current") * self._efforts[index]
+            if answer.error & ALERT and not self._hardware[index]:
+                news = True
+                readings.faults[index] = (UNNAMED,)
+        return news
+
+    def _store_status(self, answers: Mapping[int, Answer]) -> None:
+        for motor_id, answer in answers.items():
+            index = self._index[motor_id]
+            self._hardware[index] = answer.value("hardware_error")
+            self._name_faults(index)
+            if self._enabled:
+                limp = self._readings.limp
+                (limp.discard if answer.value("torque_enable") == 1 else limp.add)(index)
+
+    def _store_watchdog(self, answers: Mapping[int, Answer]) -> None:
+        for motor_id, answer in answers.items():
+            index = self._index[motor_id]
+            self._expired[index] = answer.value("bus_watchdog") < 0
+            self._name_faults(index)
+
+    def _store_health(self, answers: Mapping[int, Answer]) -> None:
+        for motor_id, answer in answers.items():
+            index = self._index[motor_id]
+            self._readings.voltage[index] = answer.value("present_voltage") / 10
+            self._readings.temperature[index] = answer.value("present_temperature")
+
+    def _name_faults(self, index: int) -> None:
+        expired = (WATCHDOG,) if self._expired[index] else ()
+        self._readings.faults[index] = hardware_faults(self._hardware[index]) + expired
+
+    def _radians_of(self, ticks: Sequence[int]) -> npt.NDArray[np.float64]:
+        radians: npt.NDArray[np.float64] = (np.array(ticks) - self._zero) / self._per_radian
+        return radians
+
+    def _read_all(
+        self, block: Block, store: Callable[[Mapping[int, Answer]], object] | None = None
+    ) -> list[Answer]:
+        answers = self._power.read_all(block)
+        if store:
+            store(dict(zip(self._bus.ids, answers, strict=True)))
+        return answers
+
+    def _no_answer(self, silent: Sequence[DynamixelJoint], found: str = "") -> BusTimeout:
+        return self._power.no_answer(silent, found)

@@ -1,0 +1,80 @@
+"""What is read beside the positions, and when: so that it is told in time and costs the cycles little."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wall_edge_bridge.kinds.dynamixel.bus import Block
+from wall_edge_bridge.kinds.dynamixel.registers import WATCHDOG_UNIT_S
+from wall_edge_bridge.kinds.dynamixel.timing import line_ns, read_bytes
+
+if TYPE_CHECKING:
+    from wall_edge_bridge.kinds.dynamixel import DynamixelSettings
+
+STATUS = Block.of("torque_enable", "hardware_error")
+WATCHDOG_BLOCK = Block.of("bus_watchdog")
+HEALTH = Block.of("present_voltage", "present_temperature")
+
+STATUS_PERIOD_NS = 20_000_000
+"""How often torque and hardware errors are read under torque."""
+MOTION_PERIOD_NS = 30_000_000
+_HEALTH_PERIOD_NS = 1_000_000_000
+_WATCHDOG_PERIOD_NS = 1_000_000_000
+_PATIENCE = 5
+"""Periods after which a read goes out although the cycle may have no time for it."""
+
+
+class Leisure:
+    """When each block is due. Times are CLOCK_MONOTONIC ns."""
+
+    def __init__(self, settings: DynamixelSettings, motors: int) -> None:
+        self._periods = {
+            STATUS: STATUS_PERIOD_NS,
+            WATCHDOG_BLOCK: _WATCHDOG_PERIOD_NS,
+            HEALTH: _HEALTH_PERIOD_NS,
+        }
+        self._duration_ns = {
+            block: line_ns(settings, read_bytes(block.width, motors, settings.fast), motors)
+            for block in self._periods
+        }
+        self._due_ns = dict.fromkeys((HEALTH, STATUS), 0)
+        self._motion_due_ns = 0
+        self._timeout_ns = 0
+        self._request_ns = 0
+
+    def start(self, now_ns: int, watchdog_units: int) -> None:
+        """The motors have torque now, and a watchdog of so many units, or none."""
+        self._due_ns[STATUS] = now_ns
+        self._timeout_ns = round(watchdog_units * WATCHDOG_UNIT_S * 1e9)
+        self._request_ns = now_ns
+        if watchdog_units:
+            self._due_ns[WATCHDOG_BLOCK] = now_ns + _WATCHDOG_PERIOD_NS
+
+    def note_request(self, now_ns: int) -> None:
+        """Motors hear something now; after a gap that a watchdog may have noticed, it is looked at."""
+        if self._timeout_ns and now_ns - self._request_ns > self._timeout_ns // 2:
+            self._due_ns[WATCHDOG_BLOCK] = now_ns
+        self._request_ns = now_ns
+
+    def motion_due(self, now_ns: int) -> bool:
+        """Whether this cycle reads velocity and current too."""
+        if now_ns < self._motion_due_ns:
+            return False
+        self._motion_due_ns = now_ns + MOTION_PERIOD_NS
+        return True
+
+    def next_block(self, now_ns: int, deadline_ns: int, alert: bool, missing: bool) -> Block | None:
+        """What to read in what is left of a cycle. ``alert``: a motor has an error that is not named yet."""
+        if alert:
+            self._due_ns[STATUS] = 0
+        if missing and self._timeout_ns:  # it may have missed commands, too
+            due_ns = self._due_ns[WATCHDOG_BLOCK]
+            self._due_ns[WATCHDOG_BLOCK] = min(due_ns, now_ns + self._timeout_ns)
+        for block, due_ns in sorted(self._due_ns.items(), key=lambda item: item[1]):
+            if now_ns < due_ns:
+                break
+            patience_ns = due_ns + _PATIENCE * self._periods[block]
+            if now_ns + self._duration_ns[block] <= deadline_ns or now_ns > patience_ns:
+                self._due_ns[block] = now_ns + self._periods[block]
+                return block
+        return None

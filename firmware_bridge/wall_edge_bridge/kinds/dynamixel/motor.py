@@ -1,0 +1,297 @@
+"""One simulated X-series motor: a control table, the instructions addressed to it, and how its shaft moves."""
+
+from __future__ import annotations
+
+import math
+
+from wall_edge_bridge.kinds.dynamixel.codec import ALERT, CLEAR_TURNS, Instruction, Status
+from wall_edge_bridge.kinds.dynamixel.registers import (
+    BAUD_RATES,
+    EXTENDED_MODE,
+    POSITION_MODE,
+    RAM,
+    RESOLUTION,
+    TABLE,
+    TABLE_SIZE,
+    WATCHDOG_UNIT_S,
+    Register,
+)
+from wall_edge_bridge.sim.shaft import Shaft
+
+REBOOT_NS = 300_000_000
+"""How long a motor that reboots is silent."""
+TICKS_PER_COUNT = 0.229 * RESOLUTION / 60.0
+"""tick/s of one count of a velocity."""
+_ACCELERATION = 214.577 * RESOLUTION / 3600.0
+"""tick/s² of one count of an acceleration."""
+_RESULT, _INSTRUCTION, _RANGE, _LENGTH, _LIMIT, _ACCESS = 1, 2, 4, 5, 6, 7
+_SINGLE_TURN_OFFSET = 1024
+"""Largest homing offset that counts in position mode."""
+_VELOCITY_MODE = 1
+_GOALS = range(TABLE["goal_pwm"].address, TABLE["goal_position"].address + 4)
+_BY_ADDRESS = {register.address: register for register in TABLE.values()}
+_UNIT_NS = round(WATCHDOG_UNIT_S * 1e9)
+_COUNTS_A_TICK = 3
+"""Of current, that a tick away from the goal asks for."""
+
+
+class SimulatedMotor:
+    """``ticks`` is where the encoder is, in all its turns, as a float.
+
+    What it reports, and takes as goals, is ``ticks`` with the homing offset, and with ``shift``, which it knows
+    nothing of; within one turn in position mode.
+    """
+
+    def __init__(self, motor_id: int, ticks: float, boot_ns: int = 0) -> None:
+        self.shift = 0.0
+        self.turns_on_expiry = False
+        """Old firmware: when the watchdog expires in extended position mode with a homing offset, it turns."""
+        self._boot_ns = boot_ns
+        self._now_ns = self._fed_ns = 0
+        self._silent_until_ns = 0
+        self._registered: tuple[int, bytes] | None = None
+        self._running_away = False
+        self._memory = bytearray(TABLE_SIZE)
+        self._shaft = Shaft(ticks, math.inf)
+        self._to_defaults(0, TABLE_SIZE)
+        self.set("id", motor_id)
+        self.power_on()
+
+    @property
+    def id(self) -> int:
+        return self._memory[TABLE["id"].address]
+
+    @property
+    def ticks(self) -> float:
+        return self._shaft.ticks
+
+    @ticks.setter
+    def ticks(self, ticks: float) -> None:
+        self._shaft.ticks = ticks
+
+    @property
+    def angle(self) -> float:
+        """Where the joint is [tick], as the motor would say without ``shift`` and in all its turns."""
+        return self._sign * self.ticks + self._offset
+
+    @angle.setter
+    def angle(self, angle: float) -> None:
+        self.ticks = (angle - self._offset) * self._sign
+
+    @property
+    def _sign(self) -> int:
+        return -1 if self.get("drive_mode") & 1 else 1
+
+    @property
+    def _offset(self) -> int:
+        offset = self.get("homing_offset")
+        counts = self.get("operating_mode") != POSITION_MODE or abs(offset) <= _SINGLE_TURN_OFFSET
+        return offset if counts else 0
+
+    @property
+    def powered(self) -> bool:
+        return self._memory[RAM] == 1
+
+    def hears(self, baud: int | None, now_ns: int) -> bool:
+        """Whether it is awake and listens at ``baud`` [bit/s]; None is any."""
+        return now_ns >= self._silent_until_ns and baud in (None, BAUD_RATES[self.get("baud_code")])
+
+    def reboot(self, now_ns: int) -> None:
+        """Silent for a moment, then without torque and with an empty RAM."""
+        self._silent_until_ns = now_ns + REBOOT_NS
+        self.power_on()
+
+    def fail(self, bits: int) -> None:
+        """Latch hardware errors; those in the shutdown mask take the torque."""
+        self.set("hardware_error", self.get("hardware_error") | bits)
+        if bits & self.get("shutdown"):
+            self.set("torque_enable", 0)
+
+    # --- motion --------------------------------------------------------------------------------------------
+
+    def advance(self, now_ns: int) -> None:
+        """Until the watchdog expires, if it does, then from there."""
+        units = self.get("bus_watchdog")
+        if self.powered and units > 0 and now_ns > (expiry_ns := self._fed_ns + units * _UNIT_NS):
+            self._shaft.advance(max(expiry_ns, self._now_ns), self._move)
+            self._expire()
+        self._now_ns = max(self._now_ns, now_ns)
+        self._shaft.advance(now_ns, self._move)
+
+    def feed_watchdog(self, now_ns: int) -> None:
+        """An instruction came."""
+        self._fed_ns = now_ns
+
+    def _expire(self) -> None:
+        self.set("bus_watchdog", -1)
+        self.set("goal_position", round(self._reported()))
+        self.set("goal_velocity", 0)
+        offset = self.get("homing_offset")
+        self._running_away = bool(
+            self.turns_on_expiry and offset and self.get("operating_mode") == EXTENDED_MODE
+        )
+
+    def _move(self, seconds: float, steps: int) -> None:
+        mode, speed = self.get("operating_mode"), TICKS_PER_COUNT * self.get("velocity_limit")
+        self._shaft.pace = speed
+        if not self.powered or self.get("pwm_limit") == 0:
+            self._shaft.speed = 0.0
+        elif self._running_away:
+            self._shaft.ticks += TICKS_PER_COUNT * 50 * seconds
+        elif mode == _VELOCITY_MODE:
+            self._shaft.ticks += self._sign * TICKS_PER_COUNT * self.get("goal_velocity") * seconds
+        elif mode in (POSITION_MODE, EXTENDED_MODE, 5):
+            if profile := self.get("profile_velocity"):
+                self._shaft.pace = min(speed, TICKS_PER_COUNT * profile)
+            gap = self._sign * (self.get("goal_position") - self._reported())
+            self._shaft.follow(gap, _ACCELERATION * self.get("profile_acceleration"), seconds, steps)
+
+    def _reported(self) -> float:
+        angle = self.angle + self.shift
+        if self.get("operating_mode") != POSITION_MODE:
+            return angle
+        return (angle + 0.5) % RESOLUTION - 0.5
+
+    # --- the control table ---------------------------------------------------------------------------------
+
+    def get(self, name: str) -> int:
+        """A register's value, by its name."""
+        register = TABLE[name]
+        return register.decode(bytes(self._memory[_range(register)]))
+
+    def set(self, name: str, value: int) -> None:
+        """Change a register from inside the motor: neither access nor range count."""
+        register = TABLE[name]
+        self._memory[_range(register)] = register.encode(value)
+
+    def read(self, address: int, count: int) -> bytes | None:
+        """None beyond the table; what lies between registers is 0."""
+        if count == 0 or address + count > TABLE_SIZE:
+            return None
+        self._refresh()
+        return bytes(self._memory[address : address + count])
+
+    def write(self, address: int, data: bytes) -> int:
+        """Whole registers, one behind the other; the error, or 0. Nothing is stored unless all can be."""
+        changes: list[tuple[Register, int]] = []
+        offset = 0
+        while offset < len(data):
+            register = _BY_ADDRESS.get(address + offset)
+            if register is None or len(data) - offset < register.length:
+                return _LENGTH
+            value = register.decode(data[offset : offset + register.length])
+            if error := self._refusal(register, value):
+                return error
+            changes.append((register, value))
+            offset += register.length
+        if not changes:
+            return _LENGTH
+        for register, value in changes:
+            self._store(register, value)
+        return 0
+
+    def _refusal(self, register: Register, value: int) -> int:
+        if register.access == "read" or (register.address < RAM and self.powered):
+            return _ACCESS
+        if not register.low <= value <= register.high or (register.name == "bus_watchdog" and value < 0):
+            return _RANGE
+        if register.name == "bus_watchdog" and value and not self.powered:
+            return _ACCESS
+        if register.address in _GOALS and self.get("bus_watchdog") < 0:
+            return _RANGE
+        if register.name == "goal_position" and self.get("operating_mode") == POSITION_MODE:
+            return 0 if self.get("min_position") <= value <= self.get("max_position") else _LIMIT
+        if register.name == "torque_enable" and value and self.get("hardware_error") & self.get("shutdown"):
+            return _RESULT
+        return 0
+
+    def _store(self, register: Register, value: int) -> None:
+        self.set(register.name, value)
+        if register.name == "operating_mode":
+            self.set("goal_position", round(self._reported()))
+        if register.name == "bus_watchdog":
+            self._running_away = False
+        if register.name == "torque_enable" and value:
+            self._running_away = False
+
+    def _refresh(self) -> None:
+        here = round(self._reported())
+        speed = self._sign * self._shaft.speed if self.powered else 0.0
+        gap = self.get("goal_position") - here if self.powered else 0
+        most = self.get("current_limit")
+        self.set("present_position", here)
+        self.set("present_velocity", round(speed / TICKS_PER_COUNT))
+        self.set("present_current", max(-most, min(most, _COUNTS_A_TICK * gap)))
+        self.set("moving", int(abs(speed) > TICKS_PER_COUNT * self.get("moving_threshold")))
+        self.set("position_trajectory", self.get("goal_position"))
+        self.set("registered_instruction", int(self._registered is not None))
+        self.set("realtime_tick", (self._now_ns + self._boot_ns) // 1_000_000 % 32768)
+
+    def power_on(self) -> None:
+        """RAM as after power-on: no torque, the goal where it is."""
+        self._to_defaults(RAM, TABLE["backup_ready"].address)
+        self.set("goal_position", round(self._reported()))
+        self.set("goal_current", self.get("current_limit"))
+        self._registered, self._running_away = None, False
+
+    def _to_defaults(self, start: int, end: int) -> None:
+        measured = ("present_voltage", "present_temperature")
+        for register in TABLE.values():
+            if start <= register.address < end and (start < RAM or register.name not in measured):
+                self.set(register.name, register.default)
+
+    # --- instructions --------------------------------------------------------------------------------------
+
+    def status(self, error: int = 0, data: bytes = b"") -> Status:
+        alert = ALERT if self.get("hardware_error") else 0
+        return Status(self.id, error | alert, data)
+
+    def reply_with(self, address: int, count: int) -> Status | None:
+        """The status that carries ``count`` bytes from ``address``; none from a motor that answers no reads."""
+        if self.get("status_return_level") == 0:
+            return None
+        data = self.read(address, count)
+        return self.status(_RANGE) if data is None else self.status(0, data)
+
+    def execute(self, code: int, params: bytes, now_ns: int) -> Status | None:
+        """Carry out one request; the status it is answered with, if any."""
+        answers_as, level = self.id, self.get("status_return_level")
+        address, rest = int.from_bytes(params[:2], "little"), params[2:]
+        if code == Instruction.PING:
+            return self.status(0, self._memory[0:2] + self._memory[6:7])
+        if code == Instruction.READ:
+            return self.reply_with(address, int.from_bytes(rest, "little")) if len(params) == 4 else None
+        error = self._do(code, address, rest, params, now_ns)
+        return self.status(error)._replace(id=answers_as) if level == 2 else None
+
+    def _do(self, code: int, address: int, data: bytes, params: bytes, now_ns: int) -> int:
+        if code == Instruction.WRITE:
+            return self.write(address, data)
+        if code == Instruction.REG_WRITE:
+            self._registered = address, data
+        elif code == Instruction.ACTION:
+            planned, self._registered = self._registered, None
+            return self.write(*planned) if planned else 0
+        elif code == Instruction.REBOOT:
+            self.reboot(now_ns)
+        elif code == Instruction.CLEAR:
+            if params != CLEAR_TURNS:
+                return _RANGE
+            self.ticks %= RESOLUTION
+        elif code == Instruction.FACTORY_RESET:
+            self._reset(params[:1], now_ns)
+        else:
+            return _INSTRUCTION
+        return 0
+
+    def _reset(self, option: bytes, now_ns: int) -> None:
+        kept = {"model": self.get("model"), "id": self.get("id"), "baud_code": self.get("baud_code")}
+        self._to_defaults(0, RAM)
+        names = {b"\x01": ("model", "id"), b"\x02": ("model", "id", "baud_code")}.get(option, ("model",))
+        for name in names:
+            self.set(name, kept[name])
+        self.reboot(now_ns)
+
+
+def _range(register: Register) -> slice:
+    return slice(register.address, register.address + register.length)
