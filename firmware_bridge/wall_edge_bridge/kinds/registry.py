@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -52,12 +52,12 @@ class Kind:
     cycle_ns: Callable[[Any, Sequence[Any]], int]
     """``(settings, joints)``: how long the requests and replies of one cycle occupy the line at least [ns], with
     worst-case stuffing: the ceiling of the rate."""
-    scan: Callable[[Any, Any, Iterable[int]], Iterator[Found]]
-    """``(settings, wire, ids)``: who answers. Reads only: never torque, never a write."""
+    scan: Callable[..., Iterator[Found]]
+    """``(settings, wire, ids, *, clock=time.monotonic_ns)``: who answers. Reads only: never torque, never a write."""
     ids: range
     """Those that a motor may have, and that a scan asks for."""
-    set_id: Callable[[Any, Any, int, int], None] | None = None
-    """``(settings, wire, old, new)``: written to the motor's memory and read back; None where the maker's own
+    set_id: Callable[..., None] | None = None
+    """``(settings, wire, old, new, *, clock=time.monotonic_ns)``: written to the motor's memory and read back; None where the maker's own
     tool must do it. Raises DriveError, BusError."""
 
 

@@ -21,7 +21,8 @@ class ReplyQueue(Generic[Item]):
         """Added to every reply from now on, as by an adapter that holds it back."""
         self._busy_ns = 0
         self._arriving: deque[tuple[int, Item]] = deque()
-        self._count = 0
+        self.count = 0
+        """Replies put so far, the lost ones too."""
         self._drop: set[int] = set()
         self._double: set[int] = set()
         self._change: dict[int, Callable[[Item], Item]] = {}
@@ -33,19 +34,19 @@ class ReplyQueue(Generic[Item]):
 
     def put(self, item: Item, ready_ns: int) -> None:
         """A motor's reply, ready to leave at ``ready_ns`` or when the line is free."""
-        self._count += 1
-        if self._count in self._drop:
-            self._drop.discard(self._count)
+        self.count += 1
+        if self.count in self._drop:
+            self._drop.discard(self.count)
             return
-        if change := self._change.pop(self._count, None):
+        if change := self._change.pop(self.count, None):
             item = change(item)
-        for _ in range(2 if self._count in self._double else 1):
+        for _ in range(2 if self.count in self._double else 1):
             self._busy_ns = max(self._busy_ns, ready_ns) + self.duration(item)
             arrival_ns = self._busy_ns + self.latency_ns
             if self._arriving:
                 arrival_ns = max(arrival_ns, self._arriving[-1][0])
             self._arriving.append((arrival_ns, item))
-        self._double.discard(self._count)
+        self._double.discard(self.count)
 
     def collect(self, now_ns: int) -> list[Item]:
         """What has arrived by now, once."""
@@ -61,12 +62,18 @@ class ReplyQueue(Generic[Item]):
 
     def drop(self, nth: int = 1) -> None:
         """Lose a reply."""
-        self._drop.add(self._count + nth)
+        self._drop.add(self.count + nth)
 
     def double(self, nth: int = 1) -> None:
         """Send a reply twice."""
-        self._double.add(self._count + nth)
+        self._double.add(self.count + nth)
 
     def change(self, how: Callable[[Item], Item], nth: int = 1) -> None:
         """Damage a reply."""
-        self._change[self._count + nth] = how
+        self._change[self.count + nth] = how
+
+    def heal(self) -> None:
+        """Nothing is lost, doubled or damaged from now on."""
+        self._drop.clear()
+        self._double.clear()
+        self._change.clear()
