@@ -1,8 +1,9 @@
-"""Dynamixel motors of the X series (XL330, XL430, XC, XM, XH, XW), Protocol 2.0, on a half-duplex serial bus."""
+"""Dynamixel motors of the X series (XL330, XL430, XC, XM, XH, XW) on a serial bus, Protocol 2.0."""
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -79,8 +80,8 @@ class DynamixelJoint(Joint):
             raise Invalid(
                 "zero_ticks",
                 self.zero_ticks,
-                expected=f"limits within ticks {first} to {last}; {self.lower:.6g} to {self.upper:.6g} rad are "
-                f"{math.floor(ends[0])} to {math.ceil(ends[1])}",
+                expected=f"limits within ticks {first} to {last}; {self.lower:.6g} to {self.upper:.6g} rad "
+                f"are {math.floor(ends[0])} to {math.ceil(ends[1])}",
             )
 
     def ticks_at(self, radians: float) -> float:
@@ -119,16 +120,29 @@ def _cycle_ns(settings: DynamixelSettings, joints: Sequence[DynamixelJoint]) -> 
     return cycle_ns(settings, joints)
 
 
-def _scan(settings: DynamixelSettings, wire: ByteTransport, ids: Iterable[int]) -> Iterator[Found]:
+def _scan(
+    settings: DynamixelSettings,
+    wire: ByteTransport,
+    ids: Iterable[int],
+    *,
+    clock: Callable[[], int] = time.monotonic_ns,
+) -> Iterator[Found]:
     from wall_edge_bridge.kinds.dynamixel.scan import scan
 
-    return scan(settings, wire, ids)
+    return scan(settings, wire, ids, clock=clock)
 
 
-def _set_id(settings: DynamixelSettings, wire: ByteTransport, old: int, new: int) -> None:
+def _set_id(
+    settings: DynamixelSettings,
+    wire: ByteTransport,
+    old: int,
+    new: int,
+    *,
+    clock: Callable[[], int] = time.monotonic_ns,
+) -> None:
     from wall_edge_bridge.kinds.dynamixel.scan import set_id
 
-    set_id(settings, wire, old, new)
+    set_id(settings, wire, old, new, clock=clock)
 
 
 KIND = Kind(

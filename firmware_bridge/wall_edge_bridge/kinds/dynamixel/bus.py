@@ -64,13 +64,17 @@ class _Request(NamedTuple):
     ids: Sequence[int]
     width: int
     fast: bool
+    until_ns: int = 0
+
+
+_NOTHING = Block(0, 0)
 
 
 class DynamixelBus:
     """Reads of blocks and sync writes of one register on the motors ``ids``; losses go into ``counters``.
 
     A motor answers a sync read when the one before it in the list has answered. So one that is missing
-    silences all after it: whoever did not answer is asked last the next time, and costs the others one cycle.
+    silences all after it: it is asked last the next time, and costs the others one cycle.
 
     Packets carry no sequence number; how a late reply is told from a fresh one is in :class:`PendingReplies`.
     Every method raises BusError when the port is gone.
@@ -97,6 +101,7 @@ class DynamixelBus:
         self._fast = fast
         self._pending = PendingReplies()
         self._request: _Request | None = None
+        self._background: Callable[[dict[int, Answer]], None] | None = None
         self._parser = PacketParser()
 
     # --- in the servo loop ---------------------------------------------------------------------------------
@@ -106,20 +111,33 @@ class DynamixelBus:
     ) -> None:
         """One sync read, behind ``command`` on the wire; ``collect`` waits for the answers.
 
-        When the deadline has passed already, only the command is sent: answers would disturb the next request.
+        When the deadline has passed already, nothing is sent: answers would disturb the next request.
         """
-        self._request = None
-        self._take_stale()
         if self._clock() >= deadline_ns:
-            if command:
-                self.wire.send(command, deadline_ns)
             self.counters.timeouts += len(self.ids)
             return
-        order = tuple(self._order if ids is None else [each for each in self._order if each in ids])
+        self._take_stale(deadline_ns)
+        self._ask(block, self._order if ids is None else ids, deadline_ns, command)
+
+    def ask_in_background(
+        self, block: Block, within_ns: int, store: Callable[[dict[int, Answer]], None]
+    ) -> None:
+        """A sync read whose answers are taken before the next request, and handed to ``store``.
+
+        The wire's idle time between two cycles is used so: only a request that comes sooner than
+        ``within_ns`` waits. Those that did not answer the last sync read are left out.
+        """
+        ids = [each for each in self._order if each not in self.missing]
+        self._take_stale()
+        self._ask(block, ids, self._clock() + within_ns, b"")
+        self._background = store
+
+    def _ask(self, block: Block, ids: Sequence[int], deadline_ns: int, command: bytes) -> None:
+        order = tuple(ids)
         keys = (BROADCAST_ID,) if self._fast else order
         width = self._pending.width(keys, block.width)
         self._pending.ask(keys, width)
-        self._request = _Request(block, order, width, self._fast)
+        self._request = _Request(block, order, width, self._fast, deadline_ns)
         self._parser = _parser_for(self._request, self._pending.widest)
         self.wire.send(
             command + build_sync_read(block.address, width, order, fast=self._fast),
@@ -129,16 +147,21 @@ class DynamixelBus:
     def collect(self, deadline_ns: int) -> dict[int, Answer]:
         """The answers by id of those that came in time; returns as soon as all have."""
         request = self._request
-        if request is None:
+        if request is None or self._background is not None:
             return {}
         self._request = None
         answers = self._collect(request, min(deadline_ns, self._timeout()))
         self.missing = frozenset(request.ids) - answers.keys()
-        if self.missing:
-            first = next(each for each in request.ids if each in self.missing)
-            self._order.remove(first)
-            self._order.append(first)
+        if len(self.missing) > 1:
+            self._suspect(request.ids)
         return answers
+
+    def _suspect(self, order: Sequence[int]) -> None:
+        """When all after the first silent one are silent too, it may be what silences them."""
+        first = next(index for index, each in enumerate(order) if each in self.missing)
+        if self.missing.issuperset(order[first:]):
+            self._order.remove(order[first])
+            self._order.append(order[first])
 
     def goals(self, register: Register, values: Sequence[int]) -> bytes:
         """A sync write of one register, ``values`` in the order of ``ids``; no motor acknowledges it."""
@@ -175,7 +198,7 @@ class DynamixelBus:
         self.wire.send(self.goals(TABLE[name], values), self._timeout())
 
     def exchange(
-        self, motor_id: int, packet: bytes, block: Block = Block(0, 0), width: int | None = None
+        self, motor_id: int, packet: bytes, block: Block = _NOTHING, width: int | None = None
     ) -> Answer | None:
         """Send a packet to one motor; its status with ``width`` bytes of data, or None."""
         request = _Request(block, (motor_id,), block.width if width is None else width, fast=False)
@@ -196,6 +219,7 @@ class DynamixelBus:
 
     def pause(self, seconds: float) -> None:
         """Let time pass; what arrives meanwhile is stale."""
+        self._take_stale()
         until_ns = self._clock() + round(seconds * 1e9)
         while self._clock() < until_ns and self.wire.receive(_CHUNK, until_ns):
             pass
@@ -258,8 +282,15 @@ class DynamixelBus:
                 self.counters.foreign += 1
         return fresh
 
-    def _take_stale(self) -> None:
-        """What arrived since the last exchange: none of it is fresh, but why it came is worth knowing."""
+    def _take_stale(self, deadline_ns: int | None = None) -> None:
+        """What arrived since the last exchange: the answers to a background read, or none that is fresh.
+
+        Why those came is worth knowing.
+        """
+        request, store, self._request, self._background = self._request, self._background, None, None
+        if request is not None and store is not None:
+            until_ns = request.until_ns if deadline_ns is None else min(request.until_ns, deadline_ns)
+            store(self._collect(request, until_ns))
         parser: PacketParser | None = None
         for _ in range(_MOST_STALE):
             data = self.wire.receive(_CHUNK, 0)

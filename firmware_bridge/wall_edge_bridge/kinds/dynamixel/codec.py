@@ -29,7 +29,7 @@ Source: ROBOTIS e-Manual, "DYNAMIXEL Protocol 2.0". Half-duplex serial, 8N1; num
     sync write     83    address, count, (id, data) …                nobody
     fast sync read 8A    as sync read                                all named motors, in one packet
 
-The header never appears inside a packet: after every ``FF FF FD`` between length and CRC an ``FD`` is stuffed.
+No header appears inside a packet: an ``FD`` is stuffed after every ``FF FF FD`` between length and CRC.
 A fast status is the exception. No motor knows what the next ones will add, so it is not stuffed (the maker's
 SDK removes none), and each motor's own CRC is over all that came before it, the CRCs of others included.
 """
@@ -208,7 +208,7 @@ def build_fast_status(statuses: Sequence[Status]) -> bytes:
 
 
 def split_fast_status(packet: bytes, ids: Sequence[int], width: int) -> list[Status]:
-    """The statuses in a fast status, or in as much of one as came, from motors ``ids`` with ``width`` bytes each.
+    """The statuses in a fast status, or in what came of one: of motors ``ids``, ``width`` bytes of data each.
 
     A motor's part counts only if its own CRC is right and it stands where it must. Damage costs the motor
     it is in, and the next one when it is in a CRC: each CRC is checked from the one before it on.

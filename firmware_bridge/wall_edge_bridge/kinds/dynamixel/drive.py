@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -27,7 +28,7 @@ from wall_edge_bridge.kinds.dynamixel.registers import (
     WATCHDOG_MAX,
     WATCHDOG_UNIT_S,
 )
-from wall_edge_bridge.kinds.dynamixel.scan import what_answers
+from wall_edge_bridge.kinds.dynamixel.scan import what_answer
 from wall_edge_bridge.kinds.dynamixel.timing import MOTION, POSITION
 from wall_edge_bridge.transport.base import ByteTransport
 
@@ -38,11 +39,11 @@ _LIVE = Block.of("realtime_tick", "present_temperature")
 class DynamixelDrive(Drive):
     """X-series motors in position mode, or in extended position mode, on one half-duplex bus.
 
-    A cycle reads positions; about every 30 ms velocity and current with them (``full_feedback``: always). Every
-    20 ms under torque one sync read more asks for torque and hardware errors, so that a joint that lost its
-    torque is told within that time and a cycle; hardware errors are told by any reply, at once. Every second one
-    asks for voltage and temperature. What a motor reports as current is turned into Nm by its model's torque
-    constant.
+    A cycle reads positions; about every 30 ms velocity and current with them (``full_feedback``: always).
+    Every 20 ms under torque one sync read more, between two cycles, asks for torque and hardware errors: a
+    joint that lost its torque is told within that time and two cycles. Every reply tells that there is a
+    hardware error, and it is named in the same cycle. Every second one asks for voltage and temperature.
+    What a motor reports as current is turned into Nm by its model's torque constant.
 
     The motors' profile registers (acceleration, velocity) are left as they are.
     """
@@ -84,24 +85,37 @@ class DynamixelDrive(Drive):
         self._expired = [False] * self.dof
         self._enabled = False
         self._watchdog_units = 0
+        self._stores = {
+            STATUS: self._store_status,
+            WATCHDOG_BLOCK: self._store_watchdog,
+            HEALTH: self._store_health,
+        }
 
     # --- before power --------------------------------------------------------------------------------------
 
     def connect(self) -> None:
-        for joint in self._motors:
-            answer = self._bus.read_one(SETTINGS, joint.id)
-            live = self._bus.read_one(_LIVE, joint.id) if answer else None
-            if answer is None or live is None:
-                raise self._no_answer([joint], what_answers(self._bus, joint.id))
-            if (memory_id := answer.value("id")) != joint.id:
-                raise DriveError(
-                    f"joint {joint.name}: the motor that answers as id {joint.id} has id {memory_id} in its memory",
-                    expected="one motor an id, and no shadow id",
-                    fix="give every motor its own id, one at a time on the bus",
-                )
-            require_model(joint, answer)
-            self._scale_effort(joint, answer.value("model"))
+        settings = [self._bus.read_one(SETTINGS, joint.id) for joint in self._motors]
+        live = [
+            answer and self._bus.read_one(_LIVE, joint.id)
+            for joint, answer in zip(self._motors, settings, strict=True)
+        ]
+        if silent := [joint for joint, answer in zip(self._motors, live, strict=True) if answer is None]:
+            raise self._no_answer(silent, what_answer(self._bus, [joint.id for joint in silent]))
+        for joint, answer in zip(self._motors, settings, strict=True):
+            if answer is not None:
+                self._require_identity(joint, answer)
         self._read_all(POSITION, self._store)
+
+    def _require_identity(self, joint: DynamixelJoint, answer: Answer) -> None:
+        if (memory_id := answer.value("id")) != joint.id:
+            raise DriveError(
+                f"joint {joint.name}: the motor that answers as id {joint.id} has id {memory_id} "
+                "in its memory",
+                expected="one motor an id, and no shadow id",
+                fix="give every motor its own id, one at a time on the bus",
+            )
+        require_model(joint, answer)
+        self._scale_effort(joint, answer.value("model"))
 
     def check(self) -> None:
         answers = self._read_all(SETTINGS)
@@ -119,9 +133,9 @@ class DynamixelDrive(Drive):
     def arm_watchdog(self, timeout_s: float) -> float | None:
         """To the nearest 20 ms. Motors arm theirs under torque only: ``enable`` does it, and reads it back.
 
-        Raises DriveError for motors whose firmware may turn, not stop, when it expires (DynamixelSDK issue 584).
+        Raises DriveError for motors whose firmware may turn when it expires (DynamixelSDK issue 584).
         """
-        units = round(timeout_s / WATCHDOG_UNIT_S)
+        units = round(timeout_s / WATCHDOG_UNIT_S) if math.isfinite(timeout_s) else 0
         if not 1 <= units <= WATCHDOG_MAX:
             raise DriveError(
                 f"bus watchdog of {timeout_s:g} s",
@@ -131,10 +145,11 @@ class DynamixelDrive(Drive):
             offset = answer.value("homing_offset")
             if joint.extended and offset and not self._settings.extended_watchdog:
                 raise DriveError(
-                    f"joint {joint.name} (id {joint.id}) is in extended position mode with homing offset {offset}: "
-                    "old firmware turns without end when the bus watchdog expires (DynamixelSDK issue 584)",
+                    f"joint {joint.name} (id {joint.id}) is in extended position mode with homing offset "
+                    f"{offset}: old firmware turns without end when the bus watchdog expires "
+                    "(DynamixelSDK issue 584)",
                     expected="homing offset 0, or firmware that is known to stop",
-                    fix="put the offset into zero_ticks, or update the firmware and say extended_watchdog: true",
+                    fix="put the offset into zero_ticks, or update it and say extended_watchdog: true",
                 )
         self._watchdog_units = units
         if self._enabled:
@@ -207,20 +222,17 @@ class DynamixelDrive(Drive):
         self._bus.wire.close()
 
     def _look_further(self, deadline_ns: int, alert: bool) -> None:
-        """One more read in a cycle that has the time for it."""
-        present = [each for each in self._bus.ids if each not in self._bus.missing]
-        block = self._leisure.next_block(self._clock(), deadline_ns, alert, bool(self._bus.missing))
-        if block is None:
+        """One more read: at once when a motor reports an error without its name, else between cycles."""
+        if alert:
+            self._bus.ask(STATUS, deadline_ns)
+            self._store_status(self._bus.collect(deadline_ns))
             return
-        missing = self._bus.missing
-        self._bus.ask(block, deadline_ns, ids=present)
-        found = self._bus.collect(deadline_ns)
-        self._bus.missing |= missing
-        store = {STATUS: self._store_status, WATCHDOG_BLOCK: self._store_watchdog, HEALTH: self._store_health}
-        store[block](found)
+        block = self._leisure.next_block(self._clock(), deadline_ns, bool(self._bus.missing))
+        if block is not None:
+            self._bus.ask_in_background(block, self._leisure.within_ns(block), self._stores[block])
 
     def _store(self, answers: Mapping[int, Answer]) -> bool:
-        """Positions, and velocities and efforts where they were asked for; whether a new alert is among them."""
+        """Positions, velocities and efforts where they were asked for; whether a new alert is among them."""
         readings, news = self._readings, False
         for motor_id, answer in answers.items():
             index = self._index[motor_id]

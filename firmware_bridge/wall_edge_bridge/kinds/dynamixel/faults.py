@@ -1,7 +1,7 @@
 """What a motor's hardware error register means, and what each error needs.
 
-Source: ROBOTIS e-Manual, "Hardware Error Status (70)" and "Bus Watchdog (98)". A latched hardware error that is
-in the mask of register 63 has taken the torque; only a reboot clears it.
+Source: ROBOTIS e-Manual, "Hardware Error Status (70)" and "Bus Watchdog (98)". A latched hardware error that
+is in the mask of register 63 has taken the torque; only a reboot clears it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def hardware_faults(bits: int) -> tuple[Fault, ...]:
 
 
 def remaining_cause(fault: Fault, settings: Answer, health: Answer) -> str:
-    """Why a fault must stay, by the limits in a motor's memory and what it measures now; empty when it may go."""
+    """Why a fault must stay, by the motor's own limits and what it measures now; empty when it may go."""
     if fault == VOLTAGE:
         volts = health.value("present_voltage") / 10
         low, high = settings.value("min_voltage") / 10, settings.value("max_voltage") / 10

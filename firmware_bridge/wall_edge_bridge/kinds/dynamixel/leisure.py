@@ -20,6 +20,7 @@ STATUS_PERIOD_NS = 20_000_000
 MOTION_PERIOD_NS = 30_000_000
 _HEALTH_PERIOD_NS = 1_000_000_000
 _WATCHDOG_PERIOD_NS = 1_000_000_000
+_ADAPTER_NS = 2_000_000
 _PATIENCE = 5
 """Periods after which a read goes out although the cycle may have no time for it."""
 
@@ -63,10 +64,12 @@ class Leisure:
         self._motion_due_ns = now_ns + MOTION_PERIOD_NS
         return True
 
-    def next_block(self, now_ns: int, deadline_ns: int, alert: bool, missing: bool) -> Block | None:
-        """What to read in what is left of a cycle. ``alert``: a motor has an error that is not named yet."""
-        if alert:
-            self._due_ns[STATUS] = 0
+    def within_ns(self, block: Block) -> int:
+        """How long a read may take: twice its time on the line, and what an adapter holds back."""
+        return 2 * self._duration_ns[block] + _ADAPTER_NS
+
+    def next_block(self, now_ns: int, deadline_ns: int, missing: bool) -> Block | None:
+        """What to read in what is left of a cycle. ``missing``: a motor did not answer in this one."""
         if missing and self._timeout_ns:  # it may have missed commands, too
             due_ns = self._due_ns[WATCHDOG_BLOCK]
             self._due_ns[WATCHDOG_BLOCK] = min(due_ns, now_ns + self._timeout_ns)

@@ -91,7 +91,7 @@ def _require_delay(joint: DynamixelJoint, answer: Answer, settings: DynamixelSet
         f"joint {joint.name} (id {joint.id}): return_delay (register 9) is {delay_us // 2}, so it waits "
         f"{delay_us} µs before each reply: at most {1e6 / (motors * delay_us):.0f} Hz with {motors} of them",
         expected=f"at most {settings.return_delay_us} µs as in ROBOT.yaml",
-        fix="write 0 to register 9 with the maker's tool, or say return_delay_us in ROBOT.yaml and lower rate_hz",
+        fix="write 0 to register 9 with the maker's tool, or say return_delay_us and a lower rate_hz",
     )
 
 

@@ -1,7 +1,7 @@
 """Models of the X series as data, by the number in register 0.
 
-Source: ROBOTIS, Dynamixel2Arduino ``actuator.h`` (numbers); e-Manual, specifications of each model (stall torque
-and current at the recommended voltage, whose quotient is the torque constant; units of register 126).
+Source: ROBOTIS, Dynamixel2Arduino ``actuator.h`` (numbers); e-Manual, each model's specifications (stall
+torque and current at the recommended voltage, whose quotient is the torque constant) and register 126.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _LOAD = 1e-3
 class Model(NamedTuple):
     name: str
     effort_unit: float = _X430
-    """A of one count of register 126; of a model without a current sensor, the fraction of its stall torque."""
+    """A of one count of register 126; of a model without a current sensor, fraction of its stall torque."""
     torque_constant: float | None = None
     """Nm/A; of a model without a current sensor, its stall torque [Nm]; None where it is not known."""
     current: bool = True

@@ -1,4 +1,4 @@
-"""One simulated X-series motor: a control table, the instructions addressed to it, and how its shaft moves."""
+"""One simulated X-series motor: a control table, the instructions to it, and how its shaft moves."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _COUNTS_A_TICK = 3
 class SimulatedMotor:
     """``ticks`` is where the encoder is, in all its turns, as a float.
 
-    What it reports, and takes as goals, is ``ticks`` with the homing offset, and with ``shift``, which it knows
-    nothing of; within one turn in position mode.
+    What it reports, and takes as goals, is ``ticks`` with the homing offset, and with ``shift``, which it
+    knows nothing of; within one turn in position mode.
     """
 
     def __init__(self, motor_id: int, ticks: float, boot_ns: int = 0) -> None:
         self.shift = 0.0
         self.turns_on_expiry = False
-        """Old firmware: when the watchdog expires in extended position mode with a homing offset, it turns."""
+        """Old firmware: as the watchdog expires in extended position mode with a homing offset, it turns."""
         self._boot_ns = boot_ns
         self._now_ns = self._fed_ns = 0
         self._silent_until_ns = 0
@@ -154,6 +154,12 @@ class SimulatedMotor:
 
     # --- the control table ---------------------------------------------------------------------------------
 
+    @property
+    def memory(self) -> bytes:
+        """All that a host can write."""
+        writable = [register for register in TABLE.values() if register.access == "write"]
+        return b"".join(bytes(self._memory[_range(register)]) for register in writable)
+
     def get(self, name: str) -> int:
         """A register's value, by its name."""
         register = TABLE[name]
@@ -247,7 +253,7 @@ class SimulatedMotor:
         return Status(self.id, error | alert, data)
 
     def reply_with(self, address: int, count: int) -> Status | None:
-        """The status that carries ``count`` bytes from ``address``; none from a motor that answers no reads."""
+        """The status with ``count`` bytes from ``address``; none from a motor that answers no reads."""
         if self.get("status_return_level") == 0:
             return None
         data = self.read(address, count)
@@ -258,7 +264,7 @@ class SimulatedMotor:
         answers_as, level = self.id, self.get("status_return_level")
         address, rest = int.from_bytes(params[:2], "little"), params[2:]
         if code == Instruction.PING:
-            return self.status(0, self._memory[0:2] + self._memory[6:7])
+            return self.status(0, bytes(self._memory[0:2] + self._memory[6:7]))
         if code == Instruction.READ:
             return self.reply_with(address, int.from_bytes(rest, "little")) if len(params) == 4 else None
         error = self._do(code, address, rest, params, now_ns)

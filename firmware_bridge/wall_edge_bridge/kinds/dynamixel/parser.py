@@ -24,7 +24,7 @@ class PacketParser:
     search goes on inside it: a whole packet may lie behind a false header. ``max_params`` bounds how long a
     false header can make the parser wait: give the number of bytes that is expected, stuffing included.
 
-    Where fast statuses are expected (``fast``), they are taken whole and as they came, into ``fast_statuses``:
+    Where fast statuses are expected (``fast``), they are taken whole, as they came, into ``fast_statuses``:
     their motors' parts are checked one by one, by :func:`codec.split_fast_status`.
     """
 

@@ -52,7 +52,7 @@ class Power:
         self._limits.require_inside(
             radians(here), self._start_slack, "position", "move it inside by hand, or calibrate again"
         )
-        # A sync write is not acknowledged: with a goal that was lost or refused, torque would make a motor jump.
+        # A sync write is not acknowledged: under torque, a goal that was lost or refused makes a motor jump.
         self._write_and_require("goal_position", here, "its present position, before torque")
         try:
             self._write_and_require("torque_enable", [1] * len(here), "torque on")

@@ -1,8 +1,8 @@
 """The X series' control table as data.
 
-Source: ROBOTIS e-Manual, control tables of XL330-M288, XL430-W250, XM430-W350 and XM540-W270 (addresses, sizes,
-ranges, factory values; those of models differ in limits and gains). EEPROM registers (below 64) can be written
-while the torque is off, and survive power-off. The XL430 and XC430 have no current: 126 is a load [0.1 %].
+Source: ROBOTIS e-Manual, control tables of XL330-M288 (whose factory values these are), XL430-W250,
+XM430-W350 and XM540-W270, which differ in limits and gains. EEPROM registers (below 64) can be written while
+the torque is off, and survive power-off. The XL430 and XC430 have no current: 126 is a load [0.1 %].
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ TABLE: dict[str, Register] = {
         Register(132, 4, "read", "present_position", -_32, _32, 0, "tick"),
         Register(136, 4, "read", "velocity_trajectory", -_32, _32, 0, "0.229 rpm"),
         Register(140, 4, "read", "position_trajectory", -_32, _32, 0, "tick"),
-        Register(144, 2, "read", "present_voltage", 0, 65535, 50, "0.1 V"),
+        Register(144, 2, "read", "present_voltage", 0, 65535, 52, "0.1 V"),
         Register(146, 1, "read", "present_temperature", 0, 255, 30, "°C"),
         Register(147, 1, "read", "backup_ready", 0, 1, 0),
     )

@@ -29,6 +29,7 @@ def scan(
     settings: DynamixelSettings,
     wire: ByteTransport,
     ids: Iterable[int],
+    *,
     clock: Callable[[], int] = time.monotonic_ns,
 ) -> Iterator[Found]:
     """Pings and reads only."""
@@ -44,11 +45,16 @@ def scan(
         yield Found(motor_id, "dynamixel", model, detail)
 
 
-def what_answers(bus: DynamixelBus, motor_id: int) -> str:
-    """Why a motor that should be there does not answer reads, as far as questions can tell; empty if not at all.
+def what_answer(bus: DynamixelBus, ids: Iterable[int]) -> str:
+    """Why motors that should be there do not answer reads, as far as questions can tell; empty if not at all.
 
     A ping of either protocol changes nothing in a motor.
     """
+    found = {motor_id: _what_answers(bus, motor_id) for motor_id in ids}
+    return ", ".join(f"id {motor_id}: {words}" for motor_id, words in found.items() if words)
+
+
+def _what_answers(bus: DynamixelBus, motor_id: int) -> str:
     errors = bus.counters.checksum_errors + bus.counters.skipped_bytes
     if bus.exchange(motor_id, build_ping(motor_id), _PING):
         return "it answers pings, not reads: its status return level (register 68) is 0"
@@ -74,9 +80,10 @@ def set_id(
     wire: ByteTransport,
     old: int,
     new: int,
+    *,
     clock: Callable[[], int] = time.monotonic_ns,
 ) -> None:
-    """Written to the motor's memory, which asks for torque off, and read back. Raises DriveError, BusError."""
+    """Written to the motor's memory, with torque off, and read back. Raises DriveError, BusError."""
     if not (0 <= old <= MAX_ID and 0 <= new <= MAX_ID):
         raise DriveError(f"Dynamixel ids {old} to {new}", expected=f"0 to {MAX_ID}")
     bus = DynamixelBus(wire, (0,), _timeout_ns(settings), BusCounters(), clock)

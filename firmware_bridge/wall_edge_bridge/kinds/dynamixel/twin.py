@@ -37,8 +37,8 @@ _SYNC_READS = (Instruction.SYNC_READ, Instruction.FAST_SYNC_READ)
 class DynamixelTwin(ByteTwin):
     """Motors for ``joints`` at ``positions`` [dof] rad, torque off, goals where they are.
 
-    ``motors`` are by the joints' order; their registers take the quirks: return delays, ids that are the same,
-    Protocol 1.0 (``protocol``), ``turns_on_expiry``.
+    ``motors`` are in the joints' order; their registers take the quirks: return delays, ids that are the
+    same, Protocol 1.0 (``protocol``), ``turns_on_expiry``.
     """
 
     def __init__(
