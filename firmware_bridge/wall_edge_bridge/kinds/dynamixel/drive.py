@@ -13,7 +13,7 @@ from wall_edge.errors import BusTimeout, DriveError
 from wall_edge_bridge.drives.base import Drive
 from wall_edge_bridge.drives.values import Feedback, JointReadings, Setpoints
 from wall_edge_bridge.kinds.dynamixel import CAPABILITIES, DynamixelJoint, DynamixelSettings
-from wall_edge_bridge.kinds.dynamixel.bus import Answer, Block, DynamixelBus
+from wall_edge_bridge.kinds.dynamixel.bus import ATTEMPTS, Answer, Block, DynamixelBus
 from wall_edge_bridge.kinds.dynamixel.codec import ALERT
 from wall_edge_bridge.kinds.dynamixel.faults import ALERT as UNNAMED
 from wall_edge_bridge.kinds.dynamixel.faults import WATCHDOG, hardware_faults
@@ -64,10 +64,11 @@ class DynamixelDrive(Drive):
         self._motors = tuple(joints)
         self._settings = settings
         self._clock = clock
+        self._timeout_ns = round(settings.timeout_ms * 1e6)
         self._bus = DynamixelBus(
             wire,
             [joint.id for joint in joints],
-            round(settings.timeout_ms * 1e6),
+            self._timeout_ns,
             self.counters,
             clock,
             fast=settings.fast,
@@ -104,7 +105,22 @@ class DynamixelDrive(Drive):
         for joint, answer in zip(self._motors, settings, strict=True):
             if answer is not None:
                 self._require_identity(joint, answer)
+        if self._settings.fast:
+            self._require_fast()
         self._read_all(POSITION, self._store)
+
+    def _require_fast(self) -> None:
+        answers: set[int] = set()
+        for _ in range(ATTEMPTS):
+            self._bus.ask(POSITION, self._clock() + self._timeout_ns)
+            answers |= self._bus.collect(self._clock() + self._timeout_ns).keys()
+        if silent := [joint for joint in self._motors if joint.id not in answers]:
+            names = ", ".join(f"{joint.name} (id {joint.id})" for joint in silent)
+            raise DriveError(
+                f"{names}: no answer to fast sync reads, though to others",
+                expected="firmware that knows them in every motor, as ROBOT.yaml says fast: true",
+                fix="update the firmware with the maker's tool, or say fast: false",
+            )
 
     def _require_identity(self, joint: DynamixelJoint, answer: Answer) -> None:
         if (memory_id := answer.value("id")) != joint.id:

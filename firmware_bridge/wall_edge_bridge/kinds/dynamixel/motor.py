@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from wall_edge_bridge.kinds.dynamixel.codec import ALERT, CLEAR_TURNS, Instruction, Status
 from wall_edge_bridge.kinds.dynamixel.registers import (
@@ -30,6 +31,7 @@ _SINGLE_TURN_OFFSET = 1024
 _VELOCITY_MODE = 1
 _GOALS = range(TABLE["goal_pwm"].address, TABLE["goal_position"].address + 4)
 _BY_ADDRESS = {register.address: register for register in TABLE.values()}
+_RANGES = {name: slice(each.address, each.address + each.length) for name, each in TABLE.items()}
 _UNIT_NS = round(WATCHDOG_UNIT_S * 1e9)
 _COUNTS_A_TICK = 3
 """Of current, that a tick away from the goal asks for."""
@@ -46,20 +48,32 @@ class SimulatedMotor:
         self.shift = 0.0
         self.turns_on_expiry = False
         """Old firmware: as the watchdog expires in extended position mode with a homing offset, it turns."""
+        self.knows_fast = True
+        """Old firmware does not know fast sync reads."""
         self._boot_ns = boot_ns
         self._now_ns = self._fed_ns = 0
         self._silent_until_ns = 0
         self._registered: tuple[int, bytes] | None = None
         self._running_away = False
         self._memory = bytearray(TABLE_SIZE)
+        self._values: dict[str, int] = {}
         self._shaft = Shaft(ticks, math.inf)
+        self._measured: dict[str, Callable[[], int]] = {
+            "present_position": lambda: round(self._reported()),
+            "present_velocity": lambda: round(self._speed()),
+            "present_current": self._current,
+            "moving": lambda: int(abs(self._speed()) > self.get("moving_threshold")),
+            "position_trajectory": lambda: self.get("goal_position"),
+            "registered_instruction": lambda: int(self._registered is not None),
+            "realtime_tick": lambda: (self._now_ns + self._boot_ns) // 1_000_000 % 32768,
+        }
         self._to_defaults(0, TABLE_SIZE)
         self.set("id", motor_id)
         self.power_on()
 
     @property
     def id(self) -> int:
-        return self._memory[TABLE["id"].address]
+        return self._values["id"]
 
     @property
     def ticks(self) -> float:
@@ -90,7 +104,7 @@ class SimulatedMotor:
 
     @property
     def powered(self) -> bool:
-        return self._memory[RAM] == 1
+        return self._values["torque_enable"] == 1
 
     def hears(self, baud: int | None, now_ns: int) -> bool:
         """Whether it is awake and listens at ``baud`` [bit/s]; None is any."""
@@ -132,11 +146,12 @@ class SimulatedMotor:
         )
 
     def _move(self, seconds: float, steps: int) -> None:
-        mode, speed = self.get("operating_mode"), TICKS_PER_COUNT * self.get("velocity_limit")
-        self._shaft.pace = speed
         if not self.powered or self.get("pwm_limit") == 0:
             self._shaft.speed = 0.0
-        elif self._running_away:
+            return
+        mode, speed = self.get("operating_mode"), TICKS_PER_COUNT * self.get("velocity_limit")
+        self._shaft.pace = speed
+        if self._running_away:
             self._shaft.ticks += TICKS_PER_COUNT * 50 * seconds
         elif mode == _VELOCITY_MODE:
             self._shaft.ticks += self._sign * TICKS_PER_COUNT * self.get("goal_velocity") * seconds
@@ -158,23 +173,22 @@ class SimulatedMotor:
     def memory(self) -> bytes:
         """All that a host can write."""
         writable = [register for register in TABLE.values() if register.access == "write"]
-        return b"".join(bytes(self._memory[_range(register)]) for register in writable)
+        return b"".join(bytes(self._memory[_RANGES[register.name]]) for register in writable)
 
     def get(self, name: str) -> int:
         """A register's value, by its name."""
-        register = TABLE[name]
-        return register.decode(bytes(self._memory[_range(register)]))
+        return self._values[name]
 
     def set(self, name: str, value: int) -> None:
         """Change a register from inside the motor: neither access nor range count."""
-        register = TABLE[name]
-        self._memory[_range(register)] = register.encode(value)
+        self._memory[_RANGES[name]] = TABLE[name].encode(value)
+        self._values[name] = value
 
     def read(self, address: int, count: int) -> bytes | None:
         """None beyond the table; what lies between registers is 0."""
         if count == 0 or address + count > TABLE_SIZE:
             return None
-        self._refresh()
+        self._refresh(range(address, address + count))
         return bytes(self._memory[address : address + count])
 
     def write(self, address: int, data: bytes) -> int:
@@ -220,18 +234,20 @@ class SimulatedMotor:
         if register.name == "torque_enable" and value:
             self._running_away = False
 
-    def _refresh(self) -> None:
-        here = round(self._reported())
-        speed = self._sign * self._shaft.speed if self.powered else 0.0
-        gap = self.get("goal_position") - here if self.powered else 0
+    def _refresh(self, addresses: range) -> None:
+        """What is measured, where it is asked for."""
+        for name, measure in self._measured.items():
+            if TABLE[name].address in addresses:
+                self.set(name, measure())
+
+    def _speed(self) -> float:
+        """Of what it reports [counts of velocity]."""
+        return self._sign * self._shaft.speed / TICKS_PER_COUNT if self.powered else 0.0
+
+    def _current(self) -> int:
+        gap = self.get("goal_position") - round(self._reported()) if self.powered else 0
         most = self.get("current_limit")
-        self.set("present_position", here)
-        self.set("present_velocity", round(speed / TICKS_PER_COUNT))
-        self.set("present_current", max(-most, min(most, _COUNTS_A_TICK * gap)))
-        self.set("moving", int(abs(speed) > TICKS_PER_COUNT * self.get("moving_threshold")))
-        self.set("position_trajectory", self.get("goal_position"))
-        self.set("registered_instruction", int(self._registered is not None))
-        self.set("realtime_tick", (self._now_ns + self._boot_ns) // 1_000_000 % 32768)
+        return max(-most, min(most, _COUNTS_A_TICK * gap))
 
     def power_on(self) -> None:
         """RAM as after power-on: no torque, the goal where it is."""
@@ -297,7 +313,3 @@ class SimulatedMotor:
         for name in names:
             self.set(name, kept[name])
         self.reboot(now_ns)
-
-
-def _range(register: Register) -> slice:
-    return slice(register.address, register.address + register.length)

@@ -77,6 +77,9 @@ class DynamixelTwin(ByteTwin):
             self._answer(request, now_ns, baud)
         return self.collect(now_ns)
 
+    def collect(self, now_ns: int) -> bytes:
+        return b"".join(self.replies.collect(now_ns))  # how the shafts moved shows when they are asked
+
     def intrude(self, data: bytes, now_ns: int) -> None:
         """Whole requests of another program on the bus; the host sees their replies, not knowing why."""
         self.advance(now_ns)
@@ -115,7 +118,8 @@ class DynamixelTwin(ByteTwin):
             motors = awake.get(motor_id, ())
             for motor in motors:
                 motor.feed_watchdog(now_ns)
-            statuses = [status for motor in motors if (status := motor.reply_with(address, count))]
+            heard = [motor for motor in motors if motor.knows_fast or request.code == Instruction.SYNC_READ]
+            statuses = [status for motor in heard if (status := motor.reply_with(address, count))]
             if not statuses and (self.missing_silences or request.code == Instruction.FAST_SYNC_READ):
                 break
             if request.code == Instruction.SYNC_READ:
