@@ -40,7 +40,7 @@ class DynamixelDrive(Drive):
     """X-series motors in position mode, or in extended position mode, on one half-duplex bus.
 
     A cycle reads positions; about every 30 ms velocity and current with them (``full_feedback``: always).
-    Every 20 ms under torque one sync read more, between two cycles, asks for torque and hardware errors: a
+    Every 20 ms one sync read more, between two cycles, asks for torque and hardware errors: a
     joint that lost its torque is told within that time and two cycles. Every reply tells that there is a
     hardware error, and it is named in the same cycle. Every second one asks for voltage and temperature.
     What a motor reports as current is turned into Nm by its model's torque constant.

@@ -16,8 +16,10 @@ WATCHDOG_BLOCK = Block.of("bus_watchdog")
 HEALTH = Block.of("present_voltage", "present_temperature")
 
 STATUS_PERIOD_NS = 20_000_000
-"""How often torque and hardware errors are read under torque."""
+"""How often torque and hardware errors are read."""
 MOTION_PERIOD_NS = 30_000_000
+_STATUS_SHARE = 12
+"""On a slow line the periods grow: that read has a twelfth of it at most."""
 _HEALTH_PERIOD_NS = 1_000_000_000
 _WATCHDOG_PERIOD_NS = 1_000_000_000
 _ADAPTER_NS = 2_000_000
@@ -29,15 +31,13 @@ class Leisure:
     """When each block is due. Times are CLOCK_MONOTONIC ns."""
 
     def __init__(self, settings: DynamixelSettings, motors: int) -> None:
-        self._periods = {
-            STATUS: STATUS_PERIOD_NS,
-            WATCHDOG_BLOCK: _WATCHDOG_PERIOD_NS,
-            HEALTH: _HEALTH_PERIOD_NS,
-        }
         self._duration_ns = {
             block: line_ns(settings, read_bytes(block.width, motors, settings.fast), motors)
-            for block in self._periods
+            for block in (STATUS, WATCHDOG_BLOCK, HEALTH)
         }
+        status_ns = max(STATUS_PERIOD_NS, _STATUS_SHARE * self._duration_ns[STATUS])
+        self._periods = {STATUS: status_ns, WATCHDOG_BLOCK: _WATCHDOG_PERIOD_NS, HEALTH: _HEALTH_PERIOD_NS}
+        self._motion_period_ns = status_ns * MOTION_PERIOD_NS // STATUS_PERIOD_NS
         self._due_ns = dict.fromkeys((HEALTH, STATUS), 0)
         self._motion_due_ns = 0
         self._timeout_ns = 0
@@ -61,7 +61,7 @@ class Leisure:
         """Whether this cycle reads velocity and current too."""
         if now_ns < self._motion_due_ns:
             return False
-        self._motion_due_ns = now_ns + MOTION_PERIOD_NS
+        self._motion_due_ns = now_ns + self._motion_period_ns
         return True
 
     def within_ns(self, block: Block) -> int:

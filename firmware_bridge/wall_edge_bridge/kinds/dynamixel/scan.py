@@ -55,16 +55,16 @@ def what_answer(bus: DynamixelBus, ids: Iterable[int]) -> str:
 
 
 def _what_answers(bus: DynamixelBus, motor_id: int) -> str:
-    errors = bus.counters.checksum_errors + bus.counters.skipped_bytes
+    damaged, skipped = bus.counters.checksum_errors, bus.counters.skipped_bytes
+    bus.read_one(_LIVE, motor_id)
+    if bus.counters.checksum_errors > damaged:
+        return "its replies are damaged: two motors with this id, or a bad cable"
     if bus.exchange(motor_id, build_ping(motor_id), _PING):
         return "it answers pings, not reads: its status return level (register 68) is 0"
-    garbled = bus.counters.checksum_errors + bus.counters.skipped_bytes > errors
     if _answers_protocol_1(bus, motor_id):
         return "it speaks Protocol 1.0: an old Dynamixel, an MX with old firmware, or a Feetech servo"
-    if garbled:
-        return (
-            "bytes that are no packet: two motors with this id, another baud rate, or another kind of motor"
-        )
+    if bus.counters.skipped_bytes > skipped:
+        return "bytes that are no packet: another baud rate, or another kind of motor"
     return ""
 
 
