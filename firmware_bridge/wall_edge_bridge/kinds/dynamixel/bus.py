@@ -103,6 +103,7 @@ class DynamixelBus:
         self._request: _Request | None = None
         self._background: Callable[[dict[int, Answer]], None] | None = None
         self._parser = PacketParser()
+        self._echo = self._head = b""
 
     # --- in the servo loop ---------------------------------------------------------------------------------
 
@@ -139,10 +140,7 @@ class DynamixelBus:
         self._pending.ask(keys, width)
         self._request = _Request(block, order, width, self._fast, deadline_ns)
         self._parser = _parser_for(self._request, self._pending.widest)
-        self.wire.send(
-            command + build_sync_read(block.address, width, order, fast=self._fast),
-            deadline_ns,
-        )
+        self._send(command + build_sync_read(block.address, width, order, fast=self._fast), deadline_ns)
 
     def collect(self, deadline_ns: int) -> dict[int, Answer]:
         """The answers by id of those that came in time; returns as soon as all have."""
@@ -205,7 +203,7 @@ class DynamixelBus:
         self._take_stale()
         self._pending.ask(request.ids, request.width)
         self._parser = _parser_for(request, self._pending.widest)
-        self.wire.send(packet, self._timeout())
+        self._send(packet, self._timeout())
         return self._collect(request, self._timeout()).get(motor_id)
 
     def raw(self, packet: bytes) -> bytes:
@@ -227,6 +225,10 @@ class DynamixelBus:
     def _timeout(self) -> int:
         return self._clock() + self._timeout_ns
 
+    def _send(self, packet: bytes, deadline_ns: int) -> None:
+        self._echo, self._head = packet, b""
+        self.wire.send(packet, deadline_ns)
+
     # --- replies -------------------------------------------------------------------------------------------
 
     def _collect(self, request: _Request, deadline_ns: int) -> dict[int, Answer]:
@@ -237,6 +239,8 @@ class DynamixelBus:
             if not data:
                 break
             now_ns = self._clock()
+            if self._echo:
+                data = self._without_echo(data)
             statuses = self._fresh(parser.feed(data))
             if parser.fast_statuses:
                 statuses = [*statuses, *self._fast_parts(request, parser.fast_statuses)]
@@ -248,6 +252,14 @@ class DynamixelBus:
                 answers[status.id] = Answer(request.block, status.data, status.error, self._clock())
         self._count(parser, expected - len(answers))
         return answers
+
+    def _without_echo(self, data: bytes) -> bytes:
+        """Some adapters hear what they send."""
+        self._head += data
+        if len(self._head) < len(self._echo) and self._echo.startswith(self._head):
+            return b""
+        head, echo, self._echo = self._head, self._echo, b""
+        return head[len(echo) :] if head.startswith(echo) else head
 
     def _fast_parts(self, request: _Request, packets: Iterable[bytes]) -> list[Status]:
         """What the latest request's fast status says; a late one says nothing."""

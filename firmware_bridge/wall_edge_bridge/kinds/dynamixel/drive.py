@@ -239,11 +239,14 @@ class DynamixelDrive(Drive):
 
     def _look_further(self, deadline_ns: int, alert: bool) -> None:
         """One more read: at once when a motor reports an error without its name, else between cycles."""
-        if alert:
+        missing, now_ns = self._bus.missing, self._clock()
+        if alert and now_ns < deadline_ns:
             self._bus.ask(STATUS, deadline_ns)
             self._store_status(self._bus.collect(deadline_ns))
             return
-        block = self._leisure.next_block(self._clock(), deadline_ns, bool(self._bus.missing))
+        if alert:
+            self._leisure.hurry(STATUS)
+        block = self._leisure.next_block(now_ns, bool(missing))
         if block is not None:
             self._bus.ask_in_background(block, self._leisure.within_ns(block), self._stores[block])
 

@@ -23,8 +23,6 @@ _STATUS_SHARE = 12
 _HEALTH_PERIOD_NS = 1_000_000_000
 _WATCHDOG_PERIOD_NS = 1_000_000_000
 _ADAPTER_NS = 2_000_000
-_PATIENCE = 5
-"""Periods after which a read goes out although the cycle may have no time for it."""
 
 
 class Leisure:
@@ -68,16 +66,17 @@ class Leisure:
         """How long a read may take: twice its time on the line, and what an adapter holds back."""
         return 2 * self._duration_ns[block] + _ADAPTER_NS
 
-    def next_block(self, now_ns: int, deadline_ns: int, missing: bool) -> Block | None:
-        """What to read in what is left of a cycle. ``missing``: a motor did not answer in this one."""
+    def hurry(self, block: Block) -> None:
+        """It is due now."""
+        self._due_ns[block] = 0
+
+    def next_block(self, now_ns: int, missing: bool) -> Block | None:
+        """What to read before the next cycle. ``missing``: a motor did not answer in this one."""
         if missing and self._timeout_ns:  # it may have missed commands, too
             due_ns = self._due_ns[WATCHDOG_BLOCK]
             self._due_ns[WATCHDOG_BLOCK] = min(due_ns, now_ns + self._timeout_ns)
-        for block, due_ns in sorted(self._due_ns.items(), key=lambda item: item[1]):
-            if now_ns < due_ns:
-                break
-            patience_ns = due_ns + _PATIENCE * self._periods[block]
-            if now_ns + self._duration_ns[block] <= deadline_ns or now_ns > patience_ns:
-                self._due_ns[block] = now_ns + self._periods[block]
-                return block
-        return None
+        block, due_ns = min(self._due_ns.items(), key=lambda item: item[1])
+        if now_ns < due_ns:
+            return None
+        self._due_ns[block] = now_ns + self._periods[block]
+        return block
