@@ -32,6 +32,11 @@ class ReplyQueue(Generic[Item]):
         self._busy_ns = max(self._busy_ns, now_ns) + self.duration(item)
         return self._busy_ns
 
+    @property
+    def free_ns(self) -> int:
+        """When the line is free again."""
+        return self._busy_ns
+
     def put(self, item: Item, ready_ns: int) -> None:
         """A motor's reply, ready to leave at ``ready_ns`` or when the line is free."""
         self.count += 1
