@@ -13,7 +13,7 @@ from wall_edge.errors import BusTimeout, DriveError
 from wall_edge_bridge.drives.base import Drive
 from wall_edge_bridge.drives.values import Feedback, JointReadings, Setpoints
 from wall_edge_bridge.kinds.dynamixel import CAPABILITIES, DynamixelJoint, DynamixelSettings
-from wall_edge_bridge.kinds.dynamixel.bus import ATTEMPTS, Answer, Block, DynamixelBus
+from wall_edge_bridge.kinds.dynamixel.bus import ATTEMPTS, DynamixelBus
 from wall_edge_bridge.kinds.dynamixel.codec import ALERT
 from wall_edge_bridge.kinds.dynamixel.faults import ALERT as UNNAMED
 from wall_edge_bridge.kinds.dynamixel.faults import WATCHDOG, hardware_faults
@@ -28,6 +28,7 @@ from wall_edge_bridge.kinds.dynamixel.registers import (
     WATCHDOG_MAX,
     WATCHDOG_UNIT_S,
 )
+from wall_edge_bridge.kinds.dynamixel.replies import Answer, Block
 from wall_edge_bridge.kinds.dynamixel.scan import what_answer
 from wall_edge_bridge.kinds.dynamixel.timing import MOTION, POSITION
 from wall_edge_bridge.transport.base import ByteTransport

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from wall_edge_bridge.drives.values import Fault, Reaction
-from wall_edge_bridge.kinds.dynamixel.bus import Answer
+from wall_edge_bridge.kinds.dynamixel.replies import Answer
 
 VOLTAGE = Fault("input voltage", Reaction.CHECK)
 OVERHEATING = Fault("overheating", Reaction.CHECK)

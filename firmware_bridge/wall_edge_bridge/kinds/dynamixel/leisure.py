@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wall_edge_bridge.kinds.dynamixel.bus import Block
 from wall_edge_bridge.kinds.dynamixel.registers import WATCHDOG_UNIT_S
+from wall_edge_bridge.kinds.dynamixel.replies import Block
 from wall_edge_bridge.kinds.dynamixel.timing import line_ns, read_bytes
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from wall_edge.errors import DriveError
-from wall_edge_bridge.kinds.dynamixel.bus import Answer, Block
 from wall_edge_bridge.kinds.dynamixel.models import MODELS, NUMBERS, OTHERS, model_name
 from wall_edge_bridge.kinds.dynamixel.registers import (
     EXTENDED_MODE,
     POSITION_MODE,
     TABLE,
 )
+from wall_edge_bridge.kinds.dynamixel.replies import Answer, Block
 
 if TYPE_CHECKING:
     from wall_edge_bridge.kinds.dynamixel import DynamixelJoint, DynamixelSettings

@@ -10,11 +10,12 @@ from wall_edge.errors import BusError, BusTimeout, DriveError, WallEdgeError
 from wall_edge_bridge.drives.limits import JointLimits
 from wall_edge_bridge.drives.recovery import FaultRecovery
 from wall_edge_bridge.drives.values import Fault, Floats
-from wall_edge_bridge.kinds.dynamixel.bus import ATTEMPTS, Answer, Block, DynamixelBus
+from wall_edge_bridge.kinds.dynamixel.bus import ATTEMPTS, DynamixelBus
 from wall_edge_bridge.kinds.dynamixel.codec import build_reboot
 from wall_edge_bridge.kinds.dynamixel.faults import WATCHDOG, hardware_faults, remaining_cause
 from wall_edge_bridge.kinds.dynamixel.leisure import HEALTH, STATUS, WATCHDOG_BLOCK
 from wall_edge_bridge.kinds.dynamixel.memory import SETTINGS
+from wall_edge_bridge.kinds.dynamixel.replies import Answer, Block
 from wall_edge_bridge.kinds.dynamixel.timing import POSITION
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from wall_edge.errors import BusTimeout, DriveError
 from wall_edge_bridge.drives.values import BusCounters
-from wall_edge_bridge.kinds.dynamixel.bus import Block, DynamixelBus
+from wall_edge_bridge.kinds.dynamixel.bus import DynamixelBus
 from wall_edge_bridge.kinds.dynamixel.codec import MAX_ID, build_ping, build_write
 from wall_edge_bridge.kinds.dynamixel.models import model_name
 from wall_edge_bridge.kinds.dynamixel.registers import BAUD_RATES, TABLE
+from wall_edge_bridge.kinds.dynamixel.replies import Block
 from wall_edge_bridge.kinds.registry import Found
 from wall_edge_bridge.transport.base import ByteTransport
 

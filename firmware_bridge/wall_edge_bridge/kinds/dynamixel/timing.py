@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from wall_edge_bridge.kinds.dynamixel.bus import Block
 from wall_edge_bridge.kinds.dynamixel.codec import FAST_BLOCK, FAST_OVERHEAD, OVERHEAD, STATUS_OVERHEAD
 from wall_edge_bridge.kinds.dynamixel.registers import TABLE
+from wall_edge_bridge.kinds.dynamixel.replies import Block
 
 if TYPE_CHECKING:
     from wall_edge_bridge.kinds.dynamixel import DynamixelJoint, DynamixelSettings
