@@ -11,18 +11,13 @@ import numpy.typing as npt
 
 from wall_edge.errors import BusTimeout, DriveError
 from wall_edge_bridge.drives.base import Drive
-from wall_edge_bridge.drives.values import Feedback, JointReadings, Setpoints
+from wall_edge_bridge.drives.values import Feedback, Setpoints
 from wall_edge_bridge.kinds.dynamixel import CAPABILITIES, DynamixelJoint, DynamixelSettings
 from wall_edge_bridge.kinds.dynamixel.bus import ATTEMPTS, DynamixelBus
-from wall_edge_bridge.kinds.dynamixel.codec import ALERT
-from wall_edge_bridge.kinds.dynamixel.faults import ALERT as UNNAMED
-from wall_edge_bridge.kinds.dynamixel.faults import WATCHDOG, hardware_faults
-from wall_edge_bridge.kinds.dynamixel.leisure import HEALTH, STATUS, WATCHDOG_BLOCK, Leisure
 from wall_edge_bridge.kinds.dynamixel.memory import SETTINGS, require_model, require_settings
-from wall_edge_bridge.kinds.dynamixel.models import MODELS
 from wall_edge_bridge.kinds.dynamixel.power import Power
+from wall_edge_bridge.kinds.dynamixel.readings import Readings
 from wall_edge_bridge.kinds.dynamixel.registers import (
-    RAD_S_PER_COUNT,
     RADIANS_PER_TICK,
     TABLE,
     WATCHDOG_MAX,
@@ -30,7 +25,7 @@ from wall_edge_bridge.kinds.dynamixel.registers import (
 )
 from wall_edge_bridge.kinds.dynamixel.replies import Answer, Block
 from wall_edge_bridge.kinds.dynamixel.scan import what_answer
-from wall_edge_bridge.kinds.dynamixel.timing import MOTION, POSITION
+from wall_edge_bridge.kinds.dynamixel.timing import HEALTH, MOTION, POSITION, STATUS, WATCHDOG_BLOCK, Leisure
 from wall_edge_bridge.transport.base import ByteTransport
 
 _GOAL = TABLE["goal_position"]
@@ -76,21 +71,14 @@ class DynamixelDrive(Drive):
         )
         self._power = Power(self._bus, joints, self.limits, max(start_slack_rad, RADIANS_PER_TICK))
         self._leisure = Leisure(settings, self.dof)
-        self._index = {joint.id: index for index, joint in enumerate(joints)}
         self._zero = np.array([joint.zero_ticks for joint in joints], np.float64)
         self._per_radian = np.array([joint.direction / RADIANS_PER_TICK for joint in joints])
-        self._radians = (1.0 / self._per_radian).tolist()
-        self._zeros = self._zero.tolist()
-        self._efforts = [float("nan")] * self.dof
-        self._readings = JointReadings(tuple(joint.name for joint in joints))
-        self._hardware: list[int] = [0] * self.dof
-        self._expired = [False] * self.dof
-        self._enabled = False
+        self._readings = Readings(joints)
         self._watchdog_units = 0
         self._stores = {
-            STATUS: self._store_status,
-            WATCHDOG_BLOCK: self._store_watchdog,
-            HEALTH: self._store_health,
+            STATUS: self._readings.store_status,
+            WATCHDOG_BLOCK: self._readings.store_watchdog,
+            HEALTH: self._readings.store_health,
         }
 
     # --- before power --------------------------------------------------------------------------------------
@@ -108,7 +96,7 @@ class DynamixelDrive(Drive):
                 self._require_identity(joint, answer)
         if self._settings.fast:
             self._require_fast()
-        self._read_all(POSITION, self._store)
+        self._read_all(POSITION, self._readings.store)
 
     def _require_fast(self) -> None:
         answers: set[int] = set()
@@ -132,18 +120,12 @@ class DynamixelDrive(Drive):
                 fix="give every motor its own id, one at a time on the bus",
             )
         require_model(joint, answer)
-        self._scale_effort(joint, answer.value("model"))
+        self._readings.scale_effort(joint, answer.value("model"))
 
     def check(self) -> None:
         answers = self._read_all(SETTINGS)
         for joint, answer in zip(self._motors, answers, strict=True):
             require_settings(joint, answer, self._settings, self._bus.ids)
-
-    def _scale_effort(self, joint: DynamixelJoint, number: int) -> None:
-        model = MODELS[number]
-        constant = joint.torque_constant if joint.torque_constant is not None else model.torque_constant
-        if constant is not None:
-            self._efforts[self._index[joint.id]] = joint.direction * model.effort_unit * constant
 
     # --- power ---------------------------------------------------------------------------------------------
 
@@ -169,22 +151,18 @@ class DynamixelDrive(Drive):
                     fix="put the offset into zero_ticks, or update it and say extended_watchdog: true",
                 )
         self._watchdog_units = units
-        if self._enabled:
+        if self._readings.enabled:
             self._power.arm(units)
         return units * WATCHDOG_UNIT_S
 
     def enable(self) -> None:
-        self._enabled = False
-        for index, joint_faults in enumerate(self._power.enable(self._watchdog_units, self._radians_of)):
-            self._readings.faults[index] = joint_faults
-        self._enabled = True
-        self._readings.limp.clear()
-        self._hardware, self._expired = [0] * self.dof, [False] * self.dof
+        self._readings.restart(enabled=False)
+        self._power.enable(self._watchdog_units, self._radians_of)
+        self._readings.restart(enabled=True)
         self._leisure.start(self._clock(), self._watchdog_units)
 
     def disable(self) -> None:
-        self._enabled = False
-        self._readings.limp.clear()
+        self._readings.restart(enabled=False)
         self._power.disable(bool(self._watchdog_units))
 
     def torque(self) -> tuple[bool | None, ...]:
@@ -201,7 +179,7 @@ class DynamixelDrive(Drive):
         command = b""
         if setpoints is not None:
             goals = np.rint(self.allowed(setpoints.position) * self._per_radian + self._zero)
-            if self._enabled:
+            if self._readings.enabled:
                 command = self._bus.goals(_GOAL, goals.astype(np.int64).tolist())
         self.counters.cycles += 1
         now_ns = self._clock()
@@ -213,7 +191,7 @@ class DynamixelDrive(Drive):
         answers = self._bus.collect(deadline_ns)
         if not answers:
             raise self._no_answer(self._motors)
-        alert = self._store(answers)
+        alert = self._readings.store(answers)
         self._look_further(deadline_ns, alert)
         return self._readings.snapshot()
 
@@ -222,10 +200,10 @@ class DynamixelDrive(Drive):
         self.counters.cycles += 1
         answers: dict[int, Answer] = {}
         for block, store in (
-            (MOTION, self._store),
-            (STATUS, self._store_status),
-            (WATCHDOG_BLOCK, self._store_watchdog),
-            (HEALTH, self._store_health),
+            (MOTION, self._readings.store),
+            (STATUS, self._readings.store_status),
+            (WATCHDOG_BLOCK, self._readings.store_watchdog),
+            (HEALTH, self._readings.store_health),
         ):
             self._bus.ask(block, deadline_ns)
             found = self._bus.collect(deadline_ns)
@@ -243,56 +221,13 @@ class DynamixelDrive(Drive):
         missing, now_ns = self._bus.missing, self._clock()
         if alert and now_ns < deadline_ns:
             self._bus.ask(STATUS, deadline_ns)
-            self._store_status(self._bus.collect(deadline_ns))
+            self._readings.store_status(self._bus.collect(deadline_ns))
             return
         if alert:
             self._leisure.hurry(STATUS)
         block = self._leisure.next_block(now_ns, bool(missing))
         if block is not None:
             self._bus.ask_in_background(block, self._leisure.within_ns(block), self._stores[block])
-
-    def _store(self, answers: Mapping[int, Answer]) -> bool:
-        """Positions, velocities and efforts where they were asked for; whether a new alert is among them."""
-        readings, news = self._readings, False
-        for motor_id, answer in answers.items():
-            index = self._index[motor_id]
-            data, start = answer.data, POSITION.address - answer.block.address
-            ticks = int.from_bytes(data[start : start + 4], "little", signed=True)
-            readings.position[index] = (ticks - self._zeros[index]) * self._radians[index]
-            readings.received_ns[index] = answer.received_ns
-            if start:
-                counts = answer.value("present_velocity")
-                readings.velocity[index] = counts * RAD_S_PER_COUNT * self._motors[index].direction
-                readings.effort[index] = answer.value("present_current") * self._efforts[index]
-            if answer.error & ALERT and not self._hardware[index]:
-                news = True
-                readings.faults[index] = (UNNAMED,)
-        return news
-
-    def _store_status(self, answers: Mapping[int, Answer]) -> None:
-        for motor_id, answer in answers.items():
-            index = self._index[motor_id]
-            self._hardware[index] = answer.value("hardware_error")
-            self._name_faults(index)
-            if self._enabled:
-                limp = self._readings.limp
-                (limp.discard if answer.value("torque_enable") == 1 else limp.add)(index)
-
-    def _store_watchdog(self, answers: Mapping[int, Answer]) -> None:
-        for motor_id, answer in answers.items():
-            index = self._index[motor_id]
-            self._expired[index] = answer.value("bus_watchdog") < 0
-            self._name_faults(index)
-
-    def _store_health(self, answers: Mapping[int, Answer]) -> None:
-        for motor_id, answer in answers.items():
-            index = self._index[motor_id]
-            self._readings.voltage[index] = answer.value("present_voltage") / 10
-            self._readings.temperature[index] = answer.value("present_temperature")
-
-    def _name_faults(self, index: int) -> None:
-        expired = (WATCHDOG,) if self._expired[index] else ()
-        self._readings.faults[index] = hardware_faults(self._hardware[index]) + expired
 
     def _radians_of(self, ticks: Sequence[int]) -> npt.NDArray[np.float64]:
         radians: npt.NDArray[np.float64] = (np.array(ticks) - self._zero) / self._per_radian

@@ -12,15 +12,16 @@ from wall_edge_bridge.drives.recovery import FaultRecovery
 from wall_edge_bridge.drives.values import Fault, Floats
 from wall_edge_bridge.kinds.dynamixel.bus import ATTEMPTS, DynamixelBus
 from wall_edge_bridge.kinds.dynamixel.codec import build_reboot
-from wall_edge_bridge.kinds.dynamixel.faults import WATCHDOG, hardware_faults, remaining_cause
-from wall_edge_bridge.kinds.dynamixel.leisure import HEALTH, STATUS, WATCHDOG_BLOCK
 from wall_edge_bridge.kinds.dynamixel.memory import SETTINGS
+from wall_edge_bridge.kinds.dynamixel.readings import OVERHEATING, VOLTAGE, WATCHDOG, hardware_faults
 from wall_edge_bridge.kinds.dynamixel.replies import Answer, Block
-from wall_edge_bridge.kinds.dynamixel.timing import POSITION
+from wall_edge_bridge.kinds.dynamixel.timing import HEALTH, POSITION, STATUS, WATCHDOG_BLOCK
 
 if TYPE_CHECKING:
     from wall_edge_bridge.kinds.dynamixel import DynamixelJoint
 
+_COOL = 10
+"""°C below its limit that a motor must have before it is used again."""
 _BOOT_S = 0.1
 _BOOT_LOOKS = 20
 """Looks, ``_BOOT_S`` apart, that a motor has to come back from a reboot."""
@@ -40,12 +41,10 @@ class Power:
         self._start_slack = start_slack_rad
         self._recovery = FaultRecovery(joints)
 
-    def enable(
-        self, watchdog_units: int, radians: Callable[[Sequence[int]], Floats]
-    ) -> list[tuple[Fault, ...]]:
+    def enable(self, watchdog_units: int, radians: Callable[[Sequence[int]], Floats]) -> None:
         """Torque on where the joints are, the watchdog armed and read back; else as it was found.
 
-        What each motor reports of faults now: nothing. Raises DriveError, BusError.
+        Faults are cleared before, as their reactions say. Raises DriveError, BusError.
         """
         self._recover()
         initial = [answer.value("torque_enable") for answer in self.read_all(STATUS)]
@@ -64,7 +63,6 @@ class Power:
                 with contextlib.suppress(BusError):
                     self._bus.write("torque_enable", initial)
             raise
-        return [()] * len(here)
 
     def disable(self, watchdog: bool) -> None:
         """Torque off, sent several times and read back. Raises DriveError, BusTimeout, BusError."""
@@ -131,7 +129,7 @@ class Power:
         settings, health = self.read_all(SETTINGS), self.read_all(HEALTH)
         self._recovery.prepare(
             faults,
-            lambda index, fault: remaining_cause(fault, settings[index], health[index]),
+            lambda index, fault: _remaining_cause(fault, settings[index], health[index]),
             lambda indices: self._clear(indices, faults),
         )
 
@@ -155,3 +153,15 @@ class Power:
             if self._bus.read_one(STATUS, joint.id):
                 return
         raise self.no_answer([joint], "it did not come back from a reboot")
+
+
+def _remaining_cause(fault: Fault, settings: Answer, health: Answer) -> str:
+    """Why a fault must stay, by the motor's own limits and what it measures now; empty when it may go."""
+    if fault == VOLTAGE:
+        volts = health.value("present_voltage") / 10
+        low, high = settings.value("min_voltage") / 10, settings.value("max_voltage") / 10
+        return "" if low <= volts <= high else f"supply at {volts:g} V, it needs {low:g} to {high:g}"
+    if fault == OVERHEATING:
+        degrees, limit = health.value("present_temperature"), settings.value("max_temperature") - _COOL
+        return "" if degrees <= limit else f"at {degrees} °C, it must cool to {limit}"
+    return "its cause cannot be measured"
