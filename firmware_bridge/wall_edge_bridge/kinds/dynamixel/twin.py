@@ -22,10 +22,10 @@ from wall_edge_bridge.kinds.dynamixel.codec import (
     crc16,
 )
 from wall_edge_bridge.kinds.dynamixel.models import NUMBERS
-from wall_edge_bridge.kinds.dynamixel.motor import SimulatedMotor
 from wall_edge_bridge.kinds.dynamixel.parser import PacketParser
 from wall_edge_bridge.kinds.dynamixel.readings import HARDWARE, WATCHDOG
 from wall_edge_bridge.kinds.dynamixel.registers import BAUD_RATES, EXTENDED_MODE, RADIANS_PER_TICK
+from wall_edge_bridge.kinds.dynamixel.simulated.motor import SimulatedMotor
 from wall_edge_bridge.sim.base import ByteTwin
 from wall_edge_bridge.sim.line import serial_duration
 

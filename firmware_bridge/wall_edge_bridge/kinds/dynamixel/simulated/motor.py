@@ -13,10 +13,10 @@ from wall_edge_bridge.kinds.dynamixel.registers import (
     RAM,
     RESOLUTION,
     TABLE,
-    TABLE_SIZE,
     WATCHDOG_UNIT_S,
     Register,
 )
+from wall_edge_bridge.kinds.dynamixel.simulated.table import LENGTH, RANGE, SimulatedTable, changes
 from wall_edge_bridge.sim.shaft import Shaft
 
 REBOOT_NS = 300_000_000
@@ -25,13 +25,11 @@ TICKS_PER_COUNT = 0.229 * RESOLUTION / 60.0
 """tick/s of one count of a velocity."""
 _ACCELERATION = 214.577 * RESOLUTION / 3600.0
 """tick/s² of one count of an acceleration."""
-_RESULT, _INSTRUCTION, _RANGE, _LENGTH, _LIMIT, _ACCESS = 1, 2, 4, 5, 6, 7
+_RESULT, _INSTRUCTION, _LIMIT, _ACCESS = 1, 2, 6, 7
 _SINGLE_TURN_OFFSET = 1024
 """Largest homing offset that counts in position mode."""
 _VELOCITY_MODE = 1
 _GOALS = range(TABLE["goal_pwm"].address, TABLE["goal_position"].address + 4)
-_BY_ADDRESS = {register.address: register for register in TABLE.values()}
-_RANGES = {name: slice(each.address, each.address + each.length) for name, each in TABLE.items()}
 _UNIT_NS = round(WATCHDOG_UNIT_S * 1e9)
 _COUNTS_A_TICK = 3
 """Of current, that a tick away from the goal asks for."""
@@ -55,8 +53,7 @@ class SimulatedMotor:
         self._silent_until_ns = 0
         self._registered: tuple[int, bytes] | None = None
         self._running_away = False
-        self._memory = bytearray(TABLE_SIZE)
-        self._values: dict[str, int] = {}
+        self._table = SimulatedTable()
         self._shaft = Shaft(ticks, math.inf)
         self._measured: dict[str, Callable[[], int]] = {
             "present_position": lambda: round(self._reported()),
@@ -67,13 +64,12 @@ class SimulatedMotor:
             "registered_instruction": lambda: int(self._registered is not None),
             "realtime_tick": lambda: (self._now_ns + self._boot_ns) // 1_000_000 % 32768,
         }
-        self._to_defaults(0, TABLE_SIZE)
         self.set("id", motor_id)
         self.power_on()
 
     @property
     def id(self) -> int:
-        return self._values["id"]
+        return self.get("id")
 
     @property
     def ticks(self) -> float:
@@ -104,7 +100,7 @@ class SimulatedMotor:
 
     @property
     def powered(self) -> bool:
-        return self._values["torque_enable"] == 1
+        return self.get("torque_enable") == 1
 
     def hears(self, baud: int | None, now_ns: int) -> bool:
         """Whether it is awake and listens at ``baud`` [bit/s]; None is any."""
@@ -172,41 +168,32 @@ class SimulatedMotor:
     @property
     def memory(self) -> bytes:
         """All that a host can write."""
-        writable = [register for register in TABLE.values() if register.access == "write"]
-        return b"".join(bytes(self._memory[_RANGES[register.name]]) for register in writable)
+        return self._table.writable
 
     def get(self, name: str) -> int:
         """A register's value, by its name."""
-        return self._values[name]
+        return self._table.get(name)
 
     def set(self, name: str, value: int) -> None:
         """Change a register from inside the motor: neither access nor range count."""
-        self._memory[_RANGES[name]] = TABLE[name].encode(value)
-        self._values[name] = value
+        self._table.set(name, value)
 
     def read(self, address: int, count: int) -> bytes | None:
-        """None beyond the table; what lies between registers is 0."""
-        if count == 0 or address + count > TABLE_SIZE:
-            return None
-        self._refresh(range(address, address + count))
-        return bytes(self._memory[address : address + count])
+        """None beyond the table."""
+        for name, measure in self._measured.items():
+            if address <= TABLE[name].address < address + count:
+                self.set(name, measure())
+        return self._table.read(address, count)
 
     def write(self, address: int, data: bytes) -> int:
         """Whole registers, one behind the other; the error, or 0. Nothing is stored unless all can be."""
-        changes: list[tuple[Register, int]] = []
-        offset = 0
-        while offset < len(data):
-            register = _BY_ADDRESS.get(address + offset)
-            if register is None or len(data) - offset < register.length:
-                return _LENGTH
-            value = register.decode(data[offset : offset + register.length])
+        stored = changes(address, data)
+        if stored is None:
+            return LENGTH
+        for register, value in stored:
             if error := self._refusal(register, value):
                 return error
-            changes.append((register, value))
-            offset += register.length
-        if not changes:
-            return _LENGTH
-        for register, value in changes:
+        for register, value in stored:
             self._store(register, value)
         return 0
 
@@ -214,11 +201,11 @@ class SimulatedMotor:
         if register.access == "read" or (register.address < RAM and self.powered):
             return _ACCESS
         if not register.low <= value <= register.high or (register.name == "bus_watchdog" and value < 0):
-            return _RANGE
+            return RANGE
         if register.name == "bus_watchdog" and value and not self.powered:
             return _ACCESS
         if register.address in _GOALS and self.get("bus_watchdog") < 0:
-            return _RANGE
+            return RANGE
         if register.name == "goal_position" and self.get("operating_mode") == POSITION_MODE:
             return 0 if self.get("min_position") <= value <= self.get("max_position") else _LIMIT
         if register.name == "torque_enable" and value and self.get("hardware_error") & self.get("shutdown"):
@@ -234,12 +221,6 @@ class SimulatedMotor:
         if register.name == "torque_enable" and value:
             self._running_away = False
 
-    def _refresh(self, addresses: range) -> None:
-        """What is measured, where it is asked for."""
-        for name, measure in self._measured.items():
-            if TABLE[name].address in addresses:
-                self.set(name, measure())
-
     def _speed(self) -> float:
         """Of what it reports [counts of velocity]."""
         return self._sign * self._shaft.speed / TICKS_PER_COUNT if self.powered else 0.0
@@ -251,16 +232,10 @@ class SimulatedMotor:
 
     def power_on(self) -> None:
         """RAM as after power-on: no torque, the goal where it is."""
-        self._to_defaults(RAM, TABLE["backup_ready"].address)
+        self._table.to_defaults(RAM, TABLE["backup_ready"].address)
         self.set("goal_position", round(self._reported()))
         self.set("goal_current", self.get("current_limit"))
         self._registered, self._running_away = None, False
-
-    def _to_defaults(self, start: int, end: int) -> None:
-        measured = ("present_voltage", "present_temperature")
-        for register in TABLE.values():
-            if start <= register.address < end and (start < RAM or register.name not in measured):
-                self.set(register.name, register.default)
 
     # --- instructions --------------------------------------------------------------------------------------
 
@@ -273,14 +248,14 @@ class SimulatedMotor:
         if self.get("status_return_level") == 0:
             return None
         data = self.read(address, count)
-        return self.status(_RANGE) if data is None else self.status(0, data)
+        return self.status(RANGE) if data is None else self.status(0, data)
 
     def execute(self, code: int, params: bytes, now_ns: int) -> Status | None:
         """Carry out one request; the status it is answered with, if any."""
         answers_as, level = self.id, self.get("status_return_level")
         address, rest = int.from_bytes(params[:2], "little"), params[2:]
         if code == Instruction.PING:
-            return self.status(0, bytes(self._memory[0:2] + self._memory[6:7]))
+            return self.status(0, (self._table.read(0, 2) or b"") + bytes([self.get("firmware")]))
         if code == Instruction.READ:
             return self.reply_with(address, int.from_bytes(rest, "little")) if len(params) == 4 else None
         error = self._do(code, address, rest, params, now_ns)
@@ -298,7 +273,7 @@ class SimulatedMotor:
             self.reboot(now_ns)
         elif code == Instruction.CLEAR:
             if params != CLEAR_TURNS:
-                return _RANGE
+                return RANGE
             self.ticks %= RESOLUTION
         elif code == Instruction.FACTORY_RESET:
             self._reset(params[:1], now_ns)
@@ -308,7 +283,7 @@ class SimulatedMotor:
 
     def _reset(self, option: bytes, now_ns: int) -> None:
         kept = {"model": self.get("model"), "id": self.get("id"), "baud_code": self.get("baud_code")}
-        self._to_defaults(0, RAM)
+        self._table.to_defaults(0, RAM)
         names = {b"\x01": ("model", "id"), b"\x02": ("model", "id", "baud_code")}.get(option, ("model",))
         for name in names:
             self.set(name, kept[name])
