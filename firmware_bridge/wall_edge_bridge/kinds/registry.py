@@ -16,6 +16,7 @@ from wall_edge_bridge.sim.base import ByteTwin, FrameTwin
 
 KINDS = {
     "feetech": "wall_edge_bridge.kinds.feetech",
+    "robstride": "wall_edge_bridge.kinds.robstride",
 }
 """Where each kind's ``KIND`` is; imported when it is asked for, as some need a library of their own."""
 
