@@ -17,6 +17,7 @@ from wall_edge_bridge.sim.base import ByteTwin, FrameTwin
 KINDS = {
     "feetech": "wall_edge_bridge.kinds.feetech",
     "robstride": "wall_edge_bridge.kinds.robstride",
+    "odrive": "wall_edge_bridge.kinds.odrive",
 }
 """Where each kind's ``KIND`` is; imported when it is asked for, as some need a library of their own."""
 

@@ -98,12 +98,11 @@ class RobStrideDrive(Drive):
         return tuple(mode == Mode.RUN if motor in answered else None for motor, mode in modes)
 
     def start_cycle(self, setpoints: Setpoints | None, deadline_ns: int) -> None:
-        if setpoints is None:
-            frames = self._commands or self._polls
-        else:
+        if setpoints is not None:
             frames = self._scale.controls(setpoints, self.allowed(setpoints.position))
             if self._readings.enabled:
                 self._commands = frames
+        frames = self._commands or self._polls  # an arm that another program powered must not follow
         for frame in self._wire.receive(0):
             self._readings.late(frame)
         self._counters.cycles += 1

@@ -42,7 +42,7 @@ def test_seven_joints_have_the_ceiling_of_the_protocol() -> None:
     assert 1e9 / KIND.cycle_ns(CASE.settings, seven) == pytest.approx(446, abs=0.5)
 
 
-# --- what is on the bus --------------------------------------------------------------------------------------
+# --- what is on the bus ------------------------------------------------------------------------------------
 
 
 def test_a_motor_with_mit_framing_is_told_by_name_lerobot_3547(rig: Rig) -> None:
@@ -107,7 +107,7 @@ def test_a_watchdog_that_the_firmware_does_not_have_is_refused(rig: Rig) -> None
         rig.drive.arm_watchdog(0.1)
 
 
-# --- ranges --------------------------------------------------------------------------------------------------
+# --- ranges ------------------------------------------------------------------------------------------------
 
 
 def test_firmware_with_a_range_of_12_5_rad_is_told_before_torque(rig: Rig) -> None:
@@ -165,7 +165,7 @@ def test_a_host_that_is_a_motors_id_and_can_fd_are_refused() -> None:
             RobStrideSettings(**keys)
 
 
-# --- torque --------------------------------------------------------------------------------------------------
+# --- torque ------------------------------------------------------------------------------------------------
 
 
 def test_run_mode_of_a_motor_at_rest_is_set_at_enable(rig: Rig) -> None:
@@ -275,6 +275,16 @@ def test_the_last_setpoints_feed_the_watchdog_and_reads_alone_do_not_move_a_limp
     rig.wait(0.06)
     assert not any(rig.powered())
     assert rig.cycle().limp == tuple(joint.name for joint in JOINTS)
+
+
+def test_an_arm_that_another_program_holds_does_not_follow_our_setpoints(rig: Rig) -> None:
+    connected(rig).drive.enable()
+    rig.cycle(START)
+    with rig.another_drive() as other:
+        for _ in range(20):
+            other.cycle(Setpoints.hold(START + 0.2), rig.soon())
+            rig.wait(0.01)
+    np.testing.assert_allclose(rig.standing(), START, atol=rig.near)
 
 
 def test_an_arm_moved_by_hand_has_a_velocity(rig: Rig) -> None:
