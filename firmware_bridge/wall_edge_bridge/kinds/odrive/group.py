@@ -168,14 +168,12 @@ class ODriveGroup:
 
     def _hear(self, frame: Frame) -> None:
         self.readings.take(frame)
-        if frame.extended or frame.remote:
-            return
         if (said := codec.parse_address(frame)) is not None:
             self._serials.setdefault(said[0], set()).add(said[1])
-        elif frame.id & 0x1F == Command.VERSION and (version := codec.parse_version(frame.data)):
-            self.versions[frame.id >> 5] = version
         elif not self._is_ours(frame):
             self._exchange.others.append(frame)
+        elif frame.id & 0x1F == Command.VERSION and (version := codec.parse_version(frame.data)):
+            self.versions[frame.id >> 5] = version
 
     def index_of(self, frame: Frame) -> int | None:
         """Of the joint whose node a frame is from."""

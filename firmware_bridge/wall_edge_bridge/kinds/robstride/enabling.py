@@ -77,7 +77,7 @@ class RobStrideEnabling:
         readings = self._group.readings
         volts, warmth = self._group.read_all(VBUS), readings.temperature
         self._recovery.prepare(
-            readings.faults,
+            tuple(readings.faults),
             lambda index, fault: remaining_cause(fault, volts[index], warmth[index], self._settings),
             self._clear,
         )
