@@ -82,8 +82,8 @@ def request(node: int, command: Command) -> Frame:
 
 
 def set_state(node: int, state: int) -> Frame:
-    """IDLE lets go, CLOSED_LOOP holds."""
-    return frame(node, Command.SET_STATE, struct.pack("<I", state))
+    """IDLE lets go, CLOSED_LOOP holds. 8 bytes as in the DBC files; ODrive's examples send the first 4."""
+    return frame(node, Command.SET_STATE, struct.pack("<Q", state))
 
 
 def controller_mode(node: int, control: int = 3, source: int = 1) -> Frame:

@@ -82,7 +82,7 @@ class ODriveEnabling:
             off = group.settings.endpoints.enable_watchdog
             group.send(*(codec.sdo_write(node, off, "?", False) for node in nodes))
         silent = group.try_heartbeats()
-        group.pump(HEARTBEAT_S, lambda: State.CLOSED_LOOP not in self._states_of(nodes))
+        group.pump(_CHANGE_S, lambda: State.CLOSED_LOOP not in self._states_of(nodes))
         for joint, state in zip(group.joints, readings.states, strict=True):
             if joint.id in nodes and joint not in silent and state == State.CLOSED_LOOP:
                 raise DriveError(

@@ -29,7 +29,7 @@ ANY_FRAME = st.builds(
 @pytest.mark.parametrize(
     ("made", "number", "data"),
     [
-        (codec.set_state(3, State.CLOSED_LOOP), 0x067, "08000000"),
+        (codec.set_state(3, State.CLOSED_LOOP), 0x067, "0800000000000000"),
         (codec.controller_mode(3), 0x06B, "0300000001000000"),
         (
             codec.input_pos(3, 1.5, codec.saturated(0.25, 0.001), codec.saturated(-0.5, 0.001)),
