@@ -1,6 +1,6 @@
 """What the contract suite (``tests/contract/test_drive*.py``) must know of each kind of drive.
 
-``tests/drive_cases/NAME.py`` has ``CASE``, and ``VARIANTS``, ``{"bridge": Case(…)}``, where a kind has several
+``tests/drive_cases/NAME.py`` has ``CASE``; and ``VARIANTS``, ``{"bridge": Case(…)}``, where a kind has other
 wires or framings that are worth the whole suite.
 """
 
@@ -45,3 +45,5 @@ class Case:
     """How soon cycles tell a fault, or lost torque, by name."""
     seventh: Joint | None = None
     """For the rate of seven joints; None: the first one again, with the next id."""
+    unwatch: Callable[[Any], object] = lambda _: None
+    """``(twin)``: switches off a watchdog that its motors run though nobody armed one."""

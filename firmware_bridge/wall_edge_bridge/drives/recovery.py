@@ -10,7 +10,7 @@ from wall_edge_bridge.drives.values import Fault, Reaction
 
 
 class FaultRecovery:
-    """Of one drive's joints, over its life: what clears by itself does so once, the next time a person must."""
+    """Of one drive's joints, over its life: what clears by itself does so once, then a person must."""
 
     def __init__(self, joints: Sequence[Joint]) -> None:
         self._joints = tuple(joints)

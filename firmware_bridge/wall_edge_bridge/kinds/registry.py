@@ -1,4 +1,4 @@
-"""The kinds of drive that ROBOT.yaml may name. Adding one: a package beside this file, and a line in ``KINDS``."""
+"""The kinds of drive that ROBOT.yaml may name. A new one: a package beside this file, a line in ``KINDS``."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from wall_edge.errors import ConfigError
-from wall_edge_bridge.drives.base import Drive
-from wall_edge_bridge.drives.joints import Joint
-from wall_edge_bridge.drives.settings import DriveSettings
-from wall_edge_bridge.drives.values import Capabilities
-from wall_edge_bridge.sim.base import ByteTwin, FrameTwin
+from wall_edge_bridge.drives import Capabilities, Drive, DriveSettings, Joint
+from wall_edge_bridge.sim import ByteTwin, FrameTwin
 
 KINDS = {
+    "damiao": "wall_edge_bridge.kinds.damiao",
     "feetech": "wall_edge_bridge.kinds.feetech",
-    "robstride": "wall_edge_bridge.kinds.robstride",
+    "moteus": "wall_edge_bridge.kinds.moteus",
     "odrive": "wall_edge_bridge.kinds.odrive",
+    "robstride": "wall_edge_bridge.kinds.robstride",
 }
 """Where each kind's ``KIND`` is; imported when it is asked for, as some need a library of their own."""
 
@@ -48,18 +47,19 @@ class Kind:
     open_drive: Callable[..., Drive]
     """``(settings, joints, wire, *, clock, start_slack_rad) → Drive``; it opens nothing and sends nothing."""
     make_twin: Callable[..., ByteTwin | FrameTwin]
-    """``(settings, joints, positions [dof] rad, *, timed) → Twin``: motors on the other side of the wire, torque
-    off. ``timed``: requests and replies take the time that they take on the line (``replies.duration``)."""
+    """``(settings, joints, positions [dof] rad, *, timed) → Twin``: motors on the other side of the wire,
+    torque off. ``timed``: requests and replies take their time on the line (``replies.duration``)."""
     cycle_ns: Callable[[Any, Sequence[Any]], int]
-    """``(settings, joints)``: how long the requests and replies of one cycle occupy the line at least [ns], with
-    worst-case stuffing: the ceiling of the rate."""
+    """``(settings, joints)``: how long the requests and replies of one cycle occupy the line at least [ns],
+    with worst-case stuffing: the ceiling of the rate."""
     scan: Callable[..., Iterator[Found]]
-    """``(settings, wire, ids, *, clock=time.monotonic_ns)``: who answers. Reads only: never torque, never a write."""
+    """``(settings, wire, ids, *, clock=time.monotonic_ns)``: who answers. Reads only: never torque, never a
+    write."""
     ids: range
     """Those that a motor may have, and that a scan asks for."""
     set_id: Callable[..., None] | None = None
-    """``(settings, wire, old, new, *, clock=time.monotonic_ns)``: written to the motor's memory and read back; None where the maker's own
-    tool must do it. Raises DriveError, BusError."""
+    """``(settings, wire, old, new, *, clock=time.monotonic_ns)``: written to the motor's memory and read
+    back; None where the maker's own tool must do it. Raises DriveError, BusError."""
 
 
 def kind_named(name: str) -> Kind:

@@ -36,6 +36,11 @@ class ReplyQueue(Generic[Item]):
         """What a motor says unasked: no reply, so it is not counted, lost, doubled or damaged."""
         self._leave(item, ready_ns)
 
+    @property
+    def free_ns(self) -> int:
+        """When the line is free again."""
+        return self._busy_ns
+
     def put(self, item: Item, ready_ns: int) -> None:
         """A motor's reply, ready to leave at ``ready_ns`` or when the line is free."""
         self.count += 1

@@ -57,7 +57,7 @@ class BusHealth(NamedTuple):
     lost: int = 0
     """Frames that arrived and were dropped by the kernel, as nobody fetched them."""
     state: str = "active"
-    """active, passive or off; unknown where the controller does not say."""
+    """active, warning (many errors), passive or off; unknown where the controller does not say."""
 
 
 class FrameTransport(Protocol):
