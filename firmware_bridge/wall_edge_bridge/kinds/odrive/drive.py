@@ -166,11 +166,14 @@ class ODriveDrive(Drive):
 
     def finish_cycle(self, deadline_ns: int) -> Feedback:
         readings, fresh = self._readings, self._readings.fresh
-        while (missing := self._missing()) and (frames := self._wire.receive(deadline_ns)):
+        while self._missing() and (frames := self._wire.receive(deadline_ns)):
             for frame in frames:
                 index = readings.take(frame)
                 if index is not None:
                     self._missed.discard(index)
+            if self._clock() >= deadline_ns:
+                break  # something may never stop talking
+        missing = self._missing()
         self._counters.timeouts += len(missing)
         self._finished_ns = self._clock()
         fresh.clear()
