@@ -21,6 +21,8 @@ def absolute(device: str, folder: Path) -> str:
 
 def is_path(interface: object, channel: object) -> bool:
     """Whether a CAN channel is a file (a serial adapter, a socket) and no name like ``can0``."""
+    if interface == "unix" and isinstance(channel, str) and channel.startswith("@"):
+        return False  # a name in Linux's abstract namespace
     return interface in _PATH_INTERFACES or (isinstance(channel, str) and "/" in channel)
 
 

@@ -72,14 +72,17 @@ def open_wire(settings: object, clock: Callable[[], int] = time.monotonic_ns) ->
     raise ConfigError(f"settings of {type(settings).__name__}", expected="a serial port's or a CAN channel's")
 
 
-def open_can(settings: CanPlace, *, details: bool = True) -> FrameTransport:
-    """A channel. ``details``: whether its bit rates are compared too, which takes another program some ms."""
+def open_can(settings: CanPlace, *, details: bool = True, listen_only: bool = False) -> FrameTransport:
+    """A channel. ``details``: whether its bit rates are compared too, which takes another program some ms.
+
+    ``listen_only``: for who never sends; a serial adapter then acknowledges nothing either.
+    """
     if settings.interface == "unix":
         return open_unix(settings.channel, f"simulated bus {settings.channel}", "start the simulated motors")
     if settings.interface == "socketcan":
         return _open_interface(settings, details)
     if settings.interface == "slcan":
-        return open_slcan(settings.channel, settings.bitrate, settings.data_bitrate)
+        return open_slcan(settings.channel, settings.bitrate, settings.data_bitrate, listen_only=listen_only)
     from wall_edge_bridge.transport.python_can import open_python_can  # a library of its own
 
     return open_python_can(settings.interface, settings.channel, settings.bitrate, settings.data_bitrate)

@@ -21,10 +21,10 @@ from collections.abc import Callable, Sequence
 from wall_edge.errors import BusError, BusTimeout
 from wall_edge_bridge.transport.base import BusHealth, Frame
 from wall_edge_bridge.transport.can_errors import ALL_CLASSES, HealthRecord
-from wall_edge_bridge.transport.can_frame import FD_SIZE, pack_frame, unpack_frame
+from wall_edge_bridge.transport.can_frame import FD_SIZE, ErrorFrame, pack_frame, unpack_frame
 
 _AF_CAN, _CAN_RAW, _SOL_CAN_RAW = 29, 1, 101
-_CAN_RAW_ERR_FILTER, _CAN_RAW_RECV_OWN_MSGS, _CAN_RAW_FD_FRAMES = 2, 4, 5
+_CAN_RAW_ERR_FILTER, _CAN_RAW_RECV_OURS, _CAN_RAW_FD_FRAMES = 2, 4, 5
 _SO_RXQ_OVFL = 40
 _DROPS = struct.Struct("=I")
 _ANCILLARY = socket.CMSG_SPACE(_DROPS.size)
@@ -58,6 +58,8 @@ class RawCanTransport:
         self._backlog: list[Frame] = []
         """Frames that came while only the state of the bus was looked for."""
         self._loss = ""
+        self.on_error: Callable[[ErrorFrame, int], None] | None = None
+        """Told each error frame and when it came, for logs."""
 
     @property
     def description(self) -> str:
@@ -114,11 +116,14 @@ class RawCanTransport:
                 return
             if ancillary:
                 self._count_drops(ancillary)
-            frame = unpack_frame(packet, time.monotonic_ns())
+            now_ns = time.monotonic_ns()
+            frame = unpack_frame(packet, now_ns)
             if isinstance(frame, Frame):
                 frames.append(frame)
             elif frame is not None:
                 health.take(frame)
+                if self.on_error is not None:
+                    self.on_error(frame, now_ns)
             elif not packet:  # how a simulated bus looks that ended
                 self._lose(OSError(errno.ECONNRESET, ""))
                 return
@@ -193,7 +198,7 @@ def open_socketcan(channel: str, description: str, fix: str) -> RawCanTransport:
     )
     raw.setsockopt(_SOL_CAN_RAW, _CAN_RAW_FD_FRAMES, 1)
     raw.setsockopt(_SOL_CAN_RAW, _CAN_RAW_ERR_FILTER, ALL_CLASSES)
-    raw.setsockopt(_SOL_CAN_RAW, _CAN_RAW_RECV_OWN_MSGS, 0)
+    raw.setsockopt(_SOL_CAN_RAW, _CAN_RAW_RECV_OURS, 0)
     raw.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
     return _connected(raw, lambda: raw.bind((channel,)), description, fix)
 
