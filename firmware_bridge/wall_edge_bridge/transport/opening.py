@@ -55,8 +55,11 @@ def open_wire(settings: object, clock: Callable[[], int] = time.monotonic_ns) ->
 
     With ``on_loss: recover`` it is opened again when its adapter vanished (``transport.recovering``). Raises
     BusError for a port or a channel that does not exist, may not be opened, is in use, is down or has another
-    bit rate, with what was found; ConfigError for settings without a place, or without their library.
+    bit rate, with what was found; ConfigError for settings without a place, or without their library. A kind
+    whose CAN bus is behind a serial port says so by ``serial_port``: settings of that port.
     """
+    if (port := getattr(settings, "serial_port", None)) is not None:
+        return open_wire(port, clock)
     if isinstance(settings, CanPlace):
         _require_place("channel", settings.channel)
         frames = open_can(settings)

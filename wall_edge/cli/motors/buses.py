@@ -32,7 +32,12 @@ _BITRATE = 1_000_000
 def channels_of(robot: Path, drive: str | None) -> dict[str, CanSettings]:
     """The CAN drives of ROBOT.yaml by name, or the one named. Raises ConfigError where there is none."""
     config = load_robot(robot)
-    channels = {name: each for name, each in config.drives.items() if isinstance(each, CanSettings)}
+    channels = {
+        name: each
+        for name, each in config.drives.items()
+        # Behind a serial port of its own sits a bus that only its drive can open.
+        if isinstance(each, CanSettings) and getattr(each, "serial_port", None) is None
+    }
     if drive is not None:
         channels = {name: each for name, each in channels.items() if name == drive}
     if not channels:

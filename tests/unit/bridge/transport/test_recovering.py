@@ -16,7 +16,7 @@ from wall_edge_bridge.sim.stations import serving_frames
 from wall_edge_bridge.sim.wires import FrameWire, VirtualClock
 from wall_edge_bridge.transport.base import BusHealth, ByteTransport, Frame, FrameTransport
 from wall_edge_bridge.transport.opening import open_wire
-from wall_edge_bridge.transport.recovering import RETRY_NS, RecoveringFrames, reopened
+from wall_edge_bridge.transport.recovering import RETRY_NS, RecoveringFrames, reopened, tell_reopenings
 
 from tests.doubles.echo_motors import EchoTwin
 from wall_edge.errors import BusError, BusTimeout
@@ -182,6 +182,8 @@ def attempt(wire: RecoveringFrames) -> bool:
 def test_it_is_tried_every_100_ms_at_most(
     wire: RecoveringFrames, adapter: Adapter, clock: VirtualClock
 ) -> None:
+    told: list[int] = []
+    tell_reopenings(wire, lambda: told.append(clock()))
     adapter.failure, adapter.there = BusError("it vanished"), False
     for _ in range(250):
         assert not attempt(wire)
@@ -193,6 +195,7 @@ def test_it_is_tried_every_100_ms_at_most(
     clock.sleep(clock() + RETRY_NS)
     assert attempt(wire)
     assert wire.reopened == 1
+    assert told == adapter.opened[-1:]
 
 
 def test_a_timeout_is_no_loss(wire: RecoveringFrames, adapter: Adapter) -> None:
