@@ -1,7 +1,7 @@
 """A simulated CAN bus between processes: a socket that carries the same structs as SocketCAN's.
 
 Every client's frames reach the motors and all other clients, so that a monitor beside the daemon sees all;
-the motors' frames reach everybody. ``transport.socketcan.open_unix`` is the clients' end.
+the motors' frames reach everybody. ``transport.can_sockets.open_unix`` is the clients' end.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from wall_edge_bridge.sim.base import FrameTwin
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 from wall_edge_bridge.transport.can_errors import BUS_OFF, CONTROLLER, PASSIVE, RESTARTED
 from wall_edge_bridge.transport.can_frame import FD_SIZE, ErrorFrame, pack_error, pack_frame, unpack_frame
-from wall_edge_bridge.transport.socketcan import unix_address
+from wall_edge_bridge.transport.can_sockets import unix_address
 
 _PREFIX = "@wall-edge-can-"
 _WAITING_CLIENTS = 16

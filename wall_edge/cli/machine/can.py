@@ -73,7 +73,7 @@ def _channels(robot: Path) -> dict[str, Rates]:
 
 
 def _check(channels: dict[str, Rates]) -> None:
-    from wall_edge_bridge.drives.settings import CanSettings
+    from wall_edge_bridge.drives import CanSettings
     from wall_edge_bridge.transport.can_link import is_interface_name
 
     from wall_edge.config_loader import Invalid

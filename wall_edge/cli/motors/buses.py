@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args, get_type_hints
 
-from wall_edge_bridge.drives.settings import CanSettings
+from wall_edge_bridge.drives import CanSettings
 from wall_edge_bridge.sim.hub import running_hubs
-from wall_edge_bridge.transport.base import FrameTransport
+from wall_edge_bridge.transport import FrameTransport
 from wall_edge_bridge.transport.can_frame import ErrorFrame
 from wall_edge_bridge.transport.can_link import read_link
 from wall_edge_bridge.transport.candump import LogEntry, format_entry

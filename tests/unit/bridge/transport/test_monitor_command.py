@@ -22,8 +22,9 @@ from wall_edge_bridge.sim.stations import serving, serving_frames, station_for
 from wall_edge_bridge.transport.base import Frame
 from wall_edge_bridge.transport.can_errors import BUS_OFF
 from wall_edge_bridge.transport.can_frame import ErrorFrame
+from wall_edge_bridge.transport.can_sockets import open_unix
 from wall_edge_bridge.transport.candump import LogEntry, parse_entry
-from wall_edge_bridge.transport.socketcan import RawCanTransport, open_unix
+from wall_edge_bridge.transport.socketcan import RawCanTransport
 
 from tests.doubles.echo_motors import EchoTwin
 from wall_edge.cli import app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,8 @@ import pytest
 from wall_edge_bridge.drives.settings import CanSettings, SerialSettings
 from wall_edge_bridge.sim.hub import HubStation
 from wall_edge_bridge.sim.pty import PtyPort
-from wall_edge_bridge.sim.stations import serving_frames
+from wall_edge_bridge.sim.slcan import SlcanAdapter
+from wall_edge_bridge.sim.stations import PtyStation, serve, serving, serving_frames
 from wall_edge_bridge.sim.wires import FrameWire, VirtualClock
 from wall_edge_bridge.transport.base import BusHealth, ByteTransport, Frame, FrameTransport
 from wall_edge_bridge.transport.opening import open_wire
@@ -88,6 +90,32 @@ def test_while_it_is_gone_nothing_waits(tmp_path: Path) -> None:
             wire.receive(10, soon())
     assert time.monotonic_ns() - start_ns < 500e6
     wire.close()
+
+
+def test_an_slcan_adapter_that_comes_back(tmp_path: Path) -> None:
+    place = tmp_path / "adapter"
+    first = PtyStation(SlcanAdapter(EchoTwin()))
+    link(place, first.place)
+    settings = CanSettings("any", channel=str(place), interface="slcan", on_loss="recover")
+    stop = threading.Event()
+    thread = threading.Thread(target=serve, args=([first], stop))
+    thread.start()
+    wire = open_wire(settings)
+    assert isinstance(wire, RecoveringFrames)
+    stop.set()
+    thread.join()
+    first.close()
+    with pytest.raises(BusError, match=r"adapter .* vanished"):
+        wire.receive(soon())
+    place.unlink()
+    with pytest.raises(BusError, match="is not there"):
+        wire.receive(soon())
+    with serving(SlcanAdapter(EchoTwin())) as (second,):
+        link(place, second.place)
+        until_well(lambda: wire.send([FRAME], soon()))
+        assert [frame.id for frame in wire.receive(soon())] == [0x11]
+        assert wire.reopened == 1
+        wire.close()
 
 
 def test_a_bus_that_comes_back(tmp_path: Path) -> None:
