@@ -73,7 +73,7 @@ def hub_with_traffic() -> Iterator[tuple[HubStation, RawCanTransport]]:
 def test_both_sides_of_a_bus_are_logged_in_order_with_unix_time() -> None:
     before_ns = time.time_ns()
     with hub_with_traffic() as (hub, _):
-        text = run("motors", "monitor", "--interface", "unix", "--channel", hub.place, "--seconds", 0.4)
+        text = run("motors", "monitor", "--interface", "unix", "--channel", hub.place, "--seconds", 0.8)
     logged = entries(text)
     frames = [FRAME, EchoTwin.reply(FRAME)]
     frames += [frame._replace(id=0x100 + i, fd=True, brs=True) for i, frame in enumerate(frames)]
@@ -114,7 +114,7 @@ def test_error_frames_are_logged_and_a_bus_that_is_off_is_waited_for(tmp_path: P
         thread = threading.Thread(target=trouble)
         thread.start()
         run(
-            "motors", "monitor", "--interface", "unix", "--channel", hub.place, "--seconds", 0.5, "--out", out
+            "motors", "monitor", "--interface", "unix", "--channel", hub.place, "--seconds", 0.8, "--out", out
         )
         thread.join()
     errors = [entry.frame for entry in entries(out.read_text())]

@@ -98,7 +98,7 @@ def test_a_device_queue_that_stays_full_is_a_timeout_and_counted(hub: HubStation
     start_ns = time.monotonic_ns()
     with pytest.raises(BusTimeout, match="can9 takes no frames, 3 were left"):
         wire.send([FRAME] * 3, start_ns + 10_000_000)
-    assert 9e6 < time.monotonic_ns() - start_ns < 200e6
+    assert 9e6 < time.monotonic_ns() - start_ns < 1e9
     assert wire.health().full == 3
     wire.close()
 

@@ -88,7 +88,7 @@ def test_while_it_is_gone_nothing_waits(tmp_path: Path) -> None:
     for _ in range(20):
         with pytest.raises(BusError):
             wire.receive(10, soon())
-    assert time.monotonic_ns() - start_ns < 500e6
+    assert time.monotonic_ns() - start_ns < 1e9
     wire.close()
 
 
