@@ -31,6 +31,7 @@ def test_connecting_checking_scanning_and_looking_write_nothing(make_rig: Callab
 
 
 def test_connecting_to_an_arm_that_holds_leaves_it_so(rig: Rig) -> None:
+    rig.case.unwatch(rig.twin)
     rig.drive.enable()
     rig.cycle(START)
     before = rig.memory()

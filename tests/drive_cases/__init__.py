@@ -45,3 +45,5 @@ class Case:
     """How soon cycles tell a fault, or lost torque, by name."""
     seventh: Joint | None = None
     """For the rate of seven joints; None: the first one again, with the next id."""
+    unwatch: Callable[[Any], object] = lambda _: None
+    """``(twin)``: switches off a watchdog that its motors run though nobody armed one."""

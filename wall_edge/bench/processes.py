@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from wall_edge_bridge.drives import Setpoints
 from wall_edge_bridge.drives.group import DriveGroup
-from wall_edge_bridge.sim import SimulatedDrive
+from wall_edge_bridge.sim.drive import SimulatedDrive
 
 from wall_edge.config import RobotConfig
 from wall_edge.errors import RuntimeFault

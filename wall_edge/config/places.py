@@ -9,7 +9,8 @@ from pathlib import Path
 
 from wall_edge_bridge.drives.settings import CanSettings, DriveSettings, SerialSettings
 
-_PATH_INTERFACES = ("slcan", "unix")
+_NAMED = ("socketcan", "virtual", "udp_multicast")
+"""Interfaces whose channels are names or addresses; those of all others are files."""
 
 
 def absolute(device: str, folder: Path) -> str:
@@ -20,10 +21,15 @@ def absolute(device: str, folder: Path) -> str:
 
 
 def is_path(interface: object, channel: object) -> bool:
-    """Whether a CAN channel is a file (a serial adapter, a socket) and no name like ``can0``."""
+    """Whether a CAN channel is a file (a serial adapter, a socket) and no name like ``can0``.
+
+    Of a part of a document that does not say the interface (None), by the looks of the channel.
+    """
     if interface == "unix" and isinstance(channel, str) and channel.startswith("@"):
         return False  # a name in Linux's abstract namespace
-    return interface in _PATH_INTERFACES or (isinstance(channel, str) and "/" in channel)
+    if interface is None:
+        return isinstance(channel, str) and "/" in channel
+    return interface not in _NAMED
 
 
 def with_absolute_place(settings: DriveSettings, folder: Path) -> DriveSettings:
@@ -53,7 +59,7 @@ def serial_devices(drives: Mapping[str, DriveSettings]) -> dict[str, str]:
         f"drives.{name}.{place_key(settings)}": settings.place
         for name, settings in drives.items()
         if isinstance(settings, SerialSettings)
-        or (isinstance(settings, CanSettings) and settings.interface == "slcan")
+        or (isinstance(settings, CanSettings) and settings.interface not in (*_NAMED, "unix"))
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wall_edge_bridge.kinds.feetech.protocol import build_write
+from wall_edge_bridge.kinds.feetech.codec import build_write
 from wall_edge_bridge.kinds.feetech.registers import STS3215
 from wall_edge_bridge.kinds.feetech.twin import FeetechTwin
 

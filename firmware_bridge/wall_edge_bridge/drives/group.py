@@ -31,9 +31,7 @@ class _Member:
         first, count = int(self.indices[0]), len(self.indices)
         successive = bool((self.indices == np.arange(first, first + count)).all())
         # Joints that stand together are taken as views, at a third of the cost.
-        self.where: npt.NDArray[np.intp] | slice = (
-            slice(first, first + count) if successive else self.indices
-        )
+        self.where: npt.NDArray[np.intp] | slice = slice(first, first + count) if successive else self.indices
 
 
 class DriveGroup(Drive):

@@ -15,7 +15,9 @@ from wall_edge_bridge.drives.values import Capabilities
 from wall_edge_bridge.sim.base import ByteTwin, FrameTwin
 
 KINDS = {
+    "damiao": "wall_edge_bridge.kinds.damiao",
     "feetech": "wall_edge_bridge.kinds.feetech",
+    "moteus": "wall_edge_bridge.kinds.moteus",
 }
 """Where each kind's ``KIND`` is; imported when it is asked for, as some need a library of their own."""
 

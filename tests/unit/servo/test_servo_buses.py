@@ -1,4 +1,4 @@
-"""Several buses in one tick, watchdogs, faults and limiters: what a robot with more than one drive must keep."""
+"""Several buses in one tick, watchdogs, faults and limiters: what a robot of several drives must keep."""
 
 from __future__ import annotations
 
@@ -80,7 +80,9 @@ def test_a_dead_bus_is_named_and_the_other_brakes_on_time(half: str) -> None:
     note = {f"t{t}": lambda t=t: begun.update({t: rig.now}) for t in range(46, 120)}
     dash(rig, **{f"t{AT_SPEED}": lambda: rig.drives["left"].broken.update({half: gone})}, **note)
     fault = str(rig.loop.machine.fault)
-    assert fault.startswith("feedback of joint pan is 60 ms old; left: the adapter vanished; expected at most")
+    assert fault.startswith(
+        "feedback of joint pan is 60 ms old; left: the adapter vanished; expected at most"
+    )
     failed = rig.states.index(ServoState.FAULT)
     assert failed == AT_SPEED + 6
     right = path(rig, "right")
@@ -123,7 +125,9 @@ def test_a_fault_on_one_bus_brakes_the_other() -> None:
     rig = Rig(TWO)
     stuck = ((Fault("overheat", Reaction.CHECK),),)
     dash(rig, **{f"t{AT_SPEED}": lambda: setattr(rig.drives["right"], "faults", stuck)})
-    assert str(rig.loop.machine.fault).startswith("joint lift reports overheat; remove the cause (let it cool")
+    assert str(rig.loop.machine.fault).startswith(
+        "joint lift reports overheat; remove the cause (let it cool"
+    )
     assert rig.states.index(ServoState.FAULT) == AT_SPEED + 1  # noticed in the cycle in which it was said
     for name in ("left", "right"):
         require_within_limits(path(rig, name), [0.2, 0.2])

@@ -5,14 +5,12 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import get_args, get_type_hints
 
 from wall_edge_bridge.drives import CanSettings
-from wall_edge_bridge.sim.hub import running_hubs
 from wall_edge_bridge.transport import FrameTransport
 from wall_edge_bridge.transport.can_frame import ErrorFrame
 from wall_edge_bridge.transport.can_link import read_link
@@ -51,6 +49,8 @@ def channels_of(robot: Path, drive: str | None) -> dict[str, CanSettings]:
 
 def _simulated(drive: str, count: int) -> str:
     """Where the bus of a simulated robot is that runs now."""
+    from wall_edge_bridge.sim.hub import running_hubs  # a real robot never loads the simulated world
+
     places = running_hubs()
     named = [place for place in places if f"-{drive}-" in place] or (places if count == 1 else [])
     if len(named) == 1:
@@ -82,8 +82,11 @@ def one_channel(interface: str, channel: str, bitrate: int | None, data_bitrate:
 
 
 @contextmanager
-def tapped(channels: Iterable[CanSettings]) -> Iterator[Iterator[str | None]]:
-    """Lines of all channels as they come; None whenever nothing is there. Raises BusError."""
+def tapped(channels: Mapping[str, CanSettings]) -> Iterator[Iterator[str | None]]:
+    """Lines of all channels, by their drives, as they come; None whenever nothing is there. Raises BusError.
+
+    The log calls a channel by its name, and a drive's simulated bus by the drive's.
+    """
     lines: queue.SimpleQueue[str | BusError] = queue.SimpleQueue()
     stop = threading.Event()
     with _opened(channels) as wires:
@@ -102,12 +105,12 @@ def tapped(channels: Iterable[CanSettings]) -> Iterator[Iterator[str | None]]:
 
 
 @contextmanager
-def _opened(channels: Iterable[CanSettings]) -> Iterator[list[tuple[FrameTransport, str]]]:
+def _opened(channels: Mapping[str, CanSettings]) -> Iterator[list[tuple[FrameTransport, str]]]:
     wires: list[tuple[FrameTransport, str]] = []
     try:
-        for settings in channels:
-            listener = replace(settings, on_loss="latch")
-            wires.append((open_can(listener, listen_only=True), settings.channel))
+        for drive, settings in channels.items():
+            label = drive if drive and settings.interface == "unix" else settings.channel
+            wires.append((open_can(settings, listen_only=True), label))
         yield wires
     finally:
         for wire, _ in wires:

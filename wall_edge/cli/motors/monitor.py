@@ -45,7 +45,7 @@ def monitor(
     else:
         settings = channels_of(robot, drive)
     deadline = None if seconds is None else time.monotonic() + seconds
-    with _output(out) as stream, tapped(settings.values()) as lines:
+    with _output(out) as stream, tapped(settings) as lines:
         count = _copy(lines, stream, deadline)
     print(f"{count} frames", file=sys.stderr)
 

@@ -29,6 +29,7 @@ from wall_edge.runtime.ipc.messages import Instruct
 from wall_edge.runtime.latch import require_latch, require_unlatched
 from wall_edge.runtime.telemetry.run_log import FrameRecord, RunLog
 from wall_edge.runtime.telemetry.servo.summary import ServoSummary
+from wall_edge.runtime.telemetry.servo.watchdogs import watchdog_words
 from wall_edge.runtime.telemetry.session_recorder import RecordingOptions
 from wall_edge.runtime.telemetry.writer.log_file import LogFile
 from wall_edge.session_format import require_unused
@@ -169,6 +170,11 @@ class Daemon:
         """Of the servo process."""
         record = self._memory.feedback.read()
         return ServoState(int(record["state"])) if record is not None else ServoState.STARTING
+
+    @property
+    def watchdogs(self) -> str:
+        """What becomes of each drive's motors when nobody commands them any more; empty until it is known."""
+        return watchdog_words(self._summary.drives())
 
     def keep_frames(self) -> None:
         """Keep the newest frame of every camera for the report."""

@@ -22,8 +22,8 @@ def release_arm(config: RobotConfig, places: Mapping[str, str], patience_s: floa
     """Torque off, for when the servo process could not; tried again until ``patience_s`` have passed.
 
     Every port is opened anew at every try, and one that does not open keeps nobody from the others;
-    ``places`` of simulated motors, by the drive's name. What the last try met, in one line, or an empty string when every
-    joint confirmed: never an exception, as nothing may keep its caller from what follows.
+    ``places`` of simulated motors, by the drive's name. What the last try met, in one line, or an empty
+    string when every joint confirmed: never an exception, as nothing may keep its caller from what follows.
     """
     deadline = time.monotonic() + patience_s
     while trouble := _attempt(lambda: _disable(config, places)):

@@ -51,6 +51,6 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Places:
-    """From the world: where its motors are, by the drive's name: a pseudo-terminal, or the socket of a bus."""
+    """From the world: where its motors are, by the drive's name: a pseudo-terminal, or a bus's socket."""
 
     by_drive: dict[str, str]

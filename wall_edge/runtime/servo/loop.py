@@ -1,7 +1,7 @@
 """The servo loop: each tick asks the pilot what is due, sends it on all buses and takes what comes back.
 
-What feedback says takes effect at once in the state, and with the next tick in the setpoints. Nothing here logs,
-prints, locks or waits for another process; what happens leaves through shared memory.
+What feedback says takes effect at once in the state, and with the next tick in the setpoints. Nothing here
+logs, prints, locks or waits for another process; what happens leaves through shared memory.
 """
 
 from __future__ import annotations

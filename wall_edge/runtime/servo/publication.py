@@ -59,7 +59,7 @@ class Publication:
         self._first_tick_ns, self._last_tick_ns = self._first_tick_ns or now, now
 
     def watchdogs(self, armed: Mapping[str, float | None]) -> None:
-        """After what time without setpoints the motors of each drive stop by themselves [s]; None for never."""
+        """By the drive's name, after what time without setpoints its motors stop [s]; None for never."""
         for name, seconds in armed.items():
             microseconds = NEVER if seconds is None else round(1e6 * seconds)
             self._tell(EventKind.WATCHDOG, name=name, values=(microseconds,))

@@ -11,6 +11,7 @@ from wall_edge_bridge.drives.values import BusCounters
 from wall_edge_bridge.kinds.feetech.codec import (
     BROADCAST_ID,
     OVERHEAD,
+    Instruction,
     Status,
     build_read,
     build_sync_read,
@@ -95,6 +96,8 @@ class FeetechBus:
         self._duration = serial_duration(settings.baudrate)
         self._counters = counters
         self._pending = PendingReplies()
+        self._echo: Status | None = None
+        """What the last read of one servo looks like when an adapter returns it."""
         self._requests: dict[tuple[int, int, tuple[int, ...]], bytes] = {}
 
     def start(self, block: Block, ids: tuple[int, ...], deadline_ns: int, ahead: bytes = b"") -> Exchange:
@@ -109,6 +112,7 @@ class FeetechBus:
         self._take_stale()
         width = self._pending.width(ids, block.width)
         request = self._request(block.address, width, ids)
+        self._echo = Status(ids[0], Instruction.READ, bytes((block.address, width)))
         self._pending.ask(ids, width)
         self.transport.send(ahead + request, deadline_ns)
         return Exchange(block, ids, width, StatusParser(max_params=self._pending.widest))
@@ -202,7 +206,7 @@ class FeetechBus:
                 yield status
             elif verdict == "late":
                 self._counters.late += 1
-            elif status.id != BROADCAST_ID:  # that would be the echo of a request
+            elif status.id != BROADCAST_ID and status != self._echo:
                 self._counters.foreign += 1
 
     def _count(self, exchange: Exchange) -> None:

@@ -130,7 +130,7 @@ def build_sync_write(address: int, data: Mapping[int, bytes]) -> bytes:
 
 
 class SyncWriter:
-    """Sync writes of one register of ``width`` bytes on the same servos: what a servo loop sends each cycle."""
+    """Sync writes of one register of ``width`` bytes on the same servos: what a servo loop sends."""
 
     def __init__(self, address: int, width: int, servo_ids: Sequence[int]) -> None:
         self._values = struct.Struct("<" + {1: "BB", 2: "BH"}[width] * len(servo_ids))

@@ -2,9 +2,9 @@
 
 Source: Feetech, "STS3215 memory table" V3.6, registers 13 to 15, 19, 34 to 36, 38 and 65. Voltage and
 temperature are measured against limits in the servo's own memory, and can be read: they are checked. After an
-overload the servo holds with a fraction of its torque, after an overcurrent with none: it was blocked, or carries
-too much. Without its angle sensor every position is wrong. Those, and bits that the maker does not explain, are
-for a person.
+overload the servo holds with a fraction of its torque, after an overcurrent with none: it was blocked, or
+carries too much. Without its angle sensor every position is wrong. Those, and bits that the maker does not
+explain, are for a person.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from wall_edge_bridge.kinds.registry import Found
 from wall_edge_bridge.transport.base import ByteTransport
 
 IDENTITY = Block.of(STS3215["firmware_major"], STS3215["present_temperature"])
-"""One read of 64 bytes. Two servos with one id send theirs at once, and position, voltage or temperature differ
-between any two: what arrives is no packet. Short answers may be the same bit for bit, and seem to be of one."""
+"""One read of 64 bytes. Two servos with one id send theirs at once; position, voltage or temperature differ
+between any two, and what arrives is no packet. Short answers may be alike bit for bit, and look like one."""
 MODELS = {777: "STS3215", 2825: "STS3250"}
 """By number; as LeRobot has them."""
 _LOCK, _ID, _TORQUE = STS3215["lock"], STS3215["id"], STS3215["torque_enable"]
@@ -100,24 +100,22 @@ def set_id(
         return
     if require_alone(bus, counters, new) is not None:
         raise DriveError(f"id {new} has a servo already", expected="a free id")
-    _write(bus, old, new)
-    answer = require_alone(bus, counters, new)
+    try:
+        for packet in (
+            build_write(old, _LOCK.address, b"\0"),
+            build_write(old, _ID.address, bytes((new,))),
+            build_write(new, _LOCK.address, b"\1"),
+        ):
+            bus.send(packet)
+            bus.listen()
+        answer = require_alone(bus, counters, new)
+    except WallEdgeError:
+        bus.send(build_write(old, _LOCK.address, b"\1"))
+        raise
     if answer is None or not answer.value(_LOCK):
+        bus.send(build_write(old, _LOCK.address, b"\1"))
         raise DriveError(
             f"servo {old} did not become {new}",
             expected=f"an answer under id {new}, its memory locked again",
             fix="power-cycle the servo and scan the bus",
         )
-
-
-def _write(bus: FeetechBus, old: int, new: int) -> None:
-    try:
-        bus.send(build_write(old, _LOCK.address, b"\0"))
-        bus.listen()
-        bus.send(build_write(old, _ID.address, bytes((new,))))
-        bus.listen()
-        bus.send(build_write(new, _LOCK.address, b"\1"))
-        bus.listen()
-    except WallEdgeError:
-        bus.send(build_write(old, _LOCK.address, b"\1"))
-        raise

@@ -195,7 +195,7 @@ def test_the_buses_of_a_simulated_robot_are_found_by_their_drives(robot: SimpleN
 
 def test_two_buses_in_one_log() -> None:
     with serving(EchoTwin(), EchoTwin()) as hubs:
-        settings = [LEFT.at(hub.place) for hub in hubs]
+        settings = {name: LEFT.at(hub.place) for name, hub in zip(("left", "right"), hubs, strict=True)}
         wires = [open_unix(hub.place, "can", "") for hub in hubs]
         with buses.tapped(settings) as lines:
             while any(len(hub.fds()) < 3 for hub in hubs):
@@ -208,7 +208,7 @@ def test_two_buses_in_one_log() -> None:
                     logged += entries(line)
                 if len(logged) == 4:
                     break
-        assert sorted(entry.channel for entry in logged) == sorted(2 * [hub.place for hub in hubs])
+        assert sorted(entry.channel for entry in logged) == ["left", "left", "right", "right"]
         for wire in wires:
             wire.close()
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from wall_edge_bridge.drives.settings import CanSettings, SerialSettings
+from wall_edge_bridge.kinds.registry import kind_named
+from wall_edge_bridge.sim.base import FrameTwin
 from wall_edge_bridge.sim.hub import HubStation
 from wall_edge_bridge.sim.pty import PtyPort
 from wall_edge_bridge.sim.slcan import SlcanAdapter
@@ -22,6 +26,7 @@ from wall_edge_bridge.transport.recovering import RETRY_NS, RecoveringFrames, re
 
 from tests.doubles.echo_motors import EchoTwin
 from wall_edge.errors import BusError, BusTimeout
+from wall_edge.runtime.servo.drives import open_drives
 
 FRAME = Frame(0x10, b"\1\2")
 
@@ -137,6 +142,41 @@ def test_a_bus_that_comes_back(tmp_path: Path) -> None:
     wire.close()
     again.close()
     assert not Path(place).exists()
+
+
+@contextmanager
+def serving_at(twin: FrameTwin, place: str) -> Iterator[None]:
+    station, stop = HubStation(twin, place), threading.Event()
+    thread = threading.Thread(target=serve, args=([station], stop))
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
+    station.close()
+
+
+def test_a_drive_counts_that_its_bus_was_opened_again(tmp_path: Path) -> None:
+    kind = kind_named("damiao")
+    place = str(tmp_path / "can")
+    joints = [kind.joint("elbow", 1, -1.0, 1.0, 1.0, drive="arm")]
+    settings = replace(kind.settings("damiao").at(place), on_loss="recover", timeout_ms=500)
+    config = SimpleNamespace(
+        drives={"arm": settings},
+        joints=tuple(joints),
+        joints_of=lambda _: tuple(joints),
+        control=SimpleNamespace(start_slack_rad=0.1),
+    )
+    twin = kind.make_twin(settings, joints, [0.0], timed=False)
+    with serving_at(twin, place):
+        group = open_drives(config, {})  # type: ignore[arg-type]  # what it needs of one
+        group.connect()
+        assert group.counters.reopened == 0
+    with pytest.raises(BusError):
+        group.look(soon())
+    with serving_at(twin, place):
+        until_well(lambda: group.look(soon()))
+        assert group.counters.reopened == 1
+    group.close()
 
 
 def test_a_bus_that_is_off_is_not_opened_again() -> None:

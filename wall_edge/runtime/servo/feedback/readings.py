@@ -16,7 +16,7 @@ from wall_edge.runtime.servo.feedback.trouble import lost_torque, motor_fault
 
 
 class Readings:
-    """A reading that no joint can have made is a lost one, and a lost one is no fault: silence is, once it has
+    """A reading that no joint can have made is a lost one. A lost one is no fault: silence is, when it has
     lasted for ``control.feedback_timeout_ms``. Every joint is judged by itself, so that the one at fault is
     named. Times are CLOCK_MONOTONIC ns.
     """
@@ -117,9 +117,7 @@ class Readings:
                     self._limiters.add((name, limiter))
                     self.on_limiter(name, limiter)
 
-    def _note_impossible(
-        self, position: Floats, believed: npt.NDArray[np.bool_], setpoint: Floats
-    ) -> None:
+    def _note_impossible(self, position: Floats, believed: npt.NDArray[np.bool_], setpoint: Floats) -> None:
         self.implausible += not believed.all()
         for i in map(int, np.flatnonzero(~believed)):
             old_ms = (self._clock() - self.arrived_ns[i]) / 1e6

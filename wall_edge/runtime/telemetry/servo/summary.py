@@ -182,12 +182,12 @@ class ServoSummary:
             "cycles_hz": (int(self.last["bus_cycles"]) - 1) / seconds if seconds > 0 else 0.0,
             "errors": int(self.last["bus_errors"]),
             "detail": detail if has_drive else {},
-            "drives": self._drives(),
+            "drives": self.drives(),
             "limited_cycles": int(self.counters["limited_cycles"]),
             "limited_by": self._limited_by,
         }
 
-    def _drives(self) -> dict[str, dict[str, object]]:
+    def drives(self) -> dict[str, dict[str, object]]:
         """By name: the kind, the watchdog's time [s], and each counter that is not 0."""
         told = drive_counts(self.counters)
         return {

@@ -135,7 +135,7 @@ class ServoTelemetry:
         """When they are due, and at last when all is over; in the order of their type.
 
         ``refused``: ``track.refused.values()``; ``bus``: ``vars(drive.counters).values()``, None for no
-        drive; ``drives``: those of each, none where there are none yet; ``limits``: ``limiter.hits.values()``.
+        drive; ``drives``: those of each, none before there are any; ``limits``: ``limiter.hits.values()``.
         """
         self.counters_due_ns = time_ns + _COUNTERS_NS
         bus = self._no_bus if bus is None else bus

@@ -49,8 +49,8 @@ class EventKind(IntEnum):
     ENDED = 10
     """The last: nothing follows."""
     WATCHDOG = 11
-    """Of the drive ``name``: after what time without setpoints its motors stop by themselves [µs] (``values``),
-    -1 for never."""
+    """Of the drive ``name``: after what time without setpoints its motors stop [µs] (``values``), -1 for
+    never."""
     LIMITER = 12
     """The motor of joint ``name`` bounds itself, by the limiter ``text``: told once, and no fault."""
 
@@ -73,8 +73,8 @@ def counters_dtype(
     limits: Sequence[str],
     drives: Sequence[str] = (),
 ) -> np.dtype[Any]:
-    """A :class:`ServoCounters`: why chunks are refused, what is counted on all buses and on each of ``drives``,
-    the limiter's bounds."""
+    """A :class:`ServoCounters`: why chunks are refused, what is counted on all buses together and on that of
+    each of ``drives``, the limiter's bounds."""
     each = [(name, [(counter, np.int64) for counter in bus_counters]) for name in drives]
     return np.dtype(
         [

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from wall_edge_bridge.drives import JointSpec
+from wall_edge_bridge.kinds.feetech import FeetechJoint
 from wall_edge_bridge.kinds.feetech.codec import (
     build_packet,
     build_read,
     build_sync_read,
     build_write,
 )
-from wall_edge_bridge.sim import SimulatedServoBus
+from wall_edge_bridge.kinds.feetech.twin import FeetechTwin
 
 from tests.feetech_packets import build_action, build_ping, build_reg_write, parse_status
 
@@ -28,17 +28,21 @@ FACTORY = {
     (46, 2): 0, (48, 2): 1000, (55, 1): 1, (64, 1): 0, (65, 1): 0, (66, 1): 0,
 }  # fmt: skip
 READ_ONLY = [*range(5), *range(56, 71)]
-JOINTS = [JointSpec(f"joint{n}", n, -1.5, 1.5, 6.0) for n in (1, 2)]
+JOINTS = [FeetechJoint(f"joint{n}", n, -1.5, 1.5, 6.0) for n in (1, 2)]
 
 
 class Servo:
     """One servo of a bus, by bytes."""
 
     def __init__(self, radians: float = 0.0) -> None:
-        self.bus, self.now = SimulatedServoBus(JOINTS, [radians, 0.0]), 0
+        self.bus, self.now = FeetechTwin(JOINTS, [radians, 0.0]), 0
 
     def tell(self, request: bytes, baud: int | None = None) -> list[tuple[int, int, bytes]]:
-        packets, skipped = parse_status(self.bus.handle(request, self.now, baud))
+        data = self.bus.handle(request, self.now, baud)
+        while self.bus.due_ns is not None:
+            self.now = self.bus.due_ns
+            data += self.bus.collect(self.now)
+        packets, skipped = parse_status(data)
         assert skipped == 0
         return [tuple(packet) for packet in packets]  # type: ignore[misc]
 
@@ -232,6 +236,70 @@ def test_with_response_level_0_only_ping_and_read_are_answered() -> None:
     assert servo.tell(build_ping(1)) == [(1, 0, b"")]
 
 
+@pytest.mark.parametrize("delay", [0, 1, 250])
+def test_it_answers_after_its_return_delay(delay: int) -> None:
+    servo = Servo()
+    servo.write(55, [0])
+    servo.write(7, [delay])
+    begin = servo.now
+    servo.tell(build_ping(1))
+    assert servo.now - begin == delay * 2000
+    servo.tell(build_sync_read(56, 2, [1, 2]))
+    assert servo.now - begin == delay * 4000
+
+
+def test_bytes_take_their_time_on_a_timed_line() -> None:
+    bus = FeetechTwin(JOINTS, timed_baudrate=1_000_000)
+    assert bus.handle(build_sync_read(56, 2, [1, 2]), 0) == b""
+    assert bus.due_ns == 100_000  # ten bytes have arrived at the servos
+    assert bus.collect(100_000) == b""
+    assert bus.due_ns == 180_000
+    assert parse_status(bus.collect(180_000))[0] == [(1, 0, b"\x00\x08")]
+    assert parse_status(bus.collect(260_000))[0] == [(2, 0, b"\x00\x08")]
+    assert bus.due_ns is None
+
+
+def test_a_position_is_that_of_the_moment_in_which_the_request_arrives() -> None:
+    bus = FeetechTwin(JOINTS, timed_baudrate=1_000_000)
+    bus.handle(build_read(1, 56, 2), 0)
+    bus.set_positions([0.5, 0.0])
+    assert parse_status(bus.collect(MS))[0] == [(1, 0, (2048 + 326).to_bytes(2, "little"))]
+
+
+@pytest.mark.parametrize(
+    ("name", "bit", "register", "sound"),
+    [("voltage", 0, "present_voltage", 121), ("overheat", 2, "present_temperature", 40)],
+)
+def test_a_fault_that_is_measured_goes_with_its_cause_and_the_torque(
+    name: str, bit: int, register: str, sound: int
+) -> None:
+    servo = Servo()
+    servo.power()
+    servo.bus.set_fault(0, name)
+    assert servo.tell(build_ping(1)) == [(1, 1 << bit, b"")]
+    assert servo.tell(build_write(1, 40, b"\0")) == [(1, 1 << bit, b"")]
+    servo.bus.servos[1].set(register, sound)
+    assert servo.tell(build_ping(1)) == [(1, 1 << bit, b"")]
+    assert servo.tell(build_write(1, 40, b"\0")) == [(1, 0, b"")]
+
+
+@pytest.mark.parametrize(("name", "bit"), [("overload", 5), ("overcurrent", 3), ("angle sensor", 1)])
+def test_other_faults_stay_until_power_off(name: str, bit: int) -> None:
+    servo = Servo()
+    servo.bus.set_fault(0, name)
+    assert servo.tell(build_write(1, 40, b"\0")) == [(1, 1 << bit, b"")]
+    servo.bus.reboot(0, servo.now)
+    servo.now += 151 * MS
+    assert servo.tell(build_ping(1)) == [(1, 0, b"")]
+
+
+def test_an_adapter_that_echoes_returns_what_is_sent_first() -> None:
+    servo = Servo()
+    servo.bus.echo = True
+    request = build_read(1, 5, 1)
+    assert servo.bus.handle(request, 0) == request + bytes.fromhex("ffff01030001fa")
+
+
 def test_reg_write_waits_for_its_action() -> None:
     servo = Servo()
     assert servo.tell(build_reg_write(1, 42, b"\x00\x09")) == [(1, 0, b"")]
@@ -253,10 +321,10 @@ def test_recovery_restores_the_factory_values_and_calibrate_recentres() -> None:
 
 def test_late_replies_leave_late_and_in_order() -> None:
     servo = Servo()
-    servo.bus.latency_ns = 5 * MS
+    servo.bus.replies.latency_ns = 5 * MS
     assert servo.bus.handle(build_ping(1) + build_ping(2), 0) == b""
     assert servo.bus.due_ns == 5 * MS
-    servo.bus.latency_ns = 0
+    servo.bus.replies.latency_ns = 0
     assert servo.bus.handle(build_read(1, 5, 1), 1 * MS) == b""
     packets, _ = parse_status(servo.bus.collect(5 * MS))
     assert packets == [(1, 0, b""), (2, 0, b""), (1, 0, b"\x01")]
