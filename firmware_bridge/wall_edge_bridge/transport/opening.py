@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -10,10 +11,10 @@ from typing import Protocol, runtime_checkable
 from wall_edge.errors import BusError, ConfigError
 from wall_edge_bridge.transport.base import FrameTransport, Wire
 from wall_edge_bridge.transport.can_link import can_names, problem, read_link, set_up_fix
+from wall_edge_bridge.transport.can_sockets import open_socketcan, open_unix
 from wall_edge_bridge.transport.recovering import RecoveringBytes, RecoveringFrames
 from wall_edge_bridge.transport.serial import SerialTransport
 from wall_edge_bridge.transport.slcan import open_slcan
-from wall_edge_bridge.transport.socketcan import open_socketcan, open_unix
 
 
 @runtime_checkable
@@ -65,13 +66,13 @@ def open_wire(settings: object, clock: Callable[[], int] = time.monotonic_ns) ->
         frames = open_can(settings)
         if settings.on_loss != "recover":
             return frames
-        return RecoveringFrames(frames, partial(open_can, settings, details=False), clock)
+        return RecoveringFrames(frames, partial(_open_can_again, settings), clock)
     if isinstance(settings, PortPlace):
         _require_place("port", settings.port)
         wire = SerialTransport(settings.port, settings.baudrate)
         if settings.on_loss != "recover":
             return wire
-        return RecoveringBytes(wire, partial(SerialTransport, settings.port, settings.baudrate), clock)
+        return RecoveringBytes(wire, partial(_open_port_again, settings), clock)
     raise ConfigError(f"settings of {type(settings).__name__}", expected="a serial port's or a CAN channel's")
 
 
@@ -89,6 +90,23 @@ def open_can(settings: CanPlace, *, details: bool = True, listen_only: bool = Fa
     from wall_edge_bridge.transport.python_can import open_python_can  # a library of its own
 
     return open_python_can(settings.interface, settings.channel, settings.bitrate, settings.data_bitrate)
+
+
+def _open_port_again(settings: PortPlace) -> SerialTransport:
+    _require_file(settings.port)
+    return SerialTransport(settings.port, settings.baudrate)
+
+
+def _open_can_again(settings: CanPlace) -> FrameTransport:
+    if settings.interface == "slcan":
+        _require_file(settings.channel.partition("@")[0])
+    return open_can(settings, details=False)
+
+
+def _require_file(port: str) -> None:
+    """Sooner than pyserial would, and without a list of all ports: a servo loop waits for it."""
+    if not os.path.exists(port):  # noqa: PTH110 - a Path costs more than the look
+        raise BusError(f"serial port {port} does not exist")
 
 
 def _open_interface(settings: CanPlace, details: bool) -> FrameTransport:
