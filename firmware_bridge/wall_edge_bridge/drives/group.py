@@ -117,16 +117,18 @@ class DriveGroup(Drive):
         return {member.name: member.drive.arm_watchdog(timeout_s) for member in self._members}
 
     def enable(self) -> None:
-        """On every bus; when one refuses, those that were enabled before it are disabled again."""
-        enabled: list[_Member] = []
+        """On every bus; when one refuses, those before it are disabled again, unless they held already."""
+        undo: list[Drive] = []
         try:
             for member in self._members:
+                held = all(member.drive.torque())
                 member.drive.enable()
-                enabled.append(member)
+                if not held:
+                    undo.append(member.drive)
         except WallEdgeError:
-            for member in enabled:
+            for drive in undo:
                 with contextlib.suppress(WallEdgeError):
-                    member.drive.disable()
+                    drive.disable()
             raise
 
     def disable(self) -> None:

@@ -8,11 +8,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from wall_edge.errors import ConfigError
-from wall_edge_bridge.drives.base import Drive
-from wall_edge_bridge.drives.joints import Joint
-from wall_edge_bridge.drives.settings import DriveSettings
-from wall_edge_bridge.drives.values import Capabilities
-from wall_edge_bridge.sim.base import ByteTwin, FrameTwin
+from wall_edge_bridge.drives import Capabilities, Drive, DriveSettings, Joint
+from wall_edge_bridge.sim import ByteTwin, FrameTwin
 
 KINDS = {
     "damiao": "wall_edge_bridge.kinds.damiao",
