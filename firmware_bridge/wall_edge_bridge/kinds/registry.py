@@ -13,6 +13,7 @@ from wall_edge_bridge.sim import ByteTwin, FrameTwin
 
 KINDS = {
     "damiao": "wall_edge_bridge.kinds.damiao",
+    "dynamixel": "wall_edge_bridge.kinds.dynamixel",
     "feetech": "wall_edge_bridge.kinds.feetech",
     "moteus": "wall_edge_bridge.kinds.moteus",
 }

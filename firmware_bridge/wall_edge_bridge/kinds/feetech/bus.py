@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from wall_edge_bridge.drives import BusCounters
+from wall_edge_bridge.drives.pending import PendingReplies
 from wall_edge_bridge.kinds.feetech.codec import (
     BROADCAST_ID,
     OVERHEAD,
@@ -18,7 +19,6 @@ from wall_edge_bridge.kinds.feetech.codec import (
     build_sync_write,
 )
 from wall_edge_bridge.kinds.feetech.parser import StatusParser
-from wall_edge_bridge.kinds.feetech.pending import PendingReplies
 from wall_edge_bridge.kinds.feetech.registers import Register
 from wall_edge_bridge.kinds.feetech.settings import FeetechSettings
 from wall_edge_bridge.sim.line import serial_duration
