@@ -59,8 +59,8 @@ def open_wire(settings: object, clock: Callable[[], int] = time.monotonic_ns) ->
     bit rate, with what was found; ConfigError for settings without a place, or without their library. A kind
     whose CAN bus is behind a serial port says so by ``serial_port``: settings of that port.
     """
-    # A CAN bus may lie behind a bridge of its maker's, at a serial port (Damiao's).
-    settings = getattr(settings, "serial_port", None) or settings
+    if (port := getattr(settings, "serial_port", None)) is not None:
+        return open_wire(port, clock)
     if isinstance(settings, CanPlace):
         _require_place("channel", settings.channel)
         frames = open_can(settings)
