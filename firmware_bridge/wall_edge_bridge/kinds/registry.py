@@ -16,6 +16,8 @@ KINDS = {
     "dynamixel": "wall_edge_bridge.kinds.dynamixel",
     "feetech": "wall_edge_bridge.kinds.feetech",
     "moteus": "wall_edge_bridge.kinds.moteus",
+    "odrive": "wall_edge_bridge.kinds.odrive",
+    "robstride": "wall_edge_bridge.kinds.robstride",
 }
 """Where each kind's ``KIND`` is; imported when it is asked for, as some need a library of their own."""
 
