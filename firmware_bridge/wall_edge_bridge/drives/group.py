@@ -24,7 +24,7 @@ class _Member:
     indices: npt.NDArray[np.intp]
     """Where its joints stand among the robot's."""
     timeout_ns: int
-    seen: tuple[object, ...] = ()
+    words: tuple[object, ...] = ()
     """Its faults, limiters and limp joints when they were last copied: they hardly ever change."""
 
     def __post_init__(self) -> None:
@@ -229,9 +229,9 @@ class DriveGroup(Drive):
         readings.temperature[where] = feedback.temperature
         readings.voltage[where] = feedback.voltage
         readings.received_ns[where] = feedback.received_ns
-        seen = (feedback.faults, feedback.limiters, feedback.limp)
-        if seen != member.seen:
-            member.seen = seen
+        words = (feedback.faults, feedback.limiters, feedback.limp)
+        if words != member.words:
+            member.words = words
             self._take_words(member, feedback)
 
     def _take_words(self, member: _Member, feedback: Feedback) -> None:
