@@ -25,6 +25,8 @@ def is_path(interface: object, channel: object) -> bool:
 
     Of a part of a document that does not say the interface (None), by the looks of the channel.
     """
+    if interface == "unix" and isinstance(channel, str) and channel.startswith("@"):
+        return False  # a name in Linux's abstract namespace
     if interface is None:
         return isinstance(channel, str) and "/" in channel
     return interface not in _NAMED
