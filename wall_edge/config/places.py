@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from wall_edge_bridge.drives.settings import CanSettings, DriveSettings, SerialSettings
+from wall_edge_bridge.drives import CanSettings, DriveSettings, SerialSettings
 
 _NAMED = ("socketcan", "virtual", "udp_multicast")
 """Interfaces whose channels are names or addresses; those of all others are files."""

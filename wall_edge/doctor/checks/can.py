@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from wall_edge_bridge.drives.settings import CanSettings
+from wall_edge_bridge.drives import CanSettings
 
 from wall_edge.board.can import (
     CanInterface,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from wall_edge_bridge.drives import Drive, DriveSettings, Feedback, Joint, Setpoints
 from wall_edge_bridge.drives.group import DriveGroup
-from wall_edge_bridge.kinds.registry import kind_named
+from wall_edge_bridge.kinds import kind_named
 from wall_edge_bridge.transport.opening import open_wire
 from wall_edge_bridge.transport.recovering import tell_reopenings
 

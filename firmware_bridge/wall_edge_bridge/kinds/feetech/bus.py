@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from wall_edge_bridge.drives import BusCounters
 from wall_edge_bridge.drives.pending import PendingReplies
-from wall_edge_bridge.drives.values import BusCounters
 from wall_edge_bridge.kinds.feetech.codec import (
     BROADCAST_ID,
     OVERHEAD,
