@@ -46,6 +46,9 @@ class LossFigures(NamedTuple):
     """Cycles that were not whole; 1 is the one that lost it."""
     joints: int
     """Joints without a fresh reading in the worst of them."""
+    ms: float
+    """How much longer than the line allows the longest of them took: where nothing tells that a reply is
+    lost, it is waited for until the drive's ``timeout_ms``."""
 
 
 class DriveClock(VirtualClock):
@@ -167,7 +170,11 @@ def cycles_after_loss(
 ) -> LossFigures:
     """In virtual time, the worst of all replies of a cycle. Raises BusError when it does not recover."""
     each = [_after_loss(kind, settings, joints, rest, nth + 1) for nth in range(len(joints))]
-    return LossFigures(max(loss.extra_cycles for loss in each), max(loss.joints for loss in each))
+    return LossFigures(
+        max(loss.extra_cycles for loss in each),
+        max(loss.joints for loss in each),
+        max(loss.ms for loss in each),
+    )
 
 
 def _after_loss(
@@ -179,7 +186,7 @@ def _after_loss(
     for _ in range(_BEFORE_LOSS):
         drive.cycle(setpoints, clock() + timeout_ns)
     twin.replies.drop(nth)
-    broken, most, whole = 0, 0, 0
+    broken, most, whole, longest_ns = 0, 0, 0, 0
     while whole < len(joints):  # the lost one may be of a cycle to come
         start_ns = clock()
         try:
@@ -188,6 +195,8 @@ def _after_loss(
         except BusTimeout:
             old = len(joints)
         broken, most, whole = broken + (old > 0), max(most, old), 0 if old else whole + 1
+        longest_ns = max(longest_ns, clock() - start_ns)
         if broken > _PATIENCE_CYCLES:
             raise BusError(f"{settings.kind} does not recover from a lost reply in {broken} cycles")
-    return LossFigures(broken, most)
+    line_ns = kind.cycle_ns(settings, joints)
+    return LossFigures(broken, most, max(0, longest_ns - line_ns) / 1e6)

@@ -47,6 +47,8 @@ class BusFigures(TypedDict):
     """Cycles that were not whole because of one lost reply; 1 is the one that lost it."""
     lost_reply_joints: int | None
     """Joints without a fresh reading in that cycle."""
+    lost_reply_ms: float | None
+    """How much longer that cycle took, when it waits for the reply until ``timeout_ms``."""
 
 
 def measure_bus(config: RobotConfig, name: str, seconds: float) -> BusFigures:
@@ -90,6 +92,7 @@ def measure_twins(
         two_processes_hz=two_hz,
         lost_reply_extra_cycles=loss.extra_cycles,
         lost_reply_joints=loss.joints,
+        lost_reply_ms=loss.ms,
     )
 
 
@@ -109,6 +112,7 @@ def _of_a_real_bus(
         two_processes_hz=None,
         lost_reply_extra_cycles=None,
         lost_reply_joints=None,
+        lost_reply_ms=None,
     )
 
 
