@@ -29,7 +29,7 @@ class Cia402Drive(Drive):
 
     Nothing is written to a drive before ``arm_watchdog`` or ``enable``, and nothing into its permanent
     memory; until then cycles ask by SDO. A PDO does not say which cycle it belongs to: one that comes late,
-    but before the next SYNC, is dropped; one that comes after it passes as that cycle's, a period old at most.
+    but before the next SYNC, is dropped; one that comes after it passes as that cycle's, a period old.
     Raises ConfigError for joints that are no such drives.
     """
 
