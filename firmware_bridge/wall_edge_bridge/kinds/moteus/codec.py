@@ -1,8 +1,8 @@
 """Register frames of a moteus: subframes that write, read, answer and refuse. Pure: bytes ↔ values.
 
 The identifier is ``source << 8 | destination``; a motor answers only if bit 7 of the source is set, to the
-other seven. All numbers are little-endian. The minimum of an integer type stands for NaN. Frames are filled up
-with NOPs to a length that CAN FD has. Source: docs/protocol/can.md of github.com/mjbots/moteus.
+other seven. All numbers are little-endian. The minimum of an integer type stands for NaN. Frames are filled
+up with NOPs to a length that CAN FD has. Source: docs/protocol/can.md of github.com/mjbots/moteus.
 """
 
 from __future__ import annotations
