@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wall_edge_bridge.kinds.feetech.protocol import BROADCAST_ID, Instruction, Request, Status, build_packet
+from wall_edge_bridge.kinds.feetech.codec import BROADCAST_ID, Instruction, Request, Status, build_packet
 from wall_edge_bridge.kinds.feetech.parser import RequestParser, StatusParser
 
 

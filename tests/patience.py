@@ -17,8 +17,8 @@ _PATIENT: Mapping[str, Mapping[str, Any]] = {
         "first_chunk_ms": 120_000,
     },
     "policy": {"max_chunk_age_ms": 5000},
-    "drive": {"timeout_ms": 100},
 }
+_DRIVE = {"timeout_ms": 100}
 _CAMERA = {"timeout_ms": 10_000, "frozen_ms": 20_000}
 
 
@@ -26,6 +26,8 @@ def patient_file(data: dict[str, Any]) -> dict[str, Any]:
     """A ROBOT.yaml's content, changed: its timeouts are seconds, its loop is slow."""
     for section, values in _PATIENT.items():
         data[section].update(values)
+    for drive in data["drives"].values():
+        drive.update(_DRIVE)
     for camera in data["cameras"].values():
         camera.update(_CAMERA)
     return data
@@ -37,4 +39,5 @@ def patient(robot: RobotConfig) -> RobotConfig:
         section: replace(getattr(robot, section), **values) for section, values in _PATIENT.items()
     }
     cameras = {name: replace(camera, **_CAMERA) for name, camera in robot.cameras.items()}
-    return replace(robot, **changed, cameras=cameras)
+    drives = {name: replace(settings, **_DRIVE) for name, settings in robot.drives.items()}
+    return replace(robot, **changed, drives=drives, cameras=cameras)

@@ -42,11 +42,14 @@ def link(root: Path, name: str, target: str) -> None:
     path.symlink_to(target)
 
 
-def robot_file(folder: Path, **changes: object) -> Path:
-    """A ROBOT.yaml as it should be: names that stay; ``changes`` by section are merged, cameras replaced."""
+def robot_file(folder: Path, *, port: str = BY_ID, **changes: object) -> Path:
+    """A ROBOT.yaml as it should be: names that stay; ``changes`` by section are merged, cameras replaced.
+
+    ``port``: of its drive, another.
+    """
     data = yaml.safe_load(EXAMPLE.read_text())
     data["bundle"] = str(folder / "bundle")
-    data["drive"]["port"] = BY_ID
+    data["drives"]["arm"]["port"] = port
     for camera, port in zip(data["cameras"].values(), ("4.1", "4.2"), strict=True):
         camera["device"] = BY_PATH.format(port)
     for key, value in changes.items():

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from wall_edge_bridge.drives import Drive, Feedback, JointSpec
+from wall_edge_bridge.drives import Drive, Fault, Feedback, Joint, Setpoints
+from wall_edge_bridge.drives.group import DriveGroup
 
-from wall_edge.config import RobotConfig
-from wall_edge.config_loader import from_mapping
+from wall_edge.config import RobotConfig, robot_from_mapping
 from wall_edge.runtime.ipc.mailbox import Mailbox
 from wall_edge.runtime.ipc.mailbox_types import (
     Chunk,
@@ -35,13 +35,13 @@ JOINTS = [
     {"name": "pan", "id": 1, "lower": -1.0, "upper": 1.0, "max_velocity": 2.0},
     {"name": "lift", "id": 2, "lower": -1.0, "upper": 1.0, "max_velocity": 2.0},
 ]
-CONFIG = from_mapping(
-    RobotConfig,
+CONFIG = robot_from_mapping(
     {
         "name": "test",
         "bundle": "none",
         "control": {"rate_hz": 100, "rest": [0.0, -0.5], "rest_velocity": 1.0, "feedback_timeout_ms": 50},
-        "drive": {"port": "/dev/null", "timeout_ms": 5, "joints": JOINTS},
+        "drives": {"arm": {"kind": "feetech", "port": "/dev/null", "timeout_ms": 5}},
+        "joints": JOINTS,
         "cameras": {},
     },
     "test",
@@ -75,23 +75,37 @@ def speeds(written: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64
 
 
 class FakeDrive(Drive):
-    """Joints that are where they were told to be; ``broken`` maps a call's name to what it raises."""
+    """Joints that are where they were told to be; ``broken`` maps a call's name to what it raises.
 
-    def __init__(self, clock: Callable[[], int]) -> None:
-        super().__init__([JointSpec(**joint) for joint in JOINTS])  # type: ignore[arg-type]
+    ``write`` is the first half of a cycle that sends setpoints, ``read`` the second half of every cycle.
+    """
+
+    def __init__(self, joints: Sequence[Joint], clock: Callable[[], int]) -> None:
+        super().__init__(joints)
         self._clock = clock
-        self.position = np.array([0.2, 0.2])
+        self.position = np.full(self.dof, 0.2)
         self.broken: dict[str, Exception] = {}
-        self.faults: tuple[tuple[str, ...], ...] = ((), ())
-        self.offset = np.zeros(2)
+        self.faults: tuple[tuple[Fault, ...], ...] = ((),) * self.dof
+        self.limiters: tuple[tuple[str, ...], ...] = ((),) * self.dof
+        self.offset = np.zeros(self.dof)
         """rad, added to what the motors report."""
         self.limp: tuple[str, ...] = ()
         self.silent: dict[int, tuple[float, int]] = {}
         """Joints that say nothing, with their last word and its time."""
         self.takes: Callable[[], object] = lambda: None
         """Called by every read: what it takes of the clock."""
+        self.watchdog_s: float | None = None
+        """What the motors have, once it is armed."""
+        self.armed: list[float] = []
         self.calls: list[str] = []
-        self.written: list[npt.NDArray[np.float64]] = []
+        self.sent: list[Setpoints] = []
+        self.deadlines: list[int] = []
+        """Of every read."""
+
+    @property
+    def written(self) -> list[npt.NDArray[np.float64]]:
+        """[dof] rad, of each write."""
+        return [setpoints.position for setpoints in self.sent]
 
     def _call(self, name: str) -> None:
         self.calls.append(name)
@@ -114,42 +128,63 @@ class FakeDrive(Drive):
     def close(self) -> None:
         self._call("close")
 
-    def arm_watchdog(self, timeout_s: float) -> bool:  # noqa: ARG002
-        return False
+    def arm_watchdog(self, timeout_s: float) -> float | None:
+        self._call("arm")
+        self.armed.append(timeout_s)
+        return self.watchdog_s
 
-    def write(self, setpoints: npt.ArrayLike, deadline_ns: int) -> None:
+    def start_cycle(self, setpoints: Setpoints | None, deadline_ns: int) -> None:
         assert deadline_ns > self._clock()
+        if setpoints is not None:
+            self.write(setpoints)
+
+    def write(self, setpoints: Setpoints) -> None:
         self._call("write")
-        self.position = np.array(setpoints, np.float64)
-        self.written.append(self.position)
+        there = Setpoints(*(np.array(row) for row in rows(setpoints)), setpoints.due_ns)
+        self.position = there.position
+        self.sent.append(there)
 
-    def read(self, deadline_ns: int) -> Feedback:
-        assert deadline_ns > self._clock()
+    def finish_cycle(self, deadline_ns: int) -> Feedback:
+        self.deadlines.append(deadline_ns)
         self._call("read")
         self.takes()
         now = self._clock()
-        position, received = self.position + self.offset, np.full(2, now)
+        position, received = self.position + self.offset, np.full(self.dof, now)
         for joint, (last, at) in self.silent.items():
             position[joint], received[joint] = last, at
-        return Feedback(position, now, received, self.faults, self.limp)
+        nothing = np.full(self.dof, np.nan)
+        return Feedback(
+            position, nothing, nothing, nothing, nothing, received, self.faults, self.limiters, self.limp
+        )
+
+
+def rows(setpoints: Setpoints) -> tuple[npt.NDArray[np.float64], ...]:
+    """Position, velocity, acceleration, effort."""
+    return setpoints.position, setpoints.velocity, setpoints.acceleration, setpoints.effort
 
 
 class Rig:
-    """A loop whose time passes only in its sleep, where ``each_tick`` plays supervisor and policy."""
+    """A loop whose time passes only in its sleep, where ``each_tick`` plays supervisor and policy.
+
+    ``drive`` is the first of ``drives``, and the only one of CONFIG.
+    """
 
     def __init__(self, config: RobotConfig = CONFIG) -> None:
         self.now = 1_000_000 * MS
         self.chunks = Mailbox(chunk_dtype(8, 2))
         self.command = Mailbox(command_dtype())
         self.feedback = Mailbox(feedback_dtype(2))
-        self.drive = FakeDrive(lambda: self.now)
+        self._config = config
+        self.drives = {name: FakeDrive(config.joints_of(name), lambda: self.now) for name in config.drives}
+        self.drive = next(iter(self.drives.values()))
         self.script: dict[int, Callable[[], object]] = {}
         self.wanted, self.epoch, self.heart_beats = ServoCommand.HOLD, 1, True
         self.signalled = False
         self.states: list[ServoState] = []
         """At the begin of each tick."""
         self.tell()
-        self.rings = ServoRings.of(2, config.control.rate_hz)
+        kinds = {name: settings.kind for name, settings in config.drives.items()}
+        self.rings = ServoRings.of(config.dof, config.control.rate_hz, kinds=kinds)
         period_ns = round(1e9 / config.control.rate_hz)
         self.loop = ServoLoop(
             config,
@@ -163,9 +198,11 @@ class Rig:
             stop_requested=lambda: self.signalled,
         )
 
-    def open(self) -> Drive:
-        self.drive._call("open")
-        return self.drive
+    def open(self) -> DriveGroup:
+        for drive in self.drives.values():
+            drive._call("open")
+        timeouts_ms = {name: settings.timeout_ms for name, settings in self._config.drives.items()}
+        return DriveGroup(self._config.joints, self.drives, timeouts_ms, lambda: self.now)
 
     def sleep(self, deadline_ns: int) -> None:
         self.now = max(self.now, deadline_ns)

@@ -42,17 +42,26 @@ def from_mapping(
     error: type[WallEdgeError] = ConfigError,
     *,
     strict: bool = True,
+    path: str = "",
 ) -> T:
     """Builds the dataclass ``cls`` from plain data, nested dataclasses included.
 
     Understands bool, int, float (finite; an int will do), str, Path, Literal, Optional and other unions,
     ``tuple[X, ...]``, ``tuple[X, Y]``, ``dict[str, X]`` and Any. A union of dataclasses that each have a
     ``kind`` (a Literal) is one of those by the ``kind`` in the data; a bare word stands for ``{kind: word}``.
-    ``where`` (the file) begins each message.
+    A value that is an instance of the dataclass already stands for itself.
+    ``where`` (the file) begins each message, ``path`` (dotted) each key: where in the file the data stands.
     Unless ``strict``, keys that the dataclass does not have are ignored: for files that belong to others.
     Raises ``error`` for unknown or missing keys, wrong types and whatever the dataclass itself finds Invalid.
     """
-    return cast(T, _convert(cls, data, _Place(where, "", error, strict)))
+    return cast(T, _convert(cls, data, _Place(where, path, error, strict)))
+
+
+def require_choice(
+    choices: Iterable[str], value: object, where: str, path: str, error: type[WallEdgeError] = ConfigError
+) -> str:
+    """``value`` if it is one of the words; else raises ``error``, with a guess at what was meant."""
+    return cast(str, _literal(tuple(choices), value, _Place(where, path, error, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,8 @@ def _convert(kind: Any, value: object, place: _Place) -> object:
 
 
 def _dataclass(cls: type, value: object, place: _Place) -> object:
+    if isinstance(value, cls):
+        return value
     data, hints = _mapping(value, place), get_type_hints(cls)
     names = [f.name for f in fields(cls) if f.init]
     for key in data:

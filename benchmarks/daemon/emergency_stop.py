@@ -28,11 +28,11 @@ from typing import Any
 
 import numpy as np
 import yaml
-from wall_edge_bridge.sim import PtyPort, SimulatedServoBus, serving
+from wall_edge_bridge.kinds.feetech.twin import FeetechTwin
+from wall_edge_bridge.sim import PtyPort, serving
 
 from wall_edge.config import load_robot
 from wall_edge.provenance import provenance
-from wall_edge.runtime.servo.joints import joint_specs
 from wall_edge.runtime.telemetry.event_log import read_events
 from wall_edge.sim.tabletop import arm
 from wall_edge.sim.tabletop.referee import TabletopWorld
@@ -63,7 +63,8 @@ class Robot:
         world = TabletopWorld(0)
         data: dict[str, Any] = yaml.safe_load(ROBOT.read_text())
         data["bundle"], data["instruction"] = str(bundle), world.episode.task.instruction
-        data["drive"].update(port=port.path, timeout_ms=40)
+        data["simulated"] = False
+        data["drives"]["arm"].update(port=port.path, timeout_ms=40)
         data["control"].update(feedback_timeout_ms=500, fault_hold_ms=fault_hold_ms)
         del data["simulation"]
         for name, frame in world.frames(arm.REST).items():
@@ -119,7 +120,7 @@ def _promptly() -> None:
             os.sched_setscheduler(number or 0, os.SCHED_FIFO, os.sched_param(70))
 
 
-def _speed(bus: SimulatedServoBus) -> float:
+def _speed(bus: FeetechTwin) -> float:
     before, begun = bus.positions(time.monotonic_ns()), time.monotonic_ns()
     time.sleep(0.02)
     now = time.monotonic_ns()
@@ -132,7 +133,7 @@ def one_try(folder: Path, bundle: Path, wait_s: float, target: str = "main") -> 
     ``target``: which process the signal goes to, ``main``, ``servo`` or all of the ``unit``.
     """
     config = load_robot(ROBOT)
-    bus = SimulatedServoBus(joint_specs(config), positions=arm.REST.tolist())
+    bus = FeetechTwin(config.joints, arm.REST)
     ours, theirs = pty.openpty()
     with serving(bus) as port:
         _promptly()

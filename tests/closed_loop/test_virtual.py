@@ -156,8 +156,8 @@ def test_a_real_robot_is_not_evaluated(drifting: RobotConfig) -> None:
     cameras = {
         name: replace(c, kind="opencv", device=i) for i, (name, c) in enumerate(drifting.cameras.items())
     }
-    drive = replace(drifting.drive, port="/dev/ttyUSB0")
-    real = replace(drifting, drive=drive, cameras=cameras, simulation=None)
+    drives = {"arm": drifting.drives["arm"].at("/dev/ttyUSB0")}
+    real = replace(drifting, simulated=False, drives=drives, cameras=cameras, simulation=None)
     with pytest.raises(ConfigError, match="not simulated"):
         evaluation.check(real, evaluation._opened["robot"][1], [])
 

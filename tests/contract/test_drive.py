@@ -1,4 +1,4 @@
-"""What every drive must do, over the twin of each of ``KINDS``: feedback, setpoints, torque. In virtual time."""
+"""What every drive must do, on the twin of each of ``KINDS``: feedback, setpoints, torque. Virtual time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GOAL = np.array([-1.5, 1.0, 0.0, 0.9, -0.7, 0.25])
 def test_every_kind_has_a_case_and_a_name_that_is_none_is_refused() -> None:
     for name in KINDS:
         assert importlib.import_module(f"tests.drive_cases.{name}").CASE.settings.kind == name
-    with pytest.raises(ConfigError, match="'fetch'.*expected .*feetech"):
+    with pytest.raises(ConfigError, match=r"'fetch'.*expected .*feetech"):
         kind_named("fetch")
 
 
@@ -35,6 +35,8 @@ def test_a_kinds_own_keys_have_defaults_and_its_twin_speaks_its_wire(rig: Rig) -
     kind.joint(name="j", id=1, lower=-1.0, upper=1.0, max_velocity=1.0)
     expected = {SerialSettings: ByteTwin, CanSettings: FrameTwin}
     [wire] = [twin for of, twin in expected.items() if isinstance(settings, of)]
+    if getattr(settings, "serial_port", None):  # a CAN bus behind a bridge
+        wire = ByteTwin
     assert isinstance(rig.twin, wire)
     assert settings.at("/tmp/place").place == "/tmp/place"
     assert isinstance(settings.at("/tmp/place"), kind.settings)
@@ -58,7 +60,7 @@ def test_a_simulated_arm_with_the_common_keys_only_is_operated(make_rig: Callabl
 def test_joints_of_one_id_or_one_name_are_refused(rig: Rig) -> None:
     first, second, *_ = rig.joints
     for twice in ({"name": first.name}, {"id": first.id}):
-        with pytest.raises(ConfigError, match="every (name|id) different"):
+        with pytest.raises(ConfigError, match=r"every (name|id) different"):
             rig.another_drive(joints=[first, dataclasses.replace(second, **twice)])
 
 
@@ -85,7 +87,7 @@ def test_feedback_is_in_radians_with_each_joints_time_of_arrival(rig: Rig) -> No
 def test_a_lost_offset_shows_and_moves_nothing(rig: Rig) -> None:
     rig.twin.shift_zero(1, 0.25)
     shifted = START + np.array([0, 0.25, 0, 0, 0, 0])
-    np.testing.assert_allclose(rig.cycle().position, shifted, atol=rig.case.tolerance)
+    np.testing.assert_allclose(rig.cycle().position, shifted, atol=2 * rig.case.tolerance)
     assert not any(rig.powered())
 
 

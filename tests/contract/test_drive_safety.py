@@ -18,7 +18,7 @@ def test_connecting_checking_scanning_and_looking_write_nothing(make_rig: Callab
     before = rig.memory()
     with rig.drive as drive:
         drive.check()
-        list(rig.kind.scan(rig.case.settings, rig.wire, rig.kind.ids))
+        rig.scan()
         for _ in range(10):
             rig.cycle()
             drive.look(rig.soon())
@@ -37,11 +37,26 @@ def test_connecting_to_an_arm_that_holds_leaves_it_so(rig: Rig) -> None:
     before = rig.memory()
     with rig.another_drive() as other:
         other.check()
-        list(rig.kind.scan(rig.case.settings, rig.wire, rig.kind.ids))
+        rig.scan()
         other.look(rig.soon())
     assert rig.memory() == before
     assert all(rig.powered())
     np.testing.assert_allclose(rig.standing(), START, atol=rig.near)
+
+
+def test_looking_for_motors_that_are_not_there_writes_nothing_to_those_that_are(rig: Rig) -> None:
+    rig.drive.enable()
+    rig.cycle(START)
+    before = rig.memory()
+    others = [dataclasses.replace(joint, id=joint.id + 10) for joint in rig.joints]
+    with pytest.raises(BusTimeout, match=rig.joints[0].name):
+        rig.another_drive(joints=others).connect()
+    rig.twin.silence(4)
+    with pytest.raises(BusTimeout, match=rig.joints[4].name):
+        rig.another_drive().connect()
+    assert rig.scan([61, 62]) == []
+    assert rig.memory() == before
+    assert all(rig.powered())
 
 
 def test_memory_of_the_case_is_what_enable_and_setpoints_change(rig: Rig) -> None:
@@ -208,38 +223,36 @@ def test_when_commands_cease_the_watchdog_stops_every_motor_in_its_time(rig: Rig
 
 def test_a_scan_finds_all_and_says_what_they_are(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig()
-    found = list(rig.kind.scan(rig.case.settings, rig.wire, rig.kind.ids))
+    found = rig.scan()
     assert [(each.id, each.kind) for each in found] == [(joint.id, rig.kind.name) for joint in rig.joints]
     rig.twin.silence(3)
-    found = list(rig.kind.scan(rig.case.settings, rig.wire, [joint.id for joint in rig.joints]))
+    found = rig.scan([joint.id for joint in rig.joints])
     assert [each.id for each in found] == [joint.id for joint in rig.joints if joint is not rig.joints[3]]
 
 
 def test_an_id_is_changed_in_the_motors_memory_or_not_at_all(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig()
+    ids = [joint.id for joint in rig.joints]
+    before = rig.memory()
     if rig.kind.set_id is None:
         pytest.skip("the maker's own tool does it")
-    settings, ids = rig.case.settings, [joint.id for joint in rig.joints]
-    before = rig.memory()
     for old, new in ((ids[5], ids[0]), (99, 98), (ids[5], max(rig.kind.ids) + 1), (ids[5], -1)):
         with pytest.raises((DriveError, BusError, ConfigError)):
-            rig.kind.set_id(settings, rig.wire, old, new)
+            rig.set_id(old, new)
         assert rig.memory() == before
-    rig.kind.set_id(settings, rig.wire, ids[5], 9)
-    found = [each.id for each in rig.kind.scan(settings, rig.wire, rig.kind.ids)]
+    rig.set_id(ids[5], 9)
+    found = [each.id for each in rig.scan()]
     assert found == [*ids[:5], 9]
     rig.twin.reboot(5, rig.clock())
     rig.wait(3.0)
-    found = [each.id for each in rig.kind.scan(settings, rig.wire, [ids[5], 9])]
+    found = [each.id for each in rig.scan([ids[5], 9])]
     assert found == [9]
     assert not any(rig.powered())
 
 
 def test_a_motor_that_moved_to_another_id_is_operated_there(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig()
-    if rig.kind.set_id is None:
-        pytest.skip("the maker's own tool does it")
-    rig.kind.set_id(rig.case.settings, rig.wire, rig.joints[5].id, 9)
+    rig.set_id(rig.joints[5].id, 9)
     with pytest.raises(BusTimeout, match=rig.joints[5].name):
         rig.drive.connect()
     joints = [*rig.joints[:5], dataclasses.replace(rig.joints[5], id=9)]

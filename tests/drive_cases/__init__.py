@@ -1,7 +1,7 @@
 """What the contract suite (``tests/contract/test_drive*.py``) must know of each kind of drive.
 
-``tests/drive_cases/NAME.py`` has ``CASE``, and ``VARIANTS`` where a kind has several wires or framings worth the
-whole suite: ``{"bridge": Case(…)}``.
+``tests/drive_cases/NAME.py`` has ``CASE``; and ``VARIANTS``, ``{"bridge": Case(…)}``, where a kind has other
+wires or framings that are worth the whole suite.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Case:
     """``(twin)`` → a copy of all that a host could write into its motors: registers, modes, goals, watchdogs.
     Compared with ==: a drive that only looks must leave it as it was."""
     tells_late: bool = True
-    """Whether a reply to the cycle before can be told from one to this cycle, when it arrives within this one.
+    """Whether a reply to the cycle before can be told from one to this cycle when it arrives within this one.
     False bounds the harm: what is believed is one cycle old at most."""
     detects_damage: bool = True
     """Whether the framing has a checksum of its own (CAN has: its controllers drop damaged frames)."""

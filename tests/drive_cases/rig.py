@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from wall_edge_bridge.drives import Drive, Feedback, Joint, Setpoints
 from wall_edge_bridge.drives.values import Floats
-from wall_edge_bridge.kinds import Kind, kind_named
+from wall_edge_bridge.kinds import Found, Kind, kind_named
 from wall_edge_bridge.sim import ByteTwin, FrameTwin, VirtualClock, wire_to
 
 from tests.drive_cases import Case
@@ -74,6 +74,17 @@ class Rig:
 
         wire.send = recorded
         return wire, sent
+
+    def scan(self, ids: Iterable[int] | None = None) -> list[Found]:
+        """Who answers under ``ids``, all by default."""
+        ids = self.kind.ids if ids is None else ids
+        return list(self.kind.scan(self.case.settings, self.wire, ids, clock=self.clock))
+
+    def set_id(self, old: int, new: int) -> None:
+        """Raises what the kind does; skips for a kind without."""
+        if self.kind.set_id is None:
+            pytest.skip("the maker's own tool does it")
+        self.kind.set_id(self.case.settings, self.wire, old, new, clock=self.clock)
 
     def soon(self) -> int:
         return self.clock() + self.timeout_ns

@@ -1,27 +1,47 @@
-"""An arm that outlives the daemon: servos of the test's own on a pseudo-terminal, cameras from videos."""
+"""An arm that outlives the daemon: motors of the test's own on a pseudo-terminal, cameras from videos."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import yaml
-from wall_edge_bridge.sim import SimulatedServoBus
+from wall_edge_bridge.kinds.feetech.twin import FeetechTwin
+from wall_edge_bridge.kinds.registry import kind_named
 
 from tests.patience import patient_file
+from wall_edge.config import RobotConfig
 from wall_edge.sim.tabletop import arm
 from wall_edge.sim.tabletop.referee import TabletopWorld
 
 ROBOT = Path(__file__).parents[2] / "examples" / "tabletop" / "robot.yaml"
 
 
+def servos_of(config: RobotConfig, positions: npt.ArrayLike = arm.REST) -> FeetechTwin:
+    """Those of a robot with a single drive of that kind, at ``positions`` [dof] rad."""
+    ((name, settings),) = config.drives.items()
+    twin = kind_named(settings.kind).make_twin(settings, config.joints_of(name), positions, timed=False)
+    assert isinstance(twin, FeetechTwin)
+    return twin
+
+
+def real_file(data: dict[str, Any], port: str) -> dict[str, Any]:
+    """The content of the tabletop's ROBOT.yaml, as of a real arm on ``port``."""
+    data["simulated"] = False
+    data["drives"]["arm"].update(port=port)
+    del data["simulation"]
+    return data
+
+
 class PoweredArm:
     """What a person at the arm sees of its servos."""
 
-    def __init__(self, bus: SimulatedServoBus) -> None:
+    def __init__(self, bus: FeetechTwin) -> None:
         self.bus = bus
 
     def powered(self) -> bool:
@@ -47,9 +67,8 @@ def robot_file(
     data = patient_file(yaml.safe_load(ROBOT.read_text()))
     data["bundle"] = str(bundle)
     data["instruction"] = world.episode.task.instruction
-    data["drive"].update(port=port)
+    real_file(data, port)
     data["control"].update(fifo_priority=None, rest_velocity=rest_velocity)
-    del data["simulation"]
     for name, frame in world.frames(arm.REST).items():
         video = _video(folder / f"{name}.avi", frame, video_s)
         data["cameras"][name].update(kind="opencv", device=(device or {}).get(name, str(video)))

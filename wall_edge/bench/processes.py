@@ -11,8 +11,9 @@ from multiprocessing.connection import Connection
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
-from wall_edge_bridge.sim import SimulatedDrive
+from wall_edge_bridge.drives import Setpoints
+from wall_edge_bridge.drives.group import DriveGroup
+from wall_edge_bridge.sim.drive import SimulatedDrive
 
 from wall_edge.config import RobotConfig
 from wall_edge.errors import RuntimeFault
@@ -21,7 +22,6 @@ from wall_edge.runtime.ipc.mailbox_types import ServoState
 from wall_edge.runtime.ipc.messages import Ready
 from wall_edge.runtime.ipc.reporting import reporting
 from wall_edge.runtime.servo import realtime
-from wall_edge.runtime.servo.joints import joint_specs
 from wall_edge.runtime.servo.loop import ServoLoop
 from wall_edge.runtime.servo.timing import sleep_until
 from wall_edge.runtime.telemetry.servo.latency import LatencyRecorder
@@ -81,14 +81,20 @@ class RelativeSleep:
 class _BenchDrive(SimulatedDrive):
     """Keeps no history: a loop that runs for an hour must not grow."""
 
-    def write(self, setpoints: npt.ArrayLike, deadline_ns: int) -> None:
-        super().write(setpoints, deadline_ns)
+    def start_cycle(self, setpoints: Setpoints | None, deadline_ns: int) -> None:
+        super().start_cycle(setpoints, deadline_ns)
         self.written.clear()
 
 
-def bench_drive(config: RobotConfig, clock: Callable[[], int] = time.monotonic_ns) -> SimulatedDrive:
+def bench_drives(config: RobotConfig, clock: Callable[[], int] = time.monotonic_ns) -> DriveGroup:
     """The computed arm, at rest."""
-    return _BenchDrive(joint_specs(config), config.control.rest, clock)
+    rest = {joint.name: angle for joint, angle in zip(config.joints, config.control.rest, strict=True)}
+    drives = {}
+    for name in config.drives:
+        joints = config.joints_of(name)
+        drives[name] = _BenchDrive(joints, [rest[joint.name] for joint in joints], clock)
+    timeouts_ms = {name: settings.timeout_ms for name, settings in config.drives.items()}
+    return DriveGroup(config.joints, drives, timeouts_ms, clock)
 
 
 def servo_loop(
@@ -105,7 +111,7 @@ def servo_loop(
         report = realtime.apply(
             control.fifo_priority, control.cpu, control.lock_memory, control.wake_latency_us
         )
-        loop = ServoLoop(config, lambda: bench_drive(config), chunks, command, feedback)
+        loop = ServoLoop(config, lambda: bench_drives(config), chunks, command, feedback)
         ticker = loop.ticker
         loop.start()
         # The grid begins at a whole second; cyclictest's lies half a period from it.
@@ -145,7 +151,7 @@ def relative_loop(
 ) -> None:
     """The body of the process that sleeps for a period between ticks, ``computing`` in a thread or not."""
     with reporting(conn):
-        loop = ServoLoop(config, lambda: bench_drive(config), chunks, command, feedback)
+        loop = ServoLoop(config, lambda: bench_drives(config), chunks, command, feedback)
         loop.start()
 
         def work(now: int) -> None:

@@ -8,9 +8,8 @@ import time
 
 import numpy as np
 
-from wall_edge.bench.processes import bench_drive
-from wall_edge.config import RobotConfig
-from wall_edge.config_loader import from_mapping
+from wall_edge.bench.processes import bench_drives
+from wall_edge.config import RobotConfig, robot_from_mapping
 from wall_edge.errors import ConfigError, RuntimeFault
 from wall_edge.runtime.ipc.mailbox import Mailbox
 from wall_edge.runtime.ipc.mailbox_types import (
@@ -49,17 +48,17 @@ def bench_config(rate_hz: float) -> RobotConfig:
         "feedback_timeout_ms": slow_ms,
         "cpu": max(os.sched_getaffinity(0)),
     }
-    drive = {"port": "computed", "joints": joints}
     policy = {"chunk_period_ms": 2 * slow_ms}
     robot = {
         "name": "bench",
         "bundle": "none",
         "control": control,
         "policy": policy,
-        "drive": drive,
+        "drives": {"arm": {"kind": "feetech", "port": "computed"}},
+        "joints": joints,
         "cameras": {},
     }
-    return from_mapping(RobotConfig, robot, "bench")
+    return robot_from_mapping(robot, "bench")
 
 
 class Feeder:
@@ -92,7 +91,7 @@ def median_tick_ns(config: RobotConfig) -> float:
     feeder = Feeder()
     loop = ServoLoop(
         config,
-        lambda: bench_drive(config, lambda: now[0]),
+        lambda: bench_drives(config, lambda: now[0]),
         feeder.chunks,
         feeder.command,
         feeder.feedback,

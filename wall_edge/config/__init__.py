@@ -3,10 +3,10 @@
 from wall_edge.config.bounds import Bounds, stopping_distance
 from wall_edge.config.camera import CameraConfig
 from wall_edge.config.control import ControlConfig
-from wall_edge.config.drive import DriveConfig, JointConfig
 from wall_edge.config.model import ModelConfig
+from wall_edge.config.places import can_channels, serial_devices
 from wall_edge.config.policy import PolicyConfig
-from wall_edge.config.robot import RobotConfig, load_robot
+from wall_edge.config.robot import RobotConfig, load_robot, robot_from_mapping
 from wall_edge.config.scheduler import (
     SCHEDULERS,
     AsyncScheduler,
@@ -25,9 +25,7 @@ __all__ = [
     "Bounds",
     "CameraConfig",
     "ControlConfig",
-    "DriveConfig",
     "EnsembleScheduler",
-    "JointConfig",
     "ModelConfig",
     "NaiveScheduler",
     "PolicyConfig",
@@ -37,6 +35,9 @@ __all__ = [
     "SchedulerConfig",
     "SimulationConfig",
     "SyncScheduler",
+    "can_channels",
     "load_robot",
+    "robot_from_mapping",
+    "serial_devices",
     "stopping_distance",
 ]

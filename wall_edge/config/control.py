@@ -42,6 +42,8 @@ class ControlConfig:
     """How long it waits for the first chunk of an instruction before that is a fault [ms]."""
     heartbeat_timeout_ms: float = 1000.0
     """A supervisor silent for longer is dead: the arm goes to rest by itself [ms]."""
+    watchdog_periods: float = 25.0
+    """Motors that have a watchdog stop by themselves after so many periods of the loop without setpoints."""
     settle_ms: float = 1000.0
     """How long the joints may trail behind ``rest`` before torque goes off anyway [ms]."""
     settled_rad: float = 0.05
@@ -55,6 +57,11 @@ class ControlConfig:
     impossible_velocity: float = 3.0
     """A joint seen to move faster than this multiple of its max_velocity was not seen right."""
 
+    @property
+    def watchdog_s(self) -> float:
+        """After what time without setpoints motors stop by themselves [s]."""
+        return self.watchdog_periods / self.rate_hz
+
     def __post_init__(self) -> None:
         between("rate_hz", self.rate_hz, 10, 1000, "Hz")
         between("fifo_priority", self.fifo_priority, 1, 99)
@@ -63,6 +70,7 @@ class ControlConfig:
         positive("rest_velocity", self.rest_velocity, "rad/s", MAX_VELOCITY)
         between("following_error_rad", self.following_error_rad, 0.01, 10, "rad")
         between("impossible_velocity", self.impossible_velocity, 1, 100)
+        between("watchdog_periods", self.watchdog_periods, 4, 1000, "periods")
         for name in ("settle_ms", "settled_rad", "fault_hold_ms", "start_slack_rad"):
             between(name, getattr(self, name), 0, 60_000)
         for name in ("starved_fault_ms", "first_chunk_ms", "heartbeat_timeout_ms"):

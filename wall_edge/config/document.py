@@ -1,8 +1,9 @@
-"""The data of a ROBOT.yaml and of the files that it extends.
+"""The data of a ROBOT.yaml and of the files that it extends, in the second edition.
 
 ``extends: robot.yaml`` takes another file's values for all that this one does not say. Mappings are merged
-key by key, but one of another ``kind`` replaces the whole; lists, numbers and null (a value like others)
-replace what was there. A relative path is relative to the file that it stands in.
+key by key, but one of another ``kind`` replaces the whole; ``joints`` are merged by their names, new ones
+behind the others; other lists, numbers and null (a value like others) replace what was there. A relative path
+is relative to the file that it stands in.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wall_edge.config.places import absolute
+from wall_edge.config.editions import WholeList, is_first_edition, second_edition, with_kind
+from wall_edge.config.places import absolute, is_path
 from wall_edge.config_loader import read_yaml
 from wall_edge.errors import ConfigError
 from wall_edge.files import shown
 
 EXTENDS = "extends"
 _MAX_FILES = 5
+_NOTE = " (first edition: drive is drives.arm and joints)"
+"""Keys of messages are the second edition's."""
 
 
 def read_document(path: Path) -> tuple[object, str]:
@@ -28,26 +32,45 @@ def read_document(path: Path) -> tuple[object, str]:
     The paths of a file that extends nothing are left as they are; else all are absolute, so that they can be
     compared with one another.
     """
-    data = read_yaml(path)
-    if not isinstance(data, Mapping) or EXTENDS not in data:
+    return complete(read_yaml(path), path)
+
+
+def complete(data: object, path: Path) -> tuple[object, str]:
+    """As :func:`read_document`, of data that stands, or is to stand, in ``path``."""
+    if not isinstance(data, Mapping):
         return data, shown(path)
-    documents, files = [_with_absolute_paths(data, path.parent)], [path]
+    first, name = is_first_edition(data), _named(path, data)
+    if EXTENDS not in data:
+        document = second_edition(data, name)
+        return with_kind(document) if first else document, name
+    documents, files, names = [_with_absolute_paths(data, path)], [path], [name]
     while EXTENDS in documents[-1]:
         base = _base(documents[-1].pop(EXTENDS), files)
-        documents.append(_with_absolute_paths(_read_base(base, files[-1]), base.parent))
+        data = _read_base(base, files[-1])
+        first = first or is_first_edition(data)
+        documents.append(_with_absolute_paths(data, base))
         files.append(base)
+        names.append(_named(base, data))
     # From the last base on: what a file in the middle replaces must not come back.
     whole = functools.reduce(merged, reversed(documents))
-    return whole, f"{shown(path)} (extends {', '.join(shown(file) for file in files[1:])})"
+    return with_kind(whole) if first else whole, f"{names[0]} (extends {', '.join(names[1:])})"
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """``base`` with what ``changes`` says put over it; neither is changed."""
+    result = _merged(base, changes)
+    before, joints = base.get("joints"), changes.get("joints")
+    if isinstance(before, list) and isinstance(joints, list) and not isinstance(joints, WholeList):
+        result["joints"] = _joints_by_name(before, joints)
+    return result
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in changes.items():
         before = result.get(key)
         if isinstance(before, Mapping) and isinstance(value, Mapping) and _same_kind(before, value):
-            result[key] = merged(before, value)
+            result[key] = _merged(before, value)
         else:
             result[key] = value
     return result
@@ -55,6 +78,28 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 
 def _same_kind(before: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
     return "kind" not in before or "kind" not in value or bool(before["kind"] == value["kind"])
+
+
+def _joints_by_name(before: list[Any], changes: list[Any]) -> list[Any]:
+    """In the order of ``before``. An entry without a name is left to whoever checks it."""
+    result = list(before)
+    places = {name: index for index, joint in enumerate(before) if (name := _joint_name(joint)) is not None}
+    for joint in changes:
+        index = places.get(_joint_name(joint) or "")
+        if index is None:
+            result.append(joint)
+        else:
+            result[index] = {**result[index], **joint}
+    return result
+
+
+def _joint_name(joint: object) -> str | None:
+    name = joint.get("name") if isinstance(joint, Mapping) else None
+    return name if isinstance(name, str) else None
+
+
+def _named(path: Path, data: object) -> str:
+    return f"{shown(path)}{_NOTE}" if is_first_edition(data) else shown(path)
 
 
 def _base(name: object, files: list[Path]) -> Path:
@@ -83,20 +128,27 @@ def _read_base(base: Path, file: Path) -> Mapping[str, Any]:
     return data
 
 
-def _with_absolute_paths(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """What is no path, or no text, is left to whoever checks it."""
-    result = dict(data)
-    if isinstance(data.get("bundle"), str):
-        result["bundle"] = str((folder / data["bundle"]).absolute())
-    drive, cameras = data.get("drive"), data.get("cameras")
-    if isinstance(drive, Mapping) and isinstance(drive.get("port"), str) and drive["port"] != "sim":
-        result["drive"] = {**drive, "port": absolute(drive["port"], folder)}
+def _with_absolute_paths(data: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """In the second edition. What is no path, or no text, is left to whoever checks it."""
+    result, folder = second_edition(data, _named(path, data)), path.parent
+    if isinstance(result.get("bundle"), str):
+        result["bundle"] = str((folder / result["bundle"]).absolute())
+    drives, cameras = result.get("drives"), result.get("cameras")
+    if isinstance(drives, Mapping):
+        result["drives"] = {name: _with_absolute_place(drive, folder) for name, drive in drives.items()}
     if isinstance(cameras, Mapping):
-        result["cameras"] = {name: _with_absolute_device(camera, folder) for name, camera in cameras.items()}
+        result["cameras"] = {name: _absolute(camera, "device", folder) for name, camera in cameras.items()}
     return result
 
 
-def _with_absolute_device(camera: Any, folder: Path) -> Any:
-    if not isinstance(camera, Mapping) or not isinstance(camera.get("device"), str):
-        return camera
-    return {**camera, "device": absolute(camera["device"], folder)}
+def _with_absolute_place(drive: Any, folder: Path) -> Any:
+    drive = _absolute(drive, "port", folder)
+    if isinstance(drive, Mapping) and is_path(drive.get("interface"), drive.get("channel")):
+        drive = _absolute(drive, "channel", folder)
+    return drive
+
+
+def _absolute(section: Any, key: str, folder: Path) -> Any:
+    if not isinstance(section, Mapping) or not isinstance(section.get(key), str):
+        return section
+    return {**section, key: absolute(section[key], folder)}

@@ -6,22 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from wall_edge.checks import (
-    MAX_CAMERAS,
-    between,
-    counted,
-    require_name,
-    require_text,
-    require_title,
-)
+from wall_edge_bridge.drives import DriveSettings, Joint
+from wall_edge_bridge.kinds import kind_named
+
+from wall_edge.checks import MAX_CAMERAS, between, counted, require_name, require_text, require_title
 from wall_edge.config.bounds import Bounds
 from wall_edge.config.camera import CameraConfig
 from wall_edge.config.control import ControlConfig
-from wall_edge.config.document import read_document
-from wall_edge.config.drive import DriveConfig, JointConfig
+from wall_edge.config.document import complete, read_document
+from wall_edge.config.drives import check_drives, read_drives, read_joints
 from wall_edge.config.limits import MAX_PATH
 from wall_edge.config.model import ModelConfig
-from wall_edge.config.places import absolute, same_device
+from wall_edge.config.places import absolute, same_device, with_absolute_place
 from wall_edge.config.policy import PolicyConfig
 from wall_edge.config.scheduler import nest_scheduler
 from wall_edge.config.simulation import SimulationConfig
@@ -36,34 +32,38 @@ class RobotConfig:
     bundle: Path
     """Folder of the exported model; absolute after :func:`load_robot`."""
     control: ControlConfig
-    drive: DriveConfig
+    drives: dict[str, DriveSettings]
+    """The buses by name, each as its kind has it."""
+    joints: tuple[Joint, ...]
+    """In the order of every position vector, each as the kind of its drive has it."""
     cameras: dict[str, CameraConfig]
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     instruction: str | None = None
     """What to do when the command line does not say."""
+    simulated: bool = False
+    """Whether arm and cameras are simulated: together or not at all."""
     simulation: SimulationConfig | None = None
     model: ModelConfig | None = None
 
     @property
     def dof(self) -> int:
         """Number of joints."""
-        return len(self.drive.joints)
+        return len(self.joints)
 
-    @property
-    def simulated(self) -> bool:
-        """Whether this is the simulated robot: arm and cameras are simulated together or not at all."""
-        return self.drive.port == "sim"
+    def joints_of(self, drive: str) -> tuple[Joint, ...]:
+        """Those that one drive moves, in the order of ``joints``."""
+        return tuple(joint for joint in self.joints if joint.drive == drive)
 
     def bounds(self) -> list[Bounds]:
-        """What each joint must never exceed, in bus order. Raises ConfigError where limits contradict."""
+        """What each joint must never exceed. Raises ConfigError where limits contradict."""
         return [
             Bounds(j.lower, j.upper, j.max_velocity, j.max_acceleration, j.max_jerk, f"joint {j.name}")
-            for j in self.drive.joints
+            for j in self.joints
         ]
 
-    def per_joint(self, value: Callable[[JointConfig], float]) -> tuple[float, ...]:
-        """One value a joint, in bus order: ``config.per_joint(lambda joint: joint.lower)``."""
-        return tuple(value(joint) for joint in self.drive.joints)
+    def per_joint(self, value: Callable[[Joint], float]) -> tuple[float, ...]:
+        """One value a joint: ``config.per_joint(lambda joint: joint.lower)``."""
+        return tuple(value(joint) for joint in self.joints)
 
     def __post_init__(self) -> None:
         require_title("name", self.name)
@@ -72,61 +72,100 @@ class RobotConfig:
         counted("cameras", self.cameras, 0, MAX_CAMERAS)
         for name in self.cameras:
             require_name(f"cameras.{name}", name)
-        if len(self.control.rest) != self.dof:
-            expected = f"{self.dof} angles, one for each joint of drive.joints"
-            raise Invalid("control.rest", list(self.control.rest), expected=expected)
-        for i, (angle, joint) in enumerate(zip(self.control.rest, self.drive.joints, strict=True)):
+        check_drives(self.drives, self.joints, simulated=self.simulated)
+        self._check_rest()
+        for bounds in self.bounds():
+            bounds.inside(1 / self.control.rate_hz)
+        self._check_times()
+        self._check_simulated()
+        if twice := same_device({name: camera.device for name, camera in self.cameras.items()}):
+            key, device = f"cameras.{twice[1]}.device", self.cameras[twice[1]].device
+            raise Invalid(key, device, expected=f"another device than that of cameras.{twice[0]}")
+
+    def _check_rest(self) -> None:
+        rest = self.control.rest
+        if len(rest) != self.dof:
+            raise Invalid("control.rest", list(rest), expected=f"{self.dof} angles, one for each of joints")
+        for i, (angle, joint) in enumerate(zip(rest, self.joints, strict=True)):
             between(
                 f"control.rest[{i}]", angle, joint.lower, joint.upper, f"rad (the limits of {joint.name})"
             )
-        for bounds in self.bounds():
-            bounds.inside(1 / self.control.rate_hz)
-        if self.control.blend_ms >= self.policy.chunk_period_ms:
+
+    def _check_times(self) -> None:
+        control = self.control
+        if control.blend_ms >= self.policy.chunk_period_ms:
             # Seen on the tabletop: chunks that never win over the motion before them make the arm wander off.
             expected = f"less than policy.chunk_period_ms ({self.policy.chunk_period_ms:g})"
-            raise Invalid("control.blend_ms", self.control.blend_ms, expected=expected)
+            raise Invalid("control.blend_ms", control.blend_ms, expected=expected)
+        # What several drives may wait in one tick does not add up: their deadlines run side by side.
+        for name, settings in self.drives.items():
+            key, timeout_ms = f"drives.{name}.timeout_ms", settings.timeout_ms
+            if timeout_ms >= control.feedback_timeout_ms:
+                expected = f"less than control.feedback_timeout_ms ({control.feedback_timeout_ms:g})"
+                raise Invalid(key, timeout_ms, expected=expected)
+            watchdog_ms = 1e3 * control.watchdog_s
+            if kind_named(settings.kind).capabilities.watchdog and timeout_ms >= watchdog_ms:
+                # One silent bus would trip the watchdogs of the others.
+                expected = f"less than the watchdogs' time (control.watchdog_periods: {watchdog_ms:g} ms)"
+                raise Invalid(key, timeout_ms, expected=expected)
+
+    def _check_simulated(self) -> None:
         kind = self.policy.scheduler.kind
         if self.policy.scheduler.simulation_only and not self.simulated:
             expected = f"a scheduler that aligns chunks: {kind} is a baseline for the simulated arm"
             raise Invalid("policy.scheduler", kind, expected=expected)
-        if self.drive.timeout_ms >= self.control.feedback_timeout_ms:
-            expected = f"less than control.feedback_timeout_ms ({self.control.feedback_timeout_ms:g})"
-            raise Invalid("drive.timeout_ms", self.drive.timeout_ms, expected=expected)
         for name, camera in self.cameras.items():
             if (camera.kind == "sim") != self.simulated:
                 expected = (
-                    "sim, like drive.port" if self.simulated else "a real camera, as drive.port is real"
+                    "sim, as simulated is true" if self.simulated else "a real camera, as simulated is false"
                 )
                 # A real arm that follows pictures of a simulated table would move blindly.
                 raise Invalid(f"cameras.{name}.kind", camera.kind, expected=expected)
-        if twice := same_device({name: camera.device for name, camera in self.cameras.items()}):
-            key, device = f"cameras.{twice[1]}.device", self.cameras[twice[1]].device
-            raise Invalid(key, device, expected=f"another device than that of cameras.{twice[0]}")
         if not self.simulated and self.simulation is not None:
-            expected = "no such section beside a real drive.port"
+            expected = "no such section beside simulated: false"
             raise Invalid("simulation", self.simulation.world, expected=expected)
         if self.simulated and self.simulation is None:
             fix = "add 'simulation: {world: tabletop, seed: 0}'"
             raise Invalid("simulation", None, expected="a section, because the arm is simulated", fix=fix)
 
 
-def load_robot(path: str | Path) -> RobotConfig:
-    """Reads ROBOT.yaml, with what it ``extends``. Raises ConfigError.
+def robot_from_mapping(data: object, where: str) -> RobotConfig:
+    """The robot that plain data of either edition describes; ``where`` begins each message.
 
-    Relative paths (``bundle``, ``drive.port``, ``cameras.*.device``) are relative to the file that they stand
-    in, and absolute afterwards.
+    The one way from data to a RobotConfig; paths stay as they are. Raises ConfigError.
+    """
+    return _robot(*complete(data, Path(where)))
+
+
+def load_robot(path: str | Path) -> RobotConfig:
+    """Reads ROBOT.yaml, of either edition, with what it ``extends``. Raises ConfigError.
+
+    Relative paths (``bundle``, ``drives.*.port``, ``cameras.*.device`` and channels that are files) are
+    relative to the file that they stand in, and absolute afterwards.
     """
     path = Path(path)
-    data, where = read_document(path)
-    data = nest_scheduler(data, where) if isinstance(data, Mapping) else data
-    config = from_mapping(RobotConfig, data, where)
-    folder = path.parent
-    port = config.drive.port if config.simulated else absolute(config.drive.port, folder)
+    return robot_from_document(*read_document(path), path)
+
+
+def robot_from_document(document: object, where: str, path: Path) -> RobotConfig:
+    """The robot of a complete document of the second edition that stands in ``path``. Raises ConfigError."""
+    config, folder = _robot(document, where), path.parent
     cameras = {
         name: replace(camera, device=absolute(camera.device, folder))
         if isinstance(camera.device, str)
         else camera
         for name, camera in config.cameras.items()
     }
-    bundle = (folder / config.bundle).resolve()
-    return replace(config, bundle=bundle, drive=replace(config.drive, port=port), cameras=cameras)
+    drives = {name: with_absolute_place(settings, folder) for name, settings in config.drives.items()}
+    return replace(config, bundle=(folder / config.bundle).resolve(), drives=drives, cameras=cameras)
+
+
+def _robot(document: object, where: str) -> RobotConfig:
+    if not isinstance(document, Mapping):
+        return from_mapping(RobotConfig, document, where)  # which says what is wrong with it
+    data = nest_scheduler(document, where)
+    if "drives" in data:
+        data["drives"] = read_drives(data["drives"], where)
+        if "joints" in data:
+            data["joints"] = read_joints(data["joints"], data["drives"], where)
+    return from_mapping(RobotConfig, data, where)

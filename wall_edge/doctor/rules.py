@@ -1,4 +1,4 @@
-"""udev rules for a robot's serial port and cameras: names that stay, latency, group.
+"""udev rules for a robot's serial ports and cameras: names that stay, latency, group.
 
 Syntax: ``man 7 udev``. A value that came from a device is matched by shell patterns: of its characters only
 letters, digits and ``_-.:+`` are written, ``*`` stands for any others, so nothing that a maker burned in can
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from wall_edge.board import Tree
 from wall_edge.board.usb import UsbDevice, serial_ports, usb_device_of, usb_devices
-from wall_edge.config import RobotConfig
+from wall_edge.config import RobotConfig, can_channels, serial_devices
 from wall_edge.files import shown
 
 FILE = "/etc/udev/rules.d/99-wall-edge.rules"
@@ -46,7 +46,12 @@ def rules(tree: Tree, robot: RobotConfig | None) -> list[str]:
         f"# To install: wall-edge udev … | sudo tee {FILE}",
         "#             sudo udevadm control --reload && sudo udevadm trigger",
     ]
-    if not nodes:
+    if robot is not None:
+        for key, settings in can_channels(robot.drives).items():
+            lines.append(
+                f"# {key} {shown(settings.channel)}: see 'wall-edge udev --can' or 'wall-edge can setup'"
+            )
+    elif not nodes:
         lines.append("# No USB serial port is plugged in: no rule. Plug it in, run this again.")
     for node in nodes:
         lines += ["", f"# {node.title}: /dev/{node.link}", *_rules_of(tree, node)]
@@ -61,9 +66,12 @@ def _nodes(tree: Tree) -> list[Node]:
 
 
 def _nodes_of(robot: RobotConfig) -> list[Node]:
-    """The port and the cameras; streams, pipelines and video files have no rule."""
-    name = _plain(robot.name)
-    nodes = [Node("drive.port", robot.drive.port, "tty", _link(robot.drive.port, f"{name}-bus"))]
+    """The ports and the cameras; streams, pipelines and video files have no rule."""
+    name, ports = _plain(robot.name), serial_devices(robot.drives)
+    nodes = []
+    for key, port in ports.items():
+        which = "bus" if len(ports) == 1 else _plain(key.split(".")[1])
+        nodes.append(Node(key, port, "tty", _link(port, f"{name}-{which}")))
     for view, camera in robot.cameras.items():
         device = f"/dev/video{camera.device}" if isinstance(camera.device, int) else camera.device or ""
         if device.startswith("/dev/"):

@@ -11,6 +11,7 @@ from wall_edge.report import plots
 from wall_edge.report.episodes import episode_table, episodes_section
 from wall_edge.report.markup import NOTHING, Html, el, number, page, section, swatch, table
 from wall_edge.runtime.telemetry.run_log import RunLog, chunk_intervals_ms
+from wall_edge.runtime.telemetry.servo.watchdogs import watchdog_words
 
 _KEY_FIGURES = (
     ("servo rate", "Hz", "servo.rate_hz"),
@@ -145,6 +146,11 @@ def _counters(record: RunLog) -> Iterator[tuple[str, str]]:
             hits = dict(zip(record.joint_names, limiter.get(kind, ()), strict=False))
             yield f"setpoints held by the {kind} limit", _by_name(hits)
         yield "setpoints refused (NaN or infinite)", number(limiter.get("refused"))
+    for name, drive in servo.get("bus", {}).get("drives", {}).items():
+        counted = {key: count for key, count in drive.items() if key not in ("kind", "watchdog_s")}
+        yield f"bus of {name} ({drive['kind']})", _by_name(counted)
+    if words := watchdog_words(servo.get("bus", {}).get("drives", {})):
+        yield "watchdog", words.removeprefix("watchdog: ")
     if servo or record.refused:
         yield "refused before the servo", _by_name(record.refused)
 

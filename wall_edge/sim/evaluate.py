@@ -87,7 +87,7 @@ def check(config: RobotConfig, bundle: Bundle, cells: Sequence[Cell]) -> None:
     """Refuse what cannot be evaluated before anything runs. Raises ConfigError."""
     if config.simulation is None:
         raise ConfigError(
-            f"{config.name} is not simulated", expected="drive.port: sim and a simulation section"
+            f"{config.name} is not simulated", expected="simulated: true and a simulation section"
         )
     if config.simulation.world != "tabletop":
         raise ConfigError(
@@ -96,6 +96,8 @@ def check(config: RobotConfig, bundle: Bundle, cells: Sequence[Cell]) -> None:
             fix="use 'wall-edge run'",
         )
     for cell in cells:
+        if cell.fault is not None:
+            FAULTS[cell.fault].require(config, cell.fault)
         settings = replace(config.policy, scheduler=cell.scheduler)
         cell.scheduler.require(bundle.manifest)
         longest_ns = round(1e6 * (cell.delays.chunk_ms + cell.delays.jitter_ms))

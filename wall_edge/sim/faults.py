@@ -7,31 +7,46 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from wall_edge_bridge.kinds.feetech.protocol import build_write
-from wall_edge_bridge.kinds.feetech.registers import RADIANS_PER_TICK, STS3215
-from wall_edge_bridge.sim import SimulatedServo
 
+from wall_edge.config import RobotConfig
+from wall_edge.errors import ConfigError
 from wall_edge.runtime.ipc.mailbox_types import Chunk, ServoCommand, ServoState
+from wall_edge.sim import feetech_faults, motor_faults
 from wall_edge.sim.virtual import VirtualRobot
 
 _BAD_FOR_NS = 300_000_000
 """How long chunks are bad; after that the policy is well again."""
 _STALL_NS = 50_000_000
-_LATE_TICKS = 8
-"""More than a reply has lengths (``PendingReplies``): every length has come round when a late one arrives."""
 
 
 @dataclass(frozen=True)
 class Fault:
     """``inject`` puts it into a robot that follows chunks; ``noticed`` says when the robot has reacted.
 
-    ``expected``: the state in which the robot must end up.
+    ``expected``: the state in which the robot must end up. ``kinds``: of drive, that can have it; empty: all.
     """
 
     what: str
     inject: Callable[[VirtualRobot], None]
     noticed: Callable[[VirtualRobot], bool]
     expected: ServoState
+    kinds: tuple[str, ...] = ()
+
+    def _others(self, config: RobotConfig) -> list[str]:
+        drives = config.drives.items() if self.kinds else ()
+        return [name for name, settings in drives if settings.kind not in self.kinds]
+
+    def fits(self, config: RobotConfig) -> bool:
+        """Whether all drives of a robot can have it."""
+        return not self._others(config)
+
+    def require(self, config: RobotConfig, name: str) -> None:
+        """Raises ConfigError for a robot with drives that cannot have it."""
+        if others := self._others(config):
+            drives = ", ".join(f"drives.{key} of kind {config.drives[key].kind}" for key in others)
+            raise ConfigError(
+                f"fault {name} on {drives}", expected=f"drives of kind {' or '.join(self.kinds)} alone"
+            )
 
 
 def _left_following(robot: VirtualRobot) -> bool:
@@ -102,61 +117,6 @@ def _freeze_camera(robot: VirtualRobot) -> None:
     robot.look = look
 
 
-def _silence_motors(robot: VirtualRobot) -> None:
-    for servo_id in robot.drive.bus.servos:
-        robot.drive.bus.silence(servo_id)
-
-
-def _loosen_cable(robot: VirtualRobot) -> None:
-    robot.drive.bus.silence(_servo(robot).id)
-
-
-def _servo(robot: VirtualRobot) -> SimulatedServo:
-    """The one that fails: of the joint that pans, as every task needs it."""
-    return next(iter(robot.drive.bus.servos.values()))
-
-
-def _lose_offset(radians: float) -> Callable[[VirtualRobot], None]:
-    """The servo reports another position, and moves to where its goal is then."""
-
-    def inject(robot: VirtualRobot) -> None:
-        _servo(robot).set("homing_offset", -round(radians / RADIANS_PER_TICK))
-
-    return inject
-
-
-def _lose_torque(robot: VirtualRobot) -> None:
-    _servo(robot).set("torque_enable", 0)
-
-
-def _reboot_servo(robot: VirtualRobot) -> None:
-    _servo(robot).reboot(robot.now)
-
-
-def _another_program(robot: VirtualRobot) -> None:
-    """It takes torque and lock off, as LeRobot's bus does when it connects and disconnects."""
-    for name in ("torque_enable", "lock"):
-        for servo_id in robot.drive.bus.servos:
-            robot.drive.bus.intrude(build_write(servo_id, STS3215[name].address, b"\0"), robot.now)
-
-
-def _narrow_limits(robot: VirtualRobot) -> None:
-    """The servos' own: each stays within a degree of where it is."""
-    for servo in robot.drive.bus.servos.values():
-        servo.set("min_angle", round(servo.ticks) - 11)
-        servo.set("max_angle", round(servo.ticks) + 11)
-
-
-def _lose_force(robot: VirtualRobot) -> None:
-    """Of all servos: some task hardly moves the joint that one of them belongs to."""
-    for servo in robot.drive.bus.servos.values():
-        servo.set("torque_limit", 0)
-
-
-def _delay_replies(robot: VirtualRobot) -> None:
-    robot.drive.bus.latency_ns = _LATE_TICKS * robot.loop.ticker.period_ns
-
-
 def _stall(robot: VirtualRobot) -> None:
     robot.now += _STALL_NS
 
@@ -198,29 +158,48 @@ FAULTS: dict[str, Fault] = {
     "camera-frozen": Fault(
         "a camera repeats its picture", _freeze_camera, _left_following, ServoState.RELEASED
     ),
-    "feedback-stale": Fault("the motors fall silent", _silence_motors, _left_following, ServoState.FAULT),
+    "feedback-stale": Fault(
+        "the motors fall silent", motor_faults.silence_motors, _left_following, ServoState.FAULT
+    ),
     "feedback-impossible": Fault(
-        "a joint is reported 2 rad away", _lose_offset(2.0), _left_following, ServoState.FAULT
+        "a joint is reported 2 rad away", motor_faults.lose_offset(2.0), _left_following, ServoState.FAULT
     ),
     "feedback-late": Fault(
-        "every reply comes 8 ticks late", _delay_replies, _left_following, ServoState.FAULT
+        "every reply comes 8 ticks late", motor_faults.delay_replies, _left_following, ServoState.FAULT
     ),
     "joint-silent": Fault(
-        "the cable of one servo is loose", _loosen_cable, _left_following, ServoState.FAULT
+        "the cable of one motor is loose", motor_faults.loosen_cable, _left_following, ServoState.FAULT
     ),
     "joint-jumped": Fault(
-        "a servo loses its offset: 0.2 rad", _lose_offset(0.2), _left_following, ServoState.FAULT
+        "a motor loses its offset: 0.2 rad", motor_faults.lose_offset(0.2), _left_following, ServoState.FAULT
     ),
-    "force-lost": Fault("the servos follow no more", _lose_force, _left_following, ServoState.FAULT),
-    "torque-lost": Fault("a servo lets go", _lose_torque, _left_following, ServoState.FAULT),
+    "force-lost": Fault(
+        "the motors follow no more",
+        feetech_faults.lose_force,
+        _left_following,
+        ServoState.FAULT,
+        feetech_faults.KINDS,
+    ),
+    "torque-lost": Fault("a motor lets go", motor_faults.lose_torque, _left_following, ServoState.FAULT),
     "servo-rebooted": Fault(
-        "a servo is silent for 150 ms, then without torque", _reboot_servo, _left_following, ServoState.FAULT
+        "a motor is silent for a moment, then without torque",
+        motor_faults.reboot_motor,
+        _left_following,
+        ServoState.FAULT,
     ),
     "servo-limits": Fault(
-        "the servos' own limits are narrower", _narrow_limits, _left_following, ServoState.FAULT
+        "the servos' own limits are narrower",
+        feetech_faults.narrow_limits,
+        _left_following,
+        ServoState.FAULT,
+        feetech_faults.KINDS,
     ),
     "second-program": Fault(
-        "another program takes the torque off", _another_program, _left_following, ServoState.FAULT
+        "another program takes the torque off",
+        feetech_faults.another_program,
+        _left_following,
+        ServoState.FAULT,
+        feetech_faults.KINDS,
     ),
     "tick-overrun": Fault(
         "a tick takes 50 ms", _stall, lambda robot: robot.loop.ticker.skipped > 0, ServoState.FOLLOWING

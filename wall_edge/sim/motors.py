@@ -1,67 +1,68 @@
-"""The simulated servos as a process of their own: they answer at once, whatever is drawn meanwhile."""
+"""The simulated motors as a process of their own: they answer at once, whatever is drawn meanwhile.
+
+One process serves all drives of a robot: serial twins behind pseudo-terminals, CAN twins behind hubs.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import select
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 import numpy as np
-import numpy.typing as npt
-from wall_edge_bridge.drives import JointSpec
-from wall_edge_bridge.sim import PtyPort, SimulatedBus, SimulatedServoBus, answer
+from wall_edge_bridge.sim.stations import Station, station_for, wait
 
-from wall_edge.config import RobotConfig
 from wall_edge.runtime.ipc.mailbox import Mailbox, MailboxReader
-from wall_edge.runtime.servo.joints import joint_specs
 from wall_edge.signals import STOP_SIGNALS
+from wall_edge.sim.twins import RobotTwins
 
 _IDLE_NS = 2_000_000
 """Where the joints are is told at least this often."""
 
-Twin = Callable[[Sequence[JointSpec], npt.ArrayLike], SimulatedBus]
-TWINS: dict[str, Twin] = {"feetech": SimulatedServoBus}
-"""By ``drive.kind``: simulated motors for joints that stand at positions [dof] in rad."""
 
+@dataclass(frozen=True)
+class RunningMotors:
+    """Motors that answer."""
 
-def twin(config: RobotConfig, positions: npt.ArrayLike) -> SimulatedBus:
-    """The motors that ROBOT.yaml's drive expects, at ``positions`` [dof] rad."""
-    return TWINS[config.drive.kind](joint_specs(config), positions)
+    places: dict[str, str]
+    """By the name of their drive: what its settings' ``at`` takes."""
+    positions: MailboxReader
+    """Where the joints are: records of ``time_ns`` and ``position`` [dof] rad."""
 
 
 @contextlib.contextmanager
-def motors(bus: SimulatedBus, port: PtyPort, *others: Connection) -> Iterator[MailboxReader]:
-    """Servos that answer on ``port`` until the context ends or this process dies.
+def motors(twins: RobotTwins, *others: Connection) -> Iterator[RunningMotors]:
+    """Motors that answer until the context ends or this process dies.
 
-    Gives a reader of where the joints are: records of ``time_ns`` and ``position`` [dof] rad. ``others`` are
-    connections of this process that the new one must not hold open.
+    ``others`` are connections of this process that the new one must not hold open.
     """
-    start_ns = time.monotonic_ns()
-    dof = len(bus.positions(start_ns))
-    shared = Mailbox(np.dtype([("time_ns", np.int64), ("position", np.float64, (dof,))]))
-    _tell(bus, shared, start_ns)
+    shared = Mailbox(np.dtype([("time_ns", np.int64), ("position", np.float64, (twins.dof,))]))
+    _tell(twins, shared, time.monotonic_ns())
     ours, theirs = multiprocessing.Pipe()
+    stations = {name: station_for(twin, name) for name, twin in twins.by_drive.items()}
+    places = {name: station.place for name, station in stations.items()}
     # Forked: this process has no other thread yet, and a new interpreter would take half a second to start.
     process = multiprocessing.get_context("fork").Process(
-        target=_serve, args=(bus, port, shared, theirs, (ours, *others)), daemon=True
+        target=_serve, args=(twins, list(stations.values()), shared, theirs, (ours, *others)), daemon=True
     )
     process.start()
-    port.close()  # the new process has it: when that dies, the port is gone
+    for station in stations.values():
+        station.release()  # the new process has it: when that dies, its place is gone
     theirs.close()
     try:
-        yield shared.reader()
+        yield RunningMotors(places, shared.reader())
     finally:
         ours.close()
         process.join()
 
 
 def _serve(
-    bus: SimulatedBus,
-    port: PtyPort,
+    twins: RobotTwins,
+    stations: list[Station],
     shared: Mailbox,
     parent: Connection,
     others: tuple[Connection, ...],
@@ -72,21 +73,20 @@ def _serve(
         connection.close()
     last_ns = time.monotonic_ns()
     while True:
-        due = last_ns + _IDLE_NS if bus.due_ns is None else min(bus.due_ns, last_ns + _IDLE_NS)
-        wait = max(0.0, (due - time.monotonic_ns()) / 1e9)
-        ready, _, _ = select.select([port.fd, parent.fileno()], [], [], wait)
+        ready = wait(stations, last_ns + _IDLE_NS, [parent.fileno()])
         if parent.fileno() in ready:  # it says nothing: it is gone
-            return
-        answer(bus, port, port.fd in ready)
-        now = time.monotonic_ns()
-        if now - last_ns >= _IDLE_NS:
-            _tell(bus, shared, now)
-            last_ns = now
-            if not ready:
-                port.forget_the_dead()
+            break
+        for station in stations:
+            station.step(ready)
+        now_ns = time.monotonic_ns()
+        if now_ns - last_ns >= _IDLE_NS:
+            _tell(twins, shared, now_ns)
+            last_ns = now_ns
+    for station in stations:
+        station.close()
 
 
-def _tell(bus: SimulatedBus, shared: Mailbox, now: int) -> None:
+def _tell(twins: RobotTwins, shared: Mailbox, now_ns: int) -> None:
     record = np.zeros(1, shared.dtype)[0]
-    record["time_ns"], record["position"] = now, bus.positions(now)
+    record["time_ns"], record["position"] = now_ns, twins.positions(now_ns)
     shared.write(record)

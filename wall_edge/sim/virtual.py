@@ -1,6 +1,6 @@
 """The daemon in virtual time: its servo loop, schedulers and policy in one thread, events in order of time.
 
-What runs is what runs on the robot: :class:`ServoLoop`, the drive and every byte of its bus,
+What runs is what runs on the robot: :class:`ServoLoop`, the drives and every byte and frame of their buses,
 :class:`ActionLoop`, :class:`Observer`, the mailboxes and their records. Only the clock, the motors, the
 supervisor's heartbeat and the time that inference takes are simulated, so an episode depends on its seed and
 the delays alone, and takes as long as it takes to compute.
@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from wall_edge_bridge.sim import TwinDrive
 
 from wall_edge.config import RobotConfig
 from wall_edge.errors import CameraError, PolicyError
@@ -30,12 +29,13 @@ from wall_edge.runtime.ipc.mailbox_types import (
 )
 from wall_edge.runtime.policy.action_loop import ActionLoop, PendingChunk
 from wall_edge.runtime.policy.observer import Observer
-from wall_edge.runtime.servo.joints import joint_specs
 from wall_edge.runtime.servo.loop import ServoLoop
 from wall_edge.runtime.telemetry.run_log import ChunkRecord, SubgoalRecord
 from wall_edge.sim.tabletop import arm
 from wall_edge.sim.tabletop.referee import TabletopWorld
 from wall_edge.sim.tabletop.scene import STEP_HZ
+from wall_edge.sim.twins import RobotTwins
+from wall_edge.sim.virtual_drives import VirtualDrives
 
 _STEP_NS = round(1e9 / STEP_HZ)
 _HEARTBEAT_NS = 50_000_000
@@ -68,8 +68,8 @@ class VirtualRobot:
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self.world = TabletopWorld(simulation.seed, simulation.time_limit_s, simulation.drift_mm_s / 1000)
-        slack_rad = config.control.start_slack_rad
-        self.drive = TwinDrive(joint_specs(config), arm.REST, self.clock, start_slack_rad=slack_rad)
+        self.twins = RobotTwins(config, arm.REST)
+        self.drive = VirtualDrives(config, self.twins, self.clock)
         manifest = actions.manifest
         self.chunks = Mailbox(chunk_dtype(manifest.horizon, config.dof))
         self.feedback, self.command = Mailbox(feedback_dtype(config.dof)), Mailbox(command_dtype())

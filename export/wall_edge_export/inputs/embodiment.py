@@ -142,10 +142,10 @@ def _lerobot_layouts(
         what = "no ROBOT.yaml" if robot is None else f"ROBOT.yaml's {robot.dof} joints"
         raise ConfigError(
             f"{what} for a policy whose {dof} degrees of freedom LeRobot does not name",
-            expected=f"drive.joints: {dof} of them, in the order of the policy's dataset",
+            expected=f"joints: {dof} of them, in the order of the policy's dataset",
             fix="pass --robot ROBOT.yaml",
         )
-    layout = Layout(tuple(joint.name for joint in robot.drive.joints), tuple(range(dof)))
+    layout = Layout(tuple(joint.name for joint in robot.joints), tuple(range(dof)))
     return layout, layout
 
 
@@ -154,13 +154,13 @@ def _layouts(checkpoint: Checkpoint, robot: RobotConfig | None) -> tuple[Layout,
     action, state = checkpoint.action_layout, checkpoint.state_layout
     if len(action.names) != len(state.names) or len(set(action.names)) != len(action.names):
         raise _unlike(len(action.names), len(state.names), action.names)
-    joints = action.names if robot is None else tuple(joint.name for joint in robot.drive.joints)
+    joints = action.names if robot is None else tuple(joint.name for joint in robot.joints)
     strange = [name for name in joints if name not in action.names]
     if strange:
         raise ConfigError(
             f"ROBOT.yaml's joints {', '.join(strange)}",
             expected=f"some or all of the checkpoint's degrees of freedom: {', '.join(action.names)}",
-            fix="rename drive.joints, or take the checkpoint of this robot",
+            fix="rename joints, or take the checkpoint of this robot",
         )
     # Names of the state may differ (state_elbow, action_elbow); then both are listed in one order.
     same_names = set(joints) <= set(state.names)

@@ -104,8 +104,8 @@ class Drive(ABC):
     def finish_cycle(self, deadline_ns: int) -> Feedback:
         """What has arrived by the deadline, returned as soon as all is there.
 
-        Raises BusTimeout when no joint answered, BusError when the wire is gone. A reply that is lost, damaged,
-        late, doubled or another's costs this cycle at most; the other joints are fresh.
+        Raises BusTimeout when no joint answered, BusError when the wire is gone. A reply that is lost,
+        damaged, late, doubled or another's costs this cycle at most; the other joints are fresh.
         """
 
     def cycle(self, setpoints: Setpoints | None, deadline_ns: int) -> Feedback:

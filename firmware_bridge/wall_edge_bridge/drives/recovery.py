@@ -10,7 +10,7 @@ from wall_edge_bridge.drives.values import Fault, Reaction
 
 
 class FaultRecovery:
-    """Of one drive's joints, over its life: what clears by itself does so once, the next time a person must."""
+    """Of one drive's joints, over its life: what clears by itself does so once, then a person must."""
 
     def __init__(self, joints: Sequence[Joint]) -> None:
         self._joints = tuple(joints)
@@ -27,6 +27,7 @@ class FaultRecovery:
         ``remaining_cause(index, fault)`` says why a fault that needs a check must stay ("bus at 19.1 V, it
         needs 24"), or nothing. Nothing is cleared unless all can be.
         """
+        faults = tuple(faults)  # ``clear`` reads feedback again, perhaps into the same list
         for index, joint_faults in enumerate(faults):
             for fault in joint_faults:
                 if reason := self._refusal(index, fault, remaining_cause):

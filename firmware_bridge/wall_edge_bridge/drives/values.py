@@ -36,8 +36,8 @@ class Setpoints:
         zero = np.zeros_like(there)
         return cls(there, zero, zero, zero, due_ns)
 
-    def of(self, indices: npt.NDArray[np.intp]) -> Setpoints:
-        """Those of some joints."""
+    def of(self, indices: npt.NDArray[np.intp] | slice) -> Setpoints:
+        """Those of some joints: views where they stand together."""
         return Setpoints(
             self.position[indices],
             self.velocity[indices],
@@ -142,7 +142,7 @@ class BusCounters:
 
     @property
     def errors(self) -> int:
-        """timeouts + checksum_errors + resyncs + full + bus_off; one damaged reply counts in each it caused."""
+        """timeouts + checksum_errors + resyncs + full + bus_off; a damaged reply counts in each it caused."""
         return self.timeouts + self.checksum_errors + self.resyncs + self.full + self.bus_off
 
 
@@ -180,5 +180,5 @@ class JointReadings:
             self.received_ns.copy(),
             tuple(self.faults),
             tuple(self.limiters),
-            tuple(name for i, name in enumerate(self.names) if i in self.limp),
+            tuple(name for i, name in enumerate(self.names) if i in self.limp) if self.limp else (),
         )

@@ -1,23 +1,24 @@
-"""The kinds of drive that ROBOT.yaml may name. Adding one: a package beside this file, and a line in ``KINDS``."""
+"""The kinds of drive that ROBOT.yaml may name. A new one: a package beside this file, a line in ``KINDS``."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from wall_edge.errors import ConfigError
-from wall_edge_bridge.drives.base import Drive
-from wall_edge_bridge.drives.joints import Joint
-from wall_edge_bridge.drives.settings import DriveSettings
-from wall_edge_bridge.drives.values import Capabilities
-from wall_edge_bridge.sim.base import ByteTwin, FrameTwin
+from wall_edge_bridge.drives import Capabilities, Drive, DriveSettings, Joint
+from wall_edge_bridge.sim import ByteTwin, FrameTwin
 
 KINDS = {
+    "cia402": "wall_edge_bridge.kinds.cia402",
+    "damiao": "wall_edge_bridge.kinds.damiao",
+    "dynamixel": "wall_edge_bridge.kinds.dynamixel",
     "feetech": "wall_edge_bridge.kinds.feetech",
     "moteus": "wall_edge_bridge.kinds.moteus",
-    "cia402": "wall_edge_bridge.kinds.cia402",
+    "odrive": "wall_edge_bridge.kinds.odrive",
+    "robstride": "wall_edge_bridge.kinds.robstride",
 }
 """Where each kind's ``KIND`` is; imported when it is asked for, as some need a library of their own."""
 
@@ -48,18 +49,19 @@ class Kind:
     open_drive: Callable[..., Drive]
     """``(settings, joints, wire, *, clock, start_slack_rad) → Drive``; it opens nothing and sends nothing."""
     make_twin: Callable[..., ByteTwin | FrameTwin]
-    """``(settings, joints, positions [dof] rad, *, timed) → Twin``: motors on the other side of the wire, torque
-    off. ``timed``: requests and replies take the time that they take on the line (``replies.duration``)."""
+    """``(settings, joints, positions [dof] rad, *, timed) → Twin``: motors on the other side of the wire,
+    torque off. ``timed``: requests and replies take their time on the line (``replies.duration``)."""
     cycle_ns: Callable[[Any, Sequence[Any]], int]
-    """``(settings, joints)``: how long the requests and replies of one cycle occupy the line at least [ns], with
-    worst-case stuffing: the ceiling of the rate."""
-    scan: Callable[[Any, Any, Iterable[int]], Iterator[Found]]
-    """``(settings, wire, ids)``: who answers. Reads only: never torque, never a write."""
+    """``(settings, joints)``: how long the requests and replies of one cycle occupy the line at least [ns],
+    with worst-case stuffing: the ceiling of the rate."""
+    scan: Callable[..., Iterator[Found]]
+    """``(settings, wire, ids, *, clock=time.monotonic_ns)``: who answers. Reads only: never torque, never a
+    write."""
     ids: range
     """Those that a motor may have, and that a scan asks for."""
-    set_id: Callable[[Any, Any, int, int], None] | None = None
-    """``(settings, wire, old, new)``: written to the motor's memory and read back; None where the maker's own
-    tool must do it. Raises DriveError, BusError."""
+    set_id: Callable[..., None] | None = None
+    """``(settings, wire, old, new, *, clock=time.monotonic_ns)``: written to the motor's memory and read
+    back; None where the maker's own tool must do it. Raises DriveError, BusError."""
 
 
 def kind_named(name: str) -> Kind:

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge_bridge.drives import Drive, Feedback, JointSpec
-from wall_edge_bridge.drives.base import Floats
-from wall_edge_bridge.kinds.feetech.registers import RADIANS_PER_TICK
+from wall_edge.errors import BusTimeout
+from wall_edge_bridge.drives import Drive, Feedback, Joint, Setpoints
+from wall_edge_bridge.drives.values import Floats, JointReadings
 from wall_edge_bridge.sim.shaft import MAX_SPEED, follow_goal
+
+_COUNT = 2.0 * math.pi / 4096
+"""rad, of an encoder"""
 
 
 class SimulatedDrive(Drive):
-    """Joints that follow their setpoints as simulated STS3215 servos do, counts of the encoder included.
+    """Joints that follow their setpoints as a hobby servo's do, counts of the encoder included.
 
-    ``clock`` is CLOCK_MONOTONIC ns, or virtual. Nothing goes wrong here: see ``TwinDrive``.
+    ``clock`` is CLOCK_MONOTONIC ns, or virtual. Nothing goes wrong here: for that there are the kinds' twins.
     """
 
-    def __init__(
-        self, joints: Sequence[JointSpec], positions: npt.ArrayLike, clock: Callable[[], int]
-    ) -> None:
+    def __init__(self, joints: Sequence[Joint], positions: npt.ArrayLike, clock: Callable[[], int]) -> None:
         super().__init__(joints)
         self._clock = clock
         self._shafts: list[float] = np.array(positions, np.float64).tolist()
         self._goals = list(self._shafts)
         self._moved_ns = clock()
+        self._readings = JointReadings(tuple(joint.name for joint in joints))
         self.enabled = False
         self.written: list[Floats] = []
         """Every setpoint [dof] in rad since the drive was made."""
@@ -43,6 +46,9 @@ class SimulatedDrive(Drive):
     def connect(self) -> None:
         pass
 
+    def arm_watchdog(self, timeout_s: float) -> float | None:  # noqa: ARG002
+        return None
+
     def enable(self) -> None:
         self._goals, self.enabled = self.positions().tolist(), True
 
@@ -50,19 +56,26 @@ class SimulatedDrive(Drive):
         self.positions()
         self.enabled = False
 
-    def write(self, setpoints: npt.ArrayLike, deadline_ns: int) -> None:  # noqa: ARG002
-        self.positions()
-        positions = np.array(setpoints, np.float64)
-        self.written.append(positions)
-        self._goals = _counted(positions).tolist()
+    def torque(self) -> tuple[bool | None, ...]:
+        return (self.enabled,) * self.dof
 
-    def read(self, deadline_ns: int) -> Feedback:  # noqa: ARG002
+    def start_cycle(self, setpoints: Setpoints | None, deadline_ns: int) -> None:  # noqa: ARG002
         self.counters.cycles += 1
-        now = self._clock()
-        return Feedback(_counted(self.positions()), now, np.full(self.dof, now), ((),) * self.dof)
+        if setpoints is None:
+            return
+        there = self.allowed(setpoints.position)
+        self.positions()
+        self.written.append(there)
+        self._goals = _counted(there).tolist()
 
-    def arm_watchdog(self, timeout_s: float) -> bool:  # noqa: ARG002
-        return False
+    def finish_cycle(self, deadline_ns: int) -> Feedback:
+        now = self._clock()
+        if now > deadline_ns:
+            self.counters.timeouts += self.dof
+            raise BusTimeout(f"the deadline passed {(now - deadline_ns) / 1e6:.1f} ms ago")
+        self._readings.position = _counted(self.positions())
+        self._readings.received_ns[:] = now
+        return self._readings.snapshot()
 
     def close(self) -> None:
         pass
@@ -70,4 +83,5 @@ class SimulatedDrive(Drive):
 
 def _counted(radians: Floats) -> Floats:
     """To the nearest encoder count."""
-    return np.round(radians / RADIANS_PER_TICK) * RADIANS_PER_TICK
+    counts: Floats = np.round(radians / _COUNT) * _COUNT
+    return counts

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 _STEP_NS = 250_000
 _STEP_S = _STEP_NS * 1e-9
-_STILL = 1e-9
-"""rad/s"""
+_STILL = 0.02
+"""rad/s: slower than this, dry friction stops a rotor without torque."""
 
 
 class Rotor:

@@ -18,7 +18,8 @@ from wall_edge_bridge.transport.can_frame import MAX_EXTENDED_ID, ErrorFrame, pa
 _ERROR = 0x20000000
 _BRS = 1
 _LINE = re.compile(
-    r"\((?P<seconds>[0-9]{1,10})\.(?P<micro>[0-9]{6})\) (?P<channel>\S+) (?P<id>[0-9A-Fa-f]{8}|[0-9A-Fa-f]{3})"
+    r"\((?P<seconds>[0-9]{1,10})\.(?P<micro>[0-9]{6})\) (?P<channel>\S+) "
+    r"(?P<id>[0-9A-Fa-f]{8}|[0-9A-Fa-f]{3})"
     r"#(?:R(?P<length>[0-8]?)|(?:#(?P<flags>[0-9A-Fa-f]))?(?P<data>(?:[0-9A-Fa-f]{2})*))(?: [RT])?\n?"
 )
 

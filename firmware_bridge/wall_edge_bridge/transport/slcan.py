@@ -26,12 +26,17 @@ from wall_edge_bridge.transport.slcan_text import (
 _CHUNK = 4096
 _ANSWER_NS = 30_000_000
 """How long an answer to a command is waited for: adapters that never answer exist."""
+_QUIET_NS = 10_000_000
+"""After a silence of this length it has said all that it had to say."""
 _TTY_BAUD = 115_200
 """USB adapters ignore it."""
 
 
 class SlcanTransport:
-    """Frames over a byte stream to an adapter; opens its channel, and closes it with the port."""
+    """Frames over a byte stream to an adapter; opens its channel, and closes it with the port.
+
+    ``listen_only``: its controller acknowledges nothing either.
+    """
 
     def __init__(
         self,
@@ -39,6 +44,8 @@ class SlcanTransport:
         bitrate: int,
         data_bitrate: int | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
+        *,
+        listen_only: bool = False,
     ) -> None:
         self._port, self._clock = port, clock
         self._description = f"slcan adapter {port.description}, CAN at {bitrate} bit/s"
@@ -46,7 +53,7 @@ class SlcanTransport:
         self._frames: list[Frame] = []
         self._health = HealthRecord()
         self._health.state = "unknown"
-        self._set_up(bitrate, data_bitrate)
+        self._set_up(bitrate, data_bitrate, b"L" if listen_only else b"O")
 
     @property
     def description(self) -> str:
@@ -76,12 +83,15 @@ class SlcanTransport:
         finally:
             self._port.close()
 
-    def _set_up(self, bitrate: int, data_bitrate: int | None) -> None:
+    def _set_up(self, bitrate: int, data_bitrate: int | None, opening: bytes) -> None:
         commands = [(BITRATES.get(bitrate), f"a bit rate of {bitrate}")]
         if data_bitrate is not None:
             commands.append((DATA_BITRATES.get(data_bitrate), f"a data bit rate of {data_bitrate}"))
-        self._command(END + b"C")  # ends what a program before us left half said; a bell is no news here
-        for command, what in [*commands, (b"O", "to be opened")]:
+        # Ends what a program before us left half said. Bells are no news here, and frames are old.
+        self._port.send(END + b"C" + END, self._clock() + _ANSWER_NS)
+        while data := self._port.receive(_CHUNK, self._clock() + _QUIET_NS):
+            self._lines.feed(data)
+        for command, what in [*commands, (opening, "to be opened")]:
             if command is None or self._command(command) == REFUSAL:
                 rates = ", ".join(map(str, (*BITRATES, "and for data", *DATA_BITRATES)))
                 raise BusError(
@@ -91,7 +101,7 @@ class SlcanTransport:
                 )
 
     def _command(self, command: bytes) -> bytes:
-        """How its answer ended; empty when none came. Frames of a channel that was open are let go."""
+        """How its answer ended; empty when none came."""
         deadline_ns = self._clock() + _ANSWER_NS
         self._port.send(command + END, deadline_ns)
         while data := self._port.receive(_CHUNK, deadline_ns):
@@ -114,7 +124,9 @@ class SlcanTransport:
         self._health.error_frames += self._lines.damaged - damaged
 
 
-def open_slcan(channel: str, bitrate: int, data_bitrate: int | None = None) -> SlcanTransport:
+def open_slcan(
+    channel: str, bitrate: int, data_bitrate: int | None = None, *, listen_only: bool = False
+) -> SlcanTransport:
     """An adapter on a serial port, ``PORT`` or ``PORT@BAUD``; the baud matters to a real UART alone.
 
     Raises BusError when the port cannot be opened, or the adapter knows no such bit rate [bit/s].
@@ -122,7 +134,7 @@ def open_slcan(channel: str, bitrate: int, data_bitrate: int | None = None) -> S
     port, _, baud = channel.partition("@")
     serial = SerialTransport(port, int(baud) if baud.isdecimal() else _TTY_BAUD)
     try:
-        return SlcanTransport(serial, bitrate, data_bitrate)
+        return SlcanTransport(serial, bitrate, data_bitrate, listen_only=listen_only)
     except BaseException:
         serial.close()
         raise

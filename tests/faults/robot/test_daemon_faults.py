@@ -24,7 +24,8 @@ def wall_edge(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def real(data: dict[str, Any], port: str, **drive: Any) -> None:
     """Make it a real robot: another port, real cameras, no simulation."""
-    data["drive"].update(port=port, **drive)
+    data["simulated"] = False
+    data["drives"]["arm"].update(port=port, **drive)
     for number, name in enumerate(data["cameras"], 98):
         data["cameras"][name].update(kind="opencv", device=f"/dev/video{number}")
     del data["simulation"]
@@ -55,14 +56,14 @@ def run_edited(shipped_bundle: Path, tmp_path: Path) -> Callable[[Edit], str]:
     ("edit", "named"),
     [
         (lambda d: d["control"].update(rate_hs=250), "did you mean 'rate_hz'"),
-        (lambda d: d["drive"]["joints"][0].update(lower=3.0), "lower"),
-        (lambda d: d["drive"]["joints"][0].update(name="waist"), "the bundle's shoulder_pan"),
+        (lambda d: d["joints"][0].update(lower=3.0), "lower"),
+        (lambda d: d["joints"][0].update(name="waist"), "the bundle's shoulder_pan"),
         (lambda d: d["cameras"]["face_view"].update(width=85), "face_view"),
         (lambda d: d["cameras"].pop("wrist_view"), "wrist_view"),
         (lambda d: d.update(bundle="/nowhere"), "no manifest.yaml"),
         (lambda d: real(d, "/dev/ttyNONE"), "/dev/ttyNONE"),
         (lambda d: real(d, "/dev/ttyNONE", baudrate=0), "baudrate"),
-        (lambda d: d["drive"].update(port="/dev/ttyNONE"), "cameras.face_view.kind"),
+        (lambda d: d.update(simulated=False), "drives.arm.port is missing"),
         (
             lambda d: d["cameras"]["face_view"].update(rate_hz=0.1, timeout_ms=1000),
             "face_view delivered no frame",

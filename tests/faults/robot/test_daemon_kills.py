@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from wall_edge_bridge.sim import SimulatedServoBus, serving
+from wall_edge_bridge.kinds.feetech.twin import FeetechTwin
+from wall_edge_bridge.sim import serving
 
-from tests.machines.powered_arm import robot_file
+from tests.machines.powered_arm import robot_file, servos_of
 from wall_edge.config import RobotConfig, load_robot
-from wall_edge.runtime.servo.drives import open_drive
-from wall_edge.runtime.servo.joints import joint_specs
+from wall_edge.runtime.servo.drives import open_drives
 from wall_edge.runtime.telemetry.event_log import read_events
 from wall_edge.sim.tabletop import arm
 
@@ -31,7 +31,7 @@ from wall_edge.sim.tabletop import arm
 class Rig:
     """``wall-edge run`` on an arm of its own."""
 
-    def __init__(self, bus: SimulatedServoBus, robot: Path, events: Path) -> None:
+    def __init__(self, bus: FeetechTwin, robot: Path, events: Path) -> None:
         self.bus, self.events, self.robot = bus, events, robot
         self.env = {**os.environ, "XDG_STATE_HOME": str(robot.parent / "state")}
         command = [sys.executable, "-m", "wall_edge", "run", str(robot), "--events", str(events)]
@@ -72,7 +72,7 @@ class Rig:
 @pytest.fixture
 def make_rig(shipped_bundle: Path, robot: RobotConfig, tmp_path: Path) -> Iterator[Any]:
     rigs: list[Rig] = []
-    bus = SimulatedServoBus(joint_specs(robot), positions=arm.REST.tolist())
+    bus = servos_of(robot)
     with serving(bus) as port:
 
         def make(
@@ -214,10 +214,10 @@ def test_a_refused_start_leaves_the_torque_as_it_was(make_rig: Any) -> None:
 
     def crashed(path: Path) -> None:
         config = load_robot(path)
-        with open_drive(config, config.drive.port) as drive:
-            drive.enable()
+        with open_drives(config, {}) as drives:
+            drives.enable()
         data = yaml.safe_load(path.read_text())
-        data["drive"]["joints"][0].update(lower=0.5, upper=1.0)
+        data["joints"][0].update(lower=0.5, upper=1.0)
         data["control"]["rest"][0] = 0.7
         path.write_text(yaml.safe_dump(data))
 

@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from wall_edge_bridge.sim import SimulatedServoBus, serving
+from wall_edge_bridge.kinds.feetech.twin import FeetechTwin
+from wall_edge_bridge.sim import serving
 
 from benchmarks.daemon.emergency_stop import Robot, one_try
+from tests.machines.powered_arm import servos_of
 from wall_edge.config import RobotConfig
-from wall_edge.runtime.servo.joints import joint_specs
 from wall_edge.runtime.telemetry.event_log import read_events
 from wall_edge.signals import ENDING_SIGNALS
-from wall_edge.sim.tabletop import arm
 
 pytestmark = pytest.mark.realtime
 
@@ -47,8 +47,8 @@ def terminal() -> Iterator[int]:
 @pytest.fixture
 def running(
     shipped_bundle: Path, robot: RobotConfig, tmp_path: Path, terminal: int
-) -> Iterator[tuple[Robot, subprocess.Popen[bytes], SimulatedServoBus]]:
-    bus = SimulatedServoBus(joint_specs(robot), positions=arm.REST.tolist())
+) -> Iterator[tuple[Robot, subprocess.Popen[bytes], FeetechTwin]]:
+    bus = servos_of(robot)
     with serving(bus) as port:
         made = Robot(tmp_path, shipped_bundle, port)
         process = made.start(terminal)
@@ -62,12 +62,12 @@ def chunks(robot: Robot) -> int:
     return sum(event["kind"] == "chunkrecord" for event in read_events(robot.events))
 
 
-def limp(bus: SimulatedServoBus) -> bool:
+def limp(bus: FeetechTwin) -> bool:
     return all(servo.get("torque_enable") == 0 for servo in bus.servos.values())
 
 
 def test_a_terminal_that_takes_nothing_ends_no_task(
-    running: tuple[Robot, subprocess.Popen[bytes], SimulatedServoBus], terminal: int
+    running: tuple[Robot, subprocess.Popen[bytes], FeetechTwin], terminal: int
 ) -> None:
     """A1: after Ctrl-S alone the arm goes on, and SIGTERM still ends it with code 0."""
     robot, process, bus = running
@@ -84,7 +84,7 @@ def test_a_terminal_that_takes_nothing_ends_no_task(
 
 
 def test_other_signals_to_the_whole_unit_are_a_stop(
-    running: tuple[Robot, subprocess.Popen[bytes], SimulatedServoBus],
+    running: tuple[Robot, subprocess.Popen[bytes], FeetechTwin],
 ) -> None:
     """A2: nothing that can be sent, but SIGKILL and SIGSTOP, ends or suspends one of our processes."""
     robot, process, bus = running
@@ -118,7 +118,7 @@ def test_a_signal_at_any_moment_of_the_start(
     shipped_bundle: Path, robot: RobotConfig, tmp_path: Path, number: signal.Signals, after_s: float
 ) -> None:
     """A13: to all processes, the first imports included: no traceback, the documented code, no torque."""
-    bus = SimulatedServoBus(joint_specs(robot), positions=arm.REST.tolist())
+    bus = servos_of(robot)
     with serving(bus) as port:
         made = Robot(tmp_path, shipped_bundle, port)
         with (tmp_path / "output").open("wb+") as output:
@@ -137,7 +137,7 @@ def test_a_signal_at_any_moment_of_the_start(
 
 def test_signals_in_the_last_words(shipped_bundle: Path, robot: RobotConfig, tmp_path: Path) -> None:
     """H15: SIGTERM again and again until the very end: code 0, not -15."""
-    bus = SimulatedServoBus(joint_specs(robot), positions=arm.REST.tolist())
+    bus = servos_of(robot)
     with serving(bus) as port:
         made = Robot(tmp_path, shipped_bundle, port)
         with (tmp_path / "output").open("wb+") as output:

@@ -13,67 +13,79 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from wall_edge_bridge.drives import FeetechDrive, JointSpec
-from wall_edge_bridge.kinds.feetech.protocol import build_status, build_write
-from wall_edge_bridge.sim import PtyPort, SimulatedServoBus, serving
+from wall_edge_bridge.drives import Fault, Reaction, Setpoints
+from wall_edge_bridge.kinds.feetech import FeetechJoint, FeetechSettings
+from wall_edge_bridge.kinds.feetech.codec import build_status, build_write
+from wall_edge_bridge.kinds.feetech.drive import FeetechDrive
+from wall_edge_bridge.kinds.feetech.twin import FeetechTwin
+from wall_edge_bridge.sim import PtyPort, serving
 from wall_edge_bridge.transport import SerialTransport
 
 from tests.feetech_packets import parse_status
-from wall_edge.errors import BusError, BusTimeout, DriveError
+from wall_edge.errors import BusError, BusTimeout
 
 NAMES = ("pan", "lift", "elbow", "wrist", "roll", "gripper")
-JOINTS = tuple(JointSpec(name, i + 1, -1.5, 1.5, 6.0) for i, name in enumerate(NAMES))
+JOINTS = tuple(FeetechJoint(name, i + 1, -1.5, 1.5, 6.0) for i, name in enumerate(NAMES))
 START = np.linspace(-0.5, 0.5, 6)
-TIMEOUT_S = 0.1
+SETTINGS = FeetechSettings(timeout_ms=100)
 
 
 def soon() -> int:
-    return time.monotonic_ns() + 2 * 10**9
+    return time.monotonic_ns() + 10**8
+
+
+def open_drive(port: str, baud: int = 1_000_000) -> FeetechDrive:
+    return FeetechDrive(SETTINGS, JOINTS, SerialTransport(port, baud))
 
 
 @pytest.fixture
-def twin() -> SimulatedServoBus:
-    return SimulatedServoBus(JOINTS, START)
+def twin() -> FeetechTwin:
+    return FeetechTwin(JOINTS, START)
 
 
 @pytest.fixture
-def port(twin: SimulatedServoBus) -> Iterator[PtyPort]:
+def port(twin: FeetechTwin) -> Iterator[PtyPort]:
     with serving(twin) as port:
         yield port
 
 
 @pytest.fixture
 def drive(port: PtyPort) -> Iterator[FeetechDrive]:
-    with FeetechDrive(SerialTransport(port.path), JOINTS, TIMEOUT_S) as drive:
+    with open_drive(port.path) as drive:
         yield drive
+
+
+def flipped(reply: bytes, byte: int) -> bytes:
+    """With all bits of one byte the other way."""
+    damaged = bytearray(reply)
+    damaged[byte] ^= 0xFF
+    return bytes(damaged)
 
 
 @pytest.mark.parametrize("nth", [1, 3, 6])
 def test_a_dropped_reply_keeps_the_old_position_and_ages(
-    drive: FeetechDrive, twin: SimulatedServoBus, nth: int
+    drive: FeetechDrive, twin: FeetechTwin, nth: int
 ) -> None:
-    first = drive.read(soon())
+    first = drive.cycle(None, soon())
     twin.set_positions(START + 0.2)
-    twin.drop_reply(nth)
-    second = drive.read(soon())
+    twin.replies.drop(nth)
+    second = drive.cycle(None, soon())
     lost = np.arange(6) == nth - 1
     np.testing.assert_array_equal(second.position[lost], first.position[lost])
     np.testing.assert_allclose(second.position[~lost], (START + 0.2)[~lost], atol=1e-3)
     np.testing.assert_array_equal(second.received_ns == first.received_ns, lost)
     assert (second.received_ns[lost] < second.time_ns).all()
     assert (drive.counters.timeouts, drive.counters.checksum_errors) == (1, 0)
-    np.testing.assert_allclose(drive.read(soon()).position, START + 0.2, atol=1e-3)
+    np.testing.assert_allclose(drive.cycle(None, soon()).position, START + 0.2, atol=1e-3)
     assert drive.counters.errors == 1
 
 
 @pytest.mark.parametrize("byte", range(8))
-def test_a_damaged_reply_costs_that_joint_only(
-    drive: FeetechDrive, twin: SimulatedServoBus, byte: int
-) -> None:
-    first = drive.read(soon())
+def test_a_damaged_reply_costs_that_joint_only(drive: FeetechDrive, twin: FeetechTwin, byte: int) -> None:
+    first = drive.cycle(None, soon())
     twin.set_positions(START + 0.2)
-    twin.corrupt_reply(2, byte)
-    second = drive.read(soon())
+    twin.replies.change(lambda reply: flipped(reply, byte), 2)
+    second = drive.cycle(None, soon())
     lost = np.arange(6) == 1
     np.testing.assert_array_equal(second.received_ns == first.received_ns, lost)
     np.testing.assert_array_equal(second.position[lost], first.position[lost])
@@ -85,81 +97,66 @@ def test_a_damaged_reply_costs_that_joint_only(
 
 
 def test_a_servo_that_falls_silent_grows_old_while_the_others_stay_fresh(
-    drive: FeetechDrive, twin: SimulatedServoBus
+    drive: FeetechDrive, twin: FeetechTwin
 ) -> None:
-    twin.silence(4)
-    reads = [drive.read(soon()) for _ in range(3)]
+    twin.silence(3)
+    reads = [drive.cycle(None, soon()) for _ in range(3)]
     ages = [feedback.time_ns - feedback.received_ns for feedback in reads]
     assert ages[0][3] < ages[1][3] < ages[2][3]
     assert all(age[3] == age.max() for age in ages)
     assert drive.counters.timeouts == 3
-    twin.silence(4, False)
-    assert drive.read(soon()).received_ns.min() > 0
+    twin.silence(3, False)
+    assert drive.cycle(None, soon()).received_ns.min() > 0
 
 
-def test_when_no_servo_answers_the_read_fails_by_name(drive: FeetechDrive, twin: SimulatedServoBus) -> None:
+def test_when_no_servo_answers_the_read_fails_by_name(drive: FeetechDrive, twin: FeetechTwin) -> None:
     for joint in JOINTS:
-        twin.silence(joint.id)
+        twin.silence(joint.id - 1)
     with pytest.raises(
         BusTimeout, match=r"pan \(id 1\).*gripper \(id 6\).* at 1000000 baud; check"
     ) as caught:
-        drive.read(soon())
+        drive.cycle(None, soon())
     assert "\n" not in str(caught.value)
 
 
-def test_connect_names_the_missing_servo(port: PtyPort, twin: SimulatedServoBus) -> None:
-    twin.silence(3)
-    drive = FeetechDrive(SerialTransport(port.path), JOINTS, TIMEOUT_S)
+def test_connect_names_the_missing_servo(port: PtyPort, twin: FeetechTwin) -> None:
+    twin.silence(2)
+    drive = open_drive(port.path)
     with pytest.raises(BusTimeout, match=r"elbow \(id 3\) on .* at 1000000 baud; check") as caught:
         drive.connect()
     assert "pan" not in str(caught.value)
     drive.close()
 
 
-def test_a_failed_connect_releases_the_port(port: PtyPort, twin: SimulatedServoBus) -> None:
-    twin.silence(3)
-    with pytest.raises(BusTimeout), FeetechDrive(SerialTransport(port.path), JOINTS, TIMEOUT_S):
+def test_a_failed_connect_releases_the_port(port: PtyPort, twin: FeetechTwin) -> None:
+    twin.silence(2)
+    with pytest.raises(BusTimeout), open_drive(port.path):
         pass
-    twin.silence(3, False)
-    with FeetechDrive(SerialTransport(port.path), JOINTS, TIMEOUT_S) as drive:
-        drive.read(soon())
+    twin.silence(2, False)
+    with open_drive(port.path) as drive:
+        drive.cycle(None, soon())
 
 
-def test_connect_and_enable_forgive_single_losses(port: PtyPort, twin: SimulatedServoBus) -> None:
-    twin.drop_reply(2)
-    with FeetechDrive(SerialTransport(port.path), JOINTS, TIMEOUT_S) as drive:
-        twin.corrupt_reply(5)
+def test_connect_and_enable_forgive_single_losses(port: PtyPort, twin: FeetechTwin) -> None:
+    twin.replies.drop(2)
+    with open_drive(port.path) as drive:
+        twin.replies.change(lambda reply: flipped(reply, -1), 5)
         drive.enable()
         assert drive.counters.timeouts == 2
     assert all(servo.get("torque_enable") for servo in twin.servos.values())
 
 
-def test_a_fault_bit_reaches_the_feedback_and_forbids_enable(
-    drive: FeetechDrive, twin: SimulatedServoBus
-) -> None:
-    twin.set_error(2, 0b0010_0100)
-    assert drive.read(soon()).errors == ((), ("overheat", "overload"), (), (), (), ())
-    with pytest.raises(DriveError, match=r"lift \(id 2\) reports overheat, overload"):
-        drive.enable()
-    assert not any(servo.get("torque_enable") for servo in twin.servos.values())
-    twin.set_error(2, 0)
-    assert drive.read(soon()).errors == ((),) * 6
-    drive.enable()
-
-
-def test_a_fault_stays_reported_while_the_servo_is_silent(
-    drive: FeetechDrive, twin: SimulatedServoBus
-) -> None:
-    twin.set_error(2, 1)
-    drive.read(soon())
-    twin.silence(2)
-    assert drive.read(soon()).errors[1] == ("voltage",)
+def test_a_fault_stays_reported_while_the_servo_is_silent(drive: FeetechDrive, twin: FeetechTwin) -> None:
+    twin.set_fault(1, "voltage")
+    drive.cycle(None, soon())
+    twin.silence(1)
+    assert drive.cycle(None, soon()).faults[1] == (Fault("voltage", Reaction.CHECK),)
 
 
 def test_a_late_reply_is_not_taken_for_a_fresh_one(drive: FeetechDrive, port: PtyPort) -> None:
     port.write(b"".join(build_status(joint.id, 0, b"\x00\x00") for joint in JOINTS))
     wait_for_input(drive)
-    np.testing.assert_allclose(drive.read(soon()).position, START, atol=1e-3)
+    np.testing.assert_allclose(drive.cycle(None, soon()).position, START, atol=1e-3)
     assert drive.counters.stale_bytes == 48
 
 
@@ -172,9 +169,13 @@ def wait_for_input(drive: FeetechDrive) -> None:
 
 
 def test_unplugging_in_mid_run_is_a_bus_error_and_not_a_timeout(drive: FeetechDrive, port: PtyPort) -> None:
-    drive.read(soon())
+    drive.cycle(None, soon())
     port.close()
-    for access in (lambda: drive.read(soon()), lambda: drive.write(START, soon()), drive.disable):
+    for access in (
+        lambda: drive.cycle(None, soon()),
+        lambda: drive.cycle(Setpoints.hold(START), soon()),
+        drive.disable,
+    ):
         with pytest.raises(BusError, match=r"vanished.*USB cable") as caught:
             access()
         assert not isinstance(caught.value, BusTimeout)
@@ -282,10 +283,10 @@ def opened_as_nobody(port: PtyPort) -> int:
 
 
 def test_a6_a_port_that_vanished_and_came_back_is_opened_by_its_name(tmp_path: Path) -> None:
-    name, twin = tmp_path / "ttyUSB0", SimulatedServoBus(JOINTS, START)
+    name, twin = tmp_path / "ttyUSB0", FeetechTwin(JOINTS, START)
     with serving(twin) as first:
         name.symlink_to(first.path)
-        drive = FeetechDrive(SerialTransport(str(name)), JOINTS, TIMEOUT_S)
+        drive = open_drive(str(name))
         drive.connect()
         drive.enable()
         first.close()
@@ -298,17 +299,17 @@ def test_a6_a_port_that_vanished_and_came_back_is_opened_by_its_name(tmp_path: P
         SerialTransport(str(name))
     with serving(twin) as second:
         name.symlink_to(second.path)
-        again = FeetechDrive(SerialTransport(str(name)), JOINTS, TIMEOUT_S)
+        again = open_drive(str(name))
         again.disable()
         again.close()
     assert not any(servo.get("torque_enable") for servo in twin.servos.values())
 
 
-def test_the_twin_hears_a_client_at_its_own_speed_only(twin: SimulatedServoBus, port: PtyPort) -> None:
+def test_the_twin_hears_a_client_at_its_own_speed_only(twin: FeetechTwin, port: PtyPort) -> None:
     for servo in twin.servos.values():
         servo.set("baud_code", 1)
     for baud, found in ((1_000_000, False), (500_000, True)):
-        drive = FeetechDrive(SerialTransport(port.path, baud), JOINTS, TIMEOUT_S)
+        drive = open_drive(port.path, baud)
         if found:
             drive.connect()
         else:
@@ -317,7 +318,7 @@ def test_the_twin_hears_a_client_at_its_own_speed_only(twin: SimulatedServoBus, 
         drive.close()
 
 
-def test_the_twin_ignores_noise_and_damaged_requests_as_a_servo_does(twin: SimulatedServoBus) -> None:
+def test_the_twin_ignores_noise_and_damaged_requests_as_a_servo_does(twin: FeetechTwin) -> None:
     damaged = bytearray(build_write(1, 40, b"\x01"))
     damaged[-1] ^= 1
     assert twin.handle(b"\x00\xff" + bytes(damaged), 0) == b""

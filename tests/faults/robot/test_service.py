@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from wall_edge_bridge.sim import SimulatedServoBus, serving
+from wall_edge_bridge.kinds.feetech.twin import FeetechTwin
+from wall_edge_bridge.sim import serving
 
-from tests.machines.powered_arm import PoweredArm, robot_file
+from tests.machines.powered_arm import PoweredArm, robot_file, servos_of
 from tests.machines.service_manager import Manager
 from wall_edge.config import RobotConfig
-from wall_edge.runtime.servo.joints import joint_specs
 from wall_edge.runtime.telemetry.event_log import read_events
-from wall_edge.sim.tabletop import arm
 
 BLOCKABLE = """
 if __name__ == "__main__":
@@ -39,7 +38,7 @@ if __name__ == "__main__":
 class Unit(PoweredArm):
     """``wall-edge run`` as the main process of a unit, on an arm that outlives it."""
 
-    def __init__(self, bus: SimulatedServoBus, robot: Path, manager: Manager) -> None:
+    def __init__(self, bus: FeetechTwin, robot: Path, manager: Manager) -> None:
         super().__init__(bus)
         self.manager, self.folder = manager, robot.parent
         self.block, self.events = self.folder / "block", self.folder / "events.jsonl"
@@ -72,7 +71,7 @@ class Unit(PoweredArm):
 @pytest.fixture
 def start(shipped_bundle: Path, robot: RobotConfig, tmp_path: Path) -> Iterator[Callable[..., Unit]]:
     managers: list[Manager] = []
-    bus = SimulatedServoBus(joint_specs(robot), positions=arm.REST.tolist())
+    bus = servos_of(robot)
     with serving(bus) as port:
 
         def make(watchdog_s: float, address: str = "") -> Unit:

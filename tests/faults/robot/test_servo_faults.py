@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,26 +11,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from wall_edge_bridge.drives import JointSpec
-from wall_edge_bridge.kinds.feetech.protocol import build_write
-from wall_edge_bridge.sim import PtyPort, SimulatedServoBus, serving
+from wall_edge_bridge.kinds.feetech.codec import build_write
+from wall_edge_bridge.kinds.feetech.twin import FeetechTwin
+from wall_edge_bridge.sim import PtyPort, serving
 
-from wall_edge.config import RobotConfig
-from wall_edge.config_loader import from_mapping
+from tests.machines.powered_arm import servos_of
+from tests.machines.servo_process import ServoProcess
+from wall_edge.config import robot_from_mapping
 from wall_edge.errors import RuntimeFault
-from wall_edge.runtime.ipc.mailbox import Mailbox
 from wall_edge.runtime.ipc.mailbox_types import (
-    Chunk,
     ServoCommand,
     ServoState,
-    chunk_dtype,
-    command_dtype,
-    feedback_dtype,
 )
 from wall_edge.runtime.latch import require_unlatched
-from wall_edge.runtime.servo.process import run_servo
-from wall_edge.runtime.telemetry.servo.rings import ServoRings
-from wall_edge.runtime.telemetry.servo.summary import ServoSummary
 from wall_edge.runtime.telemetry.servo.types import EventKind
 
 JOINTS: list[Any] = [
@@ -40,8 +31,7 @@ JOINTS: list[Any] = [
 ]
 START = [0.3] * 6
 # The timeouts are wide: this must pass on a busy two-core machine, where a tick may come 30 ms late.
-CONFIG = from_mapping(
-    RobotConfig,
+CONFIG = robot_from_mapping(
     {
         "name": "test",
         "bundle": "none",
@@ -53,83 +43,23 @@ CONFIG = from_mapping(
             "rest_velocity": 2.0,
             "feedback_timeout_ms": 400,
         },
-        "drive": {"port": "/dev/null", "timeout_ms": 100, "joints": JOINTS},
+        "drives": {"arm": {"kind": "feetech", "port": "/dev/null", "timeout_ms": 100}},
+        "joints": JOINTS,
         "cameras": {},
     },
     "test",
 )
 
 
-class Robot:
-    """A servo process, its motors, and the supervisor's heartbeat in a thread."""
+class Robot(ServoProcess):
+    """On servos of its own, whose port has a name of its own too."""
 
-    def __init__(self, bus: SimulatedServoBus, port: PtyPort, name: Path | None = None) -> None:
-        context = multiprocessing.get_context("spawn")
+    def __init__(self, bus: FeetechTwin, port: PtyPort, name: Path | None = None) -> None:
         self.bus, self.port, self.name = bus, port, name or Path(port.path)
-        self.chunks = Mailbox(chunk_dtype(8, 6))
-        self.command = Mailbox(command_dtype())
-        self.feedback = Mailbox(feedback_dtype(6))
-        self.wanted, self.alive = ServoCommand.FOLLOW, True
-        self.rings = ServoRings.of(6, CONFIG.control.rate_hz)
-        _, child_end = context.Pipe()
-        arguments = (child_end, CONFIG, str(self.name), self.chunks, self.command, self.feedback, self.rings)
-        self.process = context.Process(target=run_servo, args=arguments, daemon=True)
-        self._heart = threading.Thread(target=self._beat, daemon=True)
-        self._heart.start()
-        self.process.start()
-        child_end.close()
-
-    def _beat(self) -> None:
-        record = np.zeros(1, command_dtype())[0]
-        while self.alive:
-            record["command"], record["epoch"], record["heartbeat_ns"] = self.wanted, 1, time.monotonic_ns()
-            self.command.write(record)
-            time.sleep(0.02)
-
-    def state(self) -> ServoState:
-        record = self.feedback.read()
-        return ServoState.STARTING if record is None else ServoState(int(record["state"]))
-
-    def until(self, *states: ServoState) -> None:
-        """Waits for one of the states; fails when the process ends before."""
-        deadline = time.monotonic() + 30
-        while self.state() not in states:
-            assert time.monotonic() < deadline
-            assert self.process.is_alive(), self.told()
-            time.sleep(0.01)
-
-    def follow(self, length: int = 8) -> None:
-        """A chunk of seconds, so that following does not depend on how busy the machine is.
-
-        It is sent to a loop that is ready: a start on a busy machine may take longer than a chunk may be old.
-        """
-        self.until(ServoState.HOLDING)
-        record = np.zeros(1, chunk_dtype(8, 6))[0]
-        Chunk(1, time.monotonic_ns(), 2_000_000_000, 1, np.full((length, 6), 0.4), 0).fill(record)
-        self.chunks.write(record)
-        self.until(ServoState.FOLLOWING)
-
-    def result(self) -> dict[str, Any]:
-        self.process.join(60)
-        assert self.process.exitcode == 0
-        assert self.told()["ended"]
-        return self.told()
-
-    def told(self) -> dict[str, Any]:
-        """The servo process's summary as of now, by a reader."""
-        summary = ServoSummary(self.rings)
-        summary.follow(self.rings.reader())
-        return {**summary.as_dict(), "ended": summary.ended}
+        super().__init__(CONFIG, {"arm": str(self.name)})
 
     def torque(self) -> list[bool]:
         return [bool(servo.get("torque_enable")) for servo in self.bus.servos.values()]
-
-    def end(self) -> None:
-        self.alive = False
-        self._heart.join()
-        if self.process.is_alive():
-            self.process.kill()
-        self.process.join()
 
 
 @pytest.fixture(autouse=True)
@@ -150,7 +80,7 @@ def latched() -> str:
 
 @pytest.fixture
 def robot(tmp_path: Path, state_home: Path) -> Iterator[Robot]:  # noqa: ARG001
-    bus = SimulatedServoBus([JointSpec(**joint) for joint in JOINTS], START)
+    bus = servos_of(CONFIG, START)
     with serving(bus) as port:
         name = tmp_path / "port"
         name.symlink_to(port.path)
@@ -206,15 +136,15 @@ def test_an_unplugged_bus_is_a_fault(robot: Robot) -> None:
 
 def test_a_silent_motor_is_a_fault_and_the_others_let_go(robot: Robot) -> None:
     robot.follow()
-    robot.bus.silence(3)
+    robot.bus.silence(2)
     result = robot.result()
     assert "feedback of joint joint3 is" in result["fault"]  # A8: the one that fell silent
     assert "400 ms" in result["fault"]
-    robot.bus.silence(3, silent=False)
+    robot.bus.silence(2, silent=False)
     assert robot.torque() == [False, False, True, False, False, False]
 
 
-def disable_by_another_program(bus: SimulatedServoBus) -> None:
+def disable_by_another_program(bus: FeetechTwin) -> None:
     bus.intrude(build_write(3, 40, b"\0"), time.monotonic_ns())
 
 
@@ -228,7 +158,7 @@ def disable_by_another_program(bus: SimulatedServoBus) -> None:
     ],
 )
 def test_a3_a4_a_servo_that_fails_is_named_and_the_arm_let_go(
-    robot: Robot, happens: Callable[[SimulatedServoBus], object], words: str
+    robot: Robot, happens: Callable[[FeetechTwin], object], words: str
 ) -> None:
     """A reboot of 150 ms is shorter than the feedback timeout here: it is the torque that tells."""
     robot.follow()
@@ -241,7 +171,7 @@ def test_a3_a4_a_servo_that_fails_is_named_and_the_arm_let_go(
 
 
 def test_a3_limits_of_a_servo_that_are_narrower_forbid_power() -> None:
-    bus = SimulatedServoBus([JointSpec(**joint) for joint in JOINTS], START)
+    bus = servos_of(CONFIG, START)
     bus.servos[2].set("max_angle", 2500)
     with serving(bus) as port:
         made = Robot(bus, port)
@@ -258,7 +188,7 @@ def test_a3_limits_of_a_servo_that_are_narrower_forbid_power() -> None:
 
 def test_a_motor_that_reports_a_fault(robot: Robot) -> None:
     robot.follow()
-    robot.bus.set_error(2, 0x20)
+    robot.bus.set_fault(1, "overload")
     result = robot.result()
     assert result["state"] == "FAULT"
     assert "joint2 reports" in result["fault"]
@@ -276,11 +206,15 @@ def test_an_emergency_stop_holds_lets_go_and_latches(robot: Robot) -> None:
     assert "emergency stop" in latched()
 
 
+def damaged(reply: bytes) -> bytes:
+    return reply[:-1] + bytes([reply[-1] ^ 0xFF])
+
+
 def test_lost_and_damaged_answers_are_survived(robot: Robot) -> None:
     robot.follow()
     for nth in range(5, 60, 11):
-        robot.bus.drop_reply(nth)
-        robot.bus.corrupt_reply(nth + 3)
+        robot.bus.replies.drop(nth)
+        robot.bus.replies.change(damaged, nth + 3)
     time.sleep(1.0)
     assert robot.state() is ServoState.FOLLOWING
     robot.wanted = ServoCommand.STOP
@@ -303,7 +237,7 @@ def test_a_killed_servo_process_leaves_the_mailboxes_whole(robot: Robot) -> None
 
 
 def test_a_missing_port_is_one_line(tmp_path: Path) -> None:
-    bus = SimulatedServoBus([JointSpec(**joint) for joint in JOINTS], START)
+    bus = servos_of(CONFIG, START)
     with PtyPort() as port:
         port.path = str(tmp_path / "no_such_port")
         made = Robot(bus, port)

@@ -10,21 +10,20 @@ from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
-from wall_edge_bridge.sim import SimulatedServoBus, serving
+from wall_edge_bridge.kinds.feetech.twin import FeetechTwin
+from wall_edge_bridge.sim import serving
 
-from tests.machines.powered_arm import PoweredArm, robot_file
+from tests.machines.powered_arm import PoweredArm, robot_file, servos_of
 from tests.machines.systemd_box import SystemdBox
 from wall_edge.cli import app
 from wall_edge.config import RobotConfig
-from wall_edge.runtime.servo.joints import joint_specs
 from wall_edge.runtime.telemetry.event_log import read_events
-from wall_edge.sim.tabletop import arm
 
 NAME = "wall-edge.service"
 
 
 class Service(PoweredArm):
-    def __init__(self, box: SystemdBox, bus: SimulatedServoBus, robot: Path) -> None:
+    def __init__(self, box: SystemdBox, bus: FeetechTwin, robot: Path) -> None:
         super().__init__(bus)
         self.box, self.events = box, robot.parent / "events %n $x.jsonl"
         printed = CliRunner().invoke(app, ["service", str(robot), "--events", str(self.events)])
@@ -66,7 +65,7 @@ class Service(PoweredArm):
 
 @pytest.fixture
 def make(shipped_bundle: Path, robot: RobotConfig, tmp_path: Path) -> Iterator[Callable[[], Service]]:
-    bus = SimulatedServoBus(joint_specs(robot), positions=arm.REST.tolist())
+    bus = servos_of(robot)
     box = SystemdBox(tmp_path)
     try:
         with serving(bus) as port:

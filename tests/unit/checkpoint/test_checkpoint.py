@@ -19,7 +19,7 @@ from wall_edge_export.inputs.embodiment import embodiment
 from wall_edge_export.inputs.settings import resolve_settings
 from wall_edge_export.reference.random_checkpoint import write_random_checkpoint
 
-from wall_edge.config import JointConfig, RobotConfig
+from wall_edge.config import RobotConfig
 from wall_edge.errors import CheckpointError, ConfigError
 
 
@@ -157,15 +157,11 @@ def test_a_vocabulary_of_another_tokenizer(tiny: Path) -> None:
 
 def arm(robot: RobotConfig, *names: str) -> RobotConfig:
     """The tabletop robot with other joints and the tiny checkpoint's cameras."""
-    first = robot.drive.joints[0]
-    joints = tuple(
-        JointConfig(name, number, first.lower, first.upper, first.max_velocity)
-        for number, name in enumerate(names)
-    )
+    joints = tuple(replace(robot.joints[0], name=name, id=number) for number, name in enumerate(names))
     camera = next(iter(robot.cameras.values()))
     views = dict.fromkeys(("face_view", "left_wrist_view", "right_wrist_view"), camera)
     control = replace(robot.control, rest=(0.0,) * len(names))
-    return replace(robot, drive=replace(robot.drive, joints=joints), control=control, cameras=views)
+    return replace(robot, joints=joints, control=control, cameras=views)
 
 
 def customise(folder: Path, dof: dict[str, int], state: dict[str, int], **more: object) -> None:

@@ -158,11 +158,11 @@ def test_eps_is_added_when_normalising_and_not_when_restoring(std: float, mean: 
 
 def test_the_robot_fills_the_first_slots_and_names_them(saved: Saved, robot: RobotConfig) -> None:
     given = saved.settings(robot)
-    joints = tuple(joint.name for joint in robot.drive.joints)
+    joints = tuple(joint.name for joint in robot.joints)
     assert given.embodiment.dof_names == joints
     assert given.embodiment.state_slots == given.embodiment.action_slots == tuple(range(DOF))
     assert Checkpoint(saved.folder, base=saved.base).shape.action_dof == 20
-    assert given.embodiment.lower == tuple(joint.lower for joint in robot.drive.joints)
+    assert given.embodiment.lower == tuple(joint.lower for joint in robot.joints)
 
 
 def test_horizon_cameras_and_steps_come_from_the_policy(saved: Saved, robot: RobotConfig) -> None:
@@ -358,7 +358,7 @@ def test_joints_are_named_by_robot_yaml_and_counted(saved: Saved, robot: RobotCo
     )
     fewer = replace(
         robot,
-        drive=replace(robot.drive, joints=robot.drive.joints[:5]),
+        joints=robot.joints[:5],
         control=replace(robot.control, rest=robot.control.rest[:5]),
     )
     assert "ROBOT.yaml's 5 joints" in refusal(saved, fewer)
@@ -413,8 +413,8 @@ def test_a_gripper_in_degrees(saved: Saved, robot: RobotConfig, low: float, high
 def test_any_joint_that_spans_nought_to_a_hundred(saved: Saved, robot: RobotConfig) -> None:
     """C5: whatever its name."""
     give_gripper(saved, 0, 100)
-    joints = tuple(replace(joint, name=f"j{n}") for n, joint in enumerate(robot.drive.joints))
-    renamed = replace(robot, drive=replace(robot.drive, joints=joints))
+    joints = tuple(replace(joint, name=f"j{n}") for n, joint in enumerate(robot.joints))
+    renamed = replace(robot, joints=joints)
     with pytest.raises(CheckpointError, match="j5 went from 0 to 100"):
         saved.settings(renamed)
 

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import pytest
 import yaml
+from wall_edge_bridge.kinds.feetech import FeetechSettings
 
-from wall_edge.config import AsyncScheduler, RobotConfig, load_robot
+from wall_edge.config import AsyncScheduler, load_robot, robot_from_mapping
 from wall_edge.config_loader import Invalid, from_mapping
 from wall_edge.errors import BundleError, ConfigError
 
@@ -22,14 +23,12 @@ ROBOT: dict[str, Any] = {
     "instruction": "touch the red block, then the blue block.",
     "control": {"rate_hz": 250, "fifo_priority": 80, "cpu": None, "rest": [0.0, 0.5], "rest_velocity": 0.8},
     "policy": {"threads": 1, "integration_steps": None, "subgoals": True},
-    "drive": {
-        "kind": "feetech",
-        "port": "sim",
-        "joints": [
-            {"name": "pan", "id": 1, "lower": -1.9, "upper": 1.9, "max_velocity": 4},
-            {"name": "lift", "id": 2, "lower": -1.0, "upper": 1.0, "max_velocity": 4.0, "direction": -1},
-        ],
-    },
+    "simulated": True,
+    "drives": {"arm": {"kind": "feetech"}},
+    "joints": [
+        {"name": "pan", "id": 1, "lower": -1.9, "upper": 1.9, "max_velocity": 4},
+        {"name": "lift", "id": 2, "lower": -1.0, "upper": 1.0, "max_velocity": 4.0, "direction": -1},
+    ],
     "cameras": {"face_view": CAMERA, "wrist_view": CAMERA},
     "simulation": {"world": "tabletop", "seed": 0},
 }
@@ -65,9 +64,11 @@ def test_a_complete_file(tmp_path: Path) -> None:
     config = load_robot(write(tmp_path))
     assert config.dof == 2
     assert config.bundle == (tmp_path / "bundle").resolve()
-    assert config.drive.joints[0].max_velocity == 4.0
-    assert config.drive.joints[1].direction == -1
-    assert config.drive.baudrate == 1_000_000
+    assert config.joints[0].max_velocity == 4.0
+    assert config.joints[1].direction == -1
+    assert [joint.drive for joint in config.joints] == ["arm", "arm"]
+    assert config.drives == {"arm": FeetechSettings("feetech", port="", baudrate=1_000_000)}
+    assert config.joints_of("arm") == config.joints
     assert config.control.cpu is None
     assert list(config.cameras) == ["face_view", "wrist_view"]
     assert config.per_joint(lambda joint: joint.lower) == (-1.9, -1.0)
@@ -85,7 +86,8 @@ def test_what_may_be_left_out(tmp_path: Path) -> None:
     [
         ({"control__rate_hzz": 1}, ["control.rate_hzz", "not a known key", "did you mean 'rate_hz'?"]),
         ({"nmae": "x"}, ["nmae", "did you mean 'name'?"]),
-        ({"drive__port": ...}, ["drive.port is missing", "text"]),
+        ({"simulated": ..., "simulation": ...}, ["drives.arm.port is missing", "or simulated: true"]),
+        ({"simulated": "yes"}, ["simulated is 'yes'", "true or false"]),
         ({"control__rest": ...}, ["control.rest is missing"]),
         ({"control__rate_hz": "fast"}, ["control.rate_hz", "'fast'", "a finite number"]),
         ({"control__rate_hz": True}, ["control.rate_hz", "True", "a finite number"]),
@@ -102,16 +104,19 @@ def test_what_may_be_left_out(tmp_path: Path) -> None:
         ({"control__rest_velocity": 0}, ["control.rest_velocity", "more than 0"]),
         ({"control__feedback_timeout_ms": 1}, ["control.feedback_timeout_ms", "two ticks"]),
         ({"control": None}, ["control is null", "a mapping"]),
-        ({"drive__timeout_ms": 100}, ["drive.timeout_ms", "less than control.feedback_timeout_ms"]),
-        ({"drive__kind": "feetec"}, ["drive.kind", "'feetech'", "did you mean 'feetech'?"]),
-        ({"drive__joints": []}, ["drive.joints", "at least one"]),
-        ({"drive__joints__1__id": 1}, ["drive.joints[1].id is 1", "joints[0]"]),
-        ({"drive__joints__1__name": "pan"}, ["drive.joints[1].name is 'pan'"]),
-        ({"drive__joints__0__lower": 1.9}, ["drive.joints[0].lower is 1.9", "less than upper"]),
-        ({"drive__joints__0__direction": 2}, ["drive.joints[0].direction is 2", "1 or -1"]),
-        ({"drive__joints__0__direction": True}, ["drive.joints[0].direction is True"]),
-        ({"drive__joints__0__id": 254}, ["drive.joints[0].id is 254", "0 to 253"]),
-        ({"drive__joints__0__id": 1.0}, ["drive.joints[0].id is 1.0", "a whole number"]),
+        (
+            {"drives__arm__timeout_ms": 100},
+            ["drives.arm.timeout_ms", "less than control.feedback_timeout_ms"],
+        ),
+        ({"drives__arm__kind": "feetec"}, ["drives.arm.kind", "'feetech'", "did you mean 'feetech'?"]),
+        ({"joints": []}, ["joints", "at least one"]),
+        ({"joints__1__id": 1}, ["joints[1].id is 1", "joints[0]"]),
+        ({"joints__1__name": "pan"}, ["joints[1].name is 'pan'"]),
+        ({"joints__0__lower": 1.9}, ["joints[0].lower is 1.9", "less than upper"]),
+        ({"joints__0__direction": 2}, ["joints[0].direction is 2", "1 or -1"]),
+        ({"joints__0__direction": True}, ["joints[0].direction is True"]),
+        ({"joints__0__id": 254}, ["joints[0].id is 254", "0 to 253"]),
+        ({"joints__0__id": 1.0}, ["joints[0].id is 1.0", "a whole number"]),
         ({"cameras__face_view__width": 0}, ["cameras.face_view.width is 0"]),
         ({"cameras__face_view__kind": "usb"}, ["cameras.face_view.kind is 'usb'"]),
         ({"control__blend_ms": 1}, ["control.blend_ms is 1", "two ticks"]),
@@ -121,15 +126,15 @@ def test_what_may_be_left_out(tmp_path: Path) -> None:
         ({"control__heartbeat_timeout_ms": 0}, ["control.heartbeat_timeout_ms", "more than 0"]),
         ({"control__fault_hold_ms": -1}, ["control.fault_hold_ms is -1", "0 to 60000"]),
         ({"control__impossible_velocity": 0.5}, ["control.impossible_velocity is 0.5", "1 to 100"]),
-        ({"drive__joints__0__max_acceleration": 0}, ["joints[0].max_acceleration", "more than 0 rad/s²"]),
-        ({"drive__joints__0__max_jerk": -1}, ["joints[0].max_jerk", "more than 0 rad/s³"]),
+        ({"joints__0__max_acceleration": 0}, ["joints[0].max_acceleration", "more than 0 rad/s²"]),
+        ({"joints__0__max_jerk": -1}, ["joints[0].max_jerk", "more than 0 rad/s³"]),
         (
-            {"drive__joints__0__max_jerk": 1},  # 4 rad/s · √(4 / 1) s
+            {"joints__0__max_jerk": 1},  # 4 rad/s · √(4 / 1) s
             ["joint pan: stopping from 4 rad/s", "takes 8.000 rad", "1.9 - -1.9 = 3.800 rad"],
         ),
         (
             {"control__rate_hz": 10, "control__feedback_timeout_ms": 300, "control__blend_ms": 300}
-            | {"drive__joints__0__max_jerk": 4000},
+            | {"joints__0__max_jerk": 4000},
             ["joint pan", "4000 · 0.1² / 8 = 5 rad/s", "max_velocity is 4", "raise control.rate_hz"],
         ),
         ({"cameras__face_view__frozen_ms": 0}, ["cameras.face_view.frozen_ms", "more than 0"]),
@@ -154,16 +159,19 @@ def test_a_mistake_is_named(tmp_path: Path, changes: dict[str, object], words: l
         ({"bundle": "a\0b"}, [r"bundle is 'a\x00b'", "printable"]),
         ({"bundle": "b" * 5000}, ["bundle is 'b", "at most 1024 characters"]),
         ({"instruction": "i" * 10**5}, ["instruction is 'i", "at most 4096"]),
-        ({"drive__baudrate": 10**18}, ["drive.baudrate is 1000000000000000000", "1200 to 4e+06 bit/s"]),
-        ({"drive__baudrate": 1}, ["drive.baudrate is 1"]),
-        ({"drive__port": "/dev/\x1b[1m"}, ["drive.port"]),
-        ({"drive__timeout_ms": 1e300}, ["drive.timeout_ms", "at most 1000 ms"]),
-        ({"drive__joints": [ROBOT["drive"]["joints"][0]] * 1000}, ["drive.joints", "at most 64"]),
-        ({"drive__joints__0__name": "<|action|>"}, ["joints[0].name is '<|action|>'"]),
-        ({"drive__joints__0__name": "../evil"}, ["joints[0].name"]),
-        ({"drive__joints__0__upper": 1e300}, ["joints[0].upper", "-100 to 100 rad"]),
-        ({"drive__joints__0__max_velocity": 1e300}, ["max_velocity", "at most 1000 rad/s"]),
-        ({"drive__joints__0__max_jerk": 1e300}, ["max_jerk", "at most 1e+08"]),
+        (
+            {"drives__arm__baudrate": 10**18},
+            ["drives.arm.baudrate is 1000000000000000000", "1200 to 6e+06 bit/s"],
+        ),
+        ({"drives__arm__baudrate": 1}, ["drives.arm.baudrate is 1"]),
+        ({"drives__arm__port": "/dev/\x1b[1m"}, ["drives.arm.port"]),
+        ({"drives__arm__timeout_ms": 1e300}, ["drives.arm.timeout_ms", "at most 1000 ms"]),
+        ({"joints": [ROBOT["joints"][0]] * 1000}, ["joints", "at most 64"]),
+        ({"joints__0__name": "<|action|>"}, ["joints[0].name is '<|action|>'"]),
+        ({"joints__0__name": "../evil"}, ["joints[0].name"]),
+        ({"joints__0__upper": 1e300}, ["joints[0].upper", "-1000 to 1000 rad"]),
+        ({"joints__0__max_velocity": 1e300}, ["max_velocity", "at most 1000 rad/s"]),
+        ({"joints__0__max_jerk": 1e300}, ["max_jerk", "at most 1e+08"]),
         ({"cameras": {"<|action|>": CAMERA}}, ["cameras.<|action|> is", "a name of at most 64"]),
         ({"cameras": {"../../evil": CAMERA}}, ["cameras.../../evil"]),
         ({"cameras": {f"view{n}": CAMERA for n in range(2000)}}, ["cameras is", "0 to 16 entries"]),
@@ -204,7 +212,7 @@ def test_h4_values_are_shown_shortened(value: object) -> None:
 
 def test_limits_that_contradict_each_other_name_the_file_too(tmp_path: Path) -> None:
     """They said the joint and the arithmetic, but not which of two ROBOT.yaml they were in."""
-    path = write(tmp_path, drive__joints__0__max_jerk=1)
+    path = write(tmp_path, joints__0__max_jerk=1)
     assert message(path).startswith(f"{path}: joint pan: ")
     path = write(tmp_path, model={"time_grid": [0.0, 0.5]})
     assert message(path).startswith(f"{path}: model: time grid [0.0, 0.5]; expected ")
@@ -215,7 +223,8 @@ def test_the_baseline_never_moves_a_real_arm(tmp_path: Path, scheduler: str) -> 
     camera = {**CAMERA, "kind": "opencv", "device": 0}
     path = write(
         tmp_path,
-        drive__port="/dev/ttyUSB0",
+        simulated=False,
+        drives__arm__port="/dev/ttyUSB0",
         cameras={"face_view": camera},
         simulation=...,
         policy__scheduler=scheduler,
@@ -292,10 +301,13 @@ def test_other_schemas_and_errors() -> None:
 def test_the_schema_pickles_and_checks_without_a_file() -> None:
     data = {key: value for key, value in ROBOT.items() if key != "simulation"}
     with pytest.raises(ConfigError, match="simulation"):
-        from_mapping(RobotConfig, data, "here")
+        robot_from_mapping(data, "here")
+    with pytest.raises(ConfigError, match=r"^here: the document is 3; expected a mapping"):
+        robot_from_mapping(3, "here")
+    assert robot_from_mapping(ROBOT, "here").bundle == Path("bundle")
 
 
-REAL = {"drive__port": "/dev/ttyNONE", "simulation": ...}
+REAL = {"simulated": ..., "drives__arm__port": "/dev/ttyNONE", "simulation": ...}
 
 
 def camera(device: object) -> dict[str, object]:
@@ -309,14 +321,13 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: py
         "cameras__face_view": camera("video/a.avi"),
         "cameras__wrist_view": camera("rtsp://host/wrist"),
     }
-    config = load_robot(write(tmp_path, **{**REAL, "drive__port": "tty"}, **devices))
-    assert config.drive.port == str(tmp_path / "tty")
+    config = load_robot(write(tmp_path, **{**REAL, "drives__arm__port": "tty"}, **devices))
+    assert config.drives["arm"].place == str(tmp_path / "tty")
     assert config.cameras["face_view"].device == str(tmp_path / "video" / "a.avi")
     assert config.cameras["wrist_view"].device == "rtsp://host/wrist"
     pipeline = "v4l2src device=/dev/video0 ! appsink"
     config = load_robot(write(tmp_path, **REAL, cameras={"a": camera(pipeline), "b": camera(2)}))
     assert [camera.device for camera in config.cameras.values()] == [pipeline, 2]
-    assert load_robot(write(tmp_path)).drive.port == "sim"
 
 
 @pytest.mark.parametrize(

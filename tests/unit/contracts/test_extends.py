@@ -12,6 +12,8 @@ from tests.unit.contracts.test_config import ROBOT, message
 from wall_edge.config import AsyncScheduler, RtcScheduler, SimulationConfig, load_robot
 from wall_edge.config.document import merged
 
+REAL = {"simulated": False, "drives": {"arm": {"kind": "feetech", "port": "/dev/arm"}}}
+
 
 def write(path: Path, **data: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +35,7 @@ def test_mappings_are_merged_and_lists_replaced(tmp_path: Path, base: Path) -> N
     )
     child, parent = load_robot(path), load_robot(base)
     assert (child.control.rest, child.control.fifo_priority) == ((0.1, 0.2), None)
-    assert (child.control.rest_velocity, child.drive) == (parent.control.rest_velocity, parent.drive)
+    assert (child.control.rest_velocity, child.joints) == (parent.control.rest_velocity, parent.joints)
     assert child.simulation is not None
     assert (child.simulation.seed, child.simulation.world) == (7, "tabletop")
     assert child.name == parent.name
@@ -73,7 +75,7 @@ def test_two_files_may_name_their_cameras_alike(tmp_path: Path, monkeypatch: pyt
     """``v.mp4`` beside either file is another file, wherever the command is called."""
     camera = {"kind": "opencv", "device": "v.mp4", "width": 64, "height": 64}
     real = {key: value for key, value in ROBOT.items() if key != "simulation"}
-    real |= {"drive": {**ROBOT["drive"], "port": "/dev/arm"}, "cameras": {"left": camera}}
+    real |= {**REAL, "cameras": {"left": camera}}
     write(tmp_path / "base" / "robot.yaml", **real)
     path = write(tmp_path / "a" / "a.yaml", extends="../base/robot.yaml", cameras={"right": camera})
     same = {**camera, "device": "../base/v.mp4"}
@@ -87,11 +89,11 @@ def test_two_files_may_name_their_cameras_alike(tmp_path: Path, monkeypatch: pyt
 def test_paths_belong_to_the_file_that_says_them(tmp_path: Path) -> None:
     camera = {"kind": "opencv", "device": "cams/a", "width": 64, "height": 64}
     real = {key: value for key, value in ROBOT.items() if key != "simulation"}
-    drive = {**ROBOT["drive"], "port": "dev/arm"}
-    write(tmp_path / "base" / "robot.yaml", **{**real, "drive": drive, "cameras": {"left": camera}})
+    real |= {"simulated": False, "drives": {"arm": {"kind": "feetech", "port": "dev/arm"}}}
+    write(tmp_path / "base" / "robot.yaml", **{**real, "cameras": {"left": camera}})
     plain = load_robot(write(tmp_path / "one" / "a.yaml", extends="../base/robot.yaml"))
     assert plain.bundle == tmp_path / "base" / "bundle"
-    assert Path(plain.drive.port) == tmp_path / "one" / ".." / "base" / "dev" / "arm"
+    assert Path(plain.drives["arm"].place) == tmp_path / "one" / ".." / "base" / "dev" / "arm"
     assert Path(str(plain.cameras["left"].device)).resolve() == tmp_path / "base" / "cams" / "a"
     path = write(
         tmp_path / "two" / "b.yaml",
@@ -102,10 +104,6 @@ def test_paths_belong_to_the_file_that_says_them(tmp_path: Path) -> None:
     own = load_robot(path)
     assert own.bundle == tmp_path / "two" / "mine"
     assert own.cameras["left"].device == str(tmp_path / "two" / "mine")
-
-
-def test_a_simulated_port_is_no_path(tmp_path: Path, base: Path) -> None:
-    assert load_robot(write(tmp_path / "child.yaml", extends=str(base))).simulated
 
 
 @pytest.mark.parametrize("extends", ["child.yaml", "other.yaml"])

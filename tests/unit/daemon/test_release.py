@@ -13,18 +13,19 @@ import pytest
 import typer
 import yaml
 from typer.testing import CliRunner
-from wall_edge_bridge.sim import PtyPort, SimulatedServoBus, serve, serving
+from wall_edge_bridge.kinds.feetech.twin import FeetechTwin
+from wall_edge_bridge.sim import PtyPort, serve, serving
 from wall_edge_bridge.transport import SerialTransport
 
+from tests.machines.powered_arm import real_file, servos_of
 from tests.servo_rig import Rig
 from wall_edge.cli.robot.release import release
 from wall_edge.config import RobotConfig
 from wall_edge.errors import BusError, WallEdgeError
-from wall_edge.runtime.daemon.readiness import check_bus
+from wall_edge.runtime.daemon.readiness import check_buses
 from wall_edge.runtime.daemon.release import read_torque, release_arm
 from wall_edge.runtime.ipc.mailbox_types import ServoCommand, ServoState
-from wall_edge.runtime.servo.drives import open_drive
-from wall_edge.runtime.servo.joints import joint_specs
+from wall_edge.runtime.servo.drives import open_drives
 from wall_edge.sim.tabletop import arm
 
 ROBOT = Path(__file__).parents[3] / "examples" / "tabletop" / "robot.yaml"
@@ -33,13 +34,14 @@ ROBOT = Path(__file__).parents[3] / "examples" / "tabletop" / "robot.yaml"
 class Arm:
     """A powered arm on a port."""
 
-    def __init__(self, config: RobotConfig, bus: SimulatedServoBus, port: PtyPort) -> None:
+    def __init__(self, config: RobotConfig, bus: FeetechTwin, port: PtyPort) -> None:
         self.bus, self.port = bus, port
-        drive = replace(config.drive, port=port.path, timeout_ms=100)
+        drives = {"arm": replace(config.drives["arm"].at(port.path), timeout_ms=100)}
         cameras = {n: replace(c, kind="opencv", device=n) for n, c in config.cameras.items()}
         control = replace(config.control, feedback_timeout_ms=500)
-        self.config = replace(config, drive=drive, cameras=cameras, control=control, simulation=None)
-        with open_drive(self.config, port.path) as powered:
+        real = {"simulated": False, "simulation": None, "cameras": cameras}
+        self.config = replace(config, drives=drives, control=control, **real)
+        with open_drives(self.config, {}) as powered:
             powered.enable()
 
     def torque(self) -> list[int]:
@@ -47,9 +49,9 @@ class Arm:
 
     def file(self, folder: Path) -> Path:
         data: dict[str, Any] = yaml.safe_load(ROBOT.read_text())
-        data["drive"].update(port=self.port.path, timeout_ms=100)
+        real_file(data, self.port.path)
+        data["drives"]["arm"]["timeout_ms"] = 100
         data["control"]["feedback_timeout_ms"] = 500
-        del data["simulation"]
         for name in data["cameras"]:
             data["cameras"][name].update(kind="opencv", device=name)
         path = folder / "robot.yaml"
@@ -59,7 +61,7 @@ class Arm:
 
 @pytest.fixture
 def powered(robot: RobotConfig) -> Iterator[Arm]:
-    bus = SimulatedServoBus(joint_specs(robot), positions=arm.REST.tolist())
+    bus = servos_of(robot)
     with serving(bus) as port:
         yield Arm(robot, bus, port)
 
@@ -91,7 +93,7 @@ class TestCommand:
         self, powered: Arm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setitem(release.__globals__, "_PATIENCE_S", 0.1)
-        powered.bus.silence(3)
+        powered.bus.silence(2)
         done = command(powered.file(tmp_path))
         assert done.exit_code == 1
         assert "torque may still be on at elbow_flex" in str(done.exception)
@@ -113,14 +115,14 @@ class TestCommand:
 
 def test_looking_at_the_bus_leaves_torque_as_it_is(powered: Arm) -> None:
     """A7"""
-    assert check_bus(powered.config, powered.port.path) == arm.JOINTS
-    assert read_torque(powered.config, powered.port.path) == dict.fromkeys(arm.JOINTS, True)
+    assert check_buses(powered.config) == arm.JOINTS
+    assert read_torque(powered.config) == dict.fromkeys(arm.JOINTS, True)
     assert powered.torque() == [1] * 6
 
 
 def test_a_port_that_vanishes_and_comes_back(robot: RobotConfig, tmp_path: Path) -> None:
     """A6: torque goes off on the port that came back under the same name."""
-    bus = SimulatedServoBus(joint_specs(robot), positions=arm.REST.tolist())
+    bus = servos_of(robot)
     name, stop = tmp_path / "ttyUSB0", threading.Event()
     with serving(bus) as port:
         made = Arm(robot, bus, port)
@@ -137,7 +139,7 @@ def test_a_port_that_vanishes_and_comes_back(robot: RobotConfig, tmp_path: Path)
         ]
         for thread in threads:
             thread.start()
-        assert release_arm(made.config, str(name)) == ""
+        assert release_arm(made.config, {"arm": str(name)}) == ""
         stop.set()
         for thread in threads:
             thread.join()
@@ -146,7 +148,7 @@ def test_a_port_that_vanishes_and_comes_back(robot: RobotConfig, tmp_path: Path)
 
 def test_a_port_that_stays_away_is_said(robot: RobotConfig) -> None:
     """A6"""
-    assert "/nowhere/tty does not exist" in release_arm(robot, "/nowhere/tty", patience_s=0.2)
+    assert "/nowhere/tty does not exist" in release_arm(robot, {"arm": "/nowhere/tty"}, patience_s=0.2)
 
 
 def test_no_error_of_a_release_gets_out(robot: RobotConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,8 +157,8 @@ def test_no_error_of_a_release_gets_out(robot: RobotConfig, monkeypatch: pytest.
     def broken(*_: object) -> None:
         raise ValueError("embedded null byte")
 
-    monkeypatch.setattr("wall_edge.runtime.daemon.release.open_drive", broken)
-    assert "embedded null byte" in release_arm(robot, "x", patience_s=0)
+    monkeypatch.setattr("wall_edge.runtime.daemon.release.open_drives", broken)
+    assert "embedded null byte" in release_arm(robot, {"arm": "x"}, patience_s=0)
 
 
 class TestServoLoop:

@@ -9,12 +9,17 @@ import string
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
+from wall_edge_bridge.drives.joints import OffsetJoint
+from wall_edge_bridge.drives.settings import CanSettings
+from wall_edge_bridge.drives.values import Capabilities
+from wall_edge_bridge.kinds import registry
 
 from wall_edge.cli import app
 from wall_edge.config import load_robot
@@ -62,7 +67,7 @@ def awkward_robot(folder: Path) -> Path:
     folder.mkdir()
     data = yaml.safe_load(SO101.read_text())
     data["name"] = "100% \\"
-    data["drive"]["port"] = "/dev/serial/by-id/usb-1a86_USB 2.0-if00"
+    data["drives"]["arm"]["port"] = "/dev/serial/by-id/usb-1a86_USB 2.0-if00"
     path = folder / "robot.yaml"
     path.write_text(yaml.safe_dump(data))
     return path
@@ -199,3 +204,25 @@ def test_an_interpreter_that_systemd_does_not_start() -> None:
 def test_a_name_stays_on_its_line() -> None:
     assert plain_text("a\nUser=root\\") == "a?User=root?"
     assert all(plain_text(c) in string.printable for c in string.whitespace)
+
+
+def test_it_waits_for_every_bus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Serial ports by their files, CAN interfaces by their devices; an address or a socket is no device."""
+    kind = SimpleNamespace(settings=CanSettings, joint=OffsetJoint, capabilities=Capabilities())
+    monkeypatch.setitem(registry.KINDS, "other", "other_kind")
+    monkeypatch.setitem(sys.modules, "other_kind", SimpleNamespace(KIND=kind))
+    data = yaml.safe_load(SO101.read_text())
+    data["drives"] |= {
+        "left": {"kind": "other", "channel": "can0"},
+        "right": {"kind": "other", "channel": "/dev/ttyACM1", "interface": "slcan"},
+        "far": {"kind": "other", "channel": "239.0.0.1", "interface": "udp_multicast"},
+    }
+    data["joints"] = [{**joint, "drive": "arm"} for joint in data["joints"]]
+    for index, drive in ((3, "left"), (4, "right"), (5, "far")):
+        data["joints"][index]["drive"] = drive
+        del data["joints"][index]["zero_ticks"]
+    path = tmp_path / "robot.yaml"
+    path.write_text(yaml.safe_dump(data))
+    unit = settings(unit_text(load_robot(path), path, ME, "/bin/echo"))
+    expected = ["dev-ttyACM0.device", "dev-ttyACM1.device", "sys-subsystem-net-devices-can0.device"]
+    assert unit["Wants"].split() == unit["After"].split() == expected

@@ -287,6 +287,6 @@ def test_a_real_robot_needs_a_place_for_its_latch(
     (tmp_path / "wall-edge").write_text("in the way")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     cameras = {n: replace(c, kind="opencv", device=n) for n, c in robot.cameras.items()}
-    drive = replace(robot.drive, port="/dev/ttyNONE")
+    drives = {"arm": robot.drives["arm"].at("/dev/ttyNONE")}
     with pytest.raises(RuntimeFault, match="could not be kept"):
-        Daemon(replace(robot, drive=drive, cameras=cameras, simulation=None))
+        Daemon(replace(robot, simulated=False, drives=drives, cameras=cameras, simulation=None))

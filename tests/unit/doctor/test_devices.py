@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.recorded import BY_PATH, beside_kernel, change, copied, link, machine, robot_file
+from wall_edge.board import Tree
+from wall_edge.config import load_robot
+from wall_edge.doctor.rules import rules
 
 
 @pytest.mark.parametrize(
@@ -15,7 +19,7 @@ from tests.recorded import BY_PATH, beside_kernel, change, copied, link, machine
 def test_a_port_by_number_is_told_its_name(tmp_path: Path, target: str, fix: str) -> None:
     root = copied("agx-orin-64", tmp_path)
     change(root, f"/dev/{target}", "")
-    (one,) = beside_kernel(machine(root, robot_file(tmp_path, drive={"port": f"/dev/{target}"})))
+    (one,) = beside_kernel(machine(root, robot_file(tmp_path, port=f"/dev/{target}")))
     assert (one.severity, one.check) == ("warning", "serial-port")
     assert fix in one.fix
 
@@ -28,7 +32,7 @@ def test_a_login_on_the_uart_of_the_header(tmp_path: Path) -> None:
         "/etc/systemd/system/multi-user.target.wants/nvgetty.service",
         "/etc/systemd/system/nvgetty.service",
     )
-    robot = robot_file(tmp_path, drive={"port": "/dev/ttyTHS1"})
+    robot = robot_file(tmp_path, port="/dev/ttyTHS1")
     (one,) = beside_kernel(machine(root, robot))
     assert (one.severity, one.check) == ("error", "serial-console")
     assert one.fix.startswith("sudo systemctl disable --now nvgetty")
@@ -71,3 +75,20 @@ def test_two_large_cameras_on_one_bus(tmp_path: Path) -> None:
     (one,) = beside_kernel(machine(root, robot))
     assert (one.severity, one.check) == ("note", "camera-bandwidth")
     assert "885 Mbit/s" in one.what  # 2 x 1280 x 720 x 2 x 8 x 30
+
+
+def test_every_serial_drive_is_looked_at(tmp_path: Path) -> None:
+    """A second bus, of which the first knows nothing: its port by its key."""
+    root = copied("agx-orin-64", tmp_path)
+    path = robot_file(tmp_path)
+    data = yaml.safe_load(path.read_text())
+    data["drives"]["hand"] = {"kind": "feetech", "port": "/dev/ttyUSB3"}
+    data["joints"] = [{**joint, "drive": "arm"} for joint in data["joints"]]
+    data["joints"][5]["drive"] = "hand"
+    path.write_text(yaml.safe_dump(data))
+    (one,) = beside_kernel(machine(root, path))
+    assert (one.severity, one.check) == ("error", "serial-port")
+    assert one.what.startswith("drives.hand.port /dev/ttyUSB3 is not there; plugged in: ")
+    lines = rules(Tree(root), load_robot(path))
+    assert any("drives.arm.port: /dev/" in line for line in lines)
+    assert any(line == "# drives.hand.port: /dev/wall-edge/so101-hand" for line in lines)

@@ -95,7 +95,7 @@ def test_control_codes_of_a_board_reach_no_terminal(tmp_path: Path) -> None:
     (root / "proc/device-tree/model").write_bytes(b"Jet\x1b[2Json\n\x07")
     link(root, "/sys/class/tty/ttyACM\x1b[31m", "nothing")
     code, output = run(
-        "doctor", robot_file(tmp_path, drive={"port": "/dev/ttyACM7"}), "--root", root, "--user", "\x1b[1m"
+        "doctor", robot_file(tmp_path, port="/dev/ttyACM7"), "--root", root, "--user", "\x1b[1m"
     )
     assert code == 1
     assert "\x1b" not in output

@@ -48,7 +48,7 @@ def test_a_robot_s_port_and_cameras(tmp_path: Path) -> None:
 
 
 def test_an_ftdi_port_gets_its_latency(tmp_path: Path) -> None:
-    robot = robot_file(tmp_path, drive={"port": "/dev/ttyUSB0"})
+    robot = robot_file(tmp_path, port="/dev/ttyUSB0")
     port, latency = of(BOARDS / "agx-orin-64-faults", robot)[:2]
     assert 'KERNELS=="1-1"' in port  # it has no serial number
     assert latency == 'ACTION=="add|change", SUBSYSTEM=="usb-serial", KERNELS=="1-1", ATTR{latency_timer}="1"'
@@ -63,11 +63,11 @@ def test_without_a_robot_every_port_is_named() -> None:
 def test_a_link_that_the_robot_names_keeps_its_name(tmp_path: Path) -> None:
     root = copied("agx-orin-64", tmp_path)
     (root / "dev/so101-arm").symlink_to("ttyACM0")
-    assert 'SYMLINK+="so101-arm"' in of(root, robot_file(tmp_path, drive={"port": "/dev/so101-arm"}))[0]
+    assert 'SYMLINK+="so101-arm"' in of(root, robot_file(tmp_path, port="/dev/so101-arm"))[0]
 
 
 def test_what_is_not_plugged_in_has_no_rule_but_a_word(tmp_path: Path) -> None:
-    robot = robot_file(tmp_path, drive={"port": "/dev/ttyACM5"})
+    robot = robot_file(tmp_path, port="/dev/ttyACM5")
     lines = rules(Tree(BOARDS / "agx-orin-64"), load_robot(robot))
     assert "# /dev/ttyACM5 is no USB device that is plugged in: no rule. Plug it in, run this again." in lines
     assert "# plugged in: /dev/ttyACM0, USB Single Serial 5A68012345" in lines

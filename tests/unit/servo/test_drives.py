@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
-from typing import get_args, get_type_hints
 
+import numpy as np
 import pytest
-from wall_edge_bridge.sim import SimulatedServoBus, serving
+from wall_edge_bridge.drives import Setpoints
+from wall_edge_bridge.sim import serving
 
-from wall_edge.config import DriveConfig, RobotConfig
-from wall_edge.errors import DriveError
-from wall_edge.runtime.servo.drives import DRIVES, open_drive
-from wall_edge.runtime.servo.joints import joint_specs
+from tests.machines.powered_arm import servos_of
+from wall_edge.config import RobotConfig
+from wall_edge.errors import BusError, DriveError
+from wall_edge.runtime.daemon.release import release_arm
+from wall_edge.runtime.servo.drives import open_drives
 from wall_edge.sim.tabletop import arm
-
-
-def test_every_kind_that_robot_yaml_may_name_can_be_opened() -> None:
-    assert set(get_args(get_type_hints(DriveConfig)["kind"])) == set(DRIVES)
 
 
 @pytest.mark.parametrize(("slack_rad", "powered"), [(0.05, True), (0.01, False)])
@@ -25,14 +24,14 @@ def test_a_joint_may_have_sagged_as_far_as_robot_yaml_says(
 ) -> None:
     """Lost once, when the opening of drives moved: an arm a little beyond its limits was refused."""
     positions = arm.REST.copy()
-    positions[1] = robot.drive.joints[1].upper + 0.03
+    positions[1] = robot.joints[1].upper + 0.03
     config = replace(
         robot,
         control=replace(robot.control, start_slack_rad=slack_rad, feedback_timeout_ms=2000),
-        drive=replace(robot.drive, timeout_ms=500),
+        drives={"arm": replace(robot.drives["arm"], timeout_ms=500)},
     )
-    bus = SimulatedServoBus(joint_specs(config), positions=positions.tolist())
-    with serving(bus) as port, open_drive(config, port.path) as drive:
+    bus = servos_of(config, positions)
+    with serving(bus) as port, open_drives(config, {"arm": port.path}) as drive:
         drive.connect()
         drive.check()
         if powered:
@@ -41,3 +40,44 @@ def test_a_joint_may_have_sagged_as_far_as_robot_yaml_says(
             with pytest.raises(DriveError, match="move it inside by hand"):
                 drive.enable()
     assert [bool(servo.get("torque_enable")) for servo in bus.servos.values()] == [powered] * len(positions)
+
+
+def two_buses(robot: RobotConfig) -> RobotConfig:
+    """The arm with its last three joints on a bus of their own."""
+    settings = replace(robot.drives["arm"], timeout_ms=500)
+    joints = tuple(replace(j, drive="near" if i < 3 else "far") for i, j in enumerate(robot.joints))
+    control = replace(robot.control, feedback_timeout_ms=2000)
+    return replace(robot, control=control, drives={"near": settings, "far": settings}, joints=joints)
+
+
+def half(config: RobotConfig, drive: str) -> RobotConfig:
+    """The robot that one drive of it would be."""
+    control = replace(config.control, rest=(0.0,) * 3)
+    drives = {drive: config.drives[drive]}
+    return replace(config, control=control, drives=drives, joints=config.joints_of(drive))
+
+
+def test_joints_on_two_buses_are_one_vector(robot: RobotConfig) -> None:
+    config = two_buses(robot)
+    there = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    near, far = servos_of(half(config, "near"), there[:3]), servos_of(half(config, "far"), there[3:])
+    with serving(near) as left, serving(far) as right:
+        drives = open_drives(config, {"near": left.path, "far": right.path})
+        with drives:
+            drives.enable()
+            feedback = drives.cycle(Setpoints.hold(there), time.monotonic_ns() + 10**9)
+            drives.disable()
+    np.testing.assert_allclose(feedback.position, there, atol=2e-3)
+
+
+def test_a_port_that_is_not_there_keeps_nobody_from_letting_go_on_the_other(robot: RobotConfig) -> None:
+    config = two_buses(robot)
+    far = servos_of(half(config, "far"), [0.4, 0.5, 0.6])
+    for servo in far.servos.values():
+        servo.set("torque_enable", 1)
+    with serving(far) as port:
+        places = {"near": "/nowhere/tty", "far": port.path}
+        assert "/nowhere/tty does not exist" in release_arm(config, places, patience_s=0)
+        with pytest.raises(BusError, match="/nowhere/tty does not exist"):
+            open_drives(config, places).connect()
+    assert [servo.get("torque_enable") for servo in far.servos.values()] == [0, 0, 0]

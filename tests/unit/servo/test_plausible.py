@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from wall_edge.runtime.servo.plausible import Plausibility
+from wall_edge.runtime.servo.feedback.plausible import Plausibility
 
 MS = 1_000_000
 FASTEST = 12.0

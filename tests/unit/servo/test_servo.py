@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from wall_edge_bridge.drives import Fault, Reaction
 
 from tests.servo_rig import CONFIG, REHEARSALS, Rig, require_within_limits, speeds
 from wall_edge.errors import BusError, BusTimeout, DriveError
@@ -14,6 +15,7 @@ from wall_edge.runtime.ipc.mailbox_types import ServoCommand, ServoState
 # rad, a third of an encoder's count. Ruckig's switches fall between ticks, where the limiter's loop rounds
 # the corner: equality is not to be had.
 AT_REST = 5e-4
+OVERLOAD = (Fault("overload", Reaction.CHECK), Fault("overheat", Reaction.PERSON))
 # Begins and ends at rest, and its B-spline keeps the limits: it is followed as it is.
 GENTLE = [
     [0.2, 0.2],
@@ -44,7 +46,8 @@ def test_holds_follows_starves_and_rests() -> None:
     np.testing.assert_allclose(rig.drive.written[38], rig.drive.written[37], atol=1e-9)
     np.testing.assert_array_equal(rig.drive.written[99], rig.drive.written[38])
     np.testing.assert_allclose(rig.drive.position, CONFIG.control.rest, atol=AT_REST)
-    assert rig.drive.calls[: 4 + REHEARSALS] == ["open", "connect", "read", *["read"] * REHEARSALS, "enable"]
+    start = ["open", "connect", "read", *["read"] * REHEARSALS, "arm", "read", "enable"]
+    assert rig.drive.calls[: len(start)] == start
     assert rig.drive.calls[-2:] == ["disable", "close"]
     assert ServoState(rig.last()["state"]) is ServoState.RELEASED
     assert loop.machine.fault is None
@@ -232,8 +235,10 @@ def test_a_faulted_arm_gets_a_setpoint_every_tick(error: Exception) -> None:
 
 def test_a_motors_fault_is_named() -> None:
     rig = Rig()
-    loop = rig.run(t10=lambda: setattr(rig.drive, "faults", ((), ("overload", "overheat"))))
-    assert "joint lift reports overload, overheat" in str(loop.machine.fault)
+    loop = rig.run(t10=lambda: setattr(rig.drive, "faults", ((), OVERLOAD)))
+    assert str(loop.machine.fault) == (
+        "joint lift reports overload, overheat; remove the cause, then power-cycle the motor"
+    )
 
 
 def test_torque_that_cannot_be_taken_off_is_said() -> None:

@@ -31,7 +31,11 @@ from wall_edge.runtime.telemetry.servo.types import (
 )
 
 DOF, PERIOD_NS = 3, 4_000_000
-BUS = ("cycles", "timeouts", "checksum_errors", "resyncs", "skipped_bytes", "stale_bytes", "late", "foreign")
+BUS = (
+    *("cycles", "timeouts", "checksum_errors", "resyncs", "skipped_bytes", "stale_bytes", "late", "foreign"),
+    *("full", "error_passive", "bus_off", "reopened"),
+)
+KINDS = {"left": "feetech", "right": "damiao"}
 
 
 def counters(base: int) -> dict[str, Any]:
@@ -44,14 +48,15 @@ def counters(base: int) -> dict[str, Any]:
 
 
 def test_every_field_arrives_where_it_belongs() -> None:
-    rings = ServoRings.of(DOF, 250.0)
+    rings = ServoRings.of(DOF, 250.0, kinds=KINDS)
     telemetry = ServoTelemetry(rings, PERIOD_NS, clock=lambda: 1_000_500)
     computed = ("work_ns", "period_ns", "life")
     plain: dict[str, Any] = {name: 100 + k for k, name in enumerate(INTEGERS) if name not in computed}
     plain["time_ns"] = 1_000_000
     setpoint, position = np.array([0.1, 0.2, 0.3]), np.array([1.1, 1.2, 1.3])
     telemetry.status(**plain, setpoint=setpoint, position=position)
-    telemetry.counters(time_ns=5, limiter_refused=6, **counters(1000))
+    drives = [{name: base + k for k, name in enumerate(BUS)} for base in (5000, 6000)]
+    telemetry.counters(time_ns=5, limiter_refused=6, limited_cycles=7, drives=drives, **counters(1000))
     (status,) = rings.reader().statuses()
     count = rings.reader().counters()
     assert count is not None
@@ -61,7 +66,8 @@ def test_every_field_arrives_where_it_belongs() -> None:
     assert count.bus == dict(zip(BUS, range(1020, 1020 + len(BUS)), strict=True))
     limits = dict(zip(LIMITS, counters(1000)["limits"], strict=True))
     assert count.limits == limits
-    assert (count.time_ns, count.life, count.limiter_refused) == (5, 1, 6)
+    assert (count.time_ns, count.life, count.limiter_refused, count.limited_cycles) == (5, 1, 6, 7)
+    assert count.drives == dict(zip(KINDS, drives, strict=True))
     assert status.setpoint.tolist() == setpoint.tolist()
     assert status.position.tolist() == position.tolist()
     assert {field.name for field in fields(ServoStatus)} >= set(INTEGERS)
@@ -218,6 +224,7 @@ def test_reasons_faults_and_settings() -> None:
         "cycles_hz": 100.0,
         "errors": 7,
         "detail": dict(zip(BUS, counters(5)["bus"], strict=True)),
+        **{"drives": {}, "limited_cycles": 0, "limited_by": {}},
     }
     assert result["chunks"] == {
         "taken": 2,
@@ -249,7 +256,8 @@ def test_nothing_told_is_a_summary_too() -> None:
     summary = ServoSummary(ServoRings.of(DOF, 250.0))
     result = summary.as_dict(trace=False)
     assert (result["state"], result["ticks"], result["touched"]) == ("STARTING", 0, False)
-    assert result["bus"] == {"cycles_hz": 0.0, "errors": 0, "detail": {}}
+    nothing = {"detail": {}, "drives": {}, "limited_cycles": 0, "limited_by": {}}
+    assert result["bus"] == {"cycles_hz": 0.0, "errors": 0, **nothing}
     assert result["limiter"]["jerk"] == [0] * DOF
 
 

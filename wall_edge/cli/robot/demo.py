@@ -90,7 +90,7 @@ def _simulation(config: RobotConfig, seed: int) -> SimulationConfig:
     if not config.simulated or config.simulation is None:
         raise ConfigError(
             f"{config.name} is not simulated",
-            expected="drive.port: sim and a simulation section",
+            expected="simulated: true and a simulation section",
             fix="use 'wall-edge run' for a real robot",
         )
     return replace(config.simulation, seed=seed)

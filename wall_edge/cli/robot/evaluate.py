@@ -60,7 +60,7 @@ def evaluation(
         config = replace(config, simulation=replace(config.simulation, seed=seed))
     form = None if rtc_form is None else _names("rtc form", rtc_form, RTC_FORMS)[0]
     kinds = _names("scheduler", scheduler or config.policy.scheduler.kind, tuple(SCHEDULERS))
-    faults: Sequence[str | None] = _names("fault", fault, tuple(FAULTS)) if fault else (None,)
+    faults: Sequence[str | None] = _faults(fault, config) if fault else (None,)
     cells = [
         Cell(
             _scheduler(config, kind, form),
@@ -105,6 +105,13 @@ def _names(what: str, option: str, choices: Sequence[str]) -> list[str]:
             fix = f"did you mean {close[0]!r}?" if close else ""
             raise ConfigError(f"{what} {name!r}", expected=f"one of {', '.join(choices)}, or all", fix=fix)
     return names
+
+
+def _faults(option: str, config: RobotConfig) -> list[str]:
+    """Of all, those that the robot's motors can have; one that is named and that they cannot is refused."""
+    if option == "all":
+        return [name for name, fault in FAULTS.items() if fault.fits(config)]
+    return _names("fault", option, tuple(FAULTS))
 
 
 def _delays(option: str) -> list[float]:

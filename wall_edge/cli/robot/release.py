@@ -19,17 +19,18 @@ _WORDS = {True: "on", False: "off", None: "no answer"}
 def release(robot: Annotated[Path, typer.Argument(help="ROBOT.yaml")]) -> None:
     """Switch the torque off on an arm that was left powered: it goes limp where it stands, so hold it.
 
-    Refused while 'wall-edge run' holds the port. Exit code 1 when a joint did not confirm.
+    Every bus is tried, whatever becomes of the others; one that 'wall-edge run' holds is refused. Exit code 1
+    when a joint did not confirm.
     """
     config = load_robot(robot)
     if config.simulated:
         raise ConfigError(
-            f"{config.name} is simulated", expected="a robot with a real drive.port", fix="nothing is powered"
+            f"{config.name} is simulated", expected="a robot with real drives", fix="nothing is powered"
         )
-    before = read_torque(config, config.drive.port)
-    trouble = release_arm(config, config.drive.port, _PATIENCE_S)
-    after = read_torque(config, config.drive.port)
-    places = read_places(config, config.drive.port)
+    before = read_torque(config)
+    trouble = release_arm(config, {}, _PATIENCE_S)
+    after = read_torque(config)
+    places = read_places(config)
     width = max(len(name) for name in after)
     for name, place in places.items():
         torque = f"torque {_WORDS[before[name]]} -> {_WORDS[after[name]]}"

@@ -119,6 +119,8 @@ def status_line(daemon: Daemon) -> Text:
     trouble = ", recording stopped" if daemon.inbox.recording_trouble else ""
     trouble += f", refused: {daemon.inbox.refusal}" if daemon.inbox.refusal else ""
     chunks = record.counts["chunks"]
+    if not chunks and daemon.watchdogs:
+        return Text(f"{daemon.state.name.lower()}: {printable(daemon.watchdogs)}{trouble}")
     return Text(f"{daemon.state.name.lower()}: {subgoal}  {chunks} chunks, {latency:.0f} ms{trouble}")
 
 
@@ -132,6 +134,7 @@ def _summary_lines(daemon: Daemon, recording: RecordingOptions | None) -> list[s
         f"{servo.get('overruns', 0)} overruns, {servo.get('bus', {}).get('errors', 0)} bus errors"
     ]
     lines += [f"engine: {daemon.inbox.engine}"] if daemon.inbox.engine else []
+    lines += [daemon.watchdogs] if daemon.watchdogs else []
     if daemon.inbox.refusal:
         refused = record.refused["chunk"] + record.refused["subgoal"]
         lines.append(f"note: the policy refused {refused} times, last: {daemon.inbox.refusal}")

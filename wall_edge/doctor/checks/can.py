@@ -9,40 +9,70 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from wall_edge.board.can import CanInterface, can_interfaces, configured, controllers, denied
-from wall_edge.doctor.finding import Remark
+from wall_edge_bridge.drives import CanSettings
+
+from wall_edge.board.can import (
+    CanInterface,
+    can_interfaces,
+    configured,
+    controllers,
+    denied,
+    pin_commands,
+)
+from wall_edge.config import can_channels
+from wall_edge.doctor.finding import Remark, Severity
 from wall_edge.doctor.machine import Machine
 from wall_edge.files import shown
 
 _QUEUE = 128
 """A burst to seven motors and their registers; the kernel's default of 10 refuses it (ENOBUFS)."""
-_PINS = {
-    "can0": (("0x0c303018", "0xc458"), ("0x0c303010", "0xc400")),
-    "can1": (("0x0c303008", "0xc458"), ("0x0c303000", "0xc400")),
-}
-"""Registers of the AGX Orin's header: pins 29 and 31 for can0, 37 and 33 for can1, GPIO at the start."""
 
 
 def interfaces(machine: Machine) -> Iterator[Remark]:
-    """Each interface that exists, virtual ones apart."""
-    for interface in can_interfaces(machine.tree):
+    """Each interface that exists, virtual ones apart, and each that ROBOT.yaml names."""
+    there = can_interfaces(machine.tree)
+    for interface in there:
         if interface.driver is not None:
             yield from _interface(machine, interface)
+    names = [interface.name for interface in there]
+    for channel, (key, _) in _channels(machine).items():
+        if channel not in names:
+            others = ", ".join(map(shown, names)) or "no CAN interface"
+            what = f"{key} {shown(channel)} is not there; {others} is"
+            fix = "plug its adapter in, load the driver of the board's own CAN, or name another in ROBOT.yaml"
+            yield Remark("error", what, fix)
+
+
+def _channels(machine: Machine) -> dict[str, tuple[str, CanSettings]]:
+    """Interfaces that a real robot uses: the key in its ROBOT.yaml, and the bit rates."""
+    drives = {} if machine.real_robot is None else machine.real_robot.drives
+    return {settings.channel: (key, settings) for key, settings in can_channels(drives).items()}
+
+
+def _rates(settings: CanSettings | None) -> tuple[int, int | None]:
+    """Bit rates as the robot has them, or as most motors come."""
+    return (1_000_000, None) if settings is None else (settings.bitrate, settings.data_bitrate)
 
 
 def _interface(machine: Machine, interface: CanInterface) -> Iterator[Remark]:
     """One that nobody set up is no fault: some releases load mttcan by themselves, a robot may be serial."""
     name = shlex.quote(shown(interface.name))
-    at_each_start = f"wall-edge udev --can --interface {name} | sudo sh"
+    _, settings = _channels(machine).get(interface.name, ("", None))
+    bitrate, data_bitrate = _rates(settings)
+    options = f" --bitrate {bitrate}" if settings is not None else ""
+    options += f" --data-bitrate {data_bitrate}" if data_bitrate is not None else ""
+    at_each_start = f"wall-edge udev --can --interface {name}{options} | sudo sh"
     file = configured(machine.tree, interface.name)
-    if not interface.up and file is None:
+    if not interface.up and file is None and settings is None:
         if machine.real_robot is None:
             what = f"{name} is down, and no file of systemd-networkd brings it up: for a robot on CAN"
             yield Remark("note", what, at_each_start)
         return
-    up = f"sudo ip link set {name} up type can bitrate 1000000"
+    up = f"sudo ip link set {name} up type can bitrate {bitrate}"
+    up += f" dbitrate {data_bitrate} fd on" if data_bitrate is not None else ""
     if not interface.up:
-        yield Remark("warning", f"{name} is down", f"{up}  # with the bitrate of the motors")
+        severity: Severity = "warning" if settings is None else "error"
+        yield Remark(severity, f"{name} is down", f"{up}  # with the bitrate of the motors")
     elif interface.carrier is False:
         what = f"{name} is off the bus: too many errors"
         fix = (
@@ -66,11 +96,8 @@ def _interface(machine: Machine, interface: CanInterface) -> Iterator[Remark]:
 
 
 def _pins(machine: Machine, interface: CanInterface) -> str:
-    agx = (machine.facts.part_number or "").startswith("p3701")
-    if interface.driver != "mttcan" or not agx or interface.name not in _PINS:
-        return ""
-    words = " && ".join(f"sudo busybox devmem {place} w {value}" for place, value in _PINS[interface.name])
-    return f"; the AGX Orin's header pins are GPIO until: {words}"
+    commands = pin_commands(machine.facts.part_number, interface)
+    return f"; the AGX Orin's header pins are GPIO until: {' && '.join(commands)}" if commands else ""
 
 
 def _allow(file: str) -> str:
@@ -83,7 +110,9 @@ def driver(machine: Machine) -> Iterator[Remark]:
     That is how JetPack comes, and no fault of a robot on a serial port.
     """
     nodes = controllers(machine.tree)
-    if machine.real_robot is None and nodes and not machine.tree.exists("/sys/module/mttcan"):
+    missing = set(_channels(machine)) - {interface.name for interface in can_interfaces(machine.tree)}
+    of_interest = machine.real_robot is None or missing
+    if of_interest and nodes and not machine.tree.exists("/sys/module/mttcan"):
         what = f"the board's CAN ({', '.join(map(shown, nodes))}) has no driver loaded: for a robot on CAN"
         file = "/etc/modules-load.d/wall-edge-can.conf"
         fix = f"sudo modprobe -a can can_raw mttcan && echo mttcan | sudo tee {file}"

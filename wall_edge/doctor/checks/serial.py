@@ -13,7 +13,9 @@ import re
 import shlex
 from collections.abc import Iterator
 
+from wall_edge.board import Tree
 from wall_edge.board.usb import serial_ports, stable_name, usb_devices
+from wall_edge.config import serial_devices
 from wall_edge.doctor.finding import Remark
 from wall_edge.doctor.machine import Machine
 from wall_edge.files import shown
@@ -45,32 +47,43 @@ _DRIVERS = {
 
 
 def port(machine: Machine) -> Iterator[Remark]:
-    """The port that ROBOT.yaml names."""
-    assert machine.real_robot is not None
-    tree, name = machine.tree, machine.real_robot.drive.port
+    """The ports that ROBOT.yaml names."""
+    for key, name in _devices(machine).items():
+        yield from _port(machine.tree, key, name)
+
+
+def _port(tree: Tree, key: str, name: str) -> Iterator[Remark]:
     if not tree.exists(name):
         ports = [stable_name(tree, f"/dev/{port}") or f"/dev/{port}" for port in serial_ports(tree)]
         there = f"plugged in: {', '.join(map(shown, ports))}" if ports else "no USB serial port is plugged in"
-        what = f"drive.port {shown(name)} is not there; {there}"
-        yield Remark("error", what, "plug it in and power it, or name another drive.port in ROBOT.yaml")
+        what = f"{key} {shown(name)} is not there; {there}"
+        yield Remark("error", what, f"plug it in and power it, or name another {key} in ROBOT.yaml")
     elif re.fullmatch(r"/dev/tty(USB|ACM)\d+", name):
-        stable = stable_name(tree, name)
-        fix = f"port: {shown(stable)} in ROBOT.yaml" if stable else f"{_UDEV}  # then name its link"
-        yield Remark("warning", f"drive.port {name}: the number changes with the order of plugging in", fix)
+        stable, word = stable_name(tree, name), key.rpartition(".")[2]
+        fix = f"{word}: {shown(stable)} in ROBOT.yaml" if stable else f"{_UDEV}  # then name its link"
+        yield Remark("warning", f"{key} {name}: the number changes with the order of plugging in", fix)
+
+
+def _devices(machine: Machine) -> dict[str, str]:
+    """Those of a real robot, by their keys in ROBOT.yaml."""
+    return {} if machine.real_robot is None else serial_devices(machine.real_robot.drives)
+
+
+def _real_devices(machine: Machine) -> list[str]:
+    """The same as the kernel names them."""
+    return [machine.tree.real(name) for name in _devices(machine).values()]
 
 
 def console(machine: Machine) -> Iterator[Remark]:
     """A login on the UART of the header mixes with the motors' bytes."""
-    assert machine.real_robot is not None
-    uart = machine.tree.real(machine.real_robot.drive.port)
-    if uart.startswith("/dev/ttyTHS") and machine.tree.link(f"{_WANTS}/nvgetty.service") is not None:
-        what = f"nvgetty offers a login on {uart}"
-        yield Remark("error", what, "sudo systemctl disable --now nvgetty && sudo udevadm trigger")
+    for uart in _real_devices(machine):
+        if uart.startswith("/dev/ttyTHS") and machine.tree.link(f"{_WANTS}/nvgetty.service") is not None:
+            what = f"nvgetty offers a login on {uart}"
+            yield Remark("error", what, "sudo systemctl disable --now nvgetty && sudo udevadm trigger")
 
 
 def modem_manager(machine: Machine) -> Iterator[Remark]:
     """It opens each new ttyACM port for seconds and writes AT commands to the motors."""
-    assert machine.real_robot is not None
     tree = machine.tree
     rules = "".join(
         tree.text(f"/etc/udev/rules.d/{name}") or ""
@@ -78,7 +91,7 @@ def modem_manager(machine: Machine) -> Iterator[Remark]:
         if "wall-edge" in name
     )
     runs = tree.link(f"{_WANTS}/ModemManager.service") is not None
-    acm = tree.real(machine.real_robot.drive.port).startswith("/dev/ttyACM")
+    acm = any(name.startswith("/dev/ttyACM") for name in _real_devices(machine))
     if runs and acm and "ID_MM_" not in rules:
         fix = f"sudo systemctl disable --now ModemManager  # or {_UDEV}"
         yield Remark("warning", "ModemManager writes to ttyACM ports that appear", fix)
@@ -86,17 +99,15 @@ def modem_manager(machine: Machine) -> Iterator[Remark]:
 
 def latency_timers(machine: Machine) -> Iterator[Remark]:
     """FTDI's chips keep what the motors answered for 16 ms."""
-    tree = machine.tree
-    robot = machine.real_robot
+    tree, ours = machine.tree, _real_devices(machine)
     for name in tree.names(_LATENCY):
         milliseconds = tree.number(f"{_LATENCY}/{name}/latency_timer")
         if milliseconds is None or milliseconds <= 1:
             continue
-        ours = robot is None or tree.real(robot.drive.port) == f"/dev/{name}"
         what = f"{shown(name)} keeps answers for {milliseconds} ms (latency_timer)"
         file = shlex.quote(f"{_LATENCY}/{shown(name)}/latency_timer")
         fix = f"echo 1 | sudo tee {file}  # for good: {_UDEV}"
-        yield Remark("warning" if ours else "note", what, fix)
+        yield Remark("warning" if machine.real_robot is None or f"/dev/{name}" in ours else "note", what, fix)
 
 
 def drivers(machine: Machine) -> Iterator[Remark]:

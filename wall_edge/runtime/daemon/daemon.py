@@ -29,6 +29,7 @@ from wall_edge.runtime.ipc.messages import Instruct
 from wall_edge.runtime.latch import require_latch, require_unlatched
 from wall_edge.runtime.telemetry.run_log import FrameRecord, RunLog
 from wall_edge.runtime.telemetry.servo.summary import ServoSummary
+from wall_edge.runtime.telemetry.servo.watchdogs import watchdog_words
 from wall_edge.runtime.telemetry.session_recorder import RecordingOptions
 from wall_edge.runtime.telemetry.writer.log_file import LogFile
 from wall_edge.session_format import require_unused
@@ -69,7 +70,7 @@ class Daemon:
         self.config, self.world = config, world
         self._service, self._stop_s = service or ServiceManager(), longest_stop_s(config)
         bundle = _checked(config, world, instruction, recording)
-        self.record = RunLog(joint_names=tuple(joint.name for joint in config.drive.joints), kept=kept)
+        self.record = RunLog(joint_names=tuple(joint.name for joint in config.joints), kept=kept)
         self.epoch = 0
         self._log: LogFile | None = None
         self.torque_note = ""
@@ -80,7 +81,7 @@ class Daemon:
         memory = self._memory = SharedMemory.of(config, bundle.manifest)
         self._events = memory.events["supervisor"]
         self._servo, self._summary = memory.rings.reader(), ServoSummary(memory.rings)
-        self._plant = Plant(config, bundle, memory, config.drive.port, world, recording, events)
+        self._plant = Plant(config, bundle, memory, {}, world, recording, events)
         self.inbox = Inbox(self.record, self._plant, self._write)
         self._supervisor = Supervisor(self._plant, self._write)
         priority = config.control.fifo_priority
@@ -169,6 +170,11 @@ class Daemon:
         """Of the servo process."""
         record = self._memory.feedback.read()
         return ServoState(int(record["state"])) if record is not None else ServoState.STARTING
+
+    @property
+    def watchdogs(self) -> str:
+        """What becomes of each drive's motors when nobody commands them any more; empty until it is known."""
+        return watchdog_words(self._summary.drives())
 
     def keep_frames(self) -> None:
         """Keep the newest frame of every camera for the report."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from wall_edge.runtime.daemon.process_table import TABLE, Death, Plant
-from wall_edge.runtime.ipc.messages import EngineNote, Failure, Port, Ready, Refusal
+from wall_edge.runtime.ipc.messages import EngineNote, Failure, Places, Ready, Refusal
 from wall_edge.runtime.telemetry.run_log import ChunkRecord, RunLog, SubgoalRecord
 from wall_edge.runtime.telemetry.writer import LogEnd
 
@@ -45,8 +45,8 @@ class Inbox:
             return
         if isinstance(message, Ready):
             self.ready.add(name)
-        elif isinstance(message, Port):
-            self._plant.port = message.path
+        elif isinstance(message, Places):
+            self._plant.places = message.by_drive
         elif isinstance(message, EngineNote):
             self.engine = message.text
         elif isinstance(message, Failure):

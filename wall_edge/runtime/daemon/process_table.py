@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
@@ -23,7 +23,7 @@ class Started(Enum):
     """How it shows that a process has started."""
 
     READY = "it says so"
-    PORT = "its motors answer on a port"
+    PLACES = "its motors answer"
     HOLDING = "the arm holds"
 
 
@@ -43,8 +43,9 @@ class Plant:
     bundle: Bundle
     """Checked by the supervisor: the policy process only asks whether its files still are those."""
     memory: SharedMemory
-    port: str
-    """Of the motors; that of a simulated arm is known once its world has started."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Where simulated motors are, by the drive's name: known once their world has started; empty for real
+    ones."""
     world: World | None = None
     recording: RecordingOptions | None = None
     log: Path | None = None
@@ -100,7 +101,7 @@ def _policy(plant: Plant, _: str) -> tuple[object, ...]:
 
 def _servo(plant: Plant, _: str) -> tuple[object, ...]:
     memory = plant.memory
-    return plant.config, plant.port, memory.chunks, memory.command, memory.feedback, memory.rings
+    return plant.config, plant.places, memory.chunks, memory.command, memory.feedback, memory.rings
 
 
 def _writer(plant: Plant, _: str) -> tuple[object, ...]:
@@ -127,7 +128,7 @@ TABLE = (
         arguments=lambda plant, _: (plant.config, plant.memory.frames),
         instances=lambda plant: () if plant.world is None else ("world",),
         when="in simulation",
-        started=Started.PORT,
+        started=Started.PLACES,
         start_s=60.0,
         death=Death.REST,
     ),

@@ -10,19 +10,19 @@ from wall_edge.config import CameraConfig, RobotConfig
 from wall_edge.errors import CameraError, ConfigError
 from wall_edge.runtime.ipc.mailbox import Mailbox
 from wall_edge.runtime.policy.observer import slow_camera
-from wall_edge.runtime.servo.drives import open_drive
+from wall_edge.runtime.servo.drives import open_drives
 
 _WINDOW_NS, _WINDOWS = 500_000_000, 4
 _SLOWEST = 0.48
 """Of the rate asked: a picture is used for three periods, and half the rate leaves room to pair two."""
 
 
-def check_bus(config: RobotConfig, port: str) -> tuple[str, ...]:
-    """Every motor answers, and is set as ROBOT.yaml says; torque stays as it is.
+def check_buses(config: RobotConfig) -> tuple[str, ...]:
+    """Every motor of a real robot answers, and is set as ROBOT.yaml says; torque stays as it is.
 
     The joints that are powered already. Raises BusError, DriveError.
     """
-    drive = open_drive(config, port)
+    drive = open_drives(config, {})
     try:
         drive.connect()
         drive.check()
@@ -91,7 +91,7 @@ def _silent(name: str, camera: CameraConfig) -> CameraError:
 def check_match(manifest: Manifest, config: RobotConfig) -> None:
     """Raise :class:`ConfigError` where ROBOT.yaml describes another robot than the bundle was made for."""
     fix = "export the bundle for this robot with --robot"
-    joints = tuple(joint.name for joint in config.drive.joints)
+    joints = tuple(joint.name for joint in config.joints)
     if joints != manifest.embodiment.dof_names:
         expected_joints = f"the bundle's {', '.join(manifest.embodiment.dof_names)}, in this order"
         raise ConfigError(f"ROBOT.yaml's joints {', '.join(joints)}", expected=expected_joints, fix=fix)

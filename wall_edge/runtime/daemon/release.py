@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from wall_edge.config import RobotConfig
 from wall_edge.errors import BusError, WallEdgeError
-from wall_edge.runtime.servo.drives import open_drive
+from wall_edge.runtime.servo.drives import open_drives
 
 RELEASE_S = 5.0
 """How long torque-off is tried: a USB adapter that lost its port gets it back within seconds."""
@@ -18,22 +18,23 @@ _RETRY_S = 0.1
 _READ_NS, _READS = 200_000_000, 10
 
 
-def release_arm(config: RobotConfig, port: str, patience_s: float = RELEASE_S) -> str:
+def release_arm(config: RobotConfig, places: Mapping[str, str], patience_s: float = RELEASE_S) -> str:
     """Torque off, for when the servo process could not; tried again until ``patience_s`` have passed.
 
-    The port is opened anew at every try. What the last one met, in one line, or an empty string when every
-    joint confirmed: never an exception, as nothing may keep its caller from what follows.
+    Every port is opened anew at every try, and one that does not open keeps nobody from the others;
+    ``places`` of simulated motors, by the drive's name. What the last try met, in one line, or an empty
+    string when every joint confirmed: never an exception, as nothing may keep its caller from what follows.
     """
     deadline = time.monotonic() + patience_s
-    while trouble := _attempt(lambda: _disable(config, port)):
+    while trouble := _attempt(lambda: _disable(config, places)):
         if time.monotonic() >= deadline:
             break
         time.sleep(_RETRY_S)
     return trouble
 
 
-def _disable(config: RobotConfig, port: str) -> None:
-    drive = open_drive(config, port)
+def _disable(config: RobotConfig, places: Mapping[str, str]) -> None:
+    drive = open_drives(config, places)
     try:
         drive.disable()
     finally:
@@ -50,14 +51,15 @@ def _attempt(action: Callable[[], None]) -> str:
     return ""
 
 
-def read_places(config: RobotConfig, port: str) -> dict[str, tuple[float, int | None]]:
-    """By name, where a joint stands [rad] (NaN for one that does not answer) and what its encoder reads."""
-    drive = open_drive(config, port)
+def read_places(config: RobotConfig) -> dict[str, tuple[float, int | None]]:
+    """By name, where a joint of a real robot stands [rad] (NaN for one that does not answer), and what its
+    encoder reads."""
+    drive = open_drives(config, {})
     position = np.full(drive.dof, np.nan)
     try:
         for _ in range(_READS):
             with contextlib.suppress(BusError):
-                position = drive.read(time.monotonic_ns() + _READ_NS).position
+                position = drive.cycle(None, time.monotonic_ns() + _READ_NS).position
             if not np.isnan(position).any():
                 break
     finally:
@@ -66,10 +68,14 @@ def read_places(config: RobotConfig, port: str) -> dict[str, tuple[float, int | 
     return dict(zip((joint.name for joint in drive.joints), places, strict=True))
 
 
-def read_torque(config: RobotConfig, port: str) -> dict[str, bool | None]:
-    """Whether each joint is powered, by name; None for one that does not answer. Raises BusError."""
-    drive = open_drive(config, port)
+def read_torque(config: RobotConfig) -> dict[str, bool | None]:
+    """Whether each joint of a real robot is powered, by name; None for one that does not answer."""
+    group = open_drives(config, {})
+    torque: dict[str, bool | None] = dict.fromkeys((joint.name for joint in group.joints), None)
     try:
-        return dict(zip((joint.name for joint in drive.joints), drive.torque(), strict=True))
+        for drive in group.drives.values():
+            with contextlib.suppress(BusError, OSError):
+                torque.update(zip((joint.name for joint in drive.joints), drive.torque(), strict=True))
     finally:
-        drive.close()
+        group.close()
+    return torque

@@ -32,7 +32,11 @@ class SharedMemory:
     def of(cls, config: RobotConfig, manifest: Manifest) -> SharedMemory:
         """Empty ones, of the sizes that robot and bundle have."""
         cameras = config.cameras.items()
-        rings = ServoRings.of(config.dof, config.control.rate_hz)
+        rings = ServoRings.of(
+            config.dof,
+            config.control.rate_hz,
+            kinds={name: settings.kind for name, settings in config.drives.items()},
+        )
         events = {name: EventRing() for name in ("supervisor", "policy")}
         return cls(
             frames={name: Mailbox(frame_dtype(camera.height, camera.width)) for name, camera in cameras},

@@ -85,14 +85,14 @@ class Shutdown:
             return ""
         with contextlib.suppress(Exception):
             self._supervisor.kill("servo")
-        refusal = release_arm(self._plant.config, self._plant.port)
+        refusal = release_arm(self._plant.config, self._plant.places)
         end = f"torque may still be on ({refusal}); cut the arm's power" if refusal else _TORQUE_OFF
         return f"the servo process {trouble}; {end}{self._latch(f'the servo process {trouble}')}"
 
     def emergency_before_servo(self) -> str:
         """The arm may have been powered already: an emergency stop leaves it limp."""
         config = self._plant.config
-        trouble = "" if config.simulated else release_arm(config, self._plant.port)
+        trouble = "" if config.simulated else release_arm(config, self._plant.places)
         off = f"torque may still be on ({trouble}); cut the arm's power" if trouble else "its torque is off"
         return f"emergency stop at the start; {off}{self._latch('emergency stop')}"
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from wall_edge.errors import RuntimeFault
 from wall_edge.runtime.daemon.inbox import Inbox
 from wall_edge.runtime.daemon.process_table import TABLE, Plant, ProcessRow, Started
-from wall_edge.runtime.daemon.readiness import CameraRates, check_bus
+from wall_edge.runtime.daemon.readiness import CameraRates, check_buses
 from wall_edge.runtime.daemon.supervisor import Supervisor
 
 
@@ -33,7 +33,7 @@ class Startup:
         self.awaited = TABLE[0].name
         """The process that is to start now."""
         self._checks: dict[str, Callable[[], None]] = {
-            TABLE[0].name: self._check_bus,
+            TABLE[0].name: self._check_buses,
             "policy": self._await_frames,
             "servo": self._require_rates,
         }
@@ -47,10 +47,10 @@ class Startup:
                 self._supervisor.start(row, name)
                 self._await(row, name)
 
-    def _check_bus(self) -> None:
+    def _check_buses(self) -> None:
         """A missing port or a silent motor is said before anything is loaded."""
         if self._plant.world is None:
-            self.powered = check_bus(self._plant.config, self._plant.port)
+            self.powered = check_buses(self._plant.config)
 
     def _await_frames(self) -> None:
         CameraRates(self._plant.config.cameras, self._plant.memory.frames, self._poll).await_frames()
@@ -73,4 +73,4 @@ class Startup:
     def _has_started(self, row: ProcessRow, name: str) -> bool:
         if row.started is Started.READY:
             return name in self._inbox.ready
-        return self._holding() if row.started is Started.HOLDING else self._plant.port != "sim"
+        return self._holding() if row.started is Started.HOLDING else bool(self._plant.places)

@@ -29,7 +29,7 @@ class World(ABC):
     """What stands in for arm and cameras: a process, and what its messages mean.
 
     The process (:meth:`body`, with its end of a pipe, the RobotConfig and the cameras' mailboxes) says
-    :class:`~wall_edge.runtime.ipc.messages.Port` once its motors answer there. What else it says comes to
+    :class:`~wall_edge.runtime.ipc.messages.Places` once its motors answer there. What else it says comes to
     :meth:`on_message`. A world that gives tasks, and judges them as episodes, says so in ``gives_tasks``.
     """
 

@@ -50,7 +50,7 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Port:
-    """From the world: the pseudo-terminal of the simulated servos."""
+class Places:
+    """From the world: where its motors are, by the drive's name: a pseudo-terminal, or a bus's socket."""
 
-    path: str
+    by_drive: dict[str, str]

@@ -1,26 +1,91 @@
-"""The kinds of drive that ROBOT.yaml may name, and how each is opened."""
+"""The drives that ROBOT.yaml names, opened."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
 
-from wall_edge_bridge.drives import Drive, FeetechDrive
-from wall_edge_bridge.transport import SerialTransport
+from wall_edge_bridge.drives import Drive, DriveSettings, Feedback, Joint, Setpoints
+from wall_edge_bridge.drives.group import DriveGroup
+from wall_edge_bridge.kinds import kind_named
+from wall_edge_bridge.transport.opening import open_wire
+from wall_edge_bridge.transport.recovering import tell_reopenings
 
 from wall_edge.config import RobotConfig
-from wall_edge.runtime.servo.joints import joint_specs
+from wall_edge.errors import BusError
 
 
-def open_drive(config: RobotConfig, port: str) -> Drive:
-    """The drive that ROBOT.yaml describes, on ``port`` (its own, or the simulated arm's). Raises BusError."""
-    return DRIVES[config.drive.kind](config, port)
+def open_drives(
+    config: RobotConfig, places: Mapping[str, str], clock: Callable[[], int] = time.monotonic_ns
+) -> DriveGroup:
+    """All drives of a robot. ``places``: where simulated motors are, by drive; empty for real ones.
+
+    A bus that does not open keeps nobody from the others, as torque must go off on those: its drive says so
+    whenever it is asked for something, and ``connect`` is the first to. Raises ConfigError, DriveError.
+    """
+    drives: dict[str, Drive] = {}
+    try:
+        for name, settings in config.drives.items():
+            at = settings.at(places[name]) if places else settings
+            drives[name] = _open(at, config.joints_of(name), config.control.start_slack_rad, clock)
+    except BaseException:
+        for drive in drives.values():
+            with contextlib.suppress(Exception):
+                drive.close()
+        raise
+    timeouts_ms = {name: settings.timeout_ms for name, settings in config.drives.items()}
+    return DriveGroup(config.joints, drives, timeouts_ms, clock)
 
 
-def _feetech(config: RobotConfig, port: str) -> Drive:
-    transport = SerialTransport(port, config.drive.baudrate)
-    timeout_s, slack_rad = config.drive.timeout_ms / 1e3, config.control.start_slack_rad
-    return FeetechDrive(transport, joint_specs(config), timeout_s, start_slack_rad=slack_rad)
+def _open(
+    settings: DriveSettings, joints: Sequence[Joint], start_slack_rad: float, clock: Callable[[], int]
+) -> Drive:
+    kind = kind_named(settings.kind)
+    try:
+        wire = open_wire(settings, clock)
+    except (BusError, OSError) as error:
+        return _Absent(joints, error)
+    try:
+        drive = kind.open_drive(settings, joints, wire, clock=clock, start_slack_rad=start_slack_rad)
+    except BaseException:
+        wire.close()
+        raise
+    tell_reopenings(wire, lambda: _count_reopening(drive))
+    return drive
 
 
-DRIVES: dict[str, Callable[[RobotConfig, str], Drive]] = {"feetech": _feetech}
-"""By ``drive.kind``."""
+def _count_reopening(drive: Drive) -> None:
+    drive.counters.reopened += 1
+
+
+class _Absent(Drive):
+    """Motors behind a bus that did not open."""
+
+    def __init__(self, joints: Sequence[Joint], error: Exception) -> None:
+        super().__init__(joints)
+        self._error = error
+
+    def connect(self) -> None:
+        raise self._error
+
+    def arm_watchdog(self, timeout_s: float) -> float | None:  # noqa: ARG002
+        raise self._error
+
+    def enable(self) -> None:
+        raise self._error
+
+    def disable(self) -> None:
+        raise self._error
+
+    def torque(self) -> tuple[bool | None, ...]:
+        raise self._error
+
+    def start_cycle(self, setpoints: Setpoints | None, deadline_ns: int) -> None:  # noqa: ARG002
+        raise self._error
+
+    def finish_cycle(self, deadline_ns: int) -> Feedback:  # noqa: ARG002
+        raise self._error
+
+    def close(self) -> None:
+        """Nothing to release."""

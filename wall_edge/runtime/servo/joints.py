@@ -1,87 +1,76 @@
-"""The joints as the servo loop sees them: a drive, and how fresh its word is."""
+"""The joints as the servo loop sees them: setpoints out, feedback back, and its verdict."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
-from wall_edge_bridge.drives import Drive, Feedback, JointSpec
+from wall_edge_bridge.drives import Feedback, Setpoints
+from wall_edge_bridge.drives.group import DriveGroup
 
 from wall_edge.array_types import Floats
 from wall_edge.config import RobotConfig
-from wall_edge.errors import BusError, DriveError, RuntimeFault
-from wall_edge.runtime.servo.plausible import Plausibility
-from wall_edge.runtime.servo.watch import Watch
+from wall_edge.errors import BusError, RuntimeFault
+from wall_edge.runtime.servo.feedback.readings import Readings
+from wall_edge.runtime.servo.feedback.watch import Watch
 
-START_READS = 10
-
-
-def joint_specs(config: RobotConfig) -> list[JointSpec]:
-    """The motors of a robot as its drive takes them, in bus order."""
-    return [
-        JointSpec(j.name, j.id, j.lower, j.upper, j.max_velocity, j.zero_ticks, j.direction, j.homing_offset)
-        for j in config.drive.joints
-    ]
+START_CYCLES = 10
 
 
 class Joints:
-    """One lost answer is no fault, silence is: a lost read or write is only counted until it has lasted for
-    ``control.feedback_timeout_ms``. A reading that no joint can have made is a lost one. Every joint is
-    judged by itself, so that the one at fault is named. Times are CLOCK_MONOTONIC ns.
+    """A cycle has two halves, :meth:`send` and :meth:`collect`; before torque goes on it is :meth:`look`.
+
+    A cycle that was lost is only counted until it has lasted for ``control.feedback_timeout_ms``. What
+    feedback says takes effect with the next setpoint. Times are CLOCK_MONOTONIC ns.
     """
 
     def __init__(
-        self, config: RobotConfig, open_drive: Callable[[], Drive], clock: Callable[[], int]
+        self, config: RobotConfig, open_drives: Callable[[], DriveGroup], clock: Callable[[], int]
     ) -> None:
-        self._open_drive, self._clock = open_drive, clock
-        self.names = [joint.name for joint in config.drive.joints]
+        self._open_drives, self._clock = open_drives, clock
+        self.names = [joint.name for joint in config.joints]
         self.lower: Floats = np.array(config.per_joint(lambda joint: joint.lower))
         self.upper: Floats = np.array(config.per_joint(lambda joint: joint.upper))
-        self._bus_timeout_ns = round(config.drive.timeout_ms * 1e6)
+        longest_ms = max(settings.timeout_ms for settings in config.drives.values())
+        self._bus_timeout_ns = round(longest_ms * 1e6)  # the group keeps each bus to its own
         self._timeout_ns = round(config.control.feedback_timeout_ms * 1e6)
         self._slack = config.control.start_slack_rad
-        velocity = np.array(config.per_joint(lambda joint: joint.max_velocity))
-        self._plausible = Plausibility(
-            config.control.impossible_velocity * velocity, round(1e9 / config.control.rate_hz)
-        )
-        self._watch = Watch(config)
-        self._impossible: dict[int, str] = {}
-        self.implausible = 0
-        """Readings refused because no joint moves like that."""
-        self.drive: Drive | None = None
-        self.position: Floats = np.zeros(config.dof)
+        self._glance_ns = round(0.5e9 / config.control.rate_hz)
+        self._watchdog_s = config.control.watchdog_s
+        self.readings, self._watch = Readings(config, clock), Watch(config)
+        self.drive: DriveGroup | None = None
+        self.position: Floats = self.readings.position
         """[dof] rad, last measured."""
-        self.arrived_ns: npt.NDArray[np.int64] = np.zeros(config.dof, np.int64)
-        """[dof] when each of ``position`` arrived; 0 for never."""
         self.setpoint: Floats = np.zeros(config.dof)
         """[dof] rad, last sent; where the joints are until then."""
+        self._no_effort: Floats = np.zeros(config.dof)
         self.written_ns = 0
         """When a setpoint last went out; 0 for never."""
+        self._sent_ns = 0
         self.enabled = False
         """Whether torque may be on by our doing."""
         self.cycles = 0
-        """Setpoints written for a tick whose read had succeeded."""
-        self._read_well = False
+        """Those in which setpoints went out and a fresh reading of every joint came back."""
 
     @property
     def measured_ns(self) -> int:
         """When the oldest of ``position`` arrived; 0 for never."""
-        return int(self.arrived_ns.min())
+        return self.readings.oldest_ns
 
     def open(self) -> None:
         """Torque stays as it is: the arm must answer, fresh and within its limits, before :meth:`enable`.
 
         Raises BusError, DriveError, RuntimeFault.
         """
-        self.drive = self._open_drive()
-        self.drive.connect()
-        self.drive.check()
-        for _ in range(START_READS):
-            self._read(self.drive, self._clock())
-            if not self._too_old().any():
+        drive = self.drive = self._open_drives()
+        drive.connect()
+        drive.check()
+        for _ in range(START_CYCLES):
+            self._take(self._look(drive, self._clock()))
+            if self.readings.fresh:
                 break
-        self._check_age()
+        self._require_fresh(drive)
         outside = np.maximum(self.lower - self.position, self.position - self.upper)
         worst = int(np.argmax(outside))
         if not outside[worst] <= self._slack:  # also refuses NaN
@@ -91,6 +80,14 @@ class Joints:
                 fix="move it inside by hand, or calibrate again",
             )
 
+    def arm_watchdogs(self) -> dict[str, float | None]:
+        """By the drive's name, after what time without setpoints its motors stop [s]; None for never.
+
+        Raises DriveError, BusError.
+        """
+        assert self.drive is not None
+        return self.drive.arm_watchdogs(self._watchdog_s)
+
     def enable(self) -> None:
         """Torque on where the joints are. Raises DriveError, BusError."""
         assert self.drive is not None
@@ -98,108 +95,88 @@ class Joints:
         self.enabled = True
         self.written_ns = self._clock()
         self.setpoint[:] = self.position
-        self._plausible.restart(self.position, self.arrived_ns)
-        self._watch.restart(self.drive.counters, self.written_ns)
+        self.readings.power()
+        self._watch.restart(self.drive.drives, self.written_ns)
 
-    def read(self, now: int) -> None:
-        """Updates ``position``.
+    def look(self, now: int) -> None:
+        """Updates ``position`` and sends no setpoint. Raises as :meth:`collect`."""
+        assert self.drive is not None
+        self._take(self._look(self.drive, now))
+        self._require_fresh(self.drive)
 
-        Raises DriveError for a motor's fault or lost torque, RuntimeFault when a joint's word is too old or
-        another program asks on the bus.
+    def send(self, state: Floats, now: int, due_ns: int) -> None:
+        """Setpoints for ``due_ns``, to all buses: rows of ``state`` [3, dof] as the limiter has them.
+
+        Raises DriveError when refused, RuntimeFault when no bus has taken any for too long.
         """
         assert self.drive is not None
-        self._read_well = self._read(self.drive, now)
-        self._check_age()
-        if self.enabled:
-            self._watch.require_one_program(self.drive.counters, self._clock())
-
-    def require_following(self) -> None:
-        """Raises RuntimeFault for a joint that has been far from its setpoint for too long."""
-        self._watch.require_following(self.position, self.setpoint, self._clock())
-
-    def _read(self, drive: Drive, now: int) -> bool:
+        self._sent_ns = 0
         try:
-            feedback = drive.read(now + self._bus_timeout_ns)
-        except (BusError, OSError):
-            return False  # the drive counts it
-        if any(feedback.errors):
-            raise self._motor_fault(feedback)
-        if self.enabled and feedback.limp:
-            raise self._lost_torque(feedback)
-        good = feedback.received_ns >= self.arrived_ns
-        if self.enabled:
-            believed = self._plausible.believe(feedback.position, feedback.received_ns, self.setpoint)
-            self._note_impossible(feedback.position, believed)
-            good &= believed
-        self.position[good] = feedback.position[good]
-        self.arrived_ns[good] = feedback.received_ns[good]
-        return bool(good.all())
-
-    def _note_impossible(self, position: Floats, believed: npt.NDArray[np.bool_]) -> None:
-        self.implausible += not believed.all()
-        for i in map(int, np.flatnonzero(~believed)):
-            old_ms = (self._clock() - self.arrived_ns[i]) / 1e6
-            jump = (
-                f"{self.names[i]} said {position[i]:.3f} rad, {old_ms:.0f} ms after {self.position[i]:.3f} "
-                f"rad, with its setpoint at {self.setpoint[i]:.3f} rad"
-            )
-            self._impossible.setdefault(i, jump)
-        for i in [i for i in self._impossible if believed[i]]:
-            del self._impossible[i]
-
-    def _motor_fault(self, feedback: Feedback) -> DriveError:
-        faults = [
-            f"{name} reports {', '.join(e)}" for name, e in zip(self.names, feedback.errors, strict=True) if e
-        ]
-        return DriveError(f"joint {'; '.join(faults)}", fix="remove the cause, then power-cycle the arm")
-
-    def _lost_torque(self, feedback: Feedback) -> DriveError:
-        return DriveError(
-            f"joint {', '.join(feedback.limp)} lost its torque",
-            expected="torque on until the arm is released",
-            fix="check the servo's supply (it may have rebooted) and that no other program is on the bus",
-        )
-
-    def _too_old(self) -> npt.NDArray[np.bool_]:
-        old: npt.NDArray[np.bool_] = self.arrived_ns == 0
-        return old | np.array(self._clock() - self.arrived_ns > self._timeout_ns)
-
-    def _check_age(self) -> None:
-        old = self._too_old()
-        if not old.any():
-            return
-        names = "joint feedback"
-        if not old.all():
-            names = f"feedback of joint {', '.join(self.names[i] for i in np.flatnonzero(old))}"
-        oldest = int(self.arrived_ns[old].min())
-        age = f"{(self._clock() - oldest) / 1e6:.0f} ms old" if oldest else "missing"
-        jumps = "; ".join(text for i, text in self._impossible.items() if old[i])
-        jumps = f"; since then {jumps}, which no motion explains" if jumps else self._late()
-        raise RuntimeFault(
-            f"{names} is {age}{jumps}",
-            expected=f"at most {self._timeout_ns / 1e6:g} ms (control.feedback_timeout_ms)",
-            fix="check the bus cable and the motors' power",
-        )
-
-    def _late(self) -> str:
-        late = self.drive.counters.late if self.drive is not None else 0
-        return f"; {late} replies came too late to be believed" if late else ""
-
-    def write(self, setpoint: Floats, now: int) -> None:
-        """Sends setpoints [dof, rad]. Raises DriveError when refused, RuntimeFault when the bus is dead."""
-        assert self.drive is not None
-        try:
-            self.drive.write(setpoint, now + self._bus_timeout_ns)
+            self.drive.start_cycle(self._setpoints(state, due_ns), now + self._bus_timeout_ns)
         except (BusError, OSError) as error:
             silent_ns = self._clock() - self.written_ns
             if silent_ns > self._timeout_ns:
                 failure = f"no setpoint reached the bus for {silent_ns / 1e6:.0f} ms: {error}"
                 raise RuntimeFault(failure) from None
             return
-        self.setpoint[:] = setpoint
-        self._plausible.sent(setpoint)
-        self.written_ns = now
-        self.cycles += self._read_well
+        self._sent_ns = self.written_ns = now
+        self.setpoint[:] = state[0]
+        self.readings.sent(self.setpoint)
+
+    def collect(self, now: int) -> None:
+        """What comes back of what was sent; updates ``position``.
+
+        Raises DriveError for a motor's fault or lost torque, RuntimeFault when a joint's word is too old or
+        another program asks on the bus.
+        """
+        assert self.drive is not None
+        if self._sent_ns:
+            whole = self._take(self._finish(self.drive, now + self._bus_timeout_ns))
+            self.cycles += whole and self.readings.oldest_ns >= self._sent_ns
+        self._require_fresh(self.drive)
+        if self.enabled:
+            self._watch.require_one_program(self._clock())
+
+    def brake(self, state: Floats, now: int, due_ns: int) -> None:
+        """As :meth:`send`, with feedback that nobody needs: half a period is enough for it.
+
+        A bus that answers no more must not slow down the braking on the others. Raises DriveError when
+        refused, BusError or OSError when no bus takes setpoints.
+        """
+        assert self.drive is not None
+        self.drive.start_cycle(self._setpoints(state, due_ns), now + self._glance_ns)
+        self.setpoint[:] = state[0]
+        with contextlib.suppress(Exception):  # not even a bug in what reads them may end the braking
+            self.drive.finish_cycle(now + self._glance_ns)
+
+    def require_following(self) -> None:
+        """Raises RuntimeFault for a joint that has been far from its setpoint for too long."""
+        self._watch.require_following(self.position, self.setpoint, self._clock())
+
+    def _setpoints(self, state: Floats, due_ns: int) -> Setpoints:
+        position, velocity, acceleration = state
+        return Setpoints(position, velocity, acceleration, self._no_effort, due_ns)
+
+    def _look(self, drive: DriveGroup, now: int) -> Feedback | None:
+        try:
+            drive.start_cycle(None, now + self._bus_timeout_ns)
+        except (BusError, OSError):
+            return None
+        return self._finish(drive, now + self._bus_timeout_ns)
+
+    def _finish(self, drive: DriveGroup, deadline_ns: int) -> Feedback | None:
+        """None when nothing came: the drives count it."""
+        try:
+            return drive.finish_cycle(deadline_ns)
+        except (BusError, OSError):
+            return None
+
+    def _take(self, feedback: Feedback | None) -> bool:
+        return feedback is not None and self.readings.take(feedback, self.setpoint)
+
+    def _require_fresh(self, drive: DriveGroup) -> None:
+        if not self.readings.fresh:
+            self.readings.require_fresh(drive.failures, drive.counters.late)
 
     def disable(self) -> None:
         """Torque off, if there is a drive. Raises BusError, OSError."""

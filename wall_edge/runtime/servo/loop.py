@@ -1,6 +1,7 @@
-"""The servo loop: each tick reads the joints, asks the pilot what is due and writes it.
+"""The servo loop: each tick asks the pilot what is due, sends it on all buses and takes what comes back.
 
-Nothing here logs, prints, locks or waits for another process; what happens leaves through shared memory.
+What feedback says takes effect at once in the state, and with the next tick in the setpoints. Nothing here
+logs, prints, locks or waits for another process; what happens leaves through shared memory.
 """
 
 from __future__ import annotations
@@ -8,9 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from wall_edge_bridge.drives import Drive
+from wall_edge_bridge.drives.group import DriveGroup
 
-from wall_edge.array_types import Floats
 from wall_edge.config import RobotConfig
 from wall_edge.errors import RuntimeFault, WallEdgeError
 from wall_edge.runtime.ipc.mailbox import Mailbox
@@ -31,7 +31,7 @@ _REHEARSALS = 16
 class ServoLoop:
     """One arm from STARTING to RELEASED or FAULT (:mod:`wall_edge.runtime.servo.states`).
 
-    ``open_drive`` is called in :meth:`run`, so that a missing port is a fault like any other. ``clock`` and
+    ``open_drives`` is called in :meth:`run`, so that a missing port is a fault like any other. ``clock`` and
     ``sleep`` (to an absolute time) are CLOCK_MONOTONIC ns. ``stop_requested`` and ``emergency_requested`` are
     asked every tick.
     """
@@ -39,7 +39,7 @@ class ServoLoop:
     def __init__(
         self,
         config: RobotConfig,
-        open_drive: Callable[[], Drive],
+        open_drives: Callable[[], DriveGroup],
         chunks: Mailbox,
         command: Mailbox,
         feedback: Mailbox,
@@ -53,10 +53,10 @@ class ServoLoop:
         self._control, self._clock = config.control, clock
         self.command = Command(command, config.control, clock, stop_requested, emergency_requested)
         self.machine = StateMachine(clock)
-        self.joints = Joints(config, open_drive, clock)
+        self.joints = Joints(config, open_drives, clock)
         self.ticker = Ticker(round(1e9 / config.control.rate_hz), clock, sleep)
         self.pilot = Pilot(config, self.joints, self.machine, self.command, chunks, clock)
-        self._torque_off = TorqueOff(self.joints, open_drive, clock, sleep)
+        self._torque_off = TorqueOff(self.joints, open_drives, clock, sleep)
         self._publication = Publication(
             feedback, telemetry, self.machine, self.joints, self.ticker, self.pilot
         )
@@ -96,6 +96,8 @@ class ServoLoop:
                 return
             self.pilot.limiter.reset(self.joints.position)
             self._require_rate()
+            self._publication.watchdogs(self.joints.arm_watchdogs())
+            self.joints.look(self._clock())
             self.pilot.limiter.reset(self.joints.position)  # a limp arm may have sunk meanwhile
             self.touched = True
             self._publication.torque_on()
@@ -128,32 +130,33 @@ class ServoLoop:
         self._publication.served(now)
         self.pilot.begin_tick()
         first_setpoint_ns = -1
+        self._decide(now)
         try:
-            self.joints.write(self._setpoint(now), now)
+            self.joints.send(self.pilot.limiter.state, now, self.ticker.next_ns)
             if published_ns := self.pilot.published_ns:
                 first_setpoint_ns = self._clock() - published_ns
+            self.joints.collect(now)
+            if self.state is not ServoState.STOPPING:  # what trails on the way to rest is let go all the same
+                self.joints.require_following()
         except WallEdgeError as error:
             self.machine.fail(str(error))
         self._publish(now, first_setpoint_ns)
 
-    def _setpoint(self, now: int) -> Floats:
-        """What is due; the fastest stop from the very tick that finds a fault: a tick left out is a jolt."""
+    def _decide(self, now: int) -> None:
+        """Moves the limiter to what is due; to the fastest stop from the very tick that finds a fault."""
         try:
-            self.joints.read(now)
-            if self.state is not ServoState.STOPPING:  # what trails on the way to rest is let go all the same
-                self.joints.require_following()
             self.pilot.take()
-            return self.pilot.decide(now)
+            self.pilot.decide(now)
         except WallEdgeError as error:
             self.machine.fail(str(error))
-            return self.pilot.limiter.stop()
+            self.pilot.limiter.stop()
 
     def _require_rate(self) -> None:
         """Refuses a rate at which even the fastest quarter of rehearsed ticks takes longer than a period."""
         limiter, durations = self.pilot.limiter, []
         for _ in range(_REHEARSALS):
             start_ns = self._clock()
-            self.joints.read(start_ns)
+            self.joints.look(start_ns)
             limiter.follow(limiter.state.copy(), limiter.state.copy())
             durations.append(self._clock() - start_ns)
         quick, period = sorted(durations)[_REHEARSALS // 4], self.ticker.period_ns
@@ -163,7 +166,7 @@ class ServoLoop:
                 f"the joints and limiting alone took {quick / 1e6:.2f} ms in the fastest quarter of "
                 f"{_REHEARSALS} tries",
                 expected=f"at most {1e9 / quick:.0f} Hz with this bus and machine",
-                fix="lower control.rate_hz, or raise drive.baudrate",
+                fix="lower control.rate_hz, or raise the baudrate or bitrate of drives.NAME",
             )
 
     def _held_long_enough(self) -> bool:
@@ -177,11 +180,12 @@ class ServoLoop:
     def _brake(self, now: int) -> bool:
         """One tick of a faulted arm: the fastest stop, then stillness. False when the bus is gone.
 
-        Feedback no longer matters: the motors hold where they are told to as long as the bus takes it.
+        Feedback no longer matters: the motors hold where they are told to as long as a bus takes it.
         """
         try:
             self.pilot.begin_tick()
-            self.joints.write(self.pilot.limiter.stop(), now)
+            self.pilot.limiter.stop()
+            self.joints.brake(self.pilot.limiter.state, now, self.ticker.next_ns)
         except (WallEdgeError, OSError):
             return False
         self._publish(now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 
 from wall_edge.config import RobotConfig
@@ -10,7 +11,7 @@ from wall_edge.runtime.ipc.mailbox import Mailbox
 from wall_edge.runtime.ipc.mailbox_types import ServoState
 from wall_edge.runtime.latch import set_latch
 from wall_edge.runtime.servo import realtime
-from wall_edge.runtime.servo.drives import open_drive
+from wall_edge.runtime.servo.drives import open_drives
 from wall_edge.runtime.servo.loop import ServoLoop
 from wall_edge.runtime.servo.states import Event
 from wall_edge.runtime.telemetry.servo.rings import ServoRings
@@ -22,13 +23,15 @@ from wall_edge.signals import ALL_SIGNALS, EMERGENCY_SIGNAL, ENDING_SIGNALS
 def run_servo(
     conn: Connection,
     config: RobotConfig,
-    port: str,
+    places: Mapping[str, str],
     chunks: Mailbox,
     command: Mailbox,
     feedback: Mailbox,
     rings: ServoRings,
 ) -> None:
     """The body of the servo process; returns when torque is off, or was tried to be.
+
+    ``places``: where simulated motors are, by the drive's name; empty for real ones.
 
     SIGUSR1 is the emergency stop here too, whoever sends it. SIGTERM, SIGHUP of a terminal that went away and
     whatever else would end a process send the arm to rest. SIGINT is ignored: a Ctrl-C reaches the whole
@@ -51,7 +54,7 @@ def run_servo(
         telemetry.event(EventKind.REALTIME, name=setting.name, values=(setting.granted,), text=setting.detail)
     loop = ServoLoop(
         config,
-        lambda: open_drive(config, port),
+        lambda: open_drives(config, places),
         chunks,
         command,
         feedback,

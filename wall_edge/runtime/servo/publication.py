@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from collections.abc import Mapping
 
 from wall_edge.runtime.ipc.mailbox import Mailbox
 from wall_edge.runtime.ipc.mailbox_types import Chunk, ServoState
@@ -15,7 +16,7 @@ from wall_edge.runtime.servo.pilot import Pilot
 from wall_edge.runtime.servo.states import StateMachine, Transition
 from wall_edge.runtime.servo.timing import Ticker
 from wall_edge.runtime.telemetry.servo.telemetry import ServoTelemetry
-from wall_edge.runtime.telemetry.servo.types import EventKind
+from wall_edge.runtime.telemetry.servo.types import NEVER, EventKind
 
 _TROUBLES_NS = 100_000_000
 
@@ -40,6 +41,7 @@ class Publication:
         self._bus_errors = self._overruns = self._skipped = 0
         self._troubles_ns = -_TROUBLES_NS
         if telemetry is not None:
+            joints.readings.on_limiter = self._limiter
             machine.on_transition, machine.on_fault = self._transition, self._fault
             pilot.on_epoch, pilot.on_chunk = self._epoch, self._chunk
 
@@ -55,6 +57,12 @@ class Publication:
     def served(self, now: int) -> None:
         """A tick that reads and writes begins."""
         self._first_tick_ns, self._last_tick_ns = self._first_tick_ns or now, now
+
+    def watchdogs(self, armed: Mapping[str, float | None]) -> None:
+        """By the drive's name, after what time without setpoints its motors stop [s]; None for never."""
+        for name, seconds in armed.items():
+            microseconds = NEVER if seconds is None else round(1e6 * seconds)
+            self._tell(EventKind.WATCHDOG, name=name, values=(microseconds,))
 
     def torque_on(self) -> None:
         """Asked for: from now on it may be on."""
@@ -107,7 +115,7 @@ class Publication:
             overruns=ticker.overruns,
             skipped=ticker.skipped,
             bus_cycles=self._joints.cycles,
-            bus_errors=0 if drive is None else drive.counters.errors,
+            bus_errors=0 if drive is None else drive.errors,
             pickup_ns=pilot.pickup_ns if ticked else -1,
             first_setpoint_ns=first_setpoint_ns,
             chunks_taken=pilot.track.taken,
@@ -117,8 +125,10 @@ class Publication:
                 time_ns=now,
                 refused=pilot.track.refused.values(),
                 bus=None if drive is None else vars(drive.counters).values(),
+                drives=() if drive is None else (vars(each.counters) for each in drive.drives.values()),
                 limits=pilot.limiter.hits.values(),
                 limiter_refused=pilot.limiter.refused,
+                limited_cycles=self._joints.readings.limited,
             )
 
     def _tell_troubles(self, now: int, *, final: bool) -> None:
@@ -126,7 +136,7 @@ class Publication:
         if now - self._troubles_ns < _TROUBLES_NS and not final:
             return
         ticker, drive = self._ticker, self._joints.drive
-        errors = 0 if drive is None else drive.counters.errors
+        errors = 0 if drive is None else drive.errors
         if errors != self._bus_errors:
             self._tell(EventKind.BUS_ERROR, values=(errors, errors - self._bus_errors))
         if ticker.overruns != self._overruns:
@@ -159,6 +169,9 @@ class Publication:
 
     def _fault(self, reason: str) -> None:
         self._tell(EventKind.FAULT, text=reason)
+
+    def _limiter(self, joint: str, limiter: str) -> None:
+        self._tell(EventKind.LIMITER, name=joint, text=limiter)
 
     def _epoch(self, epoch: int) -> None:
         self._tell(EventKind.EPOCH, epoch=epoch)

@@ -63,6 +63,11 @@ class Ticker:
         self.lateness = LatencyRecorder()
         """From when a tick was due until it began, or was given up."""
 
+    @property
+    def next_ns(self) -> int:
+        """When the next tick is due: the setpoints of this one are for then."""
+        return self.deadline_ns + self.period_ns
+
     def wait(self) -> int:
         """Sleeps until the next tick is due and returns the time it began [ns]."""
         now = self._clock()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
-from wall_edge_bridge.drives import Drive
+from wall_edge_bridge.drives.group import DriveGroup
 
 from wall_edge.errors import WallEdgeError
 from wall_edge.runtime.servo.joints import Joints
@@ -15,17 +15,20 @@ _PATIENCE_NS, _RETRY_NS = 5_000_000_000, 100_000_000
 
 
 class TorqueOff:
-    """Tries until every joint has confirmed, on a port that came back too. Times are CLOCK_MONOTONIC ns."""
+    """Tries until every joint has confirmed, on a port that came back too. Times are CLOCK_MONOTONIC ns.
+
+    Every try is made on all buses, whatever became of the others.
+    """
 
     def __init__(
         self,
         joints: Joints,
-        open_drive: Callable[[], Drive],
+        open_drives: Callable[[], DriveGroup],
         clock: Callable[[], int],
         sleep: Callable[[int], None],
     ) -> None:
-        self._joints, self._open_drive, self._clock, self._sleep = joints, open_drive, clock, sleep
-        self._port_closed = False
+        self._joints, self._open_drives, self._clock, self._sleep = joints, open_drives, clock, sleep
+        self._closed = False
         self.tries, self.late_ns = 1, 0
 
     def run(self, report: Callable[[int, str], None], between: Callable[[], None]) -> str:
@@ -49,21 +52,22 @@ class TorqueOff:
         return trouble
 
     def _disable(self) -> str:
-        """What went wrong; the port is closed then, to be opened anew by its name."""
+        """What went wrong; all ports are closed then, to be opened anew by their names."""
         try:
-            if self._port_closed:
+            if self._closed:
                 self._reopen()
             self._joints.disable()
         except Exception as error:  # noqa: BLE001 - whatever it is, the arm must be let go
             with contextlib.suppress(Exception):
                 self._joints.close()
-            self._port_closed = True
+            self._closed = True
             return str(error) if isinstance(error, WallEdgeError | OSError) else f"bug: {error!r}"
         return ""
 
     def _reopen(self) -> None:
         before = self._joints.drive
-        drive = self._open_drive()
-        if before is not None:
-            vars(drive.counters).update(vars(before.counters))
-        self._joints.drive, self._port_closed = drive, False
+        group = self._open_drives()
+        for name, drive in group.drives.items():
+            if before is not None:
+                vars(drive.counters).update(vars(before.drives[name].counters))
+        self._joints.drive, self._closed = group, False

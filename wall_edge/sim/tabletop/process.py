@@ -1,6 +1,6 @@
-"""The simulated robot as a process: cameras, table and referee, beside its servos on a pseudo-terminal.
+"""The simulated robot as a process: cameras, table and referee, beside its motors on simulated buses.
 
-It stands in for hardware: the daemon talks to it over a serial port and reads its frames like any camera's.
+It stands in for hardware: the daemon talks to it over ports and channels, and reads frames like any camera's.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 import numpy.typing as npt
-from wall_edge_bridge.sim import PtyPort
 
 from wall_edge.config import RobotConfig
 from wall_edge.errors import ConfigError
 from wall_edge.runtime.ipc.mailbox import Mailbox, MailboxReader
-from wall_edge.runtime.ipc.messages import Port, Stop
+from wall_edge.runtime.ipc.messages import Places, Stop
 from wall_edge.runtime.ipc.reporting import reporting
 from wall_edge.runtime.servo import realtime
-from wall_edge.sim.motors import motors, twin
+from wall_edge.sim.motors import motors
 from wall_edge.sim.tabletop import arm
 from wall_edge.sim.tabletop.camera import SIZE
 from wall_edge.sim.tabletop.messages import BlockTouch, EpisodeEnd, EpisodeStart, StartEpisode
 from wall_edge.sim.tabletop.referee import TabletopWorld
 from wall_edge.sim.tabletop.render import CAMERAS
 from wall_edge.sim.tabletop.scene import STEP_HZ
+from wall_edge.sim.twins import RobotTwins
 
 _STEP_NS = round(1e9 / STEP_HZ)
 
@@ -34,12 +34,11 @@ def run_world(conn: Connection, config: RobotConfig, frames: Mapping[str, Mailbo
     """The body of the simulation process; ends on Stop or when the supervisor is gone."""
     # Real servos and cameras answer whatever the processor is doing, so their stand-in is not preempted.
     realtime.apply(config.control.fifo_priority, None, lock_memory=False)
-    with reporting(conn), PtyPort() as port:
-        path = port.path
+    with reporting(conn):
         _check(config)
-        with motors(twin(config, arm.REST), port, conn) as positions:
-            world = WorldProcess(config, frames, conn, positions)
-            conn.send(Port(path))
+        with motors(RobotTwins(config, arm.REST), conn) as running:
+            world = WorldProcess(config, frames, conn, running.positions)
+            conn.send(Places(running.places))
             world.run()
 
 
@@ -130,7 +129,7 @@ def _next(due: int, period: int, now: int) -> int:
 
 def _check(config: RobotConfig) -> None:
     """The simulated robot has six joints and two cameras; ROBOT.yaml must describe it."""
-    names = tuple(joint.name for joint in config.drive.joints)
+    names = tuple(joint.name for joint in config.joints)
     if names != arm.JOINTS:
         raise ConfigError(f"simulated joints {', '.join(names)}", expected=", ".join(arm.JOINTS))
     for name, camera in config.cameras.items():

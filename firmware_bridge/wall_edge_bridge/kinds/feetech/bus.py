@@ -1,29 +1,34 @@
-"""Exchanges with Feetech servos: ids and registers here, joints and radians in ``drives.feetech``."""
+"""Exchanges with Feetech servos: ids and registers here, joints and radians in the drive."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from wall_edge_bridge.drives.base import BusCounters
-from wall_edge_bridge.kinds.feetech.parser import StatusParser
-from wall_edge_bridge.kinds.feetech.pending import PendingReplies
-from wall_edge_bridge.kinds.feetech.protocol import (
+from wall_edge_bridge.drives import BusCounters
+from wall_edge_bridge.drives.pending import PendingReplies
+from wall_edge_bridge.kinds.feetech.codec import (
     BROADCAST_ID,
     OVERHEAD,
+    Instruction,
     Status,
     build_read,
     build_sync_read,
     build_sync_write,
-    decode_error,
 )
+from wall_edge_bridge.kinds.feetech.parser import StatusParser
 from wall_edge_bridge.kinds.feetech.registers import Register
-from wall_edge_bridge.transport import Transport
+from wall_edge_bridge.kinds.feetech.settings import FeetechSettings
+from wall_edge_bridge.sim.line import serial_duration
+from wall_edge_bridge.transport import ByteTransport
 
 ATTEMPTS = 3
 """Tries of an exchange outside the servo loop; inside it, a lost packet is the next cycle's business."""
 _CHUNK = 4096
+_SPARE = 16
+"""Bytes a servo that an exchange may have more: of the request, and what makes a reply's length its own."""
 _MOST_STALE = 16
 """Pieces of ``_CHUNK`` read before a request, lest a device that never stops talking keeps us from asking."""
 
@@ -42,11 +47,11 @@ class Block(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """One servo's reply: the bytes of the block, named faults, CLOCK_MONOTONIC of arrival."""
+    """One servo's reply: the bytes of the block, the error byte, CLOCK_MONOTONIC of arrival."""
 
     block: Block
     data: bytes
-    errors: tuple[str, ...]
+    error: int
     received_ns: int
 
     def value(self, register: Register) -> int:
@@ -55,95 +60,143 @@ class Answer(NamedTuple):
         return register.decode(self.data[start : start + register.length])
 
 
+@dataclass
+class Exchange:
+    """A request that went out, and what came back so far."""
+
+    block: Block
+    ids: tuple[int, ...]
+    width: int
+    parser: StatusParser
+    answers: dict[int, Answer] = field(default_factory=dict)
+    noise: int = 0
+    """Bytes that belonged to no packet."""
+
+
 class FeetechBus:
     """Reads of blocks and sync writes of one register on the servos ``ids``; losses go into ``counters``.
 
-    No exchange lasts longer than ``timeout_s``. Every method raises BusError when the port is gone. Packets
-    carry no sequence number; how a late reply is told from a fresh one is in :class:`PendingReplies`.
+    Outside cycles an exchange may last as long as its bytes do, and ``timeout_ms`` more. Every method raises
+    BusError when the port is gone. Packets carry no sequence number; how a late reply is told from a fresh
+    one: :class:`PendingReplies`.
     """
 
     def __init__(
         self,
-        transport: Transport,
+        settings: FeetechSettings,
+        transport: ByteTransport,
         ids: Sequence[int],
-        timeout_s: float,
         counters: BusCounters,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.transport = transport
         self.ids = tuple(ids)
-        self._timeout_ns = round(timeout_s * 1e9)
+        self.clock = clock
+        self._timeout_ns = round(settings.timeout_ms * 1e6)
+        self._duration = serial_duration(settings.baudrate)
         self._counters = counters
-        self._clock = clock
         self._pending = PendingReplies()
+        self._echo: Status | None = None
+        """What the last read of one servo looks like when an adapter returns it."""
+        self._requests: dict[tuple[int, int, tuple[int, ...]], bytes] = {}
 
-    def read(self, block: Block, deadline_ns: int) -> dict[int, Answer]:
-        """One sync read; the answers by servo id of those that came in time, perhaps none.
+    def start(self, block: Block, ids: tuple[int, ...], deadline_ns: int, ahead: bytes = b"") -> Exchange:
+        """Send ``ahead``, then ask ``ids`` for a block.
 
         When the deadline has passed already, nothing is asked: the answers would disturb the next exchange.
         """
-        return self._exchange(block, self.ids, min(deadline_ns, self._timeout()))
+        if self.clock() >= deadline_ns:
+            if ahead:
+                self.transport.send(ahead, deadline_ns)
+            return Exchange(block, ids, 0, StatusParser())
+        self._take_stale()
+        width = self._pending.width(ids, block.width)
+        request = self._request(block.address, width, ids)
+        self._echo = Status(ids[0], Instruction.READ, bytes((block.address, width)))
+        self._pending.ask(ids, width)
+        self.transport.send(ahead + request, deadline_ns)
+        return Exchange(block, ids, width, StatusParser(max_params=self._pending.widest))
+
+    def finish(self, exchange: Exchange, deadline_ns: int) -> dict[int, Answer]:
+        """One answer of each, by servo id, of those that came by the deadline; perhaps none.
+
+        Called after the deadline it takes what is there, once: something else may never stop talking.
+        """
+        answers, ids = exchange.answers, exchange.ids
+        while exchange.width and len(answers) < len(ids):
+            data = self.transport.receive(len(ids) * (OVERHEAD + exchange.width), deadline_ns)
+            if not data:
+                break
+            now_ns = self.clock()
+            for status in self._fresh(exchange.parser.feed(data)):
+                data = status.params[: exchange.block.width]
+                answers[status.id] = Answer(exchange.block, data, status.error, now_ns)
+            if now_ns >= deadline_ns:
+                break
+        self._count(exchange)
+        return answers
 
     def read_patiently(self, block: Block) -> dict[int, Answer]:
         """Sync reads until every servo has answered, up to ``ATTEMPTS``."""
         answers: dict[int, Answer] = {}
         for _ in range(ATTEMPTS):
-            answers |= self.read(block, self._timeout())
+            answers |= self._read(block, self.ids).answers
             if len(answers) == len(self.ids):
                 break
         return answers
 
-    def read_one(self, block: Block, servo_id: int) -> Answer | None:
-        """A read of one servo, in up to ``ATTEMPTS`` tries: whom a missing neighbour cannot silence."""
-        for _ in range(ATTEMPTS):
-            if answers := self._exchange(block, (servo_id,), self._timeout()):
-                return answers[servo_id]
-        return None
+    def read_one(self, block: Block, servo_id: int, attempts: int = ATTEMPTS) -> tuple[Answer | None, int]:
+        """A read of one servo, whom a missing neighbour cannot silence, in up to ``attempts`` tries.
 
-    def write(self, register: Register, values: Sequence[int], deadline_ns: int | None = None) -> None:
-        """One sync write, ``values`` in the order of ``ids``; no servo acknowledges it.
-
-        Raises BusTimeout when the port took no bytes until the deadline.
+        Its answer, and how many bytes came that were none. ``block`` has 3 bytes at least: an adapter's echo
+        of the request looks like an answer of 2.
         """
+        noise = 0
+        for _ in range(attempts):
+            exchange = self._read(block, (servo_id,))
+            noise += exchange.noise
+            if exchange.answers:
+                return exchange.answers[servo_id], noise
+        return None, noise
+
+    def write(self, register: Register, values: Sequence[int]) -> None:
+        """One sync write, ``values`` in the order of ``ids``; no servo acknowledges it."""
         data = {servo_id: register.encode(value) for servo_id, value in zip(self.ids, values, strict=True)}
-        deadline_ns = self._timeout() if deadline_ns is None else deadline_ns
-        self.transport.send(build_sync_write(register.address, data), deadline_ns)
+        self.send(build_sync_write(register.address, data))
 
-    def _timeout(self) -> int:
-        return self._clock() + self._timeout_ns
+    def send(self, packet: bytes) -> None:
+        """Whole packets. Raises BusTimeout when the port took no bytes for ``timeout_ms``."""
+        self.transport.send(packet, self._timeout(packet))
 
-    def _exchange(self, block: Block, ids: Sequence[int], deadline_ns: int) -> dict[int, Answer]:
-        """Ask for a block and collect one reply from each of ``ids`` until the deadline."""
-        answers: dict[int, Answer] = {}
-        if self._clock() >= deadline_ns:
-            self._counters.timeouts += len(ids)
-            return answers
-        self._take_stale()
-        width = self._pending.width(ids, block.width)
-        request = (
-            build_read(ids[0], block.address, width)
-            if len(ids) == 1
-            else build_sync_read(block.address, width, ids)
-        )
-        self._pending.ask(ids, width)
-        parser = StatusParser(max_params=self._pending.widest)
-        self.transport.send(request, deadline_ns)
-        while len(answers) < len(ids):
-            data = self.transport.receive(len(ids) * (OVERHEAD + width), deadline_ns)
-            if not data:
-                break
-            now_ns = self._clock()
-            for status in self._fresh(parser.feed(data)):
-                faults = decode_error(status.error)
-                answers[status.id] = Answer(block, status.params[: block.width], faults, now_ns)
-        self._count(parser, len(ids) - len(answers))
-        return answers
+    def listen(self) -> bytes:
+        """What comes until ``timeout_ms`` have passed."""
+        heard, deadline_ns = b"", self._timeout()
+        while self.clock() < deadline_ns and (data := self.transport.receive(_CHUNK, deadline_ns)):
+            heard += data
+        return heard
+
+    def _read(self, block: Block, ids: tuple[int, ...]) -> Exchange:
+        deadline_ns = self._timeout(bytes(len(ids) * (OVERHEAD + block.width + _SPARE)))
+        exchange = self.start(block, ids, deadline_ns)
+        self.finish(exchange, deadline_ns)
+        return exchange
+
+    def _timeout(self, data: bytes = b"") -> int:
+        return self.clock() + self._timeout_ns + self._duration(data)
+
+    def _request(self, address: int, width: int, ids: tuple[int, ...]) -> bytes:
+        key = address, width, ids
+        if key not in self._requests:
+            self._requests[key] = (
+                build_read(ids[0], address, width) if len(ids) == 1 else build_sync_read(address, width, ids)
+            )
+        return self._requests[key]
 
     def _take_stale(self) -> None:
         """What arrived since the last exchange: none of it is fresh, but why it came is worth knowing."""
         parser = StatusParser()
         for _ in range(_MOST_STALE):
-            data = self.transport.receive(_CHUNK, self._clock())
+            data = self.transport.receive(_CHUNK, self.clock())
             if not data:
                 return
             self._counters.stale_bytes += len(data)
@@ -158,12 +211,13 @@ class FeetechBus:
                 yield status
             elif verdict == "late":
                 self._counters.late += 1
-            elif status.id != BROADCAST_ID:  # that would be the echo of a request
+            elif status.id != BROADCAST_ID and status != self._echo:
                 self._counters.foreign += 1
 
-    def _count(self, parser: StatusParser, missing: int) -> None:
-        skipped = parser.skipped_bytes + parser.pending_bytes
-        self._counters.timeouts += missing
+    def _count(self, exchange: Exchange) -> None:
+        parser = exchange.parser
+        exchange.noise = parser.skipped_bytes + parser.pending_bytes
+        self._counters.timeouts += len(exchange.ids) - len(exchange.answers)
         self._counters.checksum_errors += parser.checksum_errors
-        self._counters.skipped_bytes += skipped
-        self._counters.resyncs += skipped > 0
+        self._counters.skipped_bytes += exchange.noise
+        self._counters.resyncs += exchange.noise > 0

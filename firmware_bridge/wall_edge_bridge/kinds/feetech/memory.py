@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from wall_edge.errors import DriveError
-from wall_edge_bridge.drives.base import JointSpec
 from wall_edge_bridge.kinds.feetech.bus import Answer, Block
 from wall_edge_bridge.kinds.feetech.registers import STS3215, radians_to_ticks
+from wall_edge_bridge.kinds.feetech.settings import FeetechJoint
 
 SETTINGS = Block.of(STS3215["min_angle"], STS3215["torque_limit"])
 """One read of 41 bytes a servo, before power."""
@@ -15,7 +15,7 @@ _EXPECTED = {"operating_mode": 0, "angular_resolution": 1}
 _NEEDED = ("max_torque", "torque_limit")
 
 
-def require_settings(joint: JointSpec, answer: Answer) -> None:
+def require_settings(joint: FeetechJoint, answer: Answer) -> None:
     """Refuse a servo that would not go where the joint may be sent, or would report something else.
 
     Raises DriveError naming joint, register and both values.
@@ -32,7 +32,7 @@ def require_settings(joint: JointSpec, answer: Answer) -> None:
     _require_reach(joint, answer)
 
 
-def _require_reach(joint: JointSpec, answer: Answer) -> None:
+def _require_reach(joint: FeetechJoint, answer: Answer) -> None:
     low, high = (answer.value(STS3215[name]) for name in ("min_angle", "max_angle"))
     if (low, high) == (0, 0):  # any number of turns: the servo clips nothing
         return
@@ -44,11 +44,11 @@ def _require_reach(joint: JointSpec, answer: Answer) -> None:
         raise _contradiction(joint, "max_angle", high, f"at least {last}{_reason(joint)}")
 
 
-def _reason(joint: JointSpec) -> str:
+def _reason(joint: FeetechJoint) -> str:
     return f", for {joint.lower:.6g} to {joint.upper:.6g} rad of ROBOT.yaml: a servo stops at its own limit"
 
 
-def _contradiction(joint: JointSpec, name: str, actual: int, expected: str) -> DriveError:
+def _contradiction(joint: FeetechJoint, name: str, actual: int, expected: str) -> DriveError:
     register = STS3215[name]
     unit = f" {register.unit}" if register.unit == "tick" else ""
     return DriveError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from wall_edge_bridge.kinds.feetech.protocol import (
+from wall_edge_bridge.kinds.feetech.codec import (
     BROADCAST_ID,
     HEADER,
     MAX_PARAMETERS,

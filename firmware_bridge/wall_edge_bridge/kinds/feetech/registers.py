@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from wall_edge.errors import ConfigError
-from wall_edge_bridge.kinds.feetech.protocol import decode_sign_magnitude, encode_sign_magnitude
+from wall_edge_bridge.kinds.feetech.codec import decode_sign_magnitude, encode_sign_magnitude
+from wall_edge_bridge.kinds.feetech.settings import MAX_TICK
 
-TICKS_PER_TURN = 4096
-MAX_TICK = TICKS_PER_TURN - 1
+TICKS_PER_TURN = MAX_TICK + 1
 RADIANS_PER_TICK = 2.0 * math.pi / TICKS_PER_TURN
 SRAM = 40
 """First address that power-off forgets."""

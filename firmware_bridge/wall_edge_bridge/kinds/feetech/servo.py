@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from wall_edge_bridge.kinds.feetech.protocol import MAX_SERVO_ID, Instruction, build_status
+from wall_edge_bridge.kinds.feetech.codec import ERROR_BITS, Instruction, build_status
 from wall_edge_bridge.kinds.feetech.registers import BAUD_RATES, SRAM, STS3215, TICKS_PER_TURN, Register
+from wall_edge_bridge.kinds.feetech.settings import MAX_SERVO_ID
 from wall_edge_bridge.sim.shaft import Shaft
 
 REBOOT_NS = 150_000_000
@@ -25,12 +26,16 @@ _MOTION = ("goal_position", "goal_time", "goal_speed")
 _POSITION, _VELOCITY = 0, 1
 _RECENTRE = 128
 _MIDDLE = 2048
+_NS_A_DELAY = 2000
+_VOLTAGE, _OVERHEAT = (1 << bit for bit, name in ERROR_BITS.items() if name in ("voltage", "overheat"))
 
 
 class SimulatedServo:
     """``ticks`` is where the encoder is, as a float; ``max_speed`` is in tick/s; ``error`` the status bits.
 
-    What it reports, and takes as goals, is ``ticks`` less ``homing_offset``, within one turn.
+    What it reports, and takes as goals, is ``ticks`` less ``homing_offset``, within one turn. An error bit
+    stays until power-off, but those of voltage and temperature: they go when the torque is switched off and
+    what is measured is within the limits again.
     """
 
     def __init__(self, servo_id: int, ticks: float, max_speed: float) -> None:
@@ -47,6 +52,16 @@ class SimulatedServo:
     def id(self) -> int:
         """Under which it answers."""
         return self._memory[STS3215["id"].address]
+
+    @property
+    def memory(self) -> bytes:
+        """All registers that a host may write, in the order of the table."""
+        return bytes(self._memory[address] for address in sorted(_WRITABLE)) + repr(self._planned).encode()
+
+    @property
+    def return_delay_ns(self) -> int:
+        """How long it waits before it answers."""
+        return _NS_A_DELAY * self._memory[STS3215["return_delay"].address]
 
     @property
     def ticks(self) -> float:
@@ -125,8 +140,17 @@ class SimulatedServo:
                 self._recentre()
             elif self._may_write(offset) and value <= _ALLOWED.get(offset, 255):
                 self._memory[offset] = value
-        if any(STS3215[name].address in range(address, address + len(data)) for name in _MOTION):
+        touched = range(address, address + len(data))
+        if any(STS3215[name].address in touched for name in _MOTION):
             self._pace()
+        if _TORQUE.address in touched and not self._memory[_TORQUE.address]:
+            self._forget_errors()
+
+    def _forget_errors(self) -> None:
+        if self.get("min_voltage") <= self.get("present_voltage") <= self.get("max_voltage"):
+            self.error &= ~_VOLTAGE
+        if self.get("present_temperature") <= self.get("max_temperature"):
+            self.error &= ~_OVERHEAT
 
     def _may_write(self, address: int) -> bool:
         return address in _WRITABLE and (address >= SRAM or not self._memory[_LOCK.address])
@@ -155,6 +179,7 @@ class SimulatedServo:
         self.set("torque_limit", self.get("max_torque"))
         self.set("goal_position", round(self._reported()) % TICKS_PER_TURN)
         self._planned = None
+        self.error = 0
         self._shaft.pace = math.inf
 
     def _to_defaults(self, start: int, end: int) -> None:

@@ -2,6 +2,7 @@
 
 import typer
 
+from wall_edge.cli.machine.bench.bus import bus
 from wall_edge.cli.machine.bench.loop import loop
 from wall_edge.cli.machine.bench.policy import policy
 
@@ -13,5 +14,6 @@ def bench() -> None:
     """Measure what this machine can do, beside what others use."""
 
 
+app.command()(bus)
 app.command()(loop)
 app.command()(policy)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from wall_edge.config import RobotConfig
+from wall_edge.config import RobotConfig, can_channels, serial_devices
 from wall_edge.errors import ConfigError
 from wall_edge.runtime.daemon.service.quoting import command_line, device_unit, plain_text
 from wall_edge.runtime.daemon.shutdown import longest_release_s, longest_stop_s
@@ -65,9 +65,9 @@ Nice=-5
 WantedBy=multi-user.target
 """)
 _DEVICE = """\
-# A serial adapter may be there later than services start; without it the daemon says so.
-Wants={unit}
-After={unit}
+# An adapter may be there later than services start; without it the daemon says so.
+Wants={units}
+After={units}
 """
 _RELEASE = """\
 # Torque off where the supervisor was killed, as nobody may be left to do so. One that ended by itself has
@@ -123,9 +123,14 @@ def unit_text(
 
 
 def _device(config: RobotConfig) -> str:
-    port = config.drive.port
-    by_udev = port.startswith("/dev/") and not port.startswith("/dev/pts/")
-    return _DEVICE.format(unit=device_unit(port)) if by_udev and not config.simulated else ""
+    """Serial ports that udev knows, and the kernel's CAN interfaces."""
+    if config.simulated:
+        return ""
+    ports = serial_devices(config.drives).values()
+    files = [port for port in ports if port.startswith("/dev/") and not port.startswith("/dev/pts/")]
+    files += [f"/sys/subsystem/net/devices/{can.channel}" for can in can_channels(config.drives).values()]
+    units = " ".join(map(device_unit, files))
+    return _DEVICE.format(units=units) if files else ""
 
 
 def _account(account: Account) -> str:

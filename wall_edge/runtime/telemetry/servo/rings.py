@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import get_args
 
@@ -41,13 +41,21 @@ class ServoRings:
     """Rows of :func:`~wall_edge.runtime.telemetry.servo.types.event_dtype`."""
     counters: Mailbox
     """Of :func:`~wall_edge.runtime.telemetry.servo.types.counters_dtype`: the newest counts."""
+    kinds: Mapping[str, str]
+    """Of the drives that are told apart, by name."""
 
     @classmethod
-    def of(cls, dof: int, rate_hz: float, seconds: float = _SECONDS) -> ServoRings:
-        """Rings that hold the last ``seconds`` of a servo loop: so long may a reader stay away."""
+    def of(
+        cls, dof: int, rate_hz: float, seconds: float = _SECONDS, kinds: Mapping[str, str] | None = None
+    ) -> ServoRings:
+        """Rings that hold the last ``seconds`` of a servo loop: so long may a reader stay away.
+
+        ``kinds``: of the drives that are to be told apart, by name.
+        """
+        kinds = dict(kinds or {})
         slots = max(64, math.ceil(rate_hz * seconds))
-        counters = Mailbox(counters_dtype(dof, REFUSALS, BUS_COUNTERS, LIMITS))
-        return cls(Ring(status_dtype(dof), slots), Ring(event_dtype(), _EVENTS), counters)
+        counters = Mailbox(counters_dtype(dof, REFUSALS, BUS_COUNTERS, LIMITS, tuple(kinds)))
+        return cls(Ring(status_dtype(dof), slots), Ring(event_dtype(), _EVENTS), counters, kinds)
 
     def reader(self) -> ServoReader:
         """Reads from the oldest on."""

@@ -13,7 +13,7 @@ from wall_edge.runtime.telemetry.servo.latency import LatencyRecorder
 from wall_edge.runtime.telemetry.servo.latency_batch import record_many, ticker_lateness
 from wall_edge.runtime.telemetry.servo.rings import ServoReader, ServoRings
 from wall_edge.runtime.telemetry.servo.trace import ServoTrace
-from wall_edge.runtime.telemetry.servo.types import EventKind, ServoEvent, counts
+from wall_edge.runtime.telemetry.servo.types import EventKind, ServoEvent, counts, drive_counts
 
 Rows = npt.NDArray[Any]
 
@@ -48,6 +48,8 @@ class ServoSummary:
         self._touched = False
         self._changed_ns, self._after = -1, int(ServoState.STARTING)
         self._realtime: dict[str, dict[str, object]] = {}
+        self._watchdogs: dict[str, float | None] = {}
+        self._limited_by: dict[str, list[str]] = {}
 
     # --- feeding ----------------------------------------------------------------------------------------
 
@@ -114,6 +116,11 @@ class ServoSummary:
         elif event.kind is EventKind.REALTIME:
             granted = bool(event.values[0])
             self._realtime[event.name] = {"name": event.name, "granted": granted, "detail": event.text}
+        elif event.kind is EventKind.WATCHDOG:
+            microseconds = event.values[0]
+            self._watchdogs[event.name] = microseconds / 1e6 if microseconds >= 0 else None
+        elif event.kind is EventKind.LIMITER:
+            self._limited_by.setdefault(event.name, []).append(event.text)
         elif event.kind is EventKind.TORQUE_ON:
             self._touched = True
         elif event.kind is EventKind.ENDED:
@@ -175,6 +182,21 @@ class ServoSummary:
             "cycles_hz": (int(self.last["bus_cycles"]) - 1) / seconds if seconds > 0 else 0.0,
             "errors": int(self.last["bus_errors"]),
             "detail": detail if has_drive else {},
+            "drives": self.drives(),
+            "limited_cycles": int(self.counters["limited_cycles"]),
+            "limited_by": self._limited_by,
+        }
+
+    def drives(self) -> dict[str, dict[str, object]]:
+        """By name: the kind, the watchdog's time [s], and each counter that is not 0."""
+        told = drive_counts(self.counters)
+        return {
+            name: {
+                "kind": kind,
+                **({"watchdog_s": self._watchdogs[name]} if name in self._watchdogs else {}),
+                **{counter: count for counter, count in told.get(name, {}).items() if count > 0},
+            }
+            for name, kind in self._rings.kinds.items()
         }
 
     def _limits(self) -> dict[str, object]:
@@ -227,6 +249,8 @@ _WORDS = (
     "_changed_ns",
     "_after",
     "_realtime",
+    "_watchdogs",
+    "_limited_by",
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 
 import numpy as np
@@ -46,7 +46,10 @@ class ServoTelemetry:
         counters = rings.counters.dtype
         self._counters, self._counts = rings.counters, np.zeros(1, counters)
         self._flat = self._counts.view(np.int64)
-        self._no_bus = (NEVER,) * len(counters["bus"].names or ())
+        self._bus_counters = counters["bus"].names or ()
+        drives = counters["drives"].names or () if "drives" in (counters.names or ()) else ()
+        self._no_bus = (NEVER,) * len(self._bus_counters)
+        self._no_drives = (dict.fromkeys(self._bus_counters, NEVER),) * len(drives)
         self.counters_due_ns = 0
         """When the counters are to be told next."""
         self._tick, self._epoch = 0, NEVER
@@ -125,19 +128,22 @@ class ServoTelemetry:
         refused: Iterable[int],
         bus: Iterable[int] | None,
         limits: Iterable[Iterable[int]],
+        drives: Iterable[Mapping[str, int]] = (),
         limiter_refused: int = 0,
+        limited_cycles: int = 0,
     ) -> None:
         """When they are due, and at last when all is over; in the order of their type.
 
         ``refused``: ``track.refused.values()``; ``bus``: ``vars(drive.counters).values()``, None for no
-        drive; ``limits``: ``limiter.hits.values()``.
+        drive; ``drives``: those of each, none before there are any; ``limits``: ``limiter.hits.values()``.
         """
         self.counters_due_ns = time_ns + _COUNTERS_NS
         bus = self._no_bus if bus is None else bus
         self._flat[:] = (
-            *(time_ns, self._life, limiter_refused),
+            *(time_ns, self._life, limiter_refused, limited_cycles),
             *refused,
             *bus,
+            *chain.from_iterable(each.values() for each in tuple(drives) or self._no_drives),
             *chain.from_iterable(limits),
         )
         self._counters.write(self._counts[0])

@@ -48,6 +48,11 @@ class EventKind(IntEnum):
     """Tried; ``values``: which try; ``text``: what went wrong, empty for nothing."""
     ENDED = 10
     """The last: nothing follows."""
+    WATCHDOG = 11
+    """Of the drive ``name``: after what time without setpoints its motors stop [µs] (``values``), -1 for
+    never."""
+    LIMITER = 12
+    """The motor of joint ``name`` bounds itself, by the limiter ``text``: told once, and no fault."""
 
 
 def status_dtype(dof: int) -> np.dtype[Any]:
@@ -62,14 +67,21 @@ def status_dtype(dof: int) -> np.dtype[Any]:
 
 
 def counters_dtype(
-    dof: int, refusals: Sequence[str], bus_counters: Sequence[str], limits: Sequence[str]
+    dof: int,
+    refusals: Sequence[str],
+    bus_counters: Sequence[str],
+    limits: Sequence[str],
+    drives: Sequence[str] = (),
 ) -> np.dtype[Any]:
-    """A :class:`ServoCounters`: why chunks are refused, what the drive counts, the limiter's bounds."""
+    """A :class:`ServoCounters`: why chunks are refused, what is counted on all buses together and on that of
+    each of ``drives``, the limiter's bounds."""
+    each = [(name, [(counter, np.int64) for counter in bus_counters]) for name in drives]
     return np.dtype(
         [
             *((name, np.int64) for name in COUNTER_INTEGERS),
             ("refused", [(name, np.int64) for name in refusals]),
             ("bus", [(name, np.int64) for name in bus_counters]),
+            *([("drives", each)] if each else []),
             ("limits", [(name, np.int64, (dof,)) for name in limits]),
         ]
     )
@@ -153,10 +165,14 @@ class ServoCounters:
     life: int
     limiter_refused: int
     """References that were not finite."""
+    limited_cycles: int
+    """Cycles in which a motor bounded itself."""
     refused: Mapping[str, int]
     """Chunks refused, by reason."""
     bus: Mapping[str, int]
-    """What the drive counts; -1 before there was one."""
+    """What happened on all buses together; -1 before there was one."""
+    drives: Mapping[str, Mapping[str, int]]
+    """The same on each, by the drive's name."""
     limits: Mapping[str, Sequence[int]]
     """[dof] how often each bound acted."""
 
@@ -166,7 +182,13 @@ class ServoCounters:
         limits = row["limits"]
         plain: dict[str, Any] = {name: int(row[name]) for name in COUNTER_INTEGERS}
         by_joint = {name: limits[name].tolist() for name in limits.dtype.names or ()}
-        return cls(**plain, refused=counts(row["refused"]), bus=counts(row["bus"]), limits=by_joint)
+        return cls(
+            **plain,
+            refused=counts(row["refused"]),
+            bus=counts(row["bus"]),
+            drives=drive_counts(row),
+            limits=by_joint,
+        )
 
 
 @dataclass(frozen=True)
@@ -200,13 +222,20 @@ class ServoEvent:
 
 INTEGERS = tuple(field.name for field in fields(ServoStatus))[:-2]
 """The fields of a status that are one integer each, in order."""
-COUNTER_INTEGERS = tuple(field.name for field in fields(ServoCounters))[:-3]
+COUNTER_INTEGERS = tuple(field.name for field in fields(ServoCounters))[:-4]
 EVENT_INTEGERS = tuple(field.name for field in fields(ServoEvent))[:-3]
 
 
 def counts(row: np.void) -> dict[str, int]:
     """Name → count, of a part of a status."""
     return {name: int(row[name]) for name in row.dtype.names or ()}
+
+
+def drive_counts(row: np.void) -> dict[str, dict[str, int]]:
+    """Of each drive, of a row of :func:`counters_dtype`."""
+    if "drives" not in (row.dtype.names or ()):
+        return {}
+    return {name: counts(row["drives"][name]) for name in row["drives"].dtype.names or ()}
 
 
 def encoded(text: str, size: int) -> bytes:

@@ -69,4 +69,9 @@ _TELLS: dict[EventKind, Callable[[ServoEvent], Fields]] = {
     EventKind.TORQUE_ON: lambda _: {},
     EventKind.TORQUE_OFF: lambda event: {"attempt": event.values[0], "trouble": event.text},
     EventKind.ENDED: lambda _: {},
+    EventKind.WATCHDOG: lambda event: {
+        "drive": event.name,
+        "timeout_ms": event.values[0] / 1e3 if event.values[0] >= 0 else None,
+    },
+    EventKind.LIMITER: lambda event: {"joint": event.name, "limiter": event.text},
 }

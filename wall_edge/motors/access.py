@@ -1,0 +1,51 @@
+"""A robot's drives for a command that is not the daemon: real ones, or simulated motors in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wall_edge_bridge.drives.group import DriveGroup
+
+from wall_edge.config import RobotConfig
+from wall_edge.runtime.servo.drives import open_drives
+
+if TYPE_CHECKING:
+    from wall_edge.sim.twins import RobotTwins
+
+
+@dataclass(frozen=True)
+class Motors:
+    """The robot's drives, not connected yet."""
+
+    drives: DriveGroup
+    twins: RobotTwins | None
+    """Of a simulated robot: whoever moves them plays the hand."""
+
+
+@contextmanager
+def motor_places(config: RobotConfig) -> Iterator[tuple[dict[str, str], RobotTwins | None]]:
+    """Where simulated motors answer for as long as the context lasts, and the motors; nothing for real ones."""
+    if not config.simulated:
+        yield {}, None
+        return
+    from wall_edge_bridge.sim.stations import serving  # a real robot never loads the simulated world
+
+    from wall_edge.sim.twins import RobotTwins
+
+    twins = RobotTwins(config, config.control.rest)
+    with serving(*twins.by_drive.values()) as stations:
+        yield {name: each.place for name, each in zip(twins.by_drive, stations, strict=True)}, twins
+
+
+@contextmanager
+def open_motors(config: RobotConfig) -> Iterator[Motors]:
+    """The drives of ROBOT.yaml; the bus is let go at the end, torque as it is. Raises BusError."""
+    with motor_places(config) as (places, twins):
+        drives = open_drives(config, places)
+        try:
+            yield Motors(drives, twins)
+        finally:
+            drives.close()

@@ -1,0 +1,1 @@
+"""What motors say, judged: is it fresh, can it be, and what went wrong."""
