@@ -53,7 +53,7 @@ class Cia402Drive(Drive):
         self._start_slack = max(start_slack_rad, float((1 / np.abs(self._scale)).max()))
         self._rpdos = [codec.RPDO1 + joint.id for joint in joints]
         self._readings = DriveReadings(joints)
-        self._bus = CycleBus(wire, joints, self._readings, self._counters)
+        self._bus = CycleBus(wire, joints, self._readings, self._counters, clock)
         network = WireNetwork(wire, clock, self._bus.observe, settings.sdo_timeout_ms / 1000)
         self._nodes = Nodes(network, joints)
         self._power = Power(settings, joints, self._nodes, self._bus, self._readings)

@@ -135,6 +135,8 @@ class MoteusDrive(Drive):
                     missing.discard(index)
                 else:
                     counters.foreign += 1
+            if self._motors.clock() >= deadline_ns:  # else a device that never stops talking keeps us here
+                break
         counters.timeouts += len(missing)
         if len(missing) == self.dof:
             raise self._motors.no_answer(missing)

@@ -74,4 +74,6 @@ def _ask(
                 answers[places[frame.id]].append(identity)
         if all(answers.values()):
             deadline_ns = min(deadline_ns, clock() + _LINGER_NS)
+        if clock() >= deadline_ns:
+            break
     return answers
