@@ -1,4 +1,4 @@
-"""canopen, unmodified, on both sides: our drive operates its LocalNode, its BaseNode402 our simulated drive."""
+"""canopen, unmodified, on both sides: our drive operates its LocalNode, its BaseNode402 our twin."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_an_object_that_it_refuses_is_named(network: Any) -> None:
     servo.node.add_write_callback(refuse)
     drive = KIND.open_drive(SETTINGS, [JOINT], CanWire(CHANNEL))
     drive.connect()
-    with pytest.raises(DriveError, match="axis .*refuses object 6060:0: .*read only"):
+    with pytest.raises(DriveError, match=r"axis .*refuses object 6060:0: .*read only"):
         drive.enable()
     assert servo.motor.state == "disabled"
     drive.close()

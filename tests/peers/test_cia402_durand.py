@@ -145,7 +145,7 @@ def test_its_emergency_names_the_fault_and_a_person_must_clear_it(drive: Any, se
     assert [[fault.name for fault in faults] for faults in feedback.faults] == [[], ["over_current"]]
     assert feedback.limp == ("axis_5",)
     drive.disable()
-    with pytest.raises(DriveError, match="axis_5 .*over_current"):
+    with pytest.raises(DriveError, match=r"axis_5 .*over_current"):
         drive.enable()
 
 

@@ -20,6 +20,7 @@ from wall_edge_bridge.kinds.cia402.power import Power
 from wall_edge_bridge.kinds.cia402.readings import DriveReadings
 from wall_edge_bridge.kinds.cia402.setup import require_csp
 from wall_edge_bridge.transport.base import Frame, FrameTransport
+from wall_edge_bridge.transport.recovering import reopened
 
 _COMMAND = codec.COMMAND.pack
 
@@ -64,6 +65,7 @@ class Cia402Drive(Drive):
         health, counters = self._bus.wire.health(), self._counters
         counters.checksum_errors, counters.full = health.error_frames, health.full
         counters.error_passive, counters.bus_off = health.error_passive, health.bus_off
+        counters.reopened = reopened(self._bus.wire)
         return counters
 
     def connect(self) -> None:

@@ -62,6 +62,8 @@ def _silent(bus: MoteusBus, joints: Sequence[MoteusJoint], silent: Sequence[Mote
     seen = f"; motors with ids {others} answer instead" if others else ""
     if strangers:
         seen += f"; seen: frames {', '.join(sorted(strangers))}, which no moteus sends us"
+    if errors := bus.wire.health().error_frames:
+        seen += f"; {errors} error frames: other bit rates, or a line without termination"
     return BusTimeout(
         f"no answer from {names} on {bus.wire.description}{seen}",
         fix="check the motor's power, cable, termination and id, and both bit rates",
