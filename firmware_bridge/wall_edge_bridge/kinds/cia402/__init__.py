@@ -97,10 +97,10 @@ def _cycle_ns(settings: Cia402Settings, joints: Sequence[Cia402Joint]) -> int:
     return cycle_ns(settings.bitrate, [joint.id for joint in joints])
 
 
-def _scan(settings: Cia402Settings, wire: Any, ids: Iterable[int]) -> Iterator[Found]:
+def _scan(settings: Cia402Settings, wire: Any, ids: Iterable[int], **more: Any) -> Iterator[Found]:
     from wall_edge_bridge.kinds.cia402.scan import scan
 
-    return scan(wire, ids, settings.timeout_ms)
+    return scan(wire, ids, settings.timeout_ms, **more)
 
 
 _KIND = Kind(

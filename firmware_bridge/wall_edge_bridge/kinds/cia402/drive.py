@@ -20,6 +20,7 @@ from wall_edge_bridge.kinds.cia402.power import Power
 from wall_edge_bridge.kinds.cia402.readings import DriveReadings
 from wall_edge_bridge.kinds.cia402.setup import require_csp
 from wall_edge_bridge.transport.base import Frame, FrameTransport
+from wall_edge_bridge.transport.recovering import reopened
 
 _COMMAND = codec.COMMAND.pack
 
@@ -29,7 +30,7 @@ class Cia402Drive(Drive):
 
     Nothing is written to a drive before ``arm_watchdog`` or ``enable``, and nothing into its permanent
     memory; until then cycles ask by SDO. A PDO does not say which cycle it belongs to: one that comes late,
-    but before the next SYNC, is dropped; one that comes after it passes as that cycle's, a period old at most.
+    but before the next SYNC, is dropped; one that comes after it passes as that cycle's, a period old.
     Raises ConfigError for joints that are no such drives.
     """
 
@@ -53,7 +54,7 @@ class Cia402Drive(Drive):
         self._start_slack = max(start_slack_rad, float((1 / np.abs(self._scale)).max()))
         self._rpdos = [codec.RPDO1 + joint.id for joint in joints]
         self._readings = DriveReadings(joints)
-        self._bus = CycleBus(wire, joints, self._readings, self._counters)
+        self._bus = CycleBus(wire, joints, self._readings, self._counters, clock)
         network = WireNetwork(wire, clock, self._bus.observe, settings.sdo_timeout_ms / 1000)
         self._nodes = Nodes(network, joints)
         self._power = Power(settings, joints, self._nodes, self._bus, self._readings)
@@ -64,6 +65,7 @@ class Cia402Drive(Drive):
         health, counters = self._bus.wire.health(), self._counters
         counters.checksum_errors, counters.full = health.error_frames, health.full
         counters.error_passive, counters.bus_off = health.error_passive, health.bus_off
+        counters.reopened = reopened(self._bus.wire)
         return counters
 
     def connect(self) -> None:

@@ -43,6 +43,7 @@ class Node:
 
     def _fill(self) -> None:
         machine, objects = self.machine, self.dictionary
+        machine.reaction = obj.QUICK_STOP_RAMP
         objects.missing = self.missing
         objects[obj.DEVICE_TYPE, 0] = Entry("I", 0x0002_0000 | obj.PROFILE_402)
         objects[0x1001, 0] = Entry("B", read=lambda: int(machine.error != 0))
@@ -58,7 +59,7 @@ class Node:
         objects[obj.CONTROL, 0] = Entry("H", writable=True, mappable=True, wrote=lambda _: self._control())
         objects[obj.STATUS, 0] = Entry("H", read=lambda: machine.status, mappable=True)
         objects[obj.FAULT_REACTION_OPTION, 0] = Entry(
-            "h", 0, writable=True, check=_one_of(0, 1, 2), wrote=self._react
+            "h", obj.QUICK_STOP_RAMP, writable=True, check=_one_of(0, 1, 2), wrote=self._react
         )
         objects[obj.MODE, 0] = Entry(
             "b", writable=True, mappable=True, check=_one_of(0, obj.CSP), wrote=self._mode

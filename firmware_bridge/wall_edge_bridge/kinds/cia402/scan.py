@@ -40,21 +40,33 @@ def uploads(
                 strangers.append(frame)
         if all(values.values()):
             deadline_ns = min(deadline_ns, clock() + _LINGER_NS)
+        if clock() >= deadline_ns:
+            break
     return values
 
 
-def scan(wire: FrameTransport, ids: Iterable[int], timeout_ms: float) -> Iterator[Found]:
+def scan(
+    wire: FrameTransport,
+    ids: Iterable[int],
+    timeout_ms: float,
+    *,
+    clock: Callable[[], int] = time.monotonic_ns,
+) -> Iterator[Found]:
     """Those that answer, in the order of ``ids``; one that is there twice comes twice."""
     ids, timeout_ns = list(ids), round(timeout_ms * 1e6)
     for begin in range(0, len(ids), _BATCH):
-        types = uploads(wire, ids[begin : begin + _BATCH], obj.DEVICE_TYPE, 0, timeout_ns)
+        types = uploads(wire, ids[begin : begin + _BATCH], obj.DEVICE_TYPE, 0, timeout_ns, clock)
         for node, answers in types.items():
             for device_type in answers:
-                yield _found(wire, node, device_type, timeout_ns)
+                yield _found(wire, node, device_type, timeout_ns, clock)
 
 
-def _found(wire: FrameTransport, node: int, device_type: int, timeout_ns: int) -> Found:
-    identity = [uploads(wire, [node], obj.IDENTITY, sub, timeout_ns)[node][:1] or [0] for sub in (1, 2, 3, 4)]
+def _found(
+    wire: FrameTransport, node: int, device_type: int, timeout_ns: int, clock: Callable[[], int]
+) -> Found:
+    identity = [
+        uploads(wire, [node], obj.IDENTITY, sub, timeout_ns, clock)[node][:1] or [0] for sub in (1, 2, 3, 4)
+    ]
     vendor, product, revision, serial = (each[0] for each in identity)
     profile = struct.unpack("<HH", struct.pack("<I", device_type))[0]
     kind = "cia402" if profile == obj.PROFILE_402 else f"canopen profile {profile}"

@@ -54,10 +54,16 @@ def _require_map(joint: MoteusJoint, frame: Frame) -> None:
 def _silent(bus: MoteusBus, joints: Sequence[MoteusJoint], silent: Sequence[MoteusJoint]) -> BusTimeout:
     names = ", ".join(f"{joint.name} (id {joint.id})" for joint in silent)
     strangers = {f"{frame.id:#x} {'CAN FD' if frame.fd else 'classic CAN'}" for frame in bus.strangers}
-    others = [each.id for each in scan(bus.wire, IDS) if each.id not in {joint.id for joint in joints}]
+    others = [
+        each.id
+        for each in scan(bus.wire, IDS, clock=bus.clock)
+        if each.id not in {joint.id for joint in joints}
+    ]
     seen = f"; motors with ids {others} answer instead" if others else ""
     if strangers:
         seen += f"; seen: frames {', '.join(sorted(strangers))}, which no moteus sends us"
+    if errors := bus.wire.health().error_frames:
+        seen += f"; {errors} error frames: other bit rates, or a line without termination"
     return BusTimeout(
         f"no answer from {names} on {bus.wire.description}{seen}",
         fix="check the motor's power, cable, termination and id, and both bit rates",
