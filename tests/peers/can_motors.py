@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from wall_edge_bridge.sim.base import FrameTwin
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.sim import FrameTwin
+from wall_edge_bridge.transport import Frame
 
 
 def as_message(frame: Frame) -> Any:

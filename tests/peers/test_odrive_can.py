@@ -45,9 +45,7 @@ def mock() -> Iterator[Any]:
 
 
 def test_our_drive_operates_their_mock_motor(mock: Any) -> None:
-    settings = ODriveSettings(
-        channel="odrive-mock", interface="virtual", estimates_ms=100, timeout_ms=500
-    )
+    settings = ODriveSettings(channel="odrive-mock", interface="virtual", estimates_ms=100, timeout_ms=500)
     with KIND.open_drive(settings, [JOINT], open_wire(settings)) as drive:
         drive.enable()
         assert (mock.odrive.axis_state, mock.odrive.control_mode) == (

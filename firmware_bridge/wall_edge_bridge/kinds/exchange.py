@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from wall_edge_bridge.drives.values import BusCounters
-from wall_edge_bridge.transport.base import Frame, FrameTransport
+from wall_edge_bridge.drives import BusCounters
+from wall_edge_bridge.transport import Frame, FrameTransport
 
 Key = TypeVar("Key")
 

@@ -10,7 +10,7 @@ import pytest
 from wall_edge_bridge.drives import Reaction, Setpoints
 from wall_edge_bridge.kinds.odrive import KIND, ODriveEndpoints, ODriveJoint, ODriveSettings
 from wall_edge_bridge.kinds.odrive.codec import Command, Version
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 from tests.drive_cases.odrive import CASE, ENDPOINTS, JOINTS
 from tests.drive_cases.rig import START, Rig

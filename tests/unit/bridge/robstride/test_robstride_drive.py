@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from wall_edge_bridge.drives import Reaction, Setpoints
 from wall_edge_bridge.kinds.robstride import KIND, RobStrideJoint, RobStrideSettings
+from wall_edge_bridge.kinds.robstride.bus import MIT_READ_FAULTS
 from wall_edge_bridge.kinds.robstride.codec import Mode
-from wall_edge_bridge.kinds.robstride.diagnosis import MIT_READ_FAULTS
 from wall_edge_bridge.kinds.robstride.registers import (
     CAN_TIMEOUT,
     LIMIT_TORQUE,
@@ -18,7 +18,7 @@ from wall_edge_bridge.kinds.robstride.registers import (
     TORQUE,
     VBUS,
 )
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 from tests.drive_cases.rig import MS, START, Rig
 from tests.drive_cases.robstride import CASE, JOINTS
