@@ -105,3 +105,13 @@ def count_health(counters: BusCounters, wire: FrameTransport) -> BusCounters:
         health.full,
     )
     return counters
+
+
+def bus_trouble(wire: FrameTransport) -> str:
+    """What the wire's controller says that may be why motors are silent, to append to a message; or nothing."""
+    health = wire.health()
+    if health.state == "off":
+        return "; the controller is off the bus"
+    if health.error_frames:
+        return f"; {health.error_frames} error frames, as a wrong bit rate makes them"
+    return ""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from wall_edge.errors import BusTimeout, DriveError
 from wall_edge_bridge.drives import BusCounters
-from wall_edge_bridge.kinds.exchange import ATTEMPTS, FrameExchange
+from wall_edge_bridge.kinds.exchange import ATTEMPTS, FrameExchange, bus_trouble
 from wall_edge_bridge.kinds.odrive import codec
 from wall_edge_bridge.kinds.odrive.codec import Command, Version
 from wall_edge_bridge.kinds.odrive.readings import ODriveReadings
@@ -148,7 +148,7 @@ class ODriveGroup:
         foreign = [frame for frame in self._exchange.others if not self._is_ours(frame)]
         heard = f"; heard instead {foreign[-1].id:X}#{foreign[-1].data.hex()}" if foreign else ""
         return BusTimeout(
-            f"no answer{asked} from {names} on {self._wire.description}{heard}",
+            f"no answer{asked} from {names} on {self._wire.description}{bus_trouble(self._wire)}{heard}",
             fix="check the ODrive's power, cable, node id, bit rate and heartbeat_msg_rate_ms",
         )
 

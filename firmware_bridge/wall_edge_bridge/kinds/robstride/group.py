@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from wall_edge.errors import BusTimeout, DriveError
 from wall_edge_bridge.drives import BusCounters
+from wall_edge_bridge.kinds.exchange import bus_trouble
 from wall_edge_bridge.kinds.robstride import codec
 from wall_edge_bridge.kinds.robstride.bus import MIT, RobStrideBus, find_instead
 from wall_edge_bridge.kinds.robstride.codec import Mode
@@ -130,7 +131,8 @@ class RobStrideGroup:
         fix = "check the motor's power, cable, id and bit rate, and that it speaks the private protocol"
         if MIT in instead:
             fix = "set it to the private protocol with the maker's tool and power-cycle it"
-        return BusTimeout(f"no answer from {names} on {self._wire.description}{heard}", fix=fix)
+        where = f"{self._wire.description}{bus_trouble(self._wire)}"
+        return BusTimeout(f"no answer from {names} on {where}{heard}", fix=fix)
 
     def faulty(self, index: int) -> DriveError:
         """The error of a motor that does not run."""
