@@ -108,7 +108,7 @@ def count_health(counters: BusCounters, wire: FrameTransport) -> BusCounters:
 
 
 def bus_trouble(wire: FrameTransport) -> str:
-    """What the wire's controller says that may be why motors are silent, to append to a message; or nothing."""
+    """What the wire's controller says that may silence motors, to append to a message; or nothing."""
     health = wire.health()
     if health.state == "off":
         return "; the controller is off the bus"
