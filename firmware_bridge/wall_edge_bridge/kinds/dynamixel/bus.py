@@ -174,5 +174,5 @@ class DynamixelBus:
         request, store, self._request, self._background = self._request, self._background, None, None
         if request is not None and store is not None:
             until_ns = request.until_ns if deadline_ns is None else min(request.until_ns, deadline_ns)
-            store(self._replies.collect(request, until_ns))
+            store(self._replies.collect(request, until_ns, background=True))
         self._replies.drop_stale()
