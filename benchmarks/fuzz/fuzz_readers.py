@@ -43,18 +43,24 @@ def _robot(folder: Path) -> None:
     shutil.copy(TABLETOP / "robot.yaml", folder)
     real = yaml.safe_load((TABLETOP / "robot.yaml").read_text())
     del real["simulation"]
-    real["drive"]["port"] = "/dev/ttyUSB0"
+    real["simulated"] = False
+    real["drives"]["arm"]["port"] = "/dev/ttyUSB0"
     real["model"] = {"robot": "a", "horizon": 8, "action_rate_hz": 30.0, "time_grid": [0.0, 0.5, 1.0]}
     real["instruction"] = "touch the red block."
     for number, camera in enumerate(real["cameras"].values()):
         camera |= {"kind": "opencv", "device": number}
     (folder / "real.yaml").write_text(yaml.safe_dump(real, sort_keys=False))
+    for name in ("two_buses", "mixed"):
+        shutil.copy(TABLETOP / f"{name}.yaml", folder)
+    first = {key: value for key, value in real.items() if key not in ("simulated", "drives", "joints")}
+    first["drive"] = {**real["drives"]["arm"], "joints": real["joints"]}
+    (folder / "first.yaml").write_text(yaml.safe_dump(first, sort_keys=False))
 
 
 def _read_robot(folder: Path) -> None:
     from wall_edge.config import load_robot
 
-    for name in ("robot.yaml", "real.yaml"):
+    for name in ("robot.yaml", "real.yaml", "mixed.yaml", "first.yaml"):
         json.dumps(asdict(load_robot(folder / name)), default=str)
 
 

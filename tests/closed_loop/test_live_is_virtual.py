@@ -15,9 +15,10 @@ from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-from wall_edge_bridge.sim import SimulatedDrive
+from wall_edge_bridge.drives.group import DriveGroup
+from wall_edge_bridge.drives.values import Setpoints
+from wall_edge_bridge.sim.drive import SimulatedDrive
 
 from wall_edge.config import RobotConfig, load_robot
 from wall_edge.runtime.ipc.mailbox import Mailbox
@@ -31,7 +32,6 @@ from wall_edge.runtime.ipc.mailbox_types import (
     feedback_dtype,
 )
 from wall_edge.runtime.motion.chunk_track import Refusal
-from wall_edge.runtime.servo.joints import joint_specs
 from wall_edge.runtime.servo.loop import ServoLoop
 from wall_edge.sim.tabletop import arm
 
@@ -58,9 +58,10 @@ class Rig:
         dof = self.config.dof
         self.chunks = Mailbox(chunk_dtype(HORIZON, dof))
         self.command, self.feedback = Mailbox(command_dtype()), Mailbox(feedback_dtype(dof))
-        self.drive = SimulatedDrive(joint_specs(self.config), arm.REST, self.clock)
+        self.drive = SimulatedDrive(self.config.joints, arm.REST, self.clock)
+        group = DriveGroup(self.config.joints, {"arm": self.drive}, {"arm": 20.0}, self.clock)
         timing = {"sleep": self.sleep} if self.sleep is not None else {}
-        given = (self.config, lambda: self.drive, self.chunks, self.command, self.feedback)
+        given = (self.config, lambda: group, self.chunks, self.command, self.feedback)
         self.loop = ServoLoop(*given, clock=self.clock, **timing)  # type: ignore[arg-type]
         self.order(ServoCommand.FOLLOW)
 
@@ -88,18 +89,19 @@ def test_the_same_arrivals_give_the_same_setpoints(config: RobotConfig) -> None:
     arrived: dict[int, Chunk] = {}
     wanted: list[ServoCommand] = []
     """At each tick, as the loop had read it."""
-    take, write = live.loop.pilot.track.offer, live.drive.write
+    take, write = live.loop.pilot.track.offer, live.drive.start_cycle
 
     def offer(given: Chunk, now_ns: int) -> Refusal | None:
         arrived[live.loop.served_ticks] = replace(given, positions=given.positions.copy())
         return take(given, now_ns)
 
-    def noted(setpoints: npt.ArrayLike, deadline_ns: int) -> None:
-        wanted.append(ServoCommand(live.loop.command.code))
+    def noted(setpoints: Setpoints | None, deadline_ns: int) -> None:
+        if setpoints is not None:
+            wanted.append(ServoCommand(live.loop.command.code))
         write(setpoints, deadline_ns)
 
     live.loop.pilot.track.offer = offer  # type: ignore[method-assign]
-    live.drive.write = noted  # type: ignore[method-assign]
+    live.drive.start_cycle = noted  # type: ignore[method-assign]
     thread = threading.Thread(target=live.loop.run)
     thread.start()
     rng = np.random.default_rng(8)

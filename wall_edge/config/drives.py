@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from wall_edge_bridge.drives.joints import Joint
-from wall_edge_bridge.drives.settings import DriveSettings
-from wall_edge_bridge.kinds.registry import KINDS, kind_named
+from wall_edge_bridge.drives import DriveSettings, Joint
+from wall_edge_bridge.kinds import KINDS, kind_named
 
 from wall_edge.checks import MAX_DOF, counted, require_name, require_unique
 from wall_edge.config.places import device_of, place_key, same_device

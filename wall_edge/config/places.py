@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from wall_edge_bridge.drives.settings import CanSettings, DriveSettings, SerialSettings
+from wall_edge_bridge.drives import CanSettings, DriveSettings, SerialSettings
 
 _NAMED = ("socketcan", "virtual", "udp_multicast")
 """Interfaces whose channels are names or addresses; those of all others are files."""
@@ -25,6 +25,8 @@ def is_path(interface: object, channel: object) -> bool:
 
     Of a part of a document that does not say the interface (None), by the looks of the channel.
     """
+    if interface == "unix" and isinstance(channel, str) and channel.startswith("@"):
+        return False  # a name in Linux's abstract namespace
     if interface is None:
         return isinstance(channel, str) and "/" in channel
     return interface not in _NAMED

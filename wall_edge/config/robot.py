@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from wall_edge_bridge.drives.joints import Joint
-from wall_edge_bridge.drives.settings import DriveSettings
-from wall_edge_bridge.kinds.registry import kind_named
+from wall_edge_bridge.drives import DriveSettings, Joint
+from wall_edge_bridge.kinds import kind_named
 
 from wall_edge.checks import MAX_CAMERAS, between, counted, require_name, require_text, require_title
 from wall_edge.config.bounds import Bounds

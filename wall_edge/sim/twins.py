@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from wall_edge_bridge.kinds.registry import kind_named
-from wall_edge_bridge.sim.base import ByteTwin, FrameTwin
+from wall_edge_bridge.kinds import kind_named
+from wall_edge_bridge.sim import ByteTwin, FrameTwin
 
 from wall_edge.array_types import Floats
 from wall_edge.config import RobotConfig

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from wall_edge_bridge.drives import Setpoints
 from wall_edge_bridge.drives.group import DriveGroup
-from wall_edge_bridge.drives.values import Setpoints
-from wall_edge_bridge.kinds.registry import kind_named
-from wall_edge_bridge.sim.wires import wire_to
+from wall_edge_bridge.kinds import kind_named
+from wall_edge_bridge.sim import wire_to
 
 from wall_edge.array_types import Floats
 from wall_edge.config import RobotConfig

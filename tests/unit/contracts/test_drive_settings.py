@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -198,7 +198,7 @@ def test_a_kind_whose_library_is_not_installed(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.usefixtures("can_kind")
 class TestChannels:
-    def robot(self, *channels: dict[str, object], **control: object) -> dict[str, Any]:
+    def robot(self, *channels: Mapping[str, object], **control: object) -> dict[str, Any]:
         data = copy.deepcopy(REAL)
         data["control"] |= control
         data["drives"] = {
