@@ -155,7 +155,7 @@ class DynamixelBus:
         self._take_stale()
         self.wire.send(packet, self._timeout())
         data, until_ns = b"", self._timeout()
-        while piece := self.wire.receive(CHUNK, until_ns):
+        while self._clock() < until_ns and (piece := self.wire.receive(CHUNK, until_ns)):
             data += piece
         return data
 

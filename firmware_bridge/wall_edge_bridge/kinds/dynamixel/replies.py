@@ -108,6 +108,8 @@ class ReplyReader:
                 parser.fast_statuses = []
             for status in statuses:
                 answers[status.id] = Answer(request.block, status.data, status.error, now_ns)
+            if now_ns >= deadline_ns:  # something else may never stop talking
+                break
         if len(answers) < expected and (unfinished := parser.take_unfinished()):
             for status in self._fast_parts(request, [unfinished]):
                 answers[status.id] = Answer(request.block, status.data, status.error, self._clock())
