@@ -104,9 +104,9 @@ def targets() -> dict[str, tuple[int, Target]]:
     for payload in PAYLOADS:
         found[f"payload {payload.name}"] = (payload.share * 150, _payload(payload))
     for name in LINES:
-        found[f"drive {name}"] = (3, _drive(name, False))
-        found[f"liar {name}"] = (1, _drive(name, True))
-        found[f"twin {name}"] = (3, _twin(name))
+        found[f"drive {name}"] = (12, _drive(name, False))
+        found[f"liar {name}"] = (6, _drive(name, True))
+        found[f"twin {name}"] = (12, _twin(name))
     return found
 
 

@@ -14,13 +14,12 @@ from canopen.sdo.exceptions import SdoAbortedError, SdoCommunicationError
 
 from wall_edge.errors import BusTimeout, DriveError
 from wall_edge_bridge.kinds.cia402 import Cia402Joint
-from wall_edge_bridge.kinds.cia402.codec import SDO_REPLY, SDO_REQUEST
+from wall_edge_bridge.kinds.cia402.codec import SDO_LENGTH, SDO_REPLY, SDO_REQUEST
 from wall_edge_bridge.transport.base import Frame, FrameTransport
 
 NOT_THERE = (0x06020000, 0x06090011, 0x060A0023)
 """Abort codes: no such object, no such subindex, no such resource."""
 _ATTEMPTS = 3
-
 
 class WireNetwork(canopen.Network):
     """Sends and receives by a ``FrameTransport``; ``observe`` sees every frame that is no SDO reply."""
@@ -45,7 +44,8 @@ class WireNetwork(canopen.Network):
         deadline_ns = self.clock() + self.timeout_ns
         while not done() and (frames := self.wire.receive(deadline_ns)):
             for frame in frames:
-                if frame.id in self.subscribers and not (frame.extended or frame.remote):
+                whole = len(frame.data) == SDO_LENGTH  # canopen reads on where a shorter one ends
+                if frame.id in self.subscribers and whole and not (frame.extended or frame.remote):
                     self.notify(frame.id, bytearray(frame.data), frame.received_ns * 1e-9)
                 else:
                     self._observe(frame)
