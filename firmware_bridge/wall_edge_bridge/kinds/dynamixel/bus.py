@@ -47,6 +47,8 @@ class DynamixelBus:
         self._clock = clock
         self._fast = fast
         self._replies = ReplyReader(wire, len(self.ids), counters, clock)
+        self._packets: dict[tuple[int, int, tuple[int, ...]], bytes] = {}
+        """Sync reads as they were sent before."""
         self._request: Request | None = None
         self._background: Callable[[dict[int, Answer]], None] | None = None
 
@@ -83,7 +85,10 @@ class DynamixelBus:
         order = tuple(ids)
         width = self._replies.width(order, block.width, fast=self._fast)
         self._request = Request(block, order, width, self._fast, deadline_ns)
-        packets = command + build_sync_read(block.address, width, order, fast=self._fast)
+        key = block.address, width, order
+        if key not in self._packets:
+            self._packets[key] = build_sync_read(*key, fast=self._fast)
+        packets = command + self._packets[key]
         self._replies.expect(self._request, packets)
         self.wire.send(packets, deadline_ns)
 

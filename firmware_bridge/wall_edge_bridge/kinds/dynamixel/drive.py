@@ -14,6 +14,7 @@ from wall_edge_bridge.drives.base import Drive
 from wall_edge_bridge.drives.values import Feedback, Setpoints
 from wall_edge_bridge.kinds.dynamixel import CAPABILITIES, DynamixelJoint, DynamixelSettings
 from wall_edge_bridge.kinds.dynamixel.bus import ATTEMPTS, DynamixelBus
+from wall_edge_bridge.kinds.dynamixel.codec import SyncWriter
 from wall_edge_bridge.kinds.dynamixel.memory import SETTINGS, require_model, require_settings
 from wall_edge_bridge.kinds.dynamixel.power import Power
 from wall_edge_bridge.kinds.dynamixel.readings import Readings
@@ -71,6 +72,7 @@ class DynamixelDrive(Drive):
             clock,
             fast=settings.fast,
         )
+        self._goals = SyncWriter(_GOAL.address, self._bus.ids)
         self._power = Power(self._bus, joints, self.limits, max(start_slack_rad, RADIANS_PER_TICK))
         self._leisure = Leisure(settings, self.dof)
         self._zero = np.array([joint.zero_ticks for joint in joints], np.float64)
@@ -183,7 +185,7 @@ class DynamixelDrive(Drive):
         if setpoints is not None:
             goals = np.rint(self.allowed(setpoints.position) * self._per_radian + self._zero)
             if self._readings.enabled:
-                command = self._bus.goals(_GOAL, goals.astype(np.int64).tolist())
+                command = self._goals.packet(goals.astype(np.int64).tolist())
         self.counters.cycles += 1
         now_ns = self._clock()
         self._leisure.note_request(now_ns)

@@ -21,8 +21,8 @@ HEALTH = Block.of("present_voltage", "present_temperature")
 STATUS_PERIOD_NS = 20_000_000
 """How often torque and hardware errors are read."""
 MOTION_PERIOD_NS = 30_000_000
-_STATUS_SHARE = 12
-"""On a slow line the periods grow: that read has a twelfth of it at most."""
+_STATUS_SHARE = 24
+"""On a slow line the periods grow: that read has so little of it at most."""
 _HEALTH_PERIOD_NS = 1_000_000_000
 _WATCHDOG_PERIOD_NS = 1_000_000_000
 _ADAPTER_NS = 2_000_000
