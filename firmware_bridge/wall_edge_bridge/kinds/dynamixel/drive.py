@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,7 @@ from wall_edge_bridge.kinds.dynamixel.registers import (
 )
 from wall_edge_bridge.kinds.dynamixel.replies import Answer, Block
 from wall_edge_bridge.kinds.dynamixel.scan import what_answer
-from wall_edge_bridge.kinds.dynamixel.timing import HEALTH, MOTION, POSITION, STATUS, WATCHDOG_BLOCK, Leisure
+from wall_edge_bridge.kinds.dynamixel.timing import HEALTH, MOTION, POSITION, STATUS, WATCHDOG_BLOCK, Leisure, read_ns
 from wall_edge_bridge.transport.base import ByteTransport
 
 _GOAL = TABLE["goal_position"]
@@ -71,6 +72,7 @@ class DynamixelDrive(Drive):
             self.counters,
             clock,
             fast=settings.fast,
+            line_ns=partial(read_ns, settings),
         )
         self._goals = SyncWriter(_GOAL.address, self._bus.ids)
         self._power = Power(self._bus, joints, self.limits, max(start_slack_rad, RADIANS_PER_TICK))

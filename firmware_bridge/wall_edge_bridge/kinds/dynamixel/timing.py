@@ -57,12 +57,17 @@ def line_ns(settings: DynamixelSettings, count: int, motors: int) -> int:
     return round(count * _BITS_A_BYTE * 1e9 / settings.baudrate) + delays * settings.return_delay_us * 1000
 
 
+def read_ns(settings: DynamixelSettings, width: int, motors: int) -> int:
+    """ns of a sync read of ``width`` bytes of so many motors, with its replies."""
+    return line_ns(settings, read_bytes(width, motors, settings.fast), motors)
+
+
 class Leisure:
     """When each block is due. Times are CLOCK_MONOTONIC ns."""
 
     def __init__(self, settings: DynamixelSettings, motors: int) -> None:
         self._duration_ns = {
-            block: line_ns(settings, read_bytes(block.width, motors, settings.fast), motors)
+            block: read_ns(settings, block.width, motors)
             for block in (STATUS, WATCHDOG_BLOCK, HEALTH)
         }
         status_ns = max(STATUS_PERIOD_NS, _STATUS_SHARE * self._duration_ns[STATUS])
