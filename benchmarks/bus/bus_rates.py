@@ -3,11 +3,12 @@
 Four figures of each line (:mod:`wall_edge.bench.bus`):
 
 - its ceiling, by the arithmetic of worst-case stuffing (and the published one, where there is one);
-- ``protocol``: the share that the order of requests and replies reaches with a drive that computes in no time;
+- ``protocol``: the share that the order of requests and replies reaches, with a drive that computes in no
+  time;
 - ``ratio``: the share that it reaches with the drive's own processor time on this machine, the twin's apart:
   at least 0.9 is asked for;
-- ``real time``: with the twin in a process of its own, behind a pseudo-terminal or a socket. On two cores this
-  measures the twin, which computes seven motors in Python, and the scheduler.
+- ``real time``: with the twin in a process of its own, behind a pseudo-terminal or a socket. On two cores
+  this measures the twin, which computes seven motors in Python, and the scheduler.
 
 And of one lost reply, the worst of the seven: cycles that were not whole, joints that were not fresh in it,
 and how long it was waited for (``timeout_ms`` is 20).

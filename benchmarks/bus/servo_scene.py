@@ -15,7 +15,7 @@ from wall_edge_bridge.drives.settings import SerialSettings
 from wall_edge_bridge.kinds import kind_named
 from wall_edge_bridge.sim import ByteTwin, FrameTwin, wire_to
 
-from wall_edge.bench.bus.alone import DriveClock, WireApart
+from wall_edge.bench.bus.alone import DriveClock, WireApart, no_collection
 from wall_edge.bench.rig import FEED_S, Feeder
 from wall_edge.config import RobotConfig, robot_from_mapping
 from wall_edge.errors import RuntimeFault
@@ -67,6 +67,9 @@ class ServoScene:
         )
         self.durations_ns: list[int] = []
         self.cpu_ns: list[int] = []
+        self.begin_ns = 0
+        """Of the last tick."""
+        self.line_ns = line_times_ns(config)
         self._fed_ns = 0
 
     def _open(self) -> DriveGroup:
@@ -78,7 +81,7 @@ class ServoScene:
             wire = WireApart(wire_to(twin, self.clock, self.clock.sleep), self.clock)
             drives[name] = kind.open_drive(settings, joints, wire, clock=self.clock, start_slack_rad=0.1)
         timeouts_ms = {name: settings.timeout_ms for name, settings in self.config.drives.items()}
-        return DriveGroup(self.config.joints, drives, timeouts_ms, self.clock, line_times_ns(self.config))
+        return DriveGroup(self.config.joints, drives, timeouts_ms, self.clock, self.line_ns)
 
     @property
     def group(self) -> DriveGroup:
@@ -89,6 +92,8 @@ class ServoScene:
         """Until it follows. Raises RuntimeFault."""
         self._feed()
         self.loop.start()
+        if self.loop.machine.fault:
+            raise RuntimeFault(self.loop.machine.fault)
         for _ in range(200):
             if self.loop.state is ServoState.FOLLOWING:
                 return
@@ -98,19 +103,25 @@ class ServoScene:
     def run(self, ticks: int) -> None:
         """So many more. Raises RuntimeFault when it stops following."""
         self.durations_ns, self.cpu_ns = [], []
-        for _ in range(ticks):
-            self.tick()
-            if self.loop.state is not ServoState.FOLLOWING:
-                raise RuntimeFault(f"{self.loop.state.name}: {self.loop.machine.fault}")
+        with no_collection():
+            for _ in range(ticks):
+                self.tick()
+                if self.loop.state is not ServoState.FOLLOWING:
+                    raise RuntimeFault(f"{self.loop.state.name}: {self.loop.machine.fault}")
 
     def tick(self) -> None:
         """One, by the real loop."""
         self._feed()
-        begin_ns = self.loop.ticker.wait()
+        self.begin_ns = self.loop.ticker.wait()
         cpu_ns = self.clock.cpu_ns
-        self.loop.tick(begin_ns)
-        self.durations_ns.append(self.clock() - begin_ns)
+        self.loop.tick(self.begin_ns)
+        self.durations_ns.append(self.clock() - self.begin_ns)
         self.cpu_ns.append(self.clock.cpu_ns - cpu_ns)
+
+    def tick_whole(self) -> bool:
+        """One; whether every joint was fresh in it."""
+        self.tick()
+        return bool(self.loop.joints.readings.oldest_ns >= self.begin_ns)
 
     def _feed(self) -> None:
         self.clock.stop()

@@ -80,7 +80,7 @@ class Scene:
         return drive
 
     def run(self) -> None:
-        """From a clear line to a noisy one and back. AssertionError and all but a WallEdgeError: a finding."""
+        """From a clear line to a noisy one and back. All exceptions but a WallEdgeError: findings."""
         drive = self.drive
         drive.connect()
         drive.arm_watchdog(0.5)
@@ -104,13 +104,16 @@ class Scene:
         try:
             feedback = self.drive.cycle(Setpoints.hold(goal, start_ns), deadline_ns)
         except WallEdgeError as error:
-            assert "\n" not in str(error)
-            self._report["refused"] += 1
+            self._refused(error)
         else:
             self._judge(feedback.position, feedback.received_ns)
         assert self.clock() <= deadline_ns + _SPARE_NS, f"{(self.clock() - start_ns) / 1e6:.1f} ms of 20"
         self.clock.sleep(start_ns + self._rng.choice((2, 4, 25)) * 1_000_000)
         self._note()
+
+    def _refused(self, error: WallEdgeError) -> None:
+        assert "\n" not in str(error)
+        self._report["refused"] += 1
 
     def _note(self) -> None:
         now_ns = self.clock()
@@ -144,8 +147,7 @@ class Scene:
             try:
                 action()
             except WallEdgeError as error:
-                assert "\n" not in str(error)
-                self._report["refused"] += 1
+                self._refused(error)
 
     def _come_back(self) -> None:
         """A clear line: the same drive works again, or says which fault a person must see to."""

@@ -69,7 +69,9 @@ def _parser(parser: Parser) -> Target:
 def _payload(payload: Payload) -> Target:
     def run(rng: random.Random, report: Report) -> int:
         for _ in range(BATCH):
-            length = rng.choice(payload.lengths) if payload.lengths else rng.choice((8, 8, rng.randint(0, 64)))
+            length = (
+                rng.choice(payload.lengths) if payload.lengths else rng.choice((8, 8, rng.randint(0, 64)))
+            )
             data = rng.randbytes(length)
             if rng.random() < 0.3:  # small numbers, which mean something more often
                 data = bytes(byte & rng.choice((0, 1, 0x0F, 0xFF)) for byte in data)
@@ -120,7 +122,7 @@ def fuzz(name: str, target: Target, seed: int, first: int, cases: int) -> dict[s
         signal.alarm(HANG_S)
         try:
             done += target(rng, report)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is a finding
+        except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
             findings.setdefault(_named(error), []).append(batch)
@@ -145,7 +147,9 @@ def _excess(name: str, report: Report) -> list[str]:
         return []
     share = LINES[name.removeprefix("drive ")].let_through
     most = 3 * share * report["checksum errors"] + (2 if share else 0)
-    return [f"{report['false']} false positions believed, {most:.1f} allowed"] if report["false"] > most else []
+    return (
+        [f"{report['false']} false positions believed, {most:.1f} allowed"] if report["false"] > most else []
+    )
 
 
 def _named(error: BaseException) -> str:
@@ -156,7 +160,7 @@ def _named(error: BaseException) -> str:
     return f"{what} at {place}: {str(error)[:150]}"
 
 
-def _hang(signum: int, frame: FrameType | None) -> None:
+def _hang(_: int, __: FrameType | None) -> None:
     raise Hang(f"more than {HANG_S} s")
 
 

@@ -30,7 +30,9 @@ def _damage(rng: random.Random, data: bytes) -> bytes:
     if how < 0.35:
         return data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :]
     if how < 0.5:
-        return data[:at] + bytes([rng.choice((0, 0xFF, 0xFD, 0xAA, 0x55, rng.getrandbits(8)))]) + data[at + 1 :]
+        return (
+            data[:at] + bytes([rng.choice((0, 0xFF, 0xFD, 0xAA, 0x55, rng.getrandbits(8)))]) + data[at + 1 :]
+        )
     if how < 0.65:
         return data[:at] + data[at + rng.randint(1, 4) :]
     if how < 0.8:
@@ -46,7 +48,9 @@ def damaged_frame(rng: random.Random, frame: Frame) -> Frame:
     if how < 0.3:
         return frame._replace(data=_fitting(rng, damaged(rng, frame.data), frame.fd))
     if how < 0.5:
-        return frame._replace(id=(frame.id ^ 1 << rng.randrange(11)) & (0x1FFFFFFF if frame.extended else 0x7FF))
+        return frame._replace(
+            id=(frame.id ^ 1 << rng.randrange(11)) & (0x1FFFFFFF if frame.extended else 0x7FF)
+        )
     if how < 0.6:
         return frame._replace(extended=not frame.extended, id=frame.id & 0x7FF)
     if how < 0.7:
@@ -69,7 +73,7 @@ def _fitting(rng: random.Random, data: bytes, fd: bool) -> bytes:
 
 
 class NoisyWire:
-    """Between a drive and its twin. ``level``: how likely anything that arrives is disturbed; 0: a clear line.
+    """Between a drive and its twin. ``level``: how likely what arrives is disturbed; 0: a clear line.
 
     ``lies``: whether whole frames of a motor's own identifier may say what is not so, as a bus without
     checksums of its own cannot tell; else CAN frames are lost, late, doubled, and strangers' come between.

@@ -1,5 +1,5 @@
-"""The decoders of what CAN frames carry: a bus delivers whole frames, so these never see a damaged one, but may
-see any other. They succeed or say None; what they say is what the frame has.
+"""The decoders of what CAN frames carry: a bus delivers whole frames, so these never see a damaged one, but
+may see any other. They succeed or say None; what they say is what the frame has.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def _damiao(data: bytes, rng: random.Random) -> bool:
     again = int.from_bytes(_MIT.feedback(data[0] & 15, said)[1:3], "big")
     assert abs(again - int.from_bytes(data[1:3], "big")) <= 1
     position, velocity, kp, kd, effort = _MIT.parse_command(data)
-    assert 0 <= kp <= 500 and 0 <= kd <= 5
+    assert 0 <= kp <= 500
+    assert 0 <= kd <= 5
     assert max(abs(position) / 12.5, abs(velocity) / 30, abs(effort) / 10) <= 1 + 1e-9
     return is_echo(data, rng.getrandbits(11))
 
@@ -63,12 +64,13 @@ def _robstride(data: bytes, rng: random.Random) -> bool:
     believed = False
     for kind in robstride.Type:
         if robstride.sender(said, kind, _HOST) is not None:
-            assert said.id >> 24 == kind and said.id & 0xFF == _HOST and len(data) == 8
+            assert (said.id >> 24, said.id & 0xFF, len(data)) == (kind, _HOST, 8)
             believed = True
     if not believed:
         return False
     state = robstride.parse_feedback(said, _RANGES)
-    assert abs(state.position) <= 12.57 + 1e-9 and abs(state.velocity) <= 44 + 1e-9
+    assert abs(state.position) <= 12.57 + 1e-9
+    assert abs(state.velocity) <= 44 + 1e-9
     for parameter in PARAMETERS.values():
         robstride.value_of(said, parameter)
     robstride.parse_fault_report(data)

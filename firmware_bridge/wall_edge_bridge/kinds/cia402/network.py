@@ -21,6 +21,7 @@ NOT_THERE = (0x06020000, 0x06090011, 0x060A0023)
 """Abort codes: no such object, no such subindex, no such resource."""
 _ATTEMPTS = 3
 
+
 class WireNetwork(canopen.Network):
     """Sends and receives by a ``FrameTransport``; ``observe`` sees every frame that is no SDO reply."""
 

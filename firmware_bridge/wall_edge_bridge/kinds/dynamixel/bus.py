@@ -38,7 +38,7 @@ class DynamixelBus:
         clock: Callable[[], int] = time.monotonic_ns,
         *,
         fast: bool = False,
-        line_ns: Callable[[int, int], int] = lambda width, motors: 0,
+        line_ns: Callable[[int, int], int] = lambda *_: 0,
     ) -> None:
         self.wire, self._line_ns = wire, line_ns
         self.ids = tuple(ids)

@@ -208,7 +208,9 @@ class SyncWriter:
         try:
             body = stuff(self._code + self._values.pack(*self._fields))
         except struct.error:
-            raise ConfigError(f"register values {list(values)}", expected="signed numbers of 32 bits") from None
+            raise ConfigError(
+                f"register values {list(values)}", expected="signed numbers of 32 bits"
+            ) from None
         packet = HEADER + b"\xfe" + (len(body) + 2).to_bytes(2, "little") + body
         return packet + crc16(packet).to_bytes(2, "little")
 

@@ -27,7 +27,15 @@ from wall_edge_bridge.kinds.dynamixel.registers import (
 )
 from wall_edge_bridge.kinds.dynamixel.replies import Answer, Block
 from wall_edge_bridge.kinds.dynamixel.scan import what_answer
-from wall_edge_bridge.kinds.dynamixel.timing import HEALTH, MOTION, POSITION, STATUS, WATCHDOG_BLOCK, Leisure, read_ns
+from wall_edge_bridge.kinds.dynamixel.timing import (
+    HEALTH,
+    MOTION,
+    POSITION,
+    STATUS,
+    WATCHDOG_BLOCK,
+    Leisure,
+    read_ns,
+)
 from wall_edge_bridge.transport.base import ByteTransport
 
 _GOAL = TABLE["goal_position"]

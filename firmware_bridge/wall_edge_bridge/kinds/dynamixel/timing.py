@@ -67,8 +67,7 @@ class Leisure:
 
     def __init__(self, settings: DynamixelSettings, motors: int) -> None:
         self._duration_ns = {
-            block: read_ns(settings, block.width, motors)
-            for block in (STATUS, WATCHDOG_BLOCK, HEALTH)
+            block: read_ns(settings, block.width, motors) for block in (STATUS, WATCHDOG_BLOCK, HEALTH)
         }
         status_ns = max(STATUS_PERIOD_NS, _STATUS_SHARE * self._duration_ns[STATUS])
         self._periods = {STATUS: status_ns, WATCHDOG_BLOCK: _WATCHDOG_PERIOD_NS, HEALTH: _HEALTH_PERIOD_NS}

@@ -84,7 +84,9 @@ def test_the_loops_sync_write_is_the_codecs_byte_for_byte() -> None:
     """With negative goals, and with one whose bytes are a header's and are stuffed."""
     writer = SyncWriter(116, (1, 2, 253))
     for goals in ((0, 1, 4095), (-1, -(1 << 31), (1 << 31) - 1), (0x00FDFFFF, -1, 0x41FDFFFF)):
-        data = {i: goal.to_bytes(4, "little", signed=True) for i, goal in zip((1, 2, 253), goals, strict=True)}
+        data = {
+            i: goal.to_bytes(4, "little", signed=True) for i, goal in zip((1, 2, 253), goals, strict=True)
+        }
         assert writer.packet(goals) == build_sync_write(116, data)
     with pytest.raises(ConfigError, match="32 bits"):
         writer.packet((0, 0, 1 << 31))
