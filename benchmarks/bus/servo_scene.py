@@ -15,7 +15,7 @@ from wall_edge_bridge.drives.settings import SerialSettings
 from wall_edge_bridge.kinds import kind_named
 from wall_edge_bridge.sim import ByteTwin, FrameTwin, wire_to
 
-from wall_edge.bench.bus.alone import DriveClock, WireApart, no_collection
+from wall_edge.bench.bus.clock import DriveClock, WireApart, no_collection
 from wall_edge.bench.rig import FEED_S, Feeder
 from wall_edge.config import RobotConfig, robot_from_mapping
 from wall_edge.errors import RuntimeFault

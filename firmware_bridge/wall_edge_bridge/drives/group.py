@@ -66,8 +66,8 @@ class DriveGroup(Drive):
             )
             for name, drive in drives.items()
         ]
-        known_ns = line_ns or {}
-        self._longest_last = sorted(self._members, key=lambda member: known_ns.get(member.name, 0))
+        times_ns = line_ns or {}
+        self._longest_last = sorted(self._members, key=lambda member: times_ns.get(member.name, 0))
         self._longest_first = self._longest_last[::-1] if line_ns else self._members
         self._readings = JointReadings(tuple(joint.name for joint in joints))
         self._only = self._members[0].drive if self._is_one() else None

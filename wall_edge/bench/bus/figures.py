@@ -16,7 +16,8 @@ from wall_edge_bridge.drives.values import Floats
 from wall_edge_bridge.kinds import Kind, kind_named
 from wall_edge_bridge.transport.opening import open_wire
 
-from wall_edge.bench.bus.alone import WATCHDOG_S, cycles_after_loss, measure_alone
+from wall_edge.bench.bus.alone import WATCHDOG_S, measure_alone
+from wall_edge.bench.bus.loss import cycles_after_loss
 from wall_edge.bench.bus.served import served
 from wall_edge.config import RobotConfig
 from wall_edge.errors import BusTimeout
