@@ -91,13 +91,14 @@ class ServoScene:
     def start(self) -> None:
         """Until it follows. Raises RuntimeFault."""
         self._feed()
-        self.loop.start()
-        if self.loop.machine.fault:
-            raise RuntimeFault(self.loop.machine.fault)
-        for _ in range(200):
-            if self.loop.state is ServoState.FOLLOWING:
-                return
-            self.tick()
+        with no_collection():
+            self.loop.start()
+            if self.loop.machine.fault:
+                raise RuntimeFault(self.loop.machine.fault)
+            for _ in range(200):
+                if self.loop.state is ServoState.FOLLOWING:
+                    return
+                self.tick()
         raise RuntimeFault(f"the loop does not follow: {self.loop.state.name} {self.loop.machine.fault}")
 
     def run(self, ticks: int) -> None:

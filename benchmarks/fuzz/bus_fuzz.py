@@ -38,7 +38,8 @@ from wall_edge.provenance import provenance
 
 BATCH = 500
 """Cases that share a seed."""
-HANG_S = 30
+HANG_S = 30.0
+"""Of processor time."""
 Report = Counter[str]
 Target = Callable[[random.Random, Report], int]
 """One batch: how many cases it was; raises what it finds, in a case of its own."""
@@ -100,16 +101,16 @@ def _twin(name: str) -> Target:
 
 def targets() -> dict[str, tuple[int, Target]]:
     """By name, with its share of the cases."""
-    found: dict[str, tuple[int, Target]] = {}
+    known: dict[str, tuple[int, Target]] = {}
     for parser in PARSERS:
-        found[f"parser {parser.name}"] = (parser.share * 100, _parser(parser))
+        known[f"parser {parser.name}"] = (parser.share * 100, _parser(parser))
     for payload in PAYLOADS:
-        found[f"payload {payload.name}"] = (payload.share * 150, _payload(payload))
+        known[f"payload {payload.name}"] = (payload.share * 150, _payload(payload))
     for name in LINES:
-        found[f"drive {name}"] = (12, _drive(name, False))
-        found[f"liar {name}"] = (6, _drive(name, True))
-        found[f"twin {name}"] = (12, _twin(name))
-    return found
+        known[f"drive {name}"] = (12, _drive(name, False))
+        known[f"liar {name}"] = (6, _drive(name, True))
+        known[f"twin {name}"] = (12, _twin(name))
+    return known
 
 
 def fuzz(name: str, target: Target, seed: int, first: int, cases: int) -> dict[str, Any]:
@@ -119,7 +120,8 @@ def fuzz(name: str, target: Target, seed: int, first: int, cases: int) -> dict[s
     done, batch, began = 0, first, time.monotonic()
     while done < cases:
         rng = random.Random(f"{name} {seed} {batch}")
-        signal.alarm(HANG_S)
+        before = signal.signal(signal.SIGVTALRM, _hang)
+        signal.setitimer(signal.ITIMER_VIRTUAL, HANG_S)
         try:
             done += target(rng, report)
         except BaseException as error:
@@ -128,7 +130,8 @@ def fuzz(name: str, target: Target, seed: int, first: int, cases: int) -> dict[s
             findings.setdefault(_named(error), []).append(batch)
             done += 1
         finally:
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+            signal.signal(signal.SIGVTALRM, before)
         batch += 1
     for excess in _excess(name, report):
         findings.setdefault(excess, []).append(first)
@@ -161,7 +164,7 @@ def _named(error: BaseException) -> str:
 
 
 def _hang(_: int, __: FrameType | None) -> None:
-    raise Hang(f"more than {HANG_S} s")
+    raise Hang(f"more than {HANG_S:g} s")
 
 
 def main() -> int:
@@ -174,7 +177,6 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=0, help="the first batch")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args()
-    signal.signal(signal.SIGALRM, _hang)
     chosen = {name: each for name, each in targets().items() if given.target in name}
     shares = sum(share for share, _ in chosen.values())
     reports = {}

@@ -119,7 +119,8 @@ class NoisyWire:
             self._held.append((self._clock(), data))
             return b""
         if how < 0.4 and self._held:
-            return self._held.pop()[1] + data
+            late: bytes = self._held.pop()[1]
+            return late + data
         return damaged(rng, data)
 
     def _frames(self, frames: Sequence[Frame]) -> list[Frame]:

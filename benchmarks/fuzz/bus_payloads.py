@@ -12,6 +12,7 @@ from wall_edge_bridge.kinds.cia402 import codec as cia402
 from wall_edge_bridge.kinds.damiao.codec import MitCodec, RegisterFrame, is_echo, parse_value
 from wall_edge_bridge.kinds.damiao.registers import REGISTERS, Ranges
 from wall_edge_bridge.kinds.moteus import codec as moteus
+from wall_edge_bridge.kinds.moteus.registers import ANGLE
 from wall_edge_bridge.kinds.odrive import codec as odrive
 from wall_edge_bridge.kinds.robstride import codec as robstride
 from wall_edge_bridge.kinds.robstride.registers import PARAMETERS
@@ -103,7 +104,7 @@ def _moteus(data: bytes, rng: random.Random) -> bool:
     parts = list(moteus.parse(data))
     for part in parts:
         for value in part.values:
-            moteus.from_raw(value, part.type, (0.01, 1e-3, 1e-4))
+            moteus.from_raw(value, part.type, ANGLE)
     assert sum(len(part.values) for part in parts) <= len(data)
     return bool(parts)
 

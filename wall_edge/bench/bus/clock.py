@@ -96,7 +96,6 @@ class WireApart:
 @contextmanager
 def no_collection() -> Iterator[None]:
     """No search for unreachable objects meanwhile: a servo process has switched it off."""
-    gc.collect()
     gc.disable()
     try:
         yield

@@ -90,3 +90,11 @@ def test_the_loops_sync_write_is_the_codecs_byte_for_byte() -> None:
         assert writer.packet(goals) == build_sync_write(116, data)
     with pytest.raises(ConfigError, match="32 bits"):
         writer.packet((0, 0, 1 << 31))
+
+
+def test_a_short_timeout_is_no_hindrance_to_what_is_asked_outside_cycles() -> None:
+    """Settings of seven motors take longer on the line than a cycle of 500 Hz may wait for its replies."""
+    arm = Arm(seven(), timed=True, baudrate=3_000_000, timeout_ms=1.5)
+    arm.drive.check()
+    arm.drive.enable()
+    assert arm.drive.torque() == (True,) * 7
