@@ -127,7 +127,7 @@ class Cia402Drive(Drive):
             Frame(cob, _COMMAND(obj.DISABLE_VOLTAGE if index in limp else obj.ENABLE_OPERATION, target))
             for index, (cob, target) in enumerate(zip(self._rpdos, targets, strict=True))
         ]
-        return frames + self._power.due_heartbeat()
+        return frames + self._power.heartbeat.due()
 
     def finish_cycle(self, deadline_ns: int) -> Feedback:
         bus, readings = self._bus, self._readings

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from wall_edge_bridge.kinds.cia402 import codec
 from wall_edge_bridge.kinds.cia402 import objects as obj
-from wall_edge_bridge.kinds.cia402.dictionary import NOT_A_VALUE, Dictionary, Entry, SdoServer
-from wall_edge_bridge.kinds.cia402.machine import Machine
-from wall_edge_bridge.kinds.cia402.mapping import Pdo
+from wall_edge_bridge.kinds.cia402.simulated.dictionary import NOT_A_VALUE, Dictionary, Entry, SdoServer
+from wall_edge_bridge.kinds.cia402.simulated.machine import Machine
+from wall_edge_bridge.kinds.cia402.simulated.mapping import Pdo
 from wall_edge_bridge.transport.base import Frame
 
 _BOOT_NS = 100_000_000
