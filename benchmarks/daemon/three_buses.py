@@ -2,7 +2,7 @@
 
 The motors are twins in a process of their own, behind ports and hubs; with ``--timed`` their bytes and frames
 also take the time that they take on the line. Prints JSON: the tick's time from its begin until it is told
-(p50, p99, and as part of the period), its processor time, starved ticks, overruns, bus errors.
+(p5, p50, p99, and the median as part of the period), its processor time, starved ticks, overruns, bus errors.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def measure(words: list[str], seconds: float, timed: bool) -> dict[str, Any]:
         "state": ServoState(state).name,
         "fault": fault,
         "ticks": len(ticks),
-        "tick_us": {f"p{p}": float(np.percentile(work_us, p)) for p in (50, 99)} if len(ticks) else {},
+        "tick_us": {f"p{p}": float(np.percentile(work_us, p)) for p in (5, 50, 99)} if len(ticks) else {},
         "part_of_period_p50": float(np.median(work_us)) * RATE_HZ / 1e6 if len(ticks) else None,
         "processor_us": cpu_ns / 1e3,
         "starved": loop.pilot.starved_ticks,

@@ -22,6 +22,9 @@ WORK = Path(tempfile.gettempdir()) / "wall-edge-reader-fuzz"
 exporter."""
 TABLETOP = ROOT / "examples" / "tabletop"
 
+_ROBOTS = ("robot", "two_buses", "mixed", "real", "first")
+"""Both editions, a real robot, and one that extends two others."""
+
 
 @dataclass(frozen=True)
 class Reader:
@@ -60,8 +63,8 @@ def _robot(folder: Path) -> None:
 def _read_robot(folder: Path) -> None:
     from wall_edge.config import load_robot
 
-    for name in ("robot.yaml", "real.yaml", "mixed.yaml", "first.yaml"):
-        json.dumps(asdict(load_robot(folder / name)), default=str)
+    for name in ("robot", "real", "mixed", "first"):
+        json.dumps(asdict(load_robot(folder / f"{name}.yaml")), default=str)
 
 
 def _bundle(folder: Path) -> None:
@@ -376,7 +379,7 @@ _POLICY = {
     "base/config.json": "json",
 }
 READERS = (
-    Reader("robot", _robot, {"robot.yaml": "yaml", "real.yaml": "yaml"}, _read_robot, 12),
+    Reader("robot", _robot, dict.fromkeys((f"{name}.yaml" for name in _ROBOTS), "yaml"), _read_robot, 12),
     Reader("bundle", _bundle, _BUNDLE_FILES, _read_bundle, 10, _sign),
     Reader("graph", _bundle, _GRAPHS | {"expert.data": "bytes"}, _read_bundle, 6, _sign),
     Reader("goldens", _bundle, {"goldens.npz": "npz"}, _verify_bundle, 3, _sign),

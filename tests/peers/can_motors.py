@@ -1,15 +1,15 @@
-"""Behind python-can, in real time: a twin for clients of others, a wire to motors of others."""
+"""A twin behind python-can, in real time, for clients of others."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from wall_edge_bridge.sim.base import FrameTwin
-from wall_edge_bridge.transport.base import BusHealth, Frame
+from wall_edge_bridge.sim import FrameTwin
+from wall_edge_bridge.transport import Frame
 
 
 def as_message(frame: Frame) -> Any:
@@ -63,31 +63,3 @@ def serving(twin: FrameTwin, channel: str) -> Iterator[None]:
         done.set()
         thread.join()
         bus.shutdown()
-
-
-class CanWire:
-    """A FrameTransport over python-can's virtual channel."""
-
-    def __init__(self, channel: str) -> None:
-        import can
-
-        self.description = f"virtual {channel}"
-        self._bus = can.Bus(interface="virtual", channel=channel)
-
-    def send(self, frames: Sequence[Frame], deadline_ns: int) -> None:  # noqa: ARG002
-        for frame in frames:
-            self._bus.send(as_message(frame))
-
-    def receive(self, deadline_ns: int) -> list[Frame]:
-        wait_s = max(0.0, (deadline_ns - time.monotonic_ns()) * 1e-9)
-        messages = [self._bus.recv(timeout=wait_s)]
-        while messages[-1] is not None:
-            messages.append(self._bus.recv(timeout=0))
-        return [as_frame(message) for message in messages if message is not None]
-
-    def health(self) -> BusHealth:
-        return BusHealth()
-
-    def close(self) -> None:
-        with suppress(Exception):
-            self._bus.shutdown()

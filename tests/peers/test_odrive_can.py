@@ -13,8 +13,9 @@ import pytest
 from wall_edge_bridge.drives import Setpoints
 from wall_edge_bridge.kinds.odrive import KIND, ODriveJoint, ODriveSettings
 from wall_edge_bridge.kinds.odrive.errors import State
+from wall_edge_bridge.transport.opening import open_wire
 
-from tests.peers.can_motors import CanWire, serving
+from tests.peers.can_motors import serving
 
 can = pytest.importorskip("can")
 pytest.importorskip("odrive_can", reason="odrive-can needs Python 3.11")
@@ -44,8 +45,8 @@ def mock() -> Iterator[Any]:
 
 
 def test_our_drive_operates_their_mock_motor(mock: Any) -> None:
-    settings = ODriveSettings(estimates_ms=100, timeout_ms=500)
-    with KIND.open_drive(settings, [JOINT], CanWire("odrive-mock")) as drive:
+    settings = ODriveSettings(channel="odrive-mock", interface="virtual", estimates_ms=100, timeout_ms=500)
+    with KIND.open_drive(settings, [JOINT], open_wire(settings)) as drive:
         drive.enable()
         assert (mock.odrive.axis_state, mock.odrive.control_mode) == (
             "CLOSED_LOOP_CONTROL",

@@ -13,7 +13,7 @@ import pytest
 from wall_edge_bridge.kinds.odrive import KIND, ODriveJoint, ODriveSettings, codec
 from wall_edge_bridge.kinds.odrive.codec import Command
 from wall_edge_bridge.kinds.odrive.errors import ERRORS_05, ERRORS_06, State
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 pytest.importorskip("cantools")
 get_dbc = pytest.importorskip("odrive_can.utils").get_dbc

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from wall_edge_bridge.kinds.robstride import KIND, RobStrideJoint, RobStrideSettings, codec
 from wall_edge_bridge.kinds.robstride.codec import Mode, Ranges
+from wall_edge_bridge.transport.opening import open_wire
 
-from tests.peers.can_motors import CanWire, serving
+from tests.peers.can_motors import serving
 
 can = pytest.importorskip("can")
 CHANNEL = "robstride-judges"
+SETTINGS = RobStrideSettings(channel=CHANNEL, interface="virtual")
 JOINT = RobStrideJoint(
     "j", id=1, lower=-3.0, upper=3.0, max_velocity=9.0, position_range=4 * math.pi, model="RS01"
 )
@@ -151,7 +153,7 @@ def test_control_frames_are_those_of_robstride_dynamics_to_a_bit(sdk: Any) -> No
 
 
 def test_our_drive_and_a_client_of_others_see_the_same_motor(client: Any, bus: Any) -> None:
-    with KIND.open_drive(RobStrideSettings(), [JOINT], CanWire(CHANNEL)) as drive:
+    with KIND.open_drive(SETTINGS, [JOINT], open_wire(SETTINGS)) as drive:
         drive.check()
         look = drive.look(time.monotonic_ns() + 100_000_000)
         while bus.recv(timeout=0.02):

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from wall_edge_bridge.drives.values import BusCounters
-from wall_edge_bridge.transport.base import Frame, FrameTransport
+from wall_edge_bridge.drives import BusCounters
+from wall_edge_bridge.transport import Frame, FrameTransport
 
 Key = TypeVar("Key")
 
@@ -105,3 +105,13 @@ def count_health(counters: BusCounters, wire: FrameTransport) -> BusCounters:
         health.full,
     )
     return counters
+
+
+def bus_trouble(wire: FrameTransport) -> str:
+    """What the wire's controller says that may silence motors, to append to a message; or nothing."""
+    health = wire.health()
+    if health.state == "off":
+        return "; the controller is off the bus"
+    if health.error_frames:
+        return f"; {health.error_frames} error frames, as a wrong bit rate makes them"
+    return ""

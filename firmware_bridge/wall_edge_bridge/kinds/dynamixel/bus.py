@@ -155,7 +155,7 @@ class DynamixelBus:
         self._take_stale()
         self.wire.send(packet, self._timeout())
         data, until_ns = b"", self._timeout()
-        while piece := self.wire.receive(CHUNK, until_ns):
+        while self._clock() < until_ns and (piece := self.wire.receive(CHUNK, until_ns)):
             data += piece
         return data
 
@@ -174,5 +174,5 @@ class DynamixelBus:
         request, store, self._request, self._background = self._request, self._background, None, None
         if request is not None and store is not None:
             until_ns = request.until_ns if deadline_ns is None else min(request.until_ns, deadline_ns)
-            store(self._replies.collect(request, until_ns))
+            store(self._replies.collect(request, until_ns, background=True))
         self._replies.drop_stale()

@@ -29,6 +29,8 @@ from wall_edge_bridge.kinds.dynamixel.timing import HEALTH, MOTION, POSITION, ST
 from wall_edge_bridge.transport.base import ByteTransport
 
 _GOAL = TABLE["goal_position"]
+_LATE_LOOKS = 5
+"""Looks at the torque between cycles that came too late, after which a cycle waits for one."""
 _LIVE = Block.of("realtime_tick", "present_temperature")
 
 
@@ -75,8 +77,9 @@ class DynamixelDrive(Drive):
         self._per_radian = np.array([joint.direction / RADIANS_PER_TICK for joint in joints])
         self._readings = Readings(joints)
         self._watchdog_units = 0
+        self._late_looks = 0
         self._stores = {
-            STATUS: self._readings.store_status,
+            STATUS: self._take_status,
             WATCHDOG_BLOCK: self._readings.store_watchdog,
             HEALTH: self._readings.store_health,
         }
@@ -219,15 +222,21 @@ class DynamixelDrive(Drive):
     def _look_further(self, deadline_ns: int, alert: bool) -> None:
         """One more read: at once when a motor reports an error without its name, else between cycles."""
         missing, now_ns = self._bus.missing, self._clock()
-        if alert and now_ns < deadline_ns:
-            self._bus.ask(STATUS, deadline_ns)
-            self._readings.store_status(self._bus.collect(deadline_ns))
-            return
         if alert:
             self._leisure.hurry(STATUS)
         block = self._leisure.next_block(now_ns, bool(missing))
+        at_once = alert or self._late_looks >= _LATE_LOOKS
+        if block == STATUS and at_once and now_ns < deadline_ns:
+            self._bus.ask(STATUS, deadline_ns)
+            self._take_status(self._bus.collect(deadline_ns))
+            return
         if block is not None:
             self._bus.ask_in_background(block, self._leisure.within_ns(block), self._stores[block])
+
+    def _take_status(self, answers: Mapping[int, Answer]) -> None:
+        whole = len(answers) + len(self._bus.missing) >= self.dof
+        self._late_looks = 0 if whole else self._late_looks + 1
+        self._readings.store_status(answers)
 
     def _radians_of(self, ticks: Sequence[int]) -> npt.NDArray[np.float64]:
         radians: npt.NDArray[np.float64] = (np.array(ticks) - self._zero) / self._per_radian

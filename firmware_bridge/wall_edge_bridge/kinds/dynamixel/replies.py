@@ -88,8 +88,11 @@ class ReplyReader:
         self._parser = _parser_for(request, self._pending.widest)
         self._echo, self._head = sent, b""
 
-    def collect(self, request: Request, deadline_ns: int) -> dict[int, Answer]:
-        """The answers by id of those that came in time; returns as soon as all have."""
+    def collect(self, request: Request, deadline_ns: int, *, background: bool = False) -> dict[int, Answer]:
+        """The answers by id of those that came in time; returns as soon as all have.
+
+        What a ``background`` read does not bring is no loss: it is asked for again, and counted if late.
+        """
         answers: dict[int, Answer] = {}
         parser, expected = self._parser, len(request.ids)
         while len(answers) < expected:
@@ -105,10 +108,14 @@ class ReplyReader:
                 parser.fast_statuses = []
             for status in statuses:
                 answers[status.id] = Answer(request.block, status.data, status.error, now_ns)
+            if now_ns >= deadline_ns:  # something else may never stop talking
+                break
         if len(answers) < expected and (unfinished := parser.take_unfinished()):
             for status in self._fast_parts(request, [unfinished]):
                 answers[status.id] = Answer(request.block, status.data, status.error, self._clock())
-        self._count(parser, expected - len(answers))
+        self._counters.checksum_errors += parser.checksum_errors
+        if not background:
+            self._count(parser, expected - len(answers))
         return answers
 
     def drop_stale(self) -> None:
@@ -167,7 +174,6 @@ class ReplyReader:
     def _count(self, parser: PacketParser, silent: int) -> None:
         skipped = parser.skipped_bytes + parser.pending_bytes
         self._counters.timeouts += silent
-        self._counters.checksum_errors += parser.checksum_errors
         self._counters.skipped_bytes += skipped
         self._counters.resyncs += skipped > 0
 

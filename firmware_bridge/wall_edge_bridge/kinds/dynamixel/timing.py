@@ -100,7 +100,7 @@ class Leisure:
 
     def hurry(self, block: Block) -> None:
         """It is due now."""
-        self._due_ns[block] = 0
+        self._due_ns[block] = -1  # before all others
 
     def next_block(self, now_ns: int, missing: bool) -> Block | None:
         """What to read before the next cycle. ``missing``: a motor did not answer in this one."""

@@ -11,9 +11,9 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import NamedTuple
 
-from wall_edge_bridge.drives.values import Fault
+from wall_edge_bridge.drives import Fault
 from wall_edge_bridge.kinds.odrive.errors import ERRORS_05, ERRORS_06, FLAGS_05
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 BROADCAST = 0x3F
 """The node that all hear; also that of an ODrive without an id."""

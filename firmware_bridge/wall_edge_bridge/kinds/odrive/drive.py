@@ -7,17 +7,17 @@ import time
 from collections.abc import Callable, Sequence
 
 from wall_edge.errors import DriveError, WallEdgeError
-from wall_edge_bridge.drives.base import Drive
-from wall_edge_bridge.drives.values import BusCounters, Feedback, Setpoints
+from wall_edge_bridge.drives import BusCounters, Drive, Feedback, Setpoints
 from wall_edge_bridge.kinds.exchange import count_health
-from wall_edge_bridge.kinds.odrive import CAPABILITIES, ODriveJoint, ODriveSettings, codec
+from wall_edge_bridge.kinds.odrive import codec
 from wall_edge_bridge.kinds.odrive.codec import Command
 from wall_edge_bridge.kinds.odrive.enabling import ODriveEnabling
 from wall_edge_bridge.kinds.odrive.errors import State
 from wall_edge_bridge.kinds.odrive.group import ODriveGroup
 from wall_edge_bridge.kinds.odrive.readings import ODriveReadings
 from wall_edge_bridge.kinds.odrive.scale import ODriveScale
-from wall_edge_bridge.transport.base import Frame, FrameTransport
+from wall_edge_bridge.kinds.odrive.settings import CAPABILITIES, ODriveJoint, ODriveSettings
+from wall_edge_bridge.transport import Frame, FrameTransport
 
 _SLACK_RAD = 1e-4
 _MAX_WATCHDOG_S = 3600.0
@@ -113,9 +113,9 @@ class ODriveDrive(Drive):
                 f"watchdog of {timeout_s:g} s", expected=f"more than 0, to {_MAX_WATCHDOG_S:g} s"
             )
         for joint in self._group.joints:
-            if (found := str(self._group.versions.get(joint.id))) != endpoints.firmware:
+            if (version := str(self._group.versions.get(joint.id))) != endpoints.firmware:
                 raise DriveError(
-                    f"joint {joint.name} (node {joint.id}) has firmware {found}",
+                    f"joint {joint.name} (node {joint.id}) has firmware {version}",
                     expected=f"{endpoints.firmware}, of which endpoints are",
                     fix="take endpoints from the flat_endpoints.json of its firmware",
                 )

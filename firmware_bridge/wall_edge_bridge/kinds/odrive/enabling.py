@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from wall_edge.errors import DriveError, WallEdgeError
+from wall_edge_bridge.drives import Fault
 from wall_edge_bridge.drives.limits import JointLimits
 from wall_edge_bridge.drives.recovery import FaultRecovery
-from wall_edge_bridge.drives.values import Fault
 from wall_edge_bridge.kinds.odrive import codec
 from wall_edge_bridge.kinds.odrive.codec import Command
 from wall_edge_bridge.kinds.odrive.errors import (
@@ -21,7 +21,7 @@ from wall_edge_bridge.kinds.odrive.errors import (
     State,
 )
 from wall_edge_bridge.kinds.odrive.group import HEARTBEAT_S, ODriveGroup
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 _CHANGE_S = 1.0
 """How long an axis may take into another state."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from wall_edge_bridge.drives.values import Fault, Reaction
+from wall_edge_bridge.drives import Fault, Reaction
 
 
 class State(IntEnum):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from wall_edge.errors import BusTimeout, DriveError
-from wall_edge_bridge.drives.values import BusCounters
-from wall_edge_bridge.kinds.exchange import ATTEMPTS, FrameExchange
-from wall_edge_bridge.kinds.odrive import ODriveJoint, ODriveSettings, codec
+from wall_edge_bridge.drives import BusCounters
+from wall_edge_bridge.kinds.exchange import ATTEMPTS, FrameExchange, bus_trouble
+from wall_edge_bridge.kinds.odrive import codec
 from wall_edge_bridge.kinds.odrive.codec import Command, Version
 from wall_edge_bridge.kinds.odrive.readings import ODriveReadings
-from wall_edge_bridge.transport.base import Frame, FrameTransport
+from wall_edge_bridge.kinds.odrive.settings import ODriveJoint, ODriveSettings
+from wall_edge_bridge.transport import Frame, FrameTransport
 
 HEARTBEAT_S = 0.5
 """The longest that a heartbeat is waited for; every 0.1 s from the factory."""
@@ -147,21 +148,21 @@ class ODriveGroup:
         foreign = [frame for frame in self._exchange.others if not self._is_ours(frame)]
         heard = f"; heard instead {foreign[-1].id:X}#{foreign[-1].data.hex()}" if foreign else ""
         return BusTimeout(
-            f"no answer{asked} from {names} on {self._wire.description}{heard}",
+            f"no answer{asked} from {names} on {self._wire.description}{bus_trouble(self._wire)}{heard}",
             fix="check the ODrive's power, cable, node id, bit rate and heartbeat_msg_rate_ms",
         )
 
     def _require_firmware(self, joint: ODriveJoint) -> None:
         version, expected = self.versions.get(joint.id), self.settings.firmware
         if version is None:
-            found, which = "0.5 (it has heartbeats and tells no version)", "0.5"
+            what, which = "0.5 (it has heartbeats and tells no version)", "0.5"
         elif (version.major, version.minor) == (0, 0):
             return  # an unreleased one
         else:
-            found, which = str(version), "0.5" if (version.major, version.minor) == (0, 5) else "0.6"
+            what, which = str(version), "0.5" if (version.major, version.minor) == (0, 5) else "0.6"
         if which != expected:
             raise DriveError(
-                f"joint {joint.name} (node {joint.id}) has ODrive firmware {found}",
+                f"joint {joint.name} (node {joint.id}) has ODrive firmware {what}",
                 expected=f"{expected}, whose errors and heartbeats mean other things",
                 fix=f"set firmware: '{which}' on its drive, or change the ODrive's",
             )

@@ -6,11 +6,12 @@ import math
 import struct
 from collections.abc import Callable, Iterator
 
-from wall_edge_bridge.kinds.odrive import ODriveJoint, ODriveSettings, codec
+from wall_edge_bridge.kinds.odrive import codec
 from wall_edge_bridge.kinds.odrive.codec import BROADCAST, FLOATS, Command, Version
 from wall_edge_bridge.kinds.odrive.errors import ERRORS_05, ERRORS_06, WATCHDOG, State
+from wall_edge_bridge.kinds.odrive.settings import ODriveJoint, ODriveSettings
 from wall_edge_bridge.sim.rotor import Rotor
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 WATCHDOG_TIMEOUT, ENABLE_WATCHDOG = 391, 392
 """Endpoints of this simulated firmware, 0.6.10."""

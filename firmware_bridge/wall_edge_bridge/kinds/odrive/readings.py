@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from wall_edge_bridge.drives.values import BusCounters, JointReadings
-from wall_edge_bridge.kinds.odrive import ODriveJoint, codec
+from wall_edge_bridge.drives import BusCounters
+from wall_edge_bridge.drives.values import JointReadings
+from wall_edge_bridge.kinds.odrive import codec
 from wall_edge_bridge.kinds.odrive.codec import FLOATS, Command
 from wall_edge_bridge.kinds.odrive.errors import State
 from wall_edge_bridge.kinds.odrive.scale import ODriveScale
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.kinds.odrive.settings import ODriveJoint
+from wall_edge_bridge.transport import Frame
 
 _OURS = frozenset(Command) | {0x14, 0x1D}
 _ONLY_06 = (Command.TEMPERATURE, Command.TORQUES)

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from wall_edge.errors import DriveError
-from wall_edge_bridge.drives.values import Floats, Setpoints
-from wall_edge_bridge.kinds.odrive import ODriveJoint
+from wall_edge_bridge.drives import Setpoints
+from wall_edge_bridge.drives.values import Floats
 from wall_edge_bridge.kinds.odrive.codec import INT16, Command, identifier
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.kinds.odrive.settings import ODriveJoint
+from wall_edge_bridge.transport import Frame
 
 _INPUT = np.dtype([("turns", "<f4"), ("velocity", "<i2"), ("torque", "<i2")])
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from wall_edge.errors import BusTimeout, DriveError
-from wall_edge_bridge.drives.values import BusCounters
+from wall_edge_bridge.drives import BusCounters
 from wall_edge_bridge.kinds.exchange import FrameExchange
-from wall_edge_bridge.kinds.odrive import IDS, ODriveJoint, ODriveSettings, codec
+from wall_edge_bridge.kinds.odrive import codec
 from wall_edge_bridge.kinds.odrive.codec import BROADCAST, Command, Heartbeat, Version
 from wall_edge_bridge.kinds.odrive.errors import State
+from wall_edge_bridge.kinds.odrive.settings import IDS, ODriveJoint, ODriveSettings
 from wall_edge_bridge.kinds.registry import Found
 from wall_edge_bridge.sim.line import can_frame_bits
-from wall_edge_bridge.transport.base import Frame, FrameTransport
+from wall_edge_bridge.transport import Frame, FrameTransport
 
 _HEARTBEATS_S = 0.25
 _AT_ONCE = 16

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge_bridge.kinds.odrive import ODriveJoint, ODriveSettings
 from wall_edge_bridge.kinds.odrive.errors import State
 from wall_edge_bridge.kinds.odrive.motor import SimulatedODrive
-from wall_edge_bridge.sim.base import FrameTwin
+from wall_edge_bridge.kinds.odrive.settings import ODriveJoint, ODriveSettings
+from wall_edge_bridge.sim import FrameTwin
 from wall_edge_bridge.sim.line import can_frame_bits
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 _QUEUE_NS = 120_000_000
 """What nobody fetched for so long is lost, as in a receive queue."""

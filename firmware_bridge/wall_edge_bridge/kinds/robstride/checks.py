@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wall_edge.errors import DriveError
-from wall_edge_bridge.drives.values import Fault
-from wall_edge_bridge.kinds.robstride import RobStrideJoint, RobStrideSettings
+from wall_edge_bridge.drives import Fault
 from wall_edge_bridge.kinds.robstride.codec import FULL
 from wall_edge_bridge.kinds.robstride.registers import (
     OVERTEMPERATURE,
@@ -14,6 +13,7 @@ from wall_edge_bridge.kinds.robstride.registers import (
     POSITION_RANGES,
     UNDERVOLTAGE,
 )
+from wall_edge_bridge.kinds.robstride.settings import RobStrideJoint, RobStrideSettings
 
 _MOVES_FOR_S = 0.05
 """How far apart two reads of a position may be."""

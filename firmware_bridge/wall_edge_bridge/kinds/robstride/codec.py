@@ -11,14 +11,14 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple
 
-from wall_edge_bridge.drives.values import Fault
+from wall_edge_bridge.drives import Fault
 from wall_edge_bridge.kinds.robstride.registers import (
     FEEDBACK_FAULTS,
     REPORT_FAULTS,
     REPORT_WARNINGS,
     Parameter,
 )
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 FULL = 65535
 ANY_HOST = 0xFE

@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from wall_edge.errors import WallEdgeError
-from wall_edge_bridge.drives.base import Drive
-from wall_edge_bridge.drives.values import BusCounters, Feedback, Setpoints
+from wall_edge_bridge.drives import BusCounters, Drive, Feedback, Setpoints
 from wall_edge_bridge.kinds.exchange import count_health
-from wall_edge_bridge.kinds.robstride import CAPABILITIES, RobStrideJoint, RobStrideSettings, codec
+from wall_edge_bridge.kinds.robstride import codec
 from wall_edge_bridge.kinds.robstride.checks import require_torque_limit
 from wall_edge_bridge.kinds.robstride.codec import Mode, Type
 from wall_edge_bridge.kinds.robstride.enabling import RobStrideEnabling
@@ -17,7 +16,8 @@ from wall_edge_bridge.kinds.robstride.group import RobStrideGroup
 from wall_edge_bridge.kinds.robstride.readings import RobStrideReadings
 from wall_edge_bridge.kinds.robstride.registers import LIMIT_TORQUE, MECH_POS
 from wall_edge_bridge.kinds.robstride.scale import RobStrideScale
-from wall_edge_bridge.transport.base import Frame, FrameTransport
+from wall_edge_bridge.kinds.robstride.settings import CAPABILITIES, RobStrideJoint, RobStrideSettings
+from wall_edge_bridge.transport import Frame, FrameTransport
 
 
 class RobStrideDrive(Drive):

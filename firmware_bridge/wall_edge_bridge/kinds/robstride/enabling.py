@@ -8,7 +8,7 @@ from contextlib import suppress
 from wall_edge.errors import WallEdgeError
 from wall_edge_bridge.drives.limits import JointLimits
 from wall_edge_bridge.drives.recovery import FaultRecovery
-from wall_edge_bridge.kinds.robstride import RobStrideSettings, codec
+from wall_edge_bridge.kinds.robstride import codec
 from wall_edge_bridge.kinds.robstride.checks import (
     remaining_cause,
     require_operation_control,
@@ -17,7 +17,8 @@ from wall_edge_bridge.kinds.robstride.checks import (
 from wall_edge_bridge.kinds.robstride.codec import Mode, Type
 from wall_edge_bridge.kinds.robstride.group import RobStrideGroup
 from wall_edge_bridge.kinds.robstride.registers import MECH_POS, RUN_MODE, VBUS
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.kinds.robstride.settings import RobStrideSettings
+from wall_edge_bridge.transport import Frame
 
 
 class RobStrideEnabling:

@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from wall_edge.errors import BusTimeout, DriveError
-from wall_edge_bridge.drives.values import BusCounters
-from wall_edge_bridge.kinds.robstride import RobStrideJoint, codec
-from wall_edge_bridge.kinds.robstride.bus import RobStrideBus
+from wall_edge_bridge.drives import BusCounters
+from wall_edge_bridge.kinds.exchange import bus_trouble
+from wall_edge_bridge.kinds.robstride import codec
+from wall_edge_bridge.kinds.robstride.bus import MIT, RobStrideBus, find_instead
 from wall_edge_bridge.kinds.robstride.codec import Mode
-from wall_edge_bridge.kinds.robstride.diagnosis import MIT, find_instead
 from wall_edge_bridge.kinds.robstride.readings import RobStrideReadings
 from wall_edge_bridge.kinds.robstride.registers import (
     CAN_TIMEOUT,
@@ -22,7 +22,8 @@ from wall_edge_bridge.kinds.robstride.registers import (
     WATCHDOG_UNIT_S,
     Parameter,
 )
-from wall_edge_bridge.transport.base import Frame, FrameTransport
+from wall_edge_bridge.kinds.robstride.settings import RobStrideJoint
+from wall_edge_bridge.transport import Frame, FrameTransport
 
 _MAX_WATCHDOG = 2**32 - 1
 
@@ -55,7 +56,9 @@ class RobStrideGroup:
                     expected="one motor an id",
                     fix="give every motor its own id, one at a time on the bus",
                 )
-        self._require(identities, self.ids)
+        if silent := self._silent(identities, self.ids):
+            instead = find_instead(self._bus.exchange, [joint.id for joint in silent], self.host)
+            raise self.no_answer(silent, instead)
         self.readings.forget_reports(range(len(self.joints)))
         for joint, angle in zip(self.joints, self.read_all(MECH_POS), strict=True):
             if angle is None:
@@ -124,11 +127,12 @@ class RobStrideGroup:
     def no_answer(self, silent: Sequence[RobStrideJoint], instead: str = "") -> BusTimeout:
         """The error that names them."""
         names = ", ".join(f"{joint.name} (id {joint.id})" for joint in silent)
-        found = f"; found instead: {instead}" if instead else ""
+        heard = f"; found instead: {instead}" if instead else ""
         fix = "check the motor's power, cable, id and bit rate, and that it speaks the private protocol"
         if MIT in instead:
             fix = "set it to the private protocol with the maker's tool and power-cycle it"
-        return BusTimeout(f"no answer from {names} on {self._wire.description}{found}", fix=fix)
+        where = f"{self._wire.description}{bus_trouble(self._wire)}"
+        return BusTimeout(f"no answer from {names} on {where}{heard}", fix=fix)
 
     def faulty(self, index: int) -> DriveError:
         """The error of a motor that does not run."""
@@ -141,7 +145,9 @@ class RobStrideGroup:
         )
 
     def _require(self, answers: Iterable[int], asked: Iterable[int]) -> None:
+        if silent := self._silent(answers, asked):
+            raise self.no_answer(silent)
+
+    def _silent(self, answers: Iterable[int], asked: Iterable[int]) -> list[RobStrideJoint]:
         missing = set(asked) - set(answers)
-        if silent := [joint for joint in self.joints if joint.id in missing]:
-            found = find_instead(self._bus.exchange, [joint.id for joint in silent], self.host)
-            raise self.no_answer(silent, found)
+        return [joint for joint in self.joints if joint.id in missing]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from wall_edge_bridge.drives.values import Fault
-from wall_edge_bridge.kinds.robstride import RobStrideJoint, codec
+from wall_edge_bridge.drives import Fault
+from wall_edge_bridge.kinds.robstride import codec
 from wall_edge_bridge.kinds.robstride.codec import ANY_HOST, WORDS, Mode, State, Type, dequantize
 from wall_edge_bridge.kinds.robstride.registers import (
     CAN_TIMEOUT,
@@ -22,8 +22,9 @@ from wall_edge_bridge.kinds.robstride.registers import (
     VBUS,
     WATCHDOG_UNIT_S,
 )
+from wall_edge_bridge.kinds.robstride.settings import RobStrideJoint
 from wall_edge_bridge.sim.rotor import Rotor
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 FAULTS = {fault.name: fault for fault in (*FEEDBACK_FAULTS.values(), *REPORT_FAULTS.values())}
 _BOOT_NS = 300_000_000

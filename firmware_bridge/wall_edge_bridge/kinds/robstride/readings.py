@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from wall_edge_bridge.drives.values import BusCounters, Fault, JointReadings
-from wall_edge_bridge.kinds.robstride import RobStrideJoint, codec
+from wall_edge_bridge.drives import BusCounters, Fault
+from wall_edge_bridge.drives.values import JointReadings
+from wall_edge_bridge.kinds.robstride import codec
 from wall_edge_bridge.kinds.robstride.codec import ANY_HOST, WORDS, Mode, Type
 from wall_edge_bridge.kinds.robstride.registers import (
     FEEDBACK_FAULTS,
@@ -18,7 +19,8 @@ from wall_edge_bridge.kinds.robstride.registers import (
     Parameter,
 )
 from wall_edge_bridge.kinds.robstride.scale import RobStrideScale
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.kinds.robstride.settings import RobStrideJoint
+from wall_edge_bridge.transport import Frame
 
 _NO_FAULTS: tuple[Fault, ...] = ()
 

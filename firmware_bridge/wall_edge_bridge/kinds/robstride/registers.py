@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from wall_edge_bridge.drives.values import Fault, Reaction
+from wall_edge_bridge.drives import Fault, Reaction
 
 
 class Parameter(NamedTuple):

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from wall_edge.errors import DriveError
-from wall_edge_bridge.drives.values import Floats, Setpoints
-from wall_edge_bridge.kinds.robstride import RobStrideJoint
+from wall_edge_bridge.drives import Setpoints
+from wall_edge_bridge.drives.values import Floats
 from wall_edge_bridge.kinds.robstride.codec import FULL, WORDS, Type, identifier, quantize
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.kinds.robstride.settings import RobStrideJoint
+from wall_edge_bridge.transport import Frame
 
 _NO_NUMBER = "feed-forward that is no number"
 

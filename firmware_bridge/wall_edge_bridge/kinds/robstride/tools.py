@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from wall_edge.errors import BusTimeout, DriveError
-from wall_edge_bridge.drives.values import BusCounters
+from wall_edge_bridge.drives import BusCounters
 from wall_edge_bridge.kinds.registry import Found
-from wall_edge_bridge.kinds.robstride import IDS, RobStrideJoint, RobStrideSettings, codec
+from wall_edge_bridge.kinds.robstride import codec
 from wall_edge_bridge.kinds.robstride.bus import RobStrideBus
 from wall_edge_bridge.kinds.robstride.registers import VBUS
+from wall_edge_bridge.kinds.robstride.settings import IDS, RobStrideJoint, RobStrideSettings
 from wall_edge_bridge.sim.line import can_frame_bits
-from wall_edge_bridge.transport.base import Frame, FrameTransport
+from wall_edge_bridge.transport import Frame, FrameTransport
 
 _FRAME = Frame(0, codec.ZEROS, extended=True)
 _AT_ONCE = 16

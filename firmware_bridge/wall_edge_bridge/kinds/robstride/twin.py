@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge_bridge.kinds.robstride import RobStrideJoint, RobStrideSettings
 from wall_edge_bridge.kinds.robstride.codec import Mode
 from wall_edge_bridge.kinds.robstride.motor import SimulatedRobStride
-from wall_edge_bridge.sim.base import FrameTwin
+from wall_edge_bridge.kinds.robstride.settings import RobStrideJoint, RobStrideSettings
+from wall_edge_bridge.sim import FrameTwin
 from wall_edge_bridge.sim.line import can_frame_bits
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 
 class RobStrideTwin(FrameTwin):

@@ -360,3 +360,22 @@ def test_a_bus_that_stalls_is_left_at_its_deadline_although_a_read_was_on_its_wa
         with pytest.raises(BusTimeout):
             arm.drive.cycle(None, begin + 3 * MS)
         assert arm.clock() - begin <= 3 * MS
+
+
+def test_lost_torque_is_told_although_every_look_between_cycles_comes_too_late() -> None:
+    """As on a machine whose adapter is slower than its idle time."""
+    arm = Arm()
+    arm.drive.enable()
+    collect = arm.wire.receive
+
+    def starved(at_most: int, deadline_ns: int) -> bytes:
+        """What is asked for behind a cycle arrives when the next one has begun."""
+        data: bytes = collect(at_most, deadline_ns)
+        return b"" if len(data) > 100 and deadline_ns <= arm.clock() + 10 * MS else data
+
+    arm.wire.receive = starved
+    for _ in range(5):
+        arm.cycle(START)
+    arm.twin.lose_torque(2)
+    told = arm.until(lambda feedback: feedback.limp, 0.25, START)
+    assert told.limp == (arm.joints[2].name,)

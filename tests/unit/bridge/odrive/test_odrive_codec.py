@@ -7,13 +7,13 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wall_edge_bridge.drives.values import BusCounters
+from wall_edge_bridge.drives import BusCounters
 from wall_edge_bridge.kinds.odrive import codec
 from wall_edge_bridge.kinds.odrive.codec import Command, Heartbeat, Version
 from wall_edge_bridge.kinds.odrive.errors import ERRORS_05, ERRORS_06, WATCHDOG, State
 from wall_edge_bridge.kinds.odrive.readings import ODriveReadings
 from wall_edge_bridge.kinds.odrive.scale import ODriveScale
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 from tests.drive_cases.odrive import JOINTS
 

@@ -10,7 +10,7 @@ import pytest
 from wall_edge_bridge.drives import Reaction, Setpoints
 from wall_edge_bridge.kinds.odrive import KIND, ODriveEndpoints, ODriveJoint, ODriveSettings
 from wall_edge_bridge.kinds.odrive.codec import Command, Version
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import BusHealth, Frame
 
 from tests.drive_cases.odrive import CASE, ENDPOINTS, JOINTS
 from tests.drive_cases.rig import START, Rig
@@ -305,3 +305,18 @@ def test_what_the_watchdog_stopped_says_so_and_is_cleared_once() -> None:
     rig.drive.disable()
     with pytest.raises(DriveError, match="WATCHDOG_TIMER_EXPIRED again"):
         rig.drive.enable()
+
+
+@pytest.mark.parametrize(
+    ("health", "said"),
+    [
+        (BusHealth(error_frames=7), "7 error frames, as a wrong bit rate"),
+        (BusHealth(bus_off=1, state="off"), "the controller is off the bus"),
+    ],
+)
+def test_what_the_controller_says_is_told_with_the_silent(health: BusHealth, said: str) -> None:
+    rig = make()
+    rig.twin.silence(0)
+    rig.wire.trouble = health
+    with pytest.raises(BusTimeout, match=rf"{JOINTS[0].name}.*{said}"):
+        rig.drive.connect()

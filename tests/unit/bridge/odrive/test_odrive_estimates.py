@@ -9,7 +9,7 @@ import pytest
 from wall_edge_bridge.drives import Setpoints
 from wall_edge_bridge.kinds.odrive import KIND, ODriveSettings
 from wall_edge_bridge.kinds.odrive.codec import Command
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 from tests.drive_cases.odrive import CASE, JOINTS
 from tests.drive_cases.rig import MS, START, Rig

@@ -18,7 +18,7 @@ from wall_edge_bridge.kinds.robstride.registers import (
     RUN_MODE,
     VBUS,
 )
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 HOST = 0xFD
 RANGES = Ranges(4 * math.pi, 44.0, 17.0, 500.0, 5.0)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from wall_edge_bridge.drives import Reaction, Setpoints
 from wall_edge_bridge.kinds.robstride import KIND, RobStrideJoint, RobStrideSettings
+from wall_edge_bridge.kinds.robstride.bus import MIT_READ_FAULTS
 from wall_edge_bridge.kinds.robstride.codec import Mode
-from wall_edge_bridge.kinds.robstride.diagnosis import MIT_READ_FAULTS
 from wall_edge_bridge.kinds.robstride.registers import (
     CAN_TIMEOUT,
     LIMIT_TORQUE,
@@ -18,7 +18,7 @@ from wall_edge_bridge.kinds.robstride.registers import (
     TORQUE,
     VBUS,
 )
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import BusHealth, Frame
 
 from tests.drive_cases.rig import MS, START, Rig
 from tests.drive_cases.robstride import CASE, JOINTS
@@ -327,3 +327,17 @@ def test_frames_of_another_program_are_counted_and_not_believed(rig: Rig) -> Non
     rig.twin.replies.put(Frame(0x011, bytes(8)), 0)
     np.testing.assert_allclose(rig.cycle().position, START, atol=CASE.tolerance)
     assert rig.drive.counters.foreign == 2
+
+
+@pytest.mark.parametrize(
+    ("health", "said"),
+    [
+        (BusHealth(error_frames=7), "7 error frames, as a wrong bit rate"),
+        (BusHealth(bus_off=1, state="off"), "the controller is off the bus"),
+    ],
+)
+def test_what_the_controller_says_is_told_with_the_silent(rig: Rig, health: BusHealth, said: str) -> None:
+    rig.twin.silence(0)
+    rig.wire.trouble = health
+    with pytest.raises(BusTimeout, match=rf"{JOINTS[0].name}.*{said}"):
+        rig.drive.connect()
