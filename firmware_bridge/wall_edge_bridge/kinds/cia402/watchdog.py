@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from wall_edge.errors import DriveError
-from wall_edge_bridge.kinds.cia402 import Cia402Joint, codec
+from wall_edge_bridge.kinds.cia402 import codec
 from wall_edge_bridge.kinds.cia402 import objects as obj
 from wall_edge_bridge.kinds.cia402.network import Nodes
+from wall_edge_bridge.kinds.cia402.settings import Cia402Joint
 from wall_edge_bridge.kinds.cia402.setup import arm
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 _MS = 1_000_000
 _MAX_MS = 0xFFFF
