@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from wall_edge_bridge.sim.line import can_duration
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 EMERGENCY, TPDO1, RPDO1, SDO_REPLY, SDO_REQUEST, HEARTBEAT = 0x080, 0x180, 0x200, 0x580, 0x600, 0x700
 SYNC_ID = 0x080

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from wall_edge.errors import BusTimeout, ConfigError
-from wall_edge_bridge.drives.base import Drive
-from wall_edge_bridge.drives.values import BusCounters, Feedback, Floats, Setpoints
-from wall_edge_bridge.kinds.cia402 import CAPABILITIES, Cia402Joint, Cia402Settings, codec
+from wall_edge_bridge.drives import BusCounters, Drive, Feedback, Setpoints
+from wall_edge_bridge.drives.values import Floats
+from wall_edge_bridge.kinds.cia402 import codec
 from wall_edge_bridge.kinds.cia402 import objects as obj
 from wall_edge_bridge.kinds.cia402.bus import CycleBus
 from wall_edge_bridge.kinds.cia402.identity import require_identity
@@ -18,8 +18,9 @@ from wall_edge_bridge.kinds.cia402.network import Nodes, WireNetwork
 from wall_edge_bridge.kinds.cia402.objects import State
 from wall_edge_bridge.kinds.cia402.power import Power
 from wall_edge_bridge.kinds.cia402.readings import DriveReadings
+from wall_edge_bridge.kinds.cia402.settings import CAPABILITIES, Cia402Joint, Cia402Settings
 from wall_edge_bridge.kinds.cia402.setup import require_csp
-from wall_edge_bridge.transport.base import Frame, FrameTransport
+from wall_edge_bridge.transport import Frame, FrameTransport
 from wall_edge_bridge.transport.recovering import reopened
 
 _COMMAND = codec.COMMAND.pack
@@ -127,7 +128,7 @@ class Cia402Drive(Drive):
             Frame(cob, _COMMAND(obj.DISABLE_VOLTAGE if index in limp else obj.ENABLE_OPERATION, target))
             for index, (cob, target) in enumerate(zip(self._rpdos, targets, strict=True))
         ]
-        return frames + self._power.due_heartbeat()
+        return frames + self._power.heartbeat.due()
 
     def finish_cycle(self, deadline_ns: int) -> Feedback:
         bus, readings = self._bus, self._readings

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from wall_edge.errors import BusTimeout, DriveError
-from wall_edge_bridge.kinds.cia402 import Cia402Joint, Cia402Settings
 from wall_edge_bridge.kinds.cia402 import objects as obj
 from wall_edge_bridge.kinds.cia402.scan import uploads
-from wall_edge_bridge.transport.base import Frame, FrameTransport
+from wall_edge_bridge.kinds.cia402.settings import Cia402Joint, Cia402Settings
+from wall_edge_bridge.transport import Frame, FrameTransport
 
 _ATTEMPTS = 3
 _SHOWN = 6
@@ -53,8 +53,8 @@ def _require_one(joint: Cia402Joint, types: Sequence[int]) -> None:
 
 def _silent(wire: FrameTransport, silent: Sequence[Cia402Joint], strangers: Sequence[Frame]) -> BusTimeout:
     names = ", ".join(f"{joint.name} (id {joint.id})" for joint in silent)
-    seen = sorted({f"{frame.id:#x}" + (" (CAN FD)" if frame.fd else "") for frame in strangers})[:_SHOWN]
-    instead = f"; seen: frames {', '.join(seen)}" if seen else ""
+    stray = sorted({f"{frame.id:#x}" + (" (CAN FD)" if frame.fd else "") for frame in strangers})[:_SHOWN]
+    instead = f"; seen: frames {', '.join(stray)}" if stray else ""
     if errors := wire.health().error_frames:
         instead += f"; {errors} error frames: another bit rate, or a line without termination"
     return BusTimeout(

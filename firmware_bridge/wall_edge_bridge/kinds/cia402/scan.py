@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from wall_edge_bridge.kinds.cia402 import codec
 from wall_edge_bridge.kinds.cia402 import objects as obj
 from wall_edge_bridge.kinds.registry import Found
-from wall_edge_bridge.transport.base import Frame, FrameTransport
+from wall_edge_bridge.transport import Frame, FrameTransport
 
 _BATCH = 16
 _LINGER_NS = 2_000_000
@@ -58,10 +58,10 @@ def scan(
         types = uploads(wire, ids[begin : begin + _BATCH], obj.DEVICE_TYPE, 0, timeout_ns, clock)
         for node, answers in types.items():
             for device_type in answers:
-                yield _found(wire, node, device_type, timeout_ns, clock)
+                yield _described(wire, node, device_type, timeout_ns, clock)
 
 
-def _found(
+def _described(
     wire: FrameTransport, node: int, device_type: int, timeout_ns: int, clock: Callable[[], int]
 ) -> Found:
     identity = [

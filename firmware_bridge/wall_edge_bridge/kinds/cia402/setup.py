@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from wall_edge.errors import DriveError
-from wall_edge_bridge.kinds.cia402 import Cia402Joint, codec
+from wall_edge_bridge.kinds.cia402 import codec
 from wall_edge_bridge.kinds.cia402 import objects as obj
 from wall_edge_bridge.kinds.cia402.network import MissingObject, Nodes
+from wall_edge_bridge.kinds.cia402.settings import Cia402Joint
 
 _OTHER_TPDOS = (1, 2, 3)
 _COMMANDS = (obj.CONTROL << 16 | 16, obj.TARGET << 16 | 32)
@@ -66,10 +67,10 @@ def arm(nodes: Nodes, joint: int, spec: Cia402Joint, host: int, timeout_ms: int)
 def _require(
     nodes: Nodes, joint: int, spec: Cia402Joint, index: int, sub: int, form: str, value: int
 ) -> None:
-    found = nodes.read(joint, index, sub, form)
-    if found != value:
+    value_now = nodes.read(joint, index, sub, form)
+    if value_now != value:
         raise DriveError(
-            f"joint {spec.name} (id {spec.id}): object {index:04X}:{sub} is {found:#x}",
+            f"joint {spec.name} (id {spec.id}): object {index:04X}:{sub} is {value_now:#x}",
             expected=f"{value:#x}, as written",
             fix="check the drive's firmware",
         )

@@ -12,7 +12,7 @@ from wall_edge_bridge.kinds.moteus import registers as reg
 from wall_edge_bridge.kinds.moteus.codec import pad
 from wall_edge_bridge.kinds.moteus.frames import controller, frame_to, reply_identifier
 from wall_edge_bridge.kinds.registry import Found
-from wall_edge_bridge.transport.base import FrameTransport
+from wall_edge_bridge.transport import FrameTransport
 
 _BATCH = 16
 """Motors asked at once: a motor's answer waits in an adapter for as long as the others' take."""

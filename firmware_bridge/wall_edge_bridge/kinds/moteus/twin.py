@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge_bridge.kinds.moteus import MoteusJoint, MoteusSettings, memory
 from wall_edge_bridge.kinds.moteus import registers as reg
 from wall_edge_bridge.kinds.moteus.codec import (
     MAX_LENGTH,
@@ -26,10 +25,12 @@ from wall_edge_bridge.kinds.moteus.codec import (
     to_raw,
     write,
 )
-from wall_edge_bridge.kinds.moteus.motor import MoteusMotor
-from wall_edge_bridge.sim.base import FrameTwin
+from wall_edge_bridge.kinds.moteus.settings import MoteusJoint, MoteusSettings
+from wall_edge_bridge.kinds.moteus.simulated import memory
+from wall_edge_bridge.kinds.moteus.simulated.motor import MoteusMotor
+from wall_edge_bridge.sim import FrameTwin
 from wall_edge_bridge.sim.line import can_duration
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 _TURN = 2 * np.pi
 _EVERYBODY = 0x7F
@@ -141,11 +142,11 @@ def _write(motor: MoteusMotor, part: Part) -> tuple[bool, bytes]:
 def _read(motor: MoteusMotor, part: Part) -> bytes:
     values: list[float] = []
     for register in range(part.register, part.register + part.registers):
-        found = memory.reading(motor, register)
-        if found is None:
+        reading = memory.reading(motor, register)
+        if reading is None:
             head = write(part.type, part.register, values, Action.REPLY) if values else b""
             return head + refusal(Action.READ_ERROR, register, memory.UNKNOWN_REGISTER)
-        values.append(to_raw(found[0], part.type, found[1]))
+        values.append(to_raw(reading[0], part.type, reading[1]))
     return write(part.type, part.register, values, Action.REPLY)
 
 
