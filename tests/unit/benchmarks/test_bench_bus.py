@@ -10,13 +10,16 @@ import pytest
 from typer.testing import CliRunner
 from wall_edge_bridge.drives import Setpoints
 from wall_edge_bridge.kinds.registry import KINDS
+from wall_edge_bridge.sim.stations import serving
 
 from benchmarks.bus.bus_rates import LEAST
 from benchmarks.bus.seven_joints import Bus, bus, buses
+from wall_edge.bench.bus import measure_bus
 from wall_edge.bench.bus.alone import measure_alone, powered
 from wall_edge.bench.bus.clock import DriveClock, WireApart
 from wall_edge.bench.bus.loss import cycles_after_loss
 from wall_edge.cli import app
+from wall_edge.config import robot_from_mapping
 
 ROBOTS = Path(__file__).parents[3] / "examples" / "tabletop"
 LINES = buses()
@@ -137,3 +140,33 @@ def test_the_command_prints_a_table_for_people() -> None:
     text = run("damiao.yaml")
     assert "6 damiao" in text
     assert "one lost reply costs 1 joint of 1 cycle" in text
+
+
+@pytest.mark.parametrize("kind", ["feetech", "damiao"])
+def test_a_real_robots_motors_are_asked_and_never_powered(kind: str) -> None:
+    line = bus(kind, joints=2)
+    twin = line.kind.make_twin(line.settings, line.joints, line.rest, timed=False)
+    with serving(twin) as (station,):
+        keys = (
+            {"port": station.place} if kind == "feetech" else {"channel": station.place, "interface": "unix"}
+        )
+        joints = [
+            {"name": joint.name, "id": joint.id, "lower": -1.5, "upper": 1.5, "max_velocity": 3.0}
+            for joint in line.joints
+        ]
+        config = robot_from_mapping(
+            {
+                "name": "real",
+                "bundle": "none",
+                "control": {"rest": [0.0, 0.0]},
+                "drives": {"arm": {"kind": kind, **keys}},
+                "joints": joints,
+                "cameras": {},
+            },
+            "real",
+        )
+        row = measure_bus(config, "arm", 0.3)
+        assert not any(twin.powered(time.monotonic_ns()))
+    assert row["cycles_hz"] > 0
+    assert row["lost_reply_extra_cycles"] is None
+    assert row["protocol_ratio"] is None
