@@ -67,8 +67,9 @@ class DriveGroup(Drive):
             for name, drive in drives.items()
         ]
         times_ns = line_ns or {}
-        self._longest_last = sorted(self._members, key=lambda member: times_ns.get(member.name, 0))
-        self._longest_first = self._longest_last[::-1] if line_ns else self._members
+        self._longest_first = sorted(self._members, key=lambda member: -times_ns.get(member.name, 0))
+        # Of lines that are equally long, the one that was begun first has its replies first.
+        self._longest_last = sorted(self._longest_first, key=lambda member: times_ns.get(member.name, 0))
         self._readings = JointReadings(tuple(joint.name for joint in joints))
         self._only = self._members[0].drive if self._is_one() else None
         slack = np.zeros(len(self.joints))
