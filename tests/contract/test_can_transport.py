@@ -13,9 +13,9 @@ from wall_edge_bridge.drives.settings import CanSettings
 from wall_edge_bridge.sim.slcan import SlcanAdapter
 from wall_edge_bridge.sim.stations import serving, serving_frames
 from wall_edge_bridge.transport.base import Frame, FrameTransport
+from wall_edge_bridge.transport.can_sockets import open_socketcan
 from wall_edge_bridge.transport.opening import open_can
 from wall_edge_bridge.transport.python_can import open_python_can
-from wall_edge_bridge.transport.socketcan import open_socketcan
 
 from tests.doubles.echo_motors import EchoTwin, answering
 from wall_edge.errors import BusError

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from wall_edge_bridge.sim import FrameTwin
+from wall_edge_bridge.transport import Frame
 
 from tests.drive_cases.rig import MS, PERIOD_NS, START, Rig
 from wall_edge.errors import BusTimeout
@@ -99,6 +100,33 @@ def test_a_doubled_reply_is_never_believed_later(rig: Rig) -> None:
             next(hand)
             assert cycle(rig)[0] == []
         rig.twin.replies.heal()
+
+
+def chatter(rig: Rig) -> None:
+    """From now on something else never stops talking, whenever no motor does."""
+    receive, calls = rig.wire.receive, [0]
+    frames = isinstance(rig.twin, FrameTwin)
+
+    def noisy(*arguments: int) -> Any:
+        calls[0] += 1
+        assert calls[0] < 10_000, "it reads on for ever"
+        rig.clock.sleep(rig.clock() + 50_000)
+        noise = [Frame(0x7AB, b"\1\2\3")] if frames else b"\x80" * arguments[0]
+        return receive(*arguments[:-1], rig.clock()) or noise
+
+    rig.wire.receive = noisy
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_device_that_never_stops_talking_keeps_no_cycle_from_ending(rig: Rig, silent: bool) -> None:
+    rig.cycle()
+    chatter(rig)
+    for joint in range(6 if silent else 0):
+        rig.twin.silence(joint)
+    begin = rig.clock()
+    with suppress(BusTimeout):
+        rig.cycle()
+    assert rig.clock() - begin <= PERIOD_NS + rig.timeout_ns + 2 * MS
 
 
 def damages(rig: Rig) -> list[Callable[[Any], Any]]:

@@ -44,6 +44,21 @@ def test_connecting_to_an_arm_that_holds_leaves_it_so(rig: Rig) -> None:
     np.testing.assert_allclose(rig.standing(), START, atol=rig.near)
 
 
+def test_looking_for_motors_that_are_not_there_writes_nothing_to_those_that_are(rig: Rig) -> None:
+    rig.drive.enable()
+    rig.cycle(START)
+    before = rig.memory()
+    others = [dataclasses.replace(joint, id=joint.id + 10) for joint in rig.joints]
+    with pytest.raises(BusTimeout, match=rig.joints[0].name):
+        rig.another_drive(joints=others).connect()
+    rig.twin.silence(4)
+    with pytest.raises(BusTimeout, match=rig.joints[4].name):
+        rig.another_drive().connect()
+    assert rig.scan([61, 62]) == []
+    assert rig.memory() == before
+    assert all(rig.powered())
+
+
 def test_memory_of_the_case_is_what_enable_and_setpoints_change(rig: Rig) -> None:
     before = rig.memory()
     rig.drive.enable()

@@ -1,7 +1,7 @@
 """What the contract suite (``tests/contract/test_drive*.py``) must know of each kind of drive.
 
-``tests/drive_cases/NAME.py`` has ``CASE``; and ``VARIANTS``, ``{"bridge": Case(…)}``, where a kind has other wires
-or framings that are worth the whole suite.
+``tests/drive_cases/NAME.py`` has ``CASE``; and ``VARIANTS``, ``{"bridge": Case(…)}``, where a kind has other
+wires or framings that are worth the whole suite.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ CASE = Case(
     settles_within=0.008,  # a goal that stops at once is overrun by that much
     a_fault="over-current",
     watchdog_s=0.1,
-    memory=lambda twin: [motor.memory() for motor in getattr(twin, "bus", twin).motors],
+    memory=lambda twin: [motor.writable() for motor in getattr(twin, "bus", twin).motors],
     tells_late=False,
 )
 VARIANTS = {

@@ -36,6 +36,7 @@ if not collect_ignore_glob:
     _stand_in("torch")
     _stand_in("accelerate")
     _stand_in("datasets", "datasets.utils", "datasets.utils.logging")
+    _stand_in("draccus", "draccus.choice_types")
 
 
 @pytest.fixture(autouse=True)

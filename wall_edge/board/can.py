@@ -13,6 +13,12 @@ from dataclasses import dataclass
 
 from wall_edge.board.facts import Tree
 
+AGX_PINS = {
+    "can0": (("0x0c303018", "0xc458"), ("0x0c303010", "0xc400")),
+    "can1": (("0x0c303008", "0xc458"), ("0x0c303000", "0xc400")),
+}
+"""Registers of the AGX Orin's header: pins 29 and 31 for can0, 37 and 33 for can1, GPIO at the start."""
+_AGX = "p3701"
 _NET = "/sys/class/net"
 _ARPHRD_CAN = 280
 _IFF_UP = 1
@@ -44,6 +50,14 @@ def can_interfaces(tree: Tree) -> tuple[CanInterface, ...]:
         for name in tree.names(_NET)
         if tree.number(f"{_NET}/{name}/type") == _ARPHRD_CAN
     )
+
+
+def pin_commands(part_number: str | None, interface: CanInterface) -> list[str]:
+    """What makes CAN pins of an AGX Orin's header; nothing for other boards and for adapters."""
+    if interface.driver != "mttcan" or not (part_number or "").startswith(_AGX):
+        return []
+    registers = AGX_PINS.get(interface.name, ())
+    return [f"sudo busybox devmem {place} w {value}" for place, value in registers]
 
 
 def _interface(tree: Tree, name: str) -> CanInterface:

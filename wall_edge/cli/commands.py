@@ -36,6 +36,7 @@ COMMANDS = {
     "bench": "wall_edge.cli.machine.bench:app",
     "doctor": "wall_edge.cli.machine.doctor:doctor",
     "udev": "wall_edge.cli.machine.udev:udev",
+    "can": "wall_edge.cli.machine.can:app",
     "motors": "wall_edge.cli.motors:app",
     "deploy": "wall_edge.cli.bundle.deploy:deploy",
     "activate": "wall_edge.cli.bundle.activate:activate",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from wall_edge_bridge.drives.group import DriveGroup
-from wall_edge_bridge.sim import Twin
 
 from wall_edge.config import RobotConfig
 from wall_edge.runtime.servo.drives import open_drives
+
+if TYPE_CHECKING:
+    from wall_edge.sim.twins import RobotTwins
 
 
 @dataclass(frozen=True)
@@ -18,20 +21,23 @@ class Motors:
     """The robot's drives, not connected yet."""
 
     drives: DriveGroup
-    twins: dict[str, Twin] = field(default_factory=dict)
-    """By drive name, of a simulated robot: whoever moves them plays the hand."""
+    twins: RobotTwins | None
+    """Of a simulated robot: whoever moves them plays the hand."""
 
 
 @contextmanager
-def motor_places(config: RobotConfig) -> Iterator[tuple[dict[str, str], dict[str, Twin]]]:
-    """Where simulated motors answer for as long as the context lasts, and the motors; empty for real ones."""
+def motor_places(config: RobotConfig) -> Iterator[tuple[dict[str, str], RobotTwins | None]]:
+    """Where simulated motors answer for as long as the context lasts, and the motors; nothing for real ones."""
     if not config.simulated:
-        yield {}, {}
+        yield {}, None
         return
-    from wall_edge.sim.motors import serving_twins  # a real robot never loads the simulated world
+    from wall_edge_bridge.sim.stations import serving  # a real robot never loads the simulated world
 
-    with serving_twins(config, config.control.rest) as (places, twins):
-        yield places, twins
+    from wall_edge.sim.twins import RobotTwins
+
+    twins = RobotTwins(config, config.control.rest)
+    with serving(*twins.by_drive.values()) as stations:
+        yield {name: each.place for name, each in zip(twins.by_drive, stations, strict=True)}, twins
 
 
 @contextmanager

@@ -55,8 +55,9 @@ def _joint(joint: Joint, ticks: int | None, i: int, sweep: Sweep) -> dict[str, A
     turned = 1 if sweep.positive[i] > sweep.zero[i] else -1
     ends = sorted(turned * (end - sweep.zero[i]) for end in (sweep.lowest[i], sweep.highest[i]))
     lower, upper = ends[0] + MARGIN, ends[1] - MARGIN
-    keys = {"name": joint.name, **_zero(joint, ticks, float(sweep.zero[i]))}
-    keys |= {"direction": joint.direction * turned, "lower": round(lower, 4), "upper": round(upper, 4)}
+    keys: dict[str, Any] = {"name": joint.name, **_zero(joint, ticks, float(sweep.zero[i]))}
+    keys |= {"direction": joint.direction * turned}
+    keys |= {"lower": round(float(lower), 4), "upper": round(float(upper), 4)}
     replace(joint, **keys)  # raises Invalid for what the joint's kind cannot be
     return keys
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import select
 import sys
 import time
-from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from wall_edge_bridge.sim import Twin
 
 from wall_edge.array_types import Floats
 from wall_edge.config import RobotConfig
+
+if TYPE_CHECKING:
+    from wall_edge.sim.twins import RobotTwins
 
 _SWEEP_LOOKS = 40
 _LITTLE_RAD = 0.2
@@ -57,8 +58,8 @@ class PersonsHand:
 class SimulatedHand:
     """Moves twins as a person would, by the limits of ROBOT.yaml: calibration can be tried without an arm."""
 
-    def __init__(self, config: RobotConfig, twins: Mapping[str, Twin]) -> None:
-        self._config, self._twins = config, twins
+    def __init__(self, config: RobotConfig, twins: RobotTwins) -> None:
+        self._twins = twins
         self._lower = np.array([joint.lower for joint in config.joints])
         self._upper = np.array([joint.upper for joint in config.joints])
         self._looks = 0
@@ -72,13 +73,11 @@ class SimulatedHand:
         return True
 
     def sweep(self, prompt: str) -> bool:  # noqa: ARG002
-        self._looks += 1
         share = min(1.0, self._looks / _SWEEP_LOOKS)
+        self._looks += 1
         self._put(self._lower + share * (self._upper - self._lower))
         return share == 1.0
 
     def _put(self, positions: Floats) -> None:
-        for name, twin in self._twins.items():
-            indices = [i for i, joint in enumerate(self._config.joints) if joint.drive == name]
-            twin.set_positions(positions[indices])
+        self._twins.set_positions(positions)
         time.sleep(0.02)  # whoever answers for the motors does so from the next look on

@@ -73,13 +73,15 @@ def run_jog(
         now = ticker.wait()
         stopping = stopping or stop_requested()
         if stopping:
-            setpoint = limiter.stop()
+            limiter.stop()
         else:
             way.at(elapsed, now_row)
             way.at(elapsed + dt, then_row)
-            setpoint = limiter.follow(now_row, then_row)
-        joints.cycle(setpoint, limiter.state, now)
+            limiter.follow(now_row, then_row)
+        joints.send(limiter.state, now, ticker.next_ns)
+        joints.collect(now)
         joints.require_following()
         elapsed += dt
         held += dt if limiter.at_rest and (stopping or elapsed >= way.duration_s) else 0.0
-    return joints.position.copy()
+    there: Floats = joints.position.copy()
+    return there

@@ -43,7 +43,7 @@ def motors(twins: RobotTwins, *others: Connection) -> Iterator[RunningMotors]:
     shared = Mailbox(np.dtype([("time_ns", np.int64), ("position", np.float64, (twins.dof,))]))
     _tell(twins, shared, time.monotonic_ns())
     ours, theirs = multiprocessing.Pipe()
-    stations = {name: station_for(twin) for name, twin in twins.by_drive.items()}
+    stations = {name: station_for(twin, name) for name, twin in twins.by_drive.items()}
     places = {name: station.place for name, station in stations.items()}
     # Forked: this process has no other thread yet, and a new interpreter would take half a second to start.
     process = multiprocessing.get_context("fork").Process(

@@ -45,6 +45,12 @@ class RobotTwins:
             positions[self._indices[name]] = twin.positions(now_ns)
         return positions
 
+    def set_positions(self, positions: npt.ArrayLike) -> None:
+        """Put the joints at ``positions`` [dof] rad, as by hand."""
+        there = np.asarray(positions, np.float64)
+        for name, twin in self.by_drive.items():
+            twin.set_positions(there[self._indices[name]])
+
     def motor(self, joint: int) -> Motor:
         """That of one joint."""
         for name, indices in self._indices.items():

@@ -24,7 +24,7 @@ class _Member:
     indices: npt.NDArray[np.intp]
     """Where its joints stand among the robot's."""
     timeout_ns: int
-    seen: tuple[object, ...] = ()
+    words: tuple[object, ...] = ()
     """Its faults, limiters and limp joints when they were last copied: they hardly ever change."""
 
     def __post_init__(self) -> None:
@@ -117,16 +117,18 @@ class DriveGroup(Drive):
         return {member.name: member.drive.arm_watchdog(timeout_s) for member in self._members}
 
     def enable(self) -> None:
-        """On every bus; when one refuses, those that were enabled before it are disabled again."""
-        enabled: list[_Member] = []
+        """On every bus; when one refuses, those before it are disabled again, unless they held already."""
+        undo: list[Drive] = []
         try:
             for member in self._members:
+                held = all(member.drive.torque())
                 member.drive.enable()
-                enabled.append(member)
+                if not held:
+                    undo.append(member.drive)
         except WallEdgeError:
-            for member in enabled:
+            for drive in undo:
                 with contextlib.suppress(WallEdgeError):
-                    member.drive.disable()
+                    drive.disable()
             raise
 
     def disable(self) -> None:
@@ -227,9 +229,9 @@ class DriveGroup(Drive):
         readings.temperature[where] = feedback.temperature
         readings.voltage[where] = feedback.voltage
         readings.received_ns[where] = feedback.received_ns
-        seen = (feedback.faults, feedback.limiters, feedback.limp)
-        if seen != member.seen:
-            member.seen = seen
+        words = (feedback.faults, feedback.limiters, feedback.limp)
+        if words != member.words:
+            member.words = words
             self._take_words(member, feedback)
 
     def _take_words(self, member: _Member, feedback: Feedback) -> None:

@@ -180,5 +180,5 @@ class JointReadings:
             self.received_ns.copy(),
             tuple(self.faults),
             tuple(self.limiters),
-            tuple(name for i, name in enumerate(self.names) if i in self.limp),
+            tuple(name for i, name in enumerate(self.names) if i in self.limp) if self.limp else (),
         )

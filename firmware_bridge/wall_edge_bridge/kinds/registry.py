@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from wall_edge.errors import ConfigError
-from wall_edge_bridge.drives.base import Drive
-from wall_edge_bridge.drives.joints import Joint
-from wall_edge_bridge.drives.settings import DriveSettings
-from wall_edge_bridge.drives.values import Capabilities
-from wall_edge_bridge.sim.base import ByteTwin, FrameTwin
+from wall_edge_bridge.drives import Capabilities, Drive, DriveSettings, Joint
+from wall_edge_bridge.sim import ByteTwin, FrameTwin
 
 KINDS = {
     "damiao": "wall_edge_bridge.kinds.damiao",
+    "dynamixel": "wall_edge_bridge.kinds.dynamixel",
     "feetech": "wall_edge_bridge.kinds.feetech",
     "moteus": "wall_edge_bridge.kinds.moteus",
+    "odrive": "wall_edge_bridge.kinds.odrive",
+    "robstride": "wall_edge_bridge.kinds.robstride",
 }
 """Where each kind's ``KIND`` is; imported when it is asked for, as some need a library of their own."""
 

@@ -13,9 +13,9 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge_bridge.drives.joints import Joint
+from wall_edge_bridge.drives import Joint
 from wall_edge_bridge.sim.replies import ReplyQueue
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 Item = TypeVar("Item", bytes, Frame)
 

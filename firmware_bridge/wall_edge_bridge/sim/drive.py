@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wall_edge.errors import BusTimeout
-from wall_edge_bridge.drives.base import Drive
-from wall_edge_bridge.drives.joints import Joint
-from wall_edge_bridge.drives.values import Feedback, Floats, JointReadings, Setpoints
+from wall_edge_bridge.drives import Drive, Feedback, Joint, Setpoints
+from wall_edge_bridge.drives.values import Floats, JointReadings
 from wall_edge_bridge.sim.shaft import MAX_SPEED, follow_goal
 
 _COUNT = 2.0 * math.pi / 4096

@@ -1,7 +1,7 @@
 """A simulated CAN bus between processes: a socket that carries the same structs as SocketCAN's.
 
 Every client's frames reach the motors and all other clients, so that a monitor beside the daemon sees all;
-the motors' frames reach everybody. ``transport.socketcan.open_unix`` is the clients' end.
+the motors' frames reach everybody. ``transport.can_sockets.open_unix`` is the clients' end.
 """
 
 from __future__ import annotations
@@ -12,29 +12,43 @@ import secrets
 import socket
 import time
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from wall_edge_bridge.sim.base import FrameTwin
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 from wall_edge_bridge.transport.can_errors import BUS_OFF, CONTROLLER, PASSIVE, RESTARTED
 from wall_edge_bridge.transport.can_frame import FD_SIZE, ErrorFrame, pack_error, pack_frame, unpack_frame
-from wall_edge_bridge.transport.socketcan import unix_address
+from wall_edge_bridge.transport.can_sockets import unix_address
 
+_PREFIX = "@wall-edge-can-"
 _WAITING_CLIENTS = 16
 _AT_ONCE = 256
 """Packets taken from a client in one step: none may keep the others out."""
 
 
+def running_hubs() -> list[str]:
+    """Places of the simulated buses of this machine that are in the abstract namespace."""
+    try:
+        lines = Path("/proc/net/unix").read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+    # Num RefCount Protocol Flags Type St Inode Path; clients' ends of a connection have the path too
+    words = [line.split() for line in lines]
+    return sorted({word[7] for word in words if len(word) == 8 and word[7].startswith(_PREFIX)})
+
+
 class HubStation:
     """A bus with ``twin``'s motors, for any number of clients; a ``sim.stations.Station``.
 
-    ``place`` is a path, or a name in Linux's abstract namespace that begins with @ (the default: nothing is
-    left behind by a process that is killed). Frames that a client does not fetch until its queue is full are
-    lost to it. Bytes that are no frame are not taken, and counted in ``refused``.
+    ``place`` is a path, or a name in Linux's abstract namespace that begins with @ (the default, with
+    ``name`` in it: nothing is left behind by a process that is killed). Frames that a client does not fetch
+    until its queue is full are lost to it. Bytes that are no frame are not taken, and counted in ``refused``.
     """
 
-    def __init__(self, twin: FrameTwin, place: str = "") -> None:
+    def __init__(self, twin: FrameTwin, place: str = "", name: str = "") -> None:
         self.twin = twin
-        self._place = place or f"@wall-edge-can-{os.getpid()}-{secrets.token_hex(4)}"
+        label = f"{name}-" if name else ""
+        self._place = place or f"{_PREFIX}{label}{os.getpid()}-{secrets.token_hex(4)}"
         self.refused = 0
         self.lost = 0
         """Frames that some client's full queue did not take."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 from wall_edge_bridge.transport.can_frame import FD_LENGTHS
 
 _INTERMISSION = 3

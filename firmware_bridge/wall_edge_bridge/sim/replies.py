@@ -32,6 +32,10 @@ class ReplyQueue(Generic[Item]):
         self._busy_ns = max(self._busy_ns, now_ns) + self.duration(item)
         return self._busy_ns
 
+    def say(self, item: Item, ready_ns: int) -> None:
+        """What a motor says unasked: no reply, so it is not counted, lost, doubled or damaged."""
+        self._leave(item, ready_ns)
+
     @property
     def free_ns(self) -> int:
         """When the line is free again."""
@@ -46,12 +50,15 @@ class ReplyQueue(Generic[Item]):
         if change := self._change.pop(self.count, None):
             item = change(item)
         for _ in range(2 if self.count in self._double else 1):
-            self._busy_ns = max(self._busy_ns, ready_ns) + self.duration(item)
-            arrival_ns = self._busy_ns + self.latency_ns
-            if self._arriving:
-                arrival_ns = max(arrival_ns, self._arriving[-1][0])
-            self._arriving.append((arrival_ns, item))
+            self._leave(item, ready_ns)
         self._double.discard(self.count)
+
+    def _leave(self, item: Item, ready_ns: int) -> None:
+        self._busy_ns = max(self._busy_ns, ready_ns) + self.duration(item)
+        arrival_ns = self._busy_ns + self.latency_ns
+        if self._arriving:
+            arrival_ns = max(arrival_ns, self._arriving[-1][0])
+        self._arriving.append((arrival_ns, item))
 
     def collect(self, now_ns: int) -> list[Item]:
         """What has arrived by now, once."""

@@ -32,6 +32,7 @@ class SlcanAdapter(ByteTwin):
         self._motors = (BITRATES[bitrate], DATA_BITRATES.get(data_bitrate or 0, b""))
         self._rate, self._data_rate = b"", b""
         self.is_open = False
+        self.listens_only = False
         self.refused = 0
         self._lines = LineReader()
 
@@ -60,7 +61,7 @@ class SlcanAdapter(ByteTwin):
             if command == b"C" and self.is_open:
                 self.is_open = False
                 return END
-            if self.is_open and (frame := decode_frame(command)) is not None:
+            if self.is_open and not self.listens_only and (frame := decode_frame(command)) is not None:
                 frames = self.twin.handle(frame, now_ns) if self._hears() else []
                 return (b"Z" if frame.extended else b"z") + END + b"".join(map(encode_frame, frames))
             if not self.is_open and self._set_up(command):
@@ -74,7 +75,7 @@ class SlcanAdapter(ByteTwin):
         elif command in DATA_BITRATES.values():
             self._data_rate = command
         elif command in (b"O", b"L") and self._rate:
-            self.is_open = True
+            self.is_open, self.listens_only = True, command == b"L"
         else:
             return False
         return True

@@ -76,9 +76,9 @@ class PtyStation:
         self.port.close()
 
 
-def station_for(twin: ByteTwin | FrameTwin) -> Station:
-    """Of the kind that the twin speaks."""
-    return PtyStation(twin) if isinstance(twin, ByteTwin) else HubStation(twin)
+def station_for(twin: ByteTwin | FrameTwin, name: str = "") -> Station:
+    """Of the kind that the twin speaks; the place of a simulated bus has ``name``, the drive's, in it."""
+    return PtyStation(twin) if isinstance(twin, ByteTwin) else HubStation(twin, name=name)
 
 
 def wait(stations: Sequence[Station], until_ns: int, others: Sequence[int] = ()) -> set[int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from wall_edge_bridge.sim.base import ByteTwin, FrameTwin, Twin
-from wall_edge_bridge.transport.base import BusHealth, Frame, Wire
+from wall_edge_bridge.transport import BusHealth, Frame, Wire
 
 
 class VirtualClock:

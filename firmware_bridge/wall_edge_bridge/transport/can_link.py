@@ -110,7 +110,7 @@ def read_link(channel: str, *, details: bool = True, net: Path = _NET) -> CanLin
     ``details``: with its bit rates, where ``ip`` is installed; it is run for them.
     """
     folder = net / channel
-    if not _is_name(channel) or not folder.exists():
+    if not is_interface_name(channel) or not folder.exists():
         return None
     if details and (link := parse_link(_ip_output(channel))) is not None:
         return link
@@ -130,8 +130,8 @@ def can_names(net: Path = _NET) -> list[str]:
         return []
 
 
-def _is_name(channel: str) -> bool:
-    """As the kernel's ``dev_valid_name``."""
+def is_interface_name(channel: str) -> bool:
+    """As the kernel's ``dev_valid_name``, and printable."""
     bad = any(c.isspace() or c in "/:" for c in channel)
     return 0 < len(channel.encode()) < 16 and channel not in (".", "..") and not bad and channel.isprintable()
 

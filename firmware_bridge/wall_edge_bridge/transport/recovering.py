@@ -28,6 +28,7 @@ class _Recovering(Generic[WireType]):
         self._closed = False
         self.reopened = 0
         """How often it was opened again."""
+        self.on_reopened: Callable[[], object] | None = None
 
     @property
     def description(self) -> str:
@@ -53,6 +54,8 @@ class _Recovering(Generic[WireType]):
         except BusError as error:
             raise self._missing() from error
         self.reopened += 1
+        if self.on_reopened is not None:
+            self.on_reopened()
         return self._wire
 
     def _lose(self, error: BusError) -> NoReturn:
@@ -123,6 +126,12 @@ class RecoveringFrames(_Recovering[FrameTransport]):
             raise error
         self._before = _sum(self._before, health)._replace(state="unknown")
         self._lose(error)
+
+
+def tell_reopenings(wire: Wire, action: Callable[[], object]) -> None:
+    """Have ``action`` called each time that ``wire`` was opened again: for ``BusCounters.reopened``."""
+    if isinstance(wire, _Recovering):
+        wire.on_reopened = action
 
 
 def reopened(wire: Wire) -> int:

@@ -33,7 +33,10 @@ _TTY_BAUD = 115_200
 
 
 class SlcanTransport:
-    """Frames over a byte stream to an adapter; opens its channel, and closes it with the port."""
+    """Frames over a byte stream to an adapter; opens its channel, and closes it with the port.
+
+    ``listen_only``: its controller acknowledges nothing either.
+    """
 
     def __init__(
         self,
@@ -41,6 +44,8 @@ class SlcanTransport:
         bitrate: int,
         data_bitrate: int | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
+        *,
+        listen_only: bool = False,
     ) -> None:
         self._port, self._clock = port, clock
         self._description = f"slcan adapter {port.description}, CAN at {bitrate} bit/s"
@@ -48,7 +53,7 @@ class SlcanTransport:
         self._frames: list[Frame] = []
         self._health = HealthRecord()
         self._health.state = "unknown"
-        self._set_up(bitrate, data_bitrate)
+        self._set_up(bitrate, data_bitrate, b"L" if listen_only else b"O")
 
     @property
     def description(self) -> str:
@@ -78,7 +83,7 @@ class SlcanTransport:
         finally:
             self._port.close()
 
-    def _set_up(self, bitrate: int, data_bitrate: int | None) -> None:
+    def _set_up(self, bitrate: int, data_bitrate: int | None, opening: bytes) -> None:
         commands = [(BITRATES.get(bitrate), f"a bit rate of {bitrate}")]
         if data_bitrate is not None:
             commands.append((DATA_BITRATES.get(data_bitrate), f"a data bit rate of {data_bitrate}"))
@@ -86,7 +91,7 @@ class SlcanTransport:
         self._port.send(END + b"C" + END, self._clock() + _ANSWER_NS)
         while data := self._port.receive(_CHUNK, self._clock() + _QUIET_NS):
             self._lines.feed(data)
-        for command, what in [*commands, (b"O", "to be opened")]:
+        for command, what in [*commands, (opening, "to be opened")]:
             if command is None or self._command(command) == REFUSAL:
                 rates = ", ".join(map(str, (*BITRATES, "and for data", *DATA_BITRATES)))
                 raise BusError(
@@ -119,7 +124,9 @@ class SlcanTransport:
         self._health.error_frames += self._lines.damaged - damaged
 
 
-def open_slcan(channel: str, bitrate: int, data_bitrate: int | None = None) -> SlcanTransport:
+def open_slcan(
+    channel: str, bitrate: int, data_bitrate: int | None = None, *, listen_only: bool = False
+) -> SlcanTransport:
     """An adapter on a serial port, ``PORT`` or ``PORT@BAUD``; the baud matters to a real UART alone.
 
     Raises BusError when the port cannot be opened, or the adapter knows no such bit rate [bit/s].
@@ -127,7 +134,7 @@ def open_slcan(channel: str, bitrate: int, data_bitrate: int | None = None) -> S
     port, _, baud = channel.partition("@")
     serial = SerialTransport(port, int(baud) if baud.isdecimal() else _TTY_BAUD)
     try:
-        return SlcanTransport(serial, bitrate, data_bitrate)
+        return SlcanTransport(serial, bitrate, data_bitrate, listen_only=listen_only)
     except BaseException:
         serial.close()
         raise

@@ -1,16 +1,12 @@
 """A raw CAN socket with absolute deadlines: SocketCAN for the servo loop, and simulated buses (``sim.hub``).
 
-Both carry the same structs; all above the ``socket`` call is the same code. AF_CAN itself is untested where
-this was written, for want of a kernel with CAN: ``tests/contract/test_can_transport.py`` runs on ``vcan0``
-where there is one (``sudo modprobe vcan && sudo ip link add vcan0 type vcan && sudo ip link set vcan0 mtu 72
-up``).
+Both carry the same structs; ``transport.can_sockets`` opens either, and all above is the same code.
 
 Sources: the kernel's ``Documentation/networking/can.rst`` and ``net/can/raw.c``.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import select
 import socket
@@ -20,19 +16,16 @@ from collections.abc import Callable, Sequence
 
 from wall_edge.errors import BusError, BusTimeout
 from wall_edge_bridge.transport.base import BusHealth, Frame
-from wall_edge_bridge.transport.can_errors import ALL_CLASSES, HealthRecord
-from wall_edge_bridge.transport.can_frame import FD_SIZE, pack_frame, unpack_frame
+from wall_edge_bridge.transport.can_errors import HealthRecord
+from wall_edge_bridge.transport.can_frame import FD_SIZE, ErrorFrame, pack_frame, unpack_frame
 
-_AF_CAN, _CAN_RAW, _SOL_CAN_RAW = 29, 1, 101
-_CAN_RAW_ERR_FILTER, _CAN_RAW_RECV_OWN_MSGS, _CAN_RAW_FD_FRAMES = 2, 4, 5
-_SO_RXQ_OVFL = 40
+SO_RXQ_OVFL = 40
 _DROPS = struct.Struct("=I")
 _ANCILLARY = socket.CMSG_SPACE(_DROPS.size)
 _RETRY_S = 0.0002
 """A full device queue (ENOBUFS) cannot be waited for; about the time of one frame at 1 Mbit/s."""
 _AT_ONCE = 1024
 """Packets read before they are handed on: another program may send faster than we read."""
-_MISSING = (errno.ENODEV, errno.ENOENT, errno.ECONNREFUSED)
 _GONE = {
     errno.ENETDOWN: "went down",
     errno.ENODEV: "vanished",
@@ -58,6 +51,8 @@ class RawCanTransport:
         self._backlog: list[Frame] = []
         """Frames that came while only the state of the bus was looked for."""
         self._loss = ""
+        self.on_error: Callable[[ErrorFrame, int], None] | None = None
+        """Told each error frame and when it came, for logs."""
 
     @property
     def description(self) -> str:
@@ -114,18 +109,21 @@ class RawCanTransport:
                 return
             if ancillary:
                 self._count_drops(ancillary)
-            frame = unpack_frame(packet, time.monotonic_ns())
+            now_ns = time.monotonic_ns()
+            frame = unpack_frame(packet, now_ns)
             if isinstance(frame, Frame):
                 frames.append(frame)
             elif frame is not None:
                 health.take(frame)
+                if self.on_error is not None:
+                    self.on_error(frame, now_ns)
             elif not packet:  # how a simulated bus looks that ended
                 self._lose(OSError(errno.ECONNRESET, ""))
                 return
 
     def _count_drops(self, ancillary: list[tuple[int, int, bytes]]) -> None:
         for level, kind, data in ancillary:
-            if level == socket.SOL_SOCKET and kind == _SO_RXQ_OVFL and len(data) == _DROPS.size:
+            if level == socket.SOL_SOCKET and kind == SO_RXQ_OVFL and len(data) == _DROPS.size:
                 total = _DROPS.unpack(data)[0]
                 self._health.lost += (total - self._kernel_drops) & 0xFFFFFFFF
                 self._kernel_drops = total
@@ -184,47 +182,3 @@ class RawCanTransport:
 
     def _gone(self) -> BusError:
         return BusError(f"{self.description} {self._loss}", fix=self._fix)
-
-
-def open_socketcan(channel: str, description: str, fix: str) -> RawCanTransport:
-    """A network interface, which ``fix`` brings up. Raises BusError when there is none, or no CAN at all."""
-    raw = _socket(
-        _AF_CAN, socket.SOCK_RAW, _CAN_RAW, fix="run `sudo modprobe -a can can_raw` (a Jetson: and mttcan)"
-    )
-    raw.setsockopt(_SOL_CAN_RAW, _CAN_RAW_FD_FRAMES, 1)
-    raw.setsockopt(_SOL_CAN_RAW, _CAN_RAW_ERR_FILTER, ALL_CLASSES)
-    raw.setsockopt(_SOL_CAN_RAW, _CAN_RAW_RECV_OWN_MSGS, 0)
-    raw.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
-    return _connected(raw, lambda: raw.bind((channel,)), description, fix)
-
-
-def open_unix(path: str, description: str, fix: str) -> RawCanTransport:
-    """A simulated bus at a socket's path; one that begins with @ is in Linux's abstract namespace."""
-    raw = _socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fix="")
-    return _connected(raw, lambda: raw.connect(unix_address(path)), description, fix)
-
-
-def unix_address(path: str) -> str:
-    """What ``bind`` and ``connect`` take."""
-    return f"\0{path[1:]}" if path.startswith("@") else path
-
-
-def _socket(family: int, kind: int, protocol: int, *, fix: str) -> socket.socket:
-    try:
-        return socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise BusError(f"this kernel opens no CAN socket ({error})", fix=fix) from error
-
-
-def _connected(
-    raw: socket.socket, connect: Callable[[], object], description: str, fix: str
-) -> RawCanTransport:
-    try:
-        connect()
-    except (OSError, ValueError) as error:  # ValueError: a NUL; OSError also says that a path is too long
-        with contextlib.suppress(OSError):
-            raw.close()
-        missing = isinstance(error, OSError) and error.errno in _MISSING
-        reason = "does not exist" if missing else f"cannot be opened ({error})"
-        raise BusError(f"{description} {reason}", fix=fix) from error
-    return RawCanTransport(raw, description, fix)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from wall_edge.config import Bounds, stopping_distance
 from wall_edge.errors import ConfigError
-from wall_edge.runtime.motion.braking import JointMotion, Stop, glide, safe, stop_of
+from wall_edge.runtime.motion.braking import JointMotion, Stop, glide, safe, stop_of, well_inside
 
 # A third of the jerk's sixth is exact in binary, so everything below is exact.
 EXACT = Bounds(-3.0, 4.0, velocity=3.0, acceleration=3.0, jerk=6.0)
@@ -329,3 +329,44 @@ class TestStoppingDistance:
     def test_is_where_the_stop_ends(self, b: Bounds) -> None:
         end = stop_of(b.velocity, 0.0, b).after((0.0, b.velocity, 0.0), math.inf)[0]
         assert stopping_distance(b.velocity, b.acceleration, b.jerk) == pytest.approx(end, rel=1e-9)
+
+
+class TestWellInside:
+    """What spares the exact look may never say more than it."""
+
+    JOINT = Bounds(-1.0, 1.0, 2.0, 20.0, 400.0)
+
+    @given(bounds, parts, parts, st.floats(0, 1.2), st.sampled_from([1, -1]))
+    @settings(max_examples=2000)
+    def test_it_is_safe(self, b: Bounds, speed: float, push: float, part: float, side: int) -> None:
+        """As near to either end as it allows, and nearer: from there on only the exact look can tell."""
+        v, a = speed * b.velocity, push * b.acceleration
+        most = abs(v) + a * a / (2 * b.jerk)
+        longest = 3 * b.acceleration / b.jerk + most / b.acceleration
+        state = (side * (b.upper - part * most * longest), v, a)
+        if well_inside(state, b):
+            assert safe(state, b)
+
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_at_rest_the_whole_range_is(self, sign: int) -> None:
+        assert well_inside((sign * 1.0, 0.0, 0.0), self.JOINT)
+        assert not well_inside((sign * math.nextafter(1.0, 2.0), 0.0, 0.0), self.JOINT)
+
+    @pytest.mark.parametrize(
+        "state",
+        [
+            (0.0, 2.1, 0.0),
+            (0.0, 1.9, 20.0),  # it would come to 2.4 rad/s
+            (0.0, 0.0, 21.0),
+            (math.nan, 0.0, 0.0),
+            (0.0, math.nan, 0.0),
+            (0.0, 0.0, math.nan),
+        ],
+    )
+    def test_what_breaks_a_bound_is_not(self, state: JointMotion) -> None:
+        assert not well_inside(state, self.JOINT)
+
+    def test_nearly_all_of_a_range_is(self) -> None:
+        """Else it would spare nothing."""
+        assert well_inside((0.5, 1.0, 5.0), self.JOINT)
+        assert well_inside((0.0, 2.0, 0.0), self.JOINT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -48,11 +49,15 @@ def calibrate(
         unhold()
         motors.drives.connect()
         _require_limp(motors.drives)
-        hand = SimulatedHand(config, motors.twins) if config.simulated else PersonsHand()
+        hand: Hand = PersonsHand() if motors.twins is None else SimulatedHand(config, motors.twins)
         keys = calibrated(motors.drives, _swept(motors.drives, hand))
-    text = yaml.safe_dump({"extends": str(robot.resolve()), "joints": list(keys)}, sort_keys=False)
+    base = os.path.relpath(robot, out.parent)
+    text = yaml.safe_dump({"extends": base, "joints": list(keys)}, sort_keys=False)
     atomic_write(out, text.encode())
-    load_robot(out)
+    try:
+        load_robot(out)
+    except ConfigError as error:
+        raise ConfigError(f"{out} is written, but {error}") from None
     print(f"{out}: {len(keys)} joints; 'wall-edge motors watch {out}' shows them")
 
 
@@ -80,7 +85,8 @@ def _swept(drives: Drive, hand: Hand) -> Sweep:
 def _positions(drives: Drive, done: Callable[[str], bool], prompt: str) -> Floats:
     last: list[Floats] = []
     _watch(drives, done, prompt, last.append)
-    return last[-1].copy()
+    there: Floats = last[-1].copy()
+    return there
 
 
 def _watch(drives: Drive, done: Callable[[str], bool], prompt: str, take: Callable[[Floats], Any]) -> None:

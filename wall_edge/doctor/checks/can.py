@@ -11,7 +11,14 @@ from collections.abc import Iterator
 
 from wall_edge_bridge.drives import CanSettings
 
-from wall_edge.board.can import CanInterface, can_interfaces, configured, controllers, denied
+from wall_edge.board.can import (
+    CanInterface,
+    can_interfaces,
+    configured,
+    controllers,
+    denied,
+    pin_commands,
+)
 from wall_edge.config import can_channels
 from wall_edge.doctor.finding import Remark, Severity
 from wall_edge.doctor.machine import Machine
@@ -19,11 +26,6 @@ from wall_edge.files import shown
 
 _QUEUE = 128
 """A burst to seven motors and their registers; the kernel's default of 10 refuses it (ENOBUFS)."""
-_PINS = {
-    "can0": (("0x0c303018", "0xc458"), ("0x0c303010", "0xc400")),
-    "can1": (("0x0c303008", "0xc458"), ("0x0c303000", "0xc400")),
-}
-"""Registers of the AGX Orin's header: pins 29 and 31 for can0, 37 and 33 for can1, GPIO at the start."""
 
 
 def interfaces(machine: Machine) -> Iterator[Remark]:
@@ -94,11 +96,8 @@ def _interface(machine: Machine, interface: CanInterface) -> Iterator[Remark]:
 
 
 def _pins(machine: Machine, interface: CanInterface) -> str:
-    agx = (machine.facts.part_number or "").startswith("p3701")
-    if interface.driver != "mttcan" or not agx or interface.name not in _PINS:
-        return ""
-    words = " && ".join(f"sudo busybox devmem {place} w {value}" for place, value in _PINS[interface.name])
-    return f"; the AGX Orin's header pins are GPIO until: {words}"
+    commands = pin_commands(machine.facts.part_number, interface)
+    return f"; the AGX Orin's header pins are GPIO until: {' && '.join(commands)}" if commands else ""
 
 
 def _allow(file: str) -> str:

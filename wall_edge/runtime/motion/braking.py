@@ -71,6 +71,20 @@ def safe(state: JointMotion, bounds: Bounds) -> bool:
     return bounds.lower <= min(p, end, turn) and max(p, end, turn) <= bounds.upper
 
 
+def well_inside(state: JointMotion, bounds: Bounds) -> bool:
+    """Whether ``state`` is :func:`safe` beyond doubt: True only then, nearly always, and at a fifth of it.
+
+    Nowhere is the stop faster than ``most``; it lasts no longer than with each of its parts at the longest.
+    """
+    p, v, a = state
+    size, jerk, limit = abs(a), bounds.jerk, bounds.acceleration
+    most = abs(v) + size * size / (2 * jerk)
+    if not (size <= limit and most <= bounds.velocity):
+        return False
+    reach = most * ((size + 2 * min(limit, math.sqrt(jerk * most))) / jerk + most / limit)
+    return bounds.lower + reach <= p <= bounds.upper - reach
+
+
 def glide(state: JointMotion, jerk: float, seconds: float) -> JointMotion:
     """The state after ``seconds`` of constant ``jerk``."""
     p, v, a = state

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from wall_edge.array_types import Floats
 from wall_edge.config import Bounds
 from wall_edge.errors import ConfigError, RuntimeFault
-from wall_edge.runtime.motion.braking import JointMotion, glide, safe, stop_of
+from wall_edge.runtime.motion.braking import JointMotion, glide, safe, stop_of, well_inside
 
 _BANDWIDTH = 60.0
 """rad/s: how fast what is left of an error is worked off; less where the ticks are too few for it."""
@@ -85,7 +85,9 @@ class Limiter:
         for i, (joint, (*reference, next_acceleration)) in enumerate(zip(joints, references, strict=True)):
             jerk = self._jerk_to(i, joint, reference, (next_acceleration - reference[2]) / dt)
             step = glide(joint, jerk, dt)
-            steps.append(step if safe(step, self._bounds[i]) else self._bent(i, joint, step))
+            bounds = self._bounds[i]
+            fine = well_inside(step, bounds) or safe(step, bounds)
+            steps.append(step if fine else self._bent(i, joint, step))
         return self._keep(steps)
 
     def stop(self) -> Floats:

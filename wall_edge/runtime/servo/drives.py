@@ -10,6 +10,7 @@ from wall_edge_bridge.drives import Drive, DriveSettings, Feedback, Joint, Setpo
 from wall_edge_bridge.drives.group import DriveGroup
 from wall_edge_bridge.kinds import kind_named
 from wall_edge_bridge.transport.opening import open_wire
+from wall_edge_bridge.transport.recovering import tell_reopenings
 
 from wall_edge.config import RobotConfig
 from wall_edge.errors import BusError
@@ -46,10 +47,16 @@ def _open(
     except (BusError, OSError) as error:
         return _Absent(joints, error)
     try:
-        return kind.open_drive(settings, joints, wire, clock=clock, start_slack_rad=start_slack_rad)
+        drive = kind.open_drive(settings, joints, wire, clock=clock, start_slack_rad=start_slack_rad)
     except BaseException:
         wire.close()
         raise
+    tell_reopenings(wire, lambda: _count_reopening(drive))
+    return drive
+
+
+def _count_reopening(drive: Drive) -> None:
+    drive.counters.reopened += 1
 
 
 class _Absent(Drive):

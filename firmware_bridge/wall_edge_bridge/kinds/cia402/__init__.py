@@ -67,7 +67,9 @@ class Cia402Joint(OffsetJoint):
         furthest = max(abs(self.lower), abs(self.upper)) + abs(self.zero_rad)
         if furthest * self.counts_per_rad >= 1 << 31:
             raise Invalid(
-                "counts_per_turn", self.counts_per_turn, expected="limits within 2^31 counts, as object 607A has"
+                "counts_per_turn",
+                self.counts_per_turn,
+                expected="limits within 2^31 counts, as object 607A has",
             )
 
     @property
@@ -76,7 +78,9 @@ class Cia402Joint(OffsetJoint):
         return self.counts_per_turn * self.gear_ratio / 6.283185307179586
 
 
-def _open_drive(settings: Cia402Settings, joints: Sequence[Cia402Joint], wire: Any, **more: Any) -> Cia402Drive:
+def _open_drive(
+    settings: Cia402Settings, joints: Sequence[Cia402Joint], wire: Any, **more: Any
+) -> Cia402Drive:
     from wall_edge_bridge.kinds.cia402.drive import Cia402Drive
 
     return Cia402Drive(settings, joints, wire, **more)

@@ -25,7 +25,11 @@ class WireNetwork(canopen.Network):  # type: ignore[misc]
     """Sends and receives by a ``FrameTransport``; ``observe`` sees every frame that is no SDO reply."""
 
     def __init__(
-        self, wire: FrameTransport, clock: Callable[[], int], observe: Callable[[Frame], None], timeout_s: float
+        self,
+        wire: FrameTransport,
+        clock: Callable[[], int],
+        observe: Callable[[Frame], None],
+        timeout_s: float,
     ) -> None:
         super().__init__()
         self.wire, self.clock = wire, clock

@@ -53,7 +53,9 @@ class Node:
         objects[obj.CONSUMER_HEARTBEAT, 0] = Entry("B", 1)
         objects[obj.CONSUMER_HEARTBEAT, 1] = Entry("I", writable=True, wrote=self._watch)
         objects[obj.PRODUCER_HEARTBEAT, 0] = Entry("H", writable=True, check=lambda v: obj_not(v != 0))
-        objects[obj.ABORT_OPTION, 0] = Entry("h", 0, writable=True, check=lambda v: obj_not(v not in (0, 1, 2, 3)))
+        objects[obj.ABORT_OPTION, 0] = Entry(
+            "h", 0, writable=True, check=lambda v: obj_not(v not in (0, 1, 2, 3))
+        )
         objects[obj.ERROR_CODE, 0] = Entry("H", read=lambda: machine.error)
         objects[obj.CONTROL, 0] = Entry("H", writable=True, mappable=True, wrote=lambda _: self._control())
         objects[obj.STATUS, 0] = Entry("H", read=lambda: machine.status, mappable=True)
@@ -61,7 +63,11 @@ class Node:
             "h", 0, writable=True, check=lambda v: obj_not(v not in (0, 1, 2)), wrote=self._react
         )
         objects[obj.MODE, 0] = Entry(
-            "b", writable=True, mappable=True, check=lambda v: obj_not(v not in (0, obj.CSP)), wrote=self._mode
+            "b",
+            writable=True,
+            mappable=True,
+            check=lambda v: obj_not(v not in (0, obj.CSP)),
+            wrote=self._mode,
         )
         objects[obj.MODE_DISPLAY, 0] = Entry("b", read=lambda: machine.mode, mappable=True)
         objects[obj.POSITION, 0] = Entry("i", read=lambda: machine.position, mappable=True)

@@ -33,7 +33,12 @@ def uploads(
         for frame in frames:
             upload = codec.upload_of(frame.data)
             node = frame.id - codec.SDO_REPLY
-            if node in values and upload and (upload.index, upload.sub) == (index, sub) and not frame.extended:
+            if (
+                node in values
+                and upload
+                and (upload.index, upload.sub) == (index, sub)
+                and not frame.extended
+            ):
                 values[node].append(int.from_bytes(upload.data, "little"))
             elif strangers is not None:
                 strangers.append(frame)
@@ -53,9 +58,7 @@ def scan(wire: FrameTransport, ids: Iterable[int], timeout_ms: float) -> Iterato
 
 
 def _found(wire: FrameTransport, node: int, device_type: int, timeout_ns: int) -> Found:
-    identity = [
-        uploads(wire, [node], obj.IDENTITY, sub, timeout_ns)[node][:1] or [0] for sub in (1, 2, 3, 4)
-    ]
+    identity = [uploads(wire, [node], obj.IDENTITY, sub, timeout_ns)[node][:1] or [0] for sub in (1, 2, 3, 4)]
     vendor, product, revision, serial = (each[0] for each in identity)
     profile = struct.unpack("<HH", struct.pack("<I", device_type))[0]
     kind = "cia402" if profile == obj.PROFILE_402 else f"canopen profile {profile}"

@@ -20,7 +20,9 @@ from wall_edge_bridge.sim.base import ByteTwin, FrameTwin
 from wall_edge_bridge.transport.base import ByteTransport, FrameTransport, Wire
 
 IDS = range(1, 0x80)
-"""Higher ones are those of other control modes' commands."""
+"""Where motors are looked for; higher ones are those of other control modes' commands."""
+JOINT_IDS = range(1, 0x10)
+"""Feedback begins with id | state << 4: a higher id would hide the state, faults and lost torque with it."""
 _FEEDBACK_OFFSET = 0x10
 _Interface = Literal["socketcan", "slcan", "virtual", "udp_multicast", "unix", "damiao-usb"]
 
@@ -79,7 +81,7 @@ class DamiaoJoint(ImpedanceJoint):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        between("id", self.id, IDS[0], IDS[-1])
+        between("id", self.id, JOINT_IDS[0], JOINT_IDS[-1])
         between("kp", self.kp, 0.0, 500.0, "Nm/rad")
         between("kd", self.kd, 0.0, 5.0, "Nm·s/rad")
         require_text("model", self.model, 40)

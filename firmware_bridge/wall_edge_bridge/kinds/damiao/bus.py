@@ -16,12 +16,16 @@ from wall_edge_bridge.kinds.damiao.codec import (
     pack_value,
     parse_value,
 )
-from wall_edge_bridge.kinds.damiao.others import GET_ID_REPLY, name_of_other, robstride_get_id
+from wall_edge_bridge.kinds.damiao.others import Other, other_of, robstride_get_id
 from wall_edge_bridge.transport.base import Frame, FrameTransport
 
 WINDOW_NS = 20_000_000
 """How long a motor may take to answer about a register; it needs less than 1 ms."""
+_SAVE_NS = 200_000_000
+"""A flash takes its time."""
 ATTEMPTS = 3
+AT_ONCE = 8
+"""Requests: SocketCAN's send queue usually takes 10 frames."""
 
 
 class Answer(NamedTuple):
@@ -36,8 +40,8 @@ class DamiaoBus:
 
     def __init__(self, wire: FrameTransport, clock: Callable[[], int], *, fd: bool) -> None:
         self._wire, self._clock, self._fd = wire, clock, fd
-        self.others: Counter[str] = Counter()
-        """Frames that are no answers, by what sent them as far as it shows."""
+        self.others: Counter[Other] = Counter()
+        """Frames of others that were heard meanwhile, as far as it shows."""
 
     def frame(self, identifier: int, data: bytes) -> Frame:
         """To be sent: motors set to CAN FD ignore frames without bit rate switching."""
@@ -71,15 +75,22 @@ class DamiaoBus:
 
     def save(self, motor: int) -> bool:
         """All of a motor's registers to its flash; whether it confirmed."""
-        return bool(self._ask([RegisterFrame(motor, SAVE, 1)], 1, 0)[motor])
+        return bool(self._ask([RegisterFrame(motor, SAVE, 1)], 1, 0, _SAVE_NS)[motor])
 
     def find_robstride(self, motors: Iterable[int]) -> None:
         """Ask the same ids in RobStride's protocol, which Damiao motors do not hear; notes ``others``."""
-        self._wire.send([robstride_get_id(motor) for motor in motors], self._clock() + WINDOW_NS)
-        self._listen(set(), READ, {}, self._clock() + WINDOW_NS)
+        left = [robstride_get_id(motor) for motor in motors]
+        while left:
+            self._wire.send(left[:AT_ONCE], self._clock() + WINDOW_NS)
+            self._listen(set(), READ, {}, self._clock() + WINDOW_NS)
+            left = left[AT_ONCE:]
 
     def _ask(
-        self, requests: Sequence[RegisterFrame], attempts: int, listen_ns: int
+        self,
+        requests: Sequence[RegisterFrame],
+        attempts: int,
+        listen_ns: int,
+        window_ns: int = WINDOW_NS,
     ) -> dict[int, list[Answer]]:
         answers: dict[int, list[Answer]] = {request.motor: [] for request in requests}
         for _ in range(attempts):
@@ -88,9 +99,9 @@ class DamiaoBus:
                 break
             self._wire.receive(0)
             frames = [self.frame(REGISTER_ID, request.pack()) for request in silent]
-            self._wire.send(frames, self._clock() + WINDOW_NS)
+            self._wire.send(frames, self._clock() + window_ns)
             keys = {(request.motor, request.register) for request in silent}
-            self._listen(keys, silent[0].operation, answers, self._clock() + WINDOW_NS)
+            self._listen(keys, silent[0].operation, answers, self._clock() + window_ns)
         if listen_ns:
             keys = {(request.motor, request.register) for request in requests}
             self._listen(keys, requests[0].operation, answers, self._clock() + listen_ns, to_the_end=True)
@@ -120,7 +131,5 @@ class DamiaoBus:
                 return
 
     def _note(self, frame: Frame) -> None:
-        if name := name_of_other(frame):
-            self.others[name] += 1
-            if frame.extended and frame.id & 0xFF == GET_ID_REPLY:
-                self.others[f"id {frame.id >> 8 & 0xFF} speaks RobStride's private protocol"] += 1
+        if other := other_of(frame):
+            self.others[other] += 1

@@ -38,7 +38,7 @@ class DamiaoCycle(Drive):
         self._bus = DamiaoBus(wire, clock, fd=settings.data_bitrate is not None)
         usual = MODELS["DM4310"][0]  # until the motors' own are read
         self._motors = [Motor(joint, usual) for joint in joints]
-        self._by_reply = {(joint.reply_id, joint.id & 0xF): index for index, joint in enumerate(joints)}
+        self._by_reply = {(joint.reply_id, joint.id): index for index, joint in enumerate(joints)}
         self._refreshes = [self._bus.refresh_frame(joint.id) for joint in joints]
         self._readings = JointReadings(tuple(joint.name for joint in joints))
         self._states = [-1] * len(joints)
@@ -156,19 +156,12 @@ class DamiaoCycle(Drive):
 
 
 def require_apart(joints: Sequence[DamiaoJoint]) -> None:
-    """Raises ConfigError where an answer would be taken for a command, or for another motor's."""
+    """Raises ConfigError where one motor's answers would be another's commands."""
     ids = {joint.id: joint.name for joint in joints}
-    answers: dict[tuple[int, int], str] = {}
     for joint in joints:
         if joint.reply_id in ids:
             raise ConfigError(
                 f"joint {joint.name}: feedback_id {joint.reply_id}",
                 expected="no motor's id",
                 fix=f"{ids[joint.reply_id]} would take what this motor says for a command",
-            )
-        first = answers.setdefault((joint.reply_id, joint.id & 0xF), joint.name)
-        if first != joint.name:
-            raise ConfigError(
-                f"joints {first} and {joint.name} answer alike",
-                expected="different feedback ids, as answers carry the last hexadecimal digit of an id only",
             )

@@ -47,6 +47,11 @@ class DamiaoDrive(DamiaoCycle):
         self._recovery = FaultRecovery(joints)
         self._facts: list[Facts] = []
 
+    @property
+    def facts(self) -> tuple[Facts, ...]:
+        """What each motor said of itself at ``connect``; empty before."""
+        return tuple(self._facts)
+
     def connect(self) -> None:
         """Also reads what the numbers in the motors' frames span, and uses that from now on."""
         facts = survey(self._bus, self._wire, [motor.joint for motor in self._motors])
@@ -98,7 +103,7 @@ class DamiaoDrive(DamiaoCycle):
         self._enabled = False
         found = [state == ENABLED for state in self._states]
         require_inside(self.limits, self._motors, self._readings.position, self._slack)
-        self._recovery.prepare(self._readings.faults, self._remaining_cause, self._clear)
+        self._recovery.prepare(tuple(self._readings.faults), self._remaining_cause, self._clear)
         self._require_mit_mode(found)
         try:
             self._power()

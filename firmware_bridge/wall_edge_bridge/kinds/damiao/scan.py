@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from wall_edge_bridge.kinds.damiao import DamiaoSettings
-from wall_edge_bridge.kinds.damiao.bus import Answer, DamiaoBus
+from wall_edge_bridge.kinds.damiao.bus import AT_ONCE, Answer, DamiaoBus
 from wall_edge_bridge.kinds.damiao.registers import (
     CTRL_MODE,
     MODELS,
@@ -22,21 +22,24 @@ from wall_edge_bridge.kinds.damiao.registers import (
 from wall_edge_bridge.kinds.registry import Found
 from wall_edge_bridge.transport.base import FrameTransport
 
-_AT_ONCE = 8
-"""Requests: SocketCAN's send queue usually takes 10."""
 _LISTEN_NS = 5_000_000
 
 
 def scan(
     settings: DamiaoSettings, wire: FrameTransport, ids: Iterable[int], clock: Callable[[], int]
 ) -> Iterator[Found]:
-    """Motors by their id; what else is heard on the bus at the end, as id -1. Raises BusError."""
+    """Damiao motors first, then motors of other kinds that were heard meanwhile. Raises BusError."""
     bus = DamiaoBus(wire, clock, fd=settings.data_bitrate is not None)
-    left = list(ids)
+    left, silent = list(ids), []
     while left:
-        some, left = left[:_AT_ONCE], left[_AT_ONCE:]
-        for motor, answers in who_answers(bus, some).items():
-            yield _describe(bus, motor, answers)
+        some, left = left[:AT_ONCE], left[AT_ONCE:]
+        answers = who_answers(bus, some)
+        silent += [motor for motor in some if motor not in answers]
+        for motor, each in answers.items():
+            yield _describe(bus, motor, each)
+    bus.find_robstride(silent)
+    for other in sorted(bus.others):
+        yield Found(other.id, other.kind, "", other.sign)
 
 
 def who_answers(bus: DamiaoBus, ids: Sequence[int]) -> dict[int, list[Answer]]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from wall_edge.errors import BusTimeout, DriveError
-from wall_edge_bridge.kinds.damiao import IDS, DamiaoJoint, DamiaoSettings
-from wall_edge_bridge.kinds.damiao.bus import WINDOW_NS, DamiaoBus
+from wall_edge_bridge.kinds.damiao import IDS, JOINT_IDS, DamiaoJoint, DamiaoSettings
+from wall_edge_bridge.kinds.damiao.bus import AT_ONCE, WINDOW_NS, DamiaoBus
 from wall_edge_bridge.kinds.damiao.codec import is_echo
 from wall_edge_bridge.kinds.damiao.registers import ENABLED, ESC_ID, MST_ID
-from wall_edge_bridge.kinds.damiao.scan import _AT_ONCE, who_answers
+from wall_edge_bridge.kinds.damiao.scan import who_answers
 from wall_edge_bridge.transport.base import FrameTransport
 
 
@@ -20,13 +20,13 @@ def set_id(
 
     Raises DriveError where an id is taken, or no id, or the motor has torque; BusTimeout, BusError.
     """
-    for motor in (old, new):
-        if motor not in IDS:
-            raise DriveError(f"id {motor}", expected=f"{IDS[0]} to {IDS[-1]}")
+    for motor, ids in ((old, IDS), (new, JOINT_IDS)):
+        if motor not in ids:
+            raise DriveError(f"id {motor}", expected=f"{ids[0]} to {ids[-1]}")
     bus = DamiaoBus(wire, clock, fd=settings.data_bitrate is not None)
     reply_id = DamiaoJoint("motor", new, lower=-1.0, upper=1.0, max_velocity=1.0).reply_id
+    _require_limp(bus, wire, old, clock)  # before the search, which outlasts a watchdog
     _require_free(bus, old, new, reply_id)
-    _require_limp(bus, wire, old, clock)
     # The master id first: afterwards the motor may listen to its new id already.
     _write(bus, MST_ID, old, reply_id, old)
     if new != old:
@@ -40,13 +40,12 @@ def set_id(
 
 def _require_free(bus: DamiaoBus, old: int, new: int, reply_id: int) -> None:
     found = {}
-    for start in range(IDS[0], IDS[-1] + 1, _AT_ONCE):
-        found.update(who_answers(bus, [*range(start, min(start + _AT_ONCE, IDS[-1] + 1))]))
-    if old not in found:
-        raise BusTimeout(f"no motor answers as id {old}", expected=f"one of {sorted(found)}")
-    if len(found[old]) > 1:
-        raise DriveError(f"{len(found[old])} motors have id {old}", fix="connect one of them alone")
-    del found[old]
+    for start in range(IDS[0], IDS[-1] + 1, AT_ONCE):
+        found.update(who_answers(bus, [*range(start, min(start + AT_ONCE, IDS[-1] + 1))]))
+    if len(answers := found.pop(old, ())) != 1:
+        raise DriveError(
+            f"{len(answers)} motors have id {old}", expected="one", fix="connect one of them alone"
+        )
     for taken, why in ((new, "would be this motor's"), (reply_id, "would hear what this motor answers")):
         if taken in found:
             raise DriveError(f"a motor has id {taken} already, which {why}", expected="a free id")
@@ -71,7 +70,7 @@ def _require_limp(bus: DamiaoBus, wire: FrameTransport, motor: int, clock: Calla
                     f"motor {motor} has torque", expected="none", fix="run `wall-edge robot release` first"
                 )
             return
-    raise BusTimeout(f"motor {motor} does not say whether it has torque")
+    raise BusTimeout(f"no motor answers as id {motor}", fix="run `wall-edge motors scan`")
 
 
 def _write(bus: DamiaoBus, register: int, motor: int, value: int, then: int) -> None:

@@ -36,7 +36,7 @@ def survey(bus: DamiaoBus, wire: FrameTransport, joints: Sequence[DamiaoJoint]) 
     if silent := [joint for joint in joints if not answers[joint.id]]:
         raise _silence(bus, wire, silent)
     for joint in joints:
-        _require_one(bus, joint, answers[joint.id])
+        _require_one(bus, joint, answers[joint.id], ids)
     needed = {register: bus.read(register, ids) for register in (PMAX, VMAX, TMAX)}
     told = {
         register: bus.read(register, ids, attempts=2)
@@ -79,21 +79,23 @@ def _needed(answers: dict[int, list[Answer]], register: int, joint: DamiaoJoint)
     return values[0].value
 
 
-def _require_one(bus: DamiaoBus, joint: DamiaoJoint, answers: Sequence[Answer]) -> None:
+def _require_one(bus: DamiaoBus, joint: DamiaoJoint, answers: Sequence[Answer], ids: Sequence[int]) -> None:
     """That one motor has the id, and answers where it should."""
     if (
         len(answers) > 1
         and len(bus.read(MST_ID, (joint.id,), attempts=1, listen_ns=_LISTEN_NS)[joint.id]) > 1
     ):
-        ids = " and ".join(sorted({f"0x{each.reply_id:x}" for each in answers}))
+        places = " and ".join(sorted({f"0x{each.reply_id:x}" for each in answers}))
         raise DriveError(
-            f"joint {joint.name}: {len(answers)} motors answer as id {joint.id} (on {ids})",
+            f"joint {joint.name}: {len(answers)} motors answer as id {joint.id} (on {places})",
             expected="one",
             fix="connect one of them alone and give it another id with `wall-edge motors set-id`",
         )
     on = answers[0].reply_id
     if on != joint.reply_id:
         also = " (as motors leave the factory)" if on == 0 else ""
+        if on in ids:
+            also = ", which that motor takes for commands"
         raise DriveError(
             f"joint {joint.name}: motor {joint.id} answers on 0x{on:x}{also}",
             expected=f"0x{joint.reply_id:x}, its feedback_id",
@@ -104,7 +106,7 @@ def _require_one(bus: DamiaoBus, joint: DamiaoJoint, answers: Sequence[Answer]) 
 def _silence(bus: DamiaoBus, wire: FrameTransport, silent: Sequence[DamiaoJoint]) -> BusTimeout:
     bus.find_robstride([joint.id for joint in silent])
     names = ", ".join(f"{joint.name} (id {joint.id})" for joint in silent)
-    seen = "; ".join(f"{name} ({count} frames)" for name, count in sorted(bus.others.items()))
+    seen = "; ".join(str(other) for other in sorted(bus.others))
     errors = wire.health().error_frames
     if errors:
         seen += (

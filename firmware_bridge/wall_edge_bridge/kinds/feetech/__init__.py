@@ -13,7 +13,7 @@ from wall_edge_bridge.kinds.feetech.settings import (
     FeetechSettings,
 )
 from wall_edge_bridge.kinds.registry import Found, Kind
-from wall_edge_bridge.transport.base import ByteTransport
+from wall_edge_bridge.transport import ByteTransport
 
 if TYPE_CHECKING:
     import numpy.typing as npt

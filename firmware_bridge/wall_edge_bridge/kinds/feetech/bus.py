@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from wall_edge_bridge.drives.values import BusCounters
+from wall_edge_bridge.drives import BusCounters
+from wall_edge_bridge.drives.pending import PendingReplies
 from wall_edge_bridge.kinds.feetech.codec import (
     BROADCAST_ID,
     OVERHEAD,
@@ -18,11 +19,10 @@ from wall_edge_bridge.kinds.feetech.codec import (
     build_sync_write,
 )
 from wall_edge_bridge.kinds.feetech.parser import StatusParser
-from wall_edge_bridge.kinds.feetech.pending import PendingReplies
 from wall_edge_bridge.kinds.feetech.registers import Register
 from wall_edge_bridge.kinds.feetech.settings import FeetechSettings
 from wall_edge_bridge.sim.line import serial_duration
-from wall_edge_bridge.transport.base import ByteTransport
+from wall_edge_bridge.transport import ByteTransport
 
 ATTEMPTS = 3
 """Tries of an exchange outside the servo loop; inside it, a lost packet is the next cycle's business."""
@@ -118,7 +118,10 @@ class FeetechBus:
         return Exchange(block, ids, width, StatusParser(max_params=self._pending.widest))
 
     def finish(self, exchange: Exchange, deadline_ns: int) -> dict[int, Answer]:
-        """One answer of each, by servo id, of those that came by the deadline; perhaps none."""
+        """One answer of each, by servo id, of those that came by the deadline; perhaps none.
+
+        Called after the deadline it takes what is there, once: something else may never stop talking.
+        """
         answers, ids = exchange.answers, exchange.ids
         while exchange.width and len(answers) < len(ids):
             data = self.transport.receive(len(ids) * (OVERHEAD + exchange.width), deadline_ns)
@@ -128,6 +131,8 @@ class FeetechBus:
             for status in self._fresh(exchange.parser.feed(data)):
                 data = status.params[: exchange.block.width]
                 answers[status.id] = Answer(exchange.block, data, status.error, now_ns)
+            if now_ns >= deadline_ns:
+                break
         self._count(exchange)
         return answers
 
@@ -164,9 +169,9 @@ class FeetechBus:
         self.transport.send(packet, self._timeout(packet))
 
     def listen(self) -> bytes:
-        """All that comes until ``timeout_ms`` have passed."""
+        """What comes until ``timeout_ms`` have passed."""
         heard, deadline_ns = b"", self._timeout()
-        while data := self.transport.receive(_CHUNK, deadline_ns):
+        while self.clock() < deadline_ns and (data := self.transport.receive(_CHUNK, deadline_ns)):
             heard += data
         return heard
 

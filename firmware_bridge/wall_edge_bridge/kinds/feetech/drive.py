@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wall_edge.errors import BusError, BusTimeout, DriveError, WallEdgeError
-from wall_edge_bridge.drives.base import Drive
+from wall_edge_bridge.drives import Drive, Fault, Feedback, Setpoints
 from wall_edge_bridge.drives.recovery import FaultRecovery
-from wall_edge_bridge.drives.values import Fault, Feedback, Setpoints
 from wall_edge_bridge.kinds.feetech.bus import ATTEMPTS, Answer, Block, Exchange, FeetechBus
 from wall_edge_bridge.kinds.feetech.codec import SyncWriter, build_write
 from wall_edge_bridge.kinds.feetech.faults import CAUSES, remaining_cause
@@ -27,7 +26,7 @@ from wall_edge_bridge.kinds.feetech.scale import (
     ServoReadings,
 )
 from wall_edge_bridge.kinds.feetech.settings import CAPABILITIES, FeetechJoint, FeetechSettings
-from wall_edge_bridge.transport.base import ByteTransport
+from wall_edge_bridge.transport import ByteTransport
 
 TORQUE_PERIOD_NS = 20_000_000
 """How often a cycle reads the torque too."""
@@ -240,9 +239,9 @@ class FeetechDrive(Drive):
                     fix="power-cycle the arm",
                 )
 
-    def _no_answer(self, silent: Sequence[FeetechJoint], seen_instead: str = "") -> BusTimeout:
+    def _no_answer(self, silent: Sequence[FeetechJoint], instead: str = "") -> BusTimeout:
         names = ", ".join(f"{joint.name} (id {joint.id})" for joint in silent)
         return BusTimeout(
-            f"no answer from {names} on {self._bus.transport.description}{seen_instead}",
+            f"no answer from {names} on {self._bus.transport.description}{instead}",
             fix="check the servo's power, cable and id, and that it uses this baud rate",
         )

@@ -9,7 +9,7 @@ explain, are for a person.
 
 from __future__ import annotations
 
-from wall_edge_bridge.drives.values import Fault, Reaction
+from wall_edge_bridge.drives import Fault, Reaction
 from wall_edge_bridge.kinds.feetech.bus import Answer, Block
 from wall_edge_bridge.kinds.feetech.codec import ERROR_BITS, decode_error
 from wall_edge_bridge.kinds.feetech.registers import STS3215

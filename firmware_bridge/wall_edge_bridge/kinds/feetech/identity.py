@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from wall_edge.errors import BusTimeout, DriveError, WallEdgeError
-from wall_edge_bridge.drives.values import BusCounters
+from wall_edge_bridge.drives import BusCounters
 from wall_edge_bridge.kinds.feetech.bus import ATTEMPTS, Answer, Block, FeetechBus
 from wall_edge_bridge.kinds.feetech.codec import build_write
 from wall_edge_bridge.kinds.feetech.registers import STS3215
 from wall_edge_bridge.kinds.feetech.settings import MAX_SERVO_ID, FeetechSettings
 from wall_edge_bridge.kinds.registry import Found
-from wall_edge_bridge.transport.base import ByteTransport
+from wall_edge_bridge.transport import ByteTransport
 
 IDENTITY = Block.of(STS3215["firmware_major"], STS3215["present_temperature"])
 """One read of 64 bytes. Two servos with one id send theirs at once; position, voltage or temperature differ

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wall_edge.checks import between, positive
-from wall_edge_bridge.drives.joints import Joint
-from wall_edge_bridge.drives.settings import SerialSettings
-from wall_edge_bridge.drives.values import Capabilities
+from wall_edge_bridge.drives import Capabilities, Joint, SerialSettings
 
 MAX_SERVO_ID = 253
 """254 speaks to all servos."""

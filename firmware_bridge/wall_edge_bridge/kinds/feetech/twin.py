@@ -16,7 +16,7 @@ from wall_edge_bridge.kinds.feetech.parser import RequestParser
 from wall_edge_bridge.kinds.feetech.registers import RADIANS_PER_TICK, radians_to_ticks, ticks_to_radians
 from wall_edge_bridge.kinds.feetech.servo import SimulatedServo
 from wall_edge_bridge.kinds.feetech.settings import FeetechJoint
-from wall_edge_bridge.sim.base import ByteTwin
+from wall_edge_bridge.sim import ByteTwin
 from wall_edge_bridge.sim.line import serial_duration
 from wall_edge_bridge.sim.shaft import MAX_SPEED
 

@@ -77,7 +77,9 @@ class MoteusJoint(OffsetJoint):
         between("kd_scale", self.kd_scale, 0.0, 1.0)
 
 
-def _open_drive(settings: MoteusSettings, joints: Sequence[MoteusJoint], wire: Any, **more: Any) -> MoteusDrive:
+def _open_drive(
+    settings: MoteusSettings, joints: Sequence[MoteusJoint], wire: Any, **more: Any
+) -> MoteusDrive:
     from wall_edge_bridge.kinds.moteus.drive import MoteusDrive
 
     return MoteusDrive(settings, joints, wire, **more)

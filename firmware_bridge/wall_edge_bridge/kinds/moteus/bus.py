@@ -77,9 +77,7 @@ class MoteusBus:
             return None
         return index
 
-    def ask(
-        self, data: Mapping[int, bytes], timeout_ns: int, linger_ns: int = 0
-    ) -> dict[int, list[Frame]]:
+    def ask(self, data: Mapping[int, bytes], timeout_ns: int, linger_ns: int = 0) -> dict[int, list[Frame]]:
         """Joints' answers, of those that gave any: at once when all have, or ``linger_ns`` later."""
         self.send(data.items(), self.clock() + timeout_ns)
         answers: dict[int, list[Frame]] = {}

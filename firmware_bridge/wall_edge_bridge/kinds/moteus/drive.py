@@ -112,7 +112,10 @@ class MoteusDrive(Drive):
         self._recovery.prepare(readings.values.faults, self._remaining_cause, self._clear)
         self._require_known(readings.values.position)
         self.limits.require_inside(
-            readings.values.position, self._start_slack, "position", "move it inside by hand, or calibrate again"
+            readings.values.position,
+            self._start_slack,
+            "position",
+            "move it inside by hand, or calibrate again",
         )
         before = list(readings.modes)
         try:
@@ -283,7 +286,9 @@ class MoteusDrive(Drive):
     def close(self) -> None:
         self._bus.wire.close()
 
-    def _ask_some(self, data: Mapping[int, bytes], attempts: int = ATTEMPTS) -> dict[int, Mapping[int, float]]:
+    def _ask_some(
+        self, data: Mapping[int, bytes], attempts: int = ATTEMPTS
+    ) -> dict[int, Mapping[int, float]]:
         answers = {}
         for index, frame in self._bus.ask_patiently(data, self._timeout_ns, attempts).items():
             answers[index] = values(frame.data)

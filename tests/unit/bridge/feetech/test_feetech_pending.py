@@ -7,7 +7,7 @@ from collections import deque
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wall_edge_bridge.kinds.feetech.pending import PendingReplies
+from wall_edge_bridge.drives.pending import PendingReplies
 
 
 class Wire:

@@ -41,6 +41,22 @@ def test_a_simulated_bus() -> None:
         wire.close()
 
 
+class BridgeSettings(CanSettings):
+    """A kind whose CAN bus is behind a serial port."""
+
+    @property
+    def serial_port(self) -> SerialSettings:
+        return SerialSettings("any", port=self.channel, baudrate=921_600)
+
+
+def test_a_bus_behind_a_serial_port_of_the_kinds_own() -> None:
+    with PtyPort() as port:
+        wire = open_wire(BridgeSettings("any", channel=port.path))
+        assert isinstance(wire, SerialTransport)
+        assert port.baud == 921_600
+        wire.close()
+
+
 def test_settings_say_whether_a_vanished_adapter_is_opened_again() -> None:
     with PtyPort() as port, serving_frames(EchoTwin()) as hub:
         serial = open_wire(SerialSettings("any", port=port.path, on_loss="recover"))

@@ -205,6 +205,15 @@ def test_an_adapter_that_answers_no_command_is_used(clock: VirtualClock) -> None
 
 def test_the_simulated_adapter_is_strict() -> None:
     adapter = SlcanAdapter(EchoTwin())
-    for line in (b"t0102AABB\r", b"O\r", b"S9\r", b"X\r", b"S8\rO\rS8\r", b"t01\r", b"C\rC\r"):
+    for line in (
+        b"t0102AABB\r",
+        b"O\r",
+        b"S9\r",
+        b"X\r",
+        b"S8\rO\rS8\r",
+        b"t01\r",
+        b"C\rC\r",
+        b"S8\rL\rt0100\r",
+    ):
         assert adapter.handle(line, 0)[-1:] == b"\a", line
     assert adapter.handle(b"V\r", 0) == b"V1013\r"

@@ -49,7 +49,7 @@ def test_a_timed_twin_answers_when_its_line_allows() -> None:
         start_ns = time.monotonic_ns()
         wire.send([FRAME], soon())
         (reply,) = wire.receive(soon())
-        assert 27e6 <= reply.received_ns - start_ns < 200e6
+        assert 27e6 <= reply.received_ns - start_ns < 1e9
         wire.close()
 
 
@@ -63,7 +63,7 @@ def test_waiting_ends_when_the_first_is_due_or_another_descriptor_speaks() -> No
     assert wait([hub], soon()) == set()  # one is due
     hub.step(set())
     wait([hub], soon())
-    assert 19e6 < time.monotonic_ns() - start_ns < 500e6
+    assert 19e6 < time.monotonic_ns() - start_ns < 1e9
     ours, theirs = multiprocessing.Pipe()
     theirs.close()
     hub.step(set())

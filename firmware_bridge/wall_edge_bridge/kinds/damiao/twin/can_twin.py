@@ -100,7 +100,7 @@ class DamiaoTwin(FrameTwin):
 
     def _hear_as(self, motor: SimulatedMotor, frame: Frame, at_ns: int) -> None:
         if motor.robstride:
-            if frame._replace(fd=False, brs=False) == robstride_get_id(motor.id):
+            if (frame.extended, frame.id) == (True, robstride_get_id(motor.id).id):
                 self.replies.put(Frame(motor.id << 8 | GET_ID_REPLY, bytes(8), extended=True), at_ns)
             return
         if frame.extended:

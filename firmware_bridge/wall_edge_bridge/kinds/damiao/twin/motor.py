@@ -26,26 +26,11 @@ from wall_edge_bridge.kinds.damiao.registers import (
     ESC_ID,
     LOST_COMMUNICATION,
     MIT_MODE,
-    MODELS,
-    MOS_HOT,
     MST_ID,
-    OT_VALUE,
-    OV_VALUE,
-    OVER_VOLTAGE,
-    PMAX,
     REGISTERS,
-    ROTOR_HOT,
-    SN,
-    SW_VER,
-    TIMEOUT,
-    TIMEOUT_UNIT_S,
     TMAX,
-    UNDER_VOLTAGE,
-    UV_VALUE,
-    VBUS,
-    VMAX,
-    Ranges,
 )
+from wall_edge_bridge.kinds.damiao.twin.memory import Memory
 from wall_edge_bridge.sim.rotor import Rotor
 
 _AMBIENT = 25.0
@@ -59,15 +44,8 @@ class SimulatedMotor:
     """``position`` [rad] is what it reports; ``offset`` is how far that is from where the shaft is."""
 
     def __init__(self, motor: int, reply_id: int, model: str, position: float) -> None:
-        ranges = MODELS.get(model, MODELS["DM4310"])[0]
-        self.stored: dict[int, float] = dict.fromkeys(REGISTERS, 0.0)
-        """What its flash holds."""
-        self.stored.update(
-            {UV_VALUE: 15.0, OT_VALUE: 100.0, OV_VALUE: 32.0, VBUS: 24.0, SW_VER: 5013, SN: 1000 + motor}
-        )
-        self.stored.update({PMAX: ranges.position, VMAX: ranges.velocity, TMAX: ranges.effort})
-        self.stored.update({ESC_ID: motor, MST_ID: reply_id, CTRL_MODE: MIT_MODE})
-        self.registers = dict(self.stored)
+        self.memory = Memory(motor, reply_id, model)
+        ranges = self.memory.ranges
         self.rotor = Rotor(position, max_effort=ranges.effort)
         self.rotor.max_velocity = ranges.velocity
         self.offset = 0.0
@@ -99,11 +77,15 @@ class SimulatedMotor:
     @property
     def codec(self) -> MitCodec:
         """By the ranges that its registers have now."""
-        return MitCodec(Ranges(self.registers[PMAX], self.registers[VMAX], self.registers[TMAX]))
+        return MitCodec(self.memory.ranges)
 
-    def memory(self) -> object:
+    @property
+    def registers(self) -> dict[int, float]:
+        return self.memory.now
+
+    def writable(self) -> object:
         """All that a host can write."""
-        return dict(self.registers), dict(self.stored), self.state, self._command, self.offset
+        return dict(self.registers), dict(self.memory.flash), self.state, self._command, self.offset
 
     def deaf(self, now_ns: int) -> bool:
         """Cut off, or booting."""
@@ -128,7 +110,7 @@ class SimulatedMotor:
 
     def reboot(self, now_ns: int) -> None:
         """Its encoder knows the angle within one turn only; its RAM is what its flash says."""
-        self.registers = dict(self.stored)
+        self.memory.restart()
         self.fail(DISABLED)
         self._command = (0.0,) * 5
         self._booted_ns = now_ns + _BOOT_NS
@@ -171,7 +153,7 @@ class SimulatedMotor:
             if self.state == ENABLED:
                 return None
             self.saves += 1
-            self.stored = dict(self.registers)
+            self.memory.save()
             return request.pack()
         if register is None or request.register in self.mute:
             return None
@@ -214,10 +196,8 @@ class SimulatedMotor:
             self.rotor.follow(position - self.offset, velocity, kp, kd, effort)
 
     def _expiry_ns(self) -> int | None:
-        units = self.registers[TIMEOUT]
-        if not units or self._heard_ns is None:
-            return None
-        return self._heard_ns + round(units * TIMEOUT_UNIT_S * 1e9)
+        timeout_ns = self.memory.timeout_ns
+        return None if timeout_ns is None or self._heard_ns is None else self._heard_ns + timeout_ns
 
     def _warm(self, seconds: float) -> None:
         load = self.rotor.effort / self.registers[TMAX]
@@ -226,14 +206,5 @@ class SimulatedMotor:
         self.mos += (_AMBIENT + 0.5 * _HEAT * load * load - self.mos) * share
 
     def _protect(self) -> None:
-        if self.state != ENABLED:
-            return
-        registers = self.registers
-        for fault, reached in (
-            (UNDER_VOLTAGE, registers[VBUS] <= registers[UV_VALUE]),
-            (OVER_VOLTAGE, registers[VBUS] >= registers[OV_VALUE]),
-            (MOS_HOT, self.mos >= registers[OT_VALUE]),
-            (ROTOR_HOT, self.rotor_temperature >= registers[OT_VALUE]),
-        ):
-            if reached:
-                self.fail(fault)
+        if self.state == ENABLED and (fault := self.memory.trip(self.mos, self.rotor_temperature)):
+            self.fail(fault)

@@ -11,24 +11,25 @@ import scservo_sdk as scs
 from lerobot.motors import Motor, MotorCalibration, MotorNormMode, motors_bus
 from lerobot.motors.feetech import FeetechMotorsBus, OperatingMode
 from lerobot.motors.feetech.tables import STS_SMS_SERIES_CONTROL_TABLE
-from wall_edge_bridge.drives import JointSpec
+from wall_edge_bridge.kinds.feetech import FeetechJoint
 from wall_edge_bridge.kinds.feetech.registers import STS3215
-from wall_edge_bridge.sim import PtyPort, SimulatedServoBus, serving
+from wall_edge_bridge.kinds.feetech.twin import FeetechTwin
+from wall_edge_bridge.sim import PtyPort, serving
 
 NAMES = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
-JOINTS = tuple(JointSpec(name, i + 1, -1.5, 1.5, 6.0) for i, name in enumerate(NAMES))
+JOINTS = tuple(FeetechJoint(name, i + 1, -1.5, 1.5, 6.0) for i, name in enumerate(NAMES))
 START = np.linspace(-0.6, 0.6, 6)
 TICKS = [round(2048 + radians * 2048 / np.pi) for radians in START]
 MOTORS = {name: Motor(i + 1, "sts3215", MotorNormMode.DEGREES) for i, name in enumerate(NAMES)}
 
 
 @pytest.fixture
-def twin() -> SimulatedServoBus:
-    return SimulatedServoBus(JOINTS, START)
+def twin() -> FeetechTwin:
+    return FeetechTwin(JOINTS, START)
 
 
 @pytest.fixture
-def port(twin: SimulatedServoBus) -> Iterator[PtyPort]:
+def port(twin: FeetechTwin) -> Iterator[PtyPort]:
     with serving(twin) as port:
         yield port
 
@@ -66,7 +67,7 @@ def test_positions_are_where_the_joints_are(bus: FeetechMotorsBus) -> None:
     assert list(raw(bus, "Present_Position").values()) == TICKS
 
 
-def test_calibration_by_half_turns_ranges_and_a_file(bus: FeetechMotorsBus, twin: SimulatedServoBus) -> None:
+def test_calibration_by_half_turns_ranges_and_a_file(bus: FeetechMotorsBus, twin: FeetechTwin) -> None:
     bus.disable_torque()
     offsets = bus.set_half_turn_homings()
     assert list(offsets.values()) == [ticks - 2047 for ticks in TICKS]
@@ -87,7 +88,7 @@ def test_calibration_by_half_turns_ranges_and_a_file(bus: FeetechMotorsBus, twin
     assert all(abs(degrees) < 0.2 for degrees in bus.sync_read("Present_Position").values())
 
 
-def swept(bus: FeetechMotorsBus, twin: SimulatedServoBus) -> tuple[dict[str, int], dict[str, int]]:
+def swept(bus: FeetechMotorsBus, twin: FeetechTwin) -> tuple[dict[str, int], dict[str, int]]:
     """Joints moved by hand, 1 rad to either side, until "Enter"."""
     hand = iter([START - 1.0, START + 1.0, START])
 
@@ -103,7 +104,7 @@ def swept(bus: FeetechMotorsBus, twin: SimulatedServoBus) -> tuple[dict[str, int
         return bus.record_ranges_of_motion(display_values=False)
 
 
-def test_configure_and_motion_under_torque(bus: FeetechMotorsBus, twin: SimulatedServoBus) -> None:
+def test_configure_and_motion_under_torque(bus: FeetechMotorsBus, twin: FeetechTwin) -> None:
     with bus.torque_disabled():
         bus.configure_motors()
         for name in NAMES:
@@ -139,7 +140,7 @@ def test_memory_is_protected_while_locked(bus: FeetechMotorsBus) -> None:
 
 @pytest.mark.parametrize("code", [0, 1, 4])
 def test_setup_motor_gives_a_new_servo_its_id_and_speed(code: int) -> None:
-    twin = SimulatedServoBus([JointSpec("new", 1, -1.0, 1.0, 6.0)])
+    twin = FeetechTwin([FeetechJoint("new", 1, -1.0, 1.0, 6.0)])
     twin.servos[1].set("baud_code", code)
     with serving(twin) as port:
         bus = FeetechMotorsBus(port.path, dict(MOTORS))
@@ -151,7 +152,7 @@ def test_setup_motor_gives_a_new_servo_its_id_and_speed(code: int) -> None:
         bus.port_handler.closePort()
 
 
-def test_feetechs_own_sdk_moves_by_reg_write_and_action(port: PtyPort, twin: SimulatedServoBus) -> None:
+def test_feetechs_own_sdk_moves_by_reg_write_and_action(port: PtyPort, twin: FeetechTwin) -> None:
     handler, packets = scs.PortHandler(port.path), scs.PacketHandler(0)
     handler.openPort()
     assert packets.ping(handler, 1)[:2] == (777, scs.COMM_SUCCESS)

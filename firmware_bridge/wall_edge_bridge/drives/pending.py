@@ -14,7 +14,7 @@ _REMEMBERED = 1000
 class PendingReplies:
     """The replies that are still to come, by the lengths that were asked for.
 
-    A reply can only be told by its servo and its length. Servos answer in the order of the requests, each at
+    A reply can only be told by its motor and its length. Motors answer in the order of the requests, each at
     most once. So a reply of a length settles the *oldest* unanswered request of that length at the earliest,
     and all before it: it is fresh only if no other request remains. That never takes a late reply for a fresh
     one, however late it is. Asking with a length that is not pending, or else with the one whose oldest
@@ -41,12 +41,12 @@ class PendingReplies:
 
     def ask(self, ids: Iterable[int], width: int) -> None:
         """Note a request."""
-        for servo_id in ids:
-            self._widths.setdefault(servo_id, deque(maxlen=_REMEMBERED)).append(width)
+        for motor_id in ids:
+            self._widths.setdefault(motor_id, deque(maxlen=_REMEMBERED)).append(width)
 
-    def settle(self, servo_id: int, width: int) -> Literal["fresh", "late", "foreign"]:
+    def settle(self, motor_id: int, width: int) -> Literal["fresh", "late", "foreign"]:
         """Note a reply: to the latest request, to an older one, or to none of ours."""
-        queue = self._widths.get(servo_id, deque())
+        queue = self._widths.get(motor_id, deque())
         if width not in queue:
             return "foreign"
         while queue.popleft() != width:

@@ -1,0 +1,2 @@
+// Nothing: tables need no special memory here.
+#pragma once

@@ -1,0 +1,78 @@
+"""How fast seven motors go on a line that takes time, and what a return delay costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from wall_edge_bridge.drives import Setpoints
+from wall_edge_bridge.kinds.dynamixel import KIND, DynamixelSettings
+
+from tests.unit.bridge.dynamixel.dynamixel_arm import Arm, seven
+from wall_edge.config_loader import Invalid
+
+
+def rate(arm: Arm, cycles: int = 400) -> float:
+    arm.drive.check()
+    arm.drive.arm_watchdog(0.1)
+    arm.drive.enable()
+    hold, begin = Setpoints.hold(np.zeros(7)), arm.clock()
+    for _ in range(cycles):
+        since = arm.clock()
+        feedback = arm.drive.cycle(hold, arm.soon())
+        assert (feedback.received_ns > since).all()
+        assert feedback.faults == ((),) * 7
+    assert arm.drive.counters.errors == 0
+    return cycles / ((arm.clock() - begin) * 1e-9)
+
+
+CEILINGS: list[tuple[dict[str, Any], float]] = [
+    ({}, 571),
+    ({"fast": True}, 746),
+    ({"baudrate": 2_000_000}, 1143),
+    ({"baudrate": 3_000_000}, 1714),
+    ({"return_delay_us": 500}, 190),
+]
+"""Of protocols.md [Hz]."""
+
+
+@pytest.mark.parametrize(("keys", "ceiling"), CEILINGS)
+def test_seven_joints_come_within_ninety_percent_of_the_published_ceiling(
+    keys: dict[str, Any], ceiling: float
+) -> None:
+    settings = DynamixelSettings(kind="dynamixel", **keys)
+    assert 1e9 / KIND.cycle_ns(settings, seven()) == pytest.approx(ceiling, abs=0.5)
+    assert 0.9 * ceiling <= rate(Arm(seven(), timed=True, **keys)) <= ceiling + 0.5
+
+
+def test_velocity_and_current_in_every_cycle_cost_what_the_ceiling_says() -> None:
+    ceiling = 1e9 / KIND.cycle_ns(DynamixelSettings(kind="dynamixel", full_feedback=True), seven())
+    assert ceiling == pytest.approx(461, abs=0.5)
+    assert rate(Arm(seven(), timed=True, full_feedback=True)) >= 0.9 * ceiling
+
+
+def test_motors_with_the_factorys_return_delay_cap_the_rate_whatever_the_settings_say() -> None:
+    arm = Arm(seven(), timed=True)
+    for motor in arm.motors:
+        motor.set("return_delay", 250)
+    begin = arm.clock()
+    for _ in range(50):
+        arm.drive.cycle(None, arm.soon())
+    assert 50 / ((arm.clock() - begin) * 1e-9) < 190.5
+
+
+def test_velocity_and_current_are_known_at_once_and_at_most_two_cycles_over_30_ms_old() -> None:
+    arm = Arm()
+    arm.drive.enable()
+    assert np.isfinite(arm.cycle(None).velocity).all()
+    arm.drive.cycle(Setpoints.hold(arm.standing() + 0.3), arm.soon())
+    told = arm.until(lambda feedback: (np.abs(feedback.velocity) > 0.1).all(), 0.04, arm.standing() + 0.3)
+    assert (np.sign(told.velocity) == 1).all()
+    assert (told.effort > 0).all()
+
+
+@pytest.mark.parametrize("baudrate", [500_000, 1_500_000])
+def test_a_baud_rate_no_motor_has_is_refused(baudrate: int) -> None:
+    with pytest.raises(Invalid, match="1000000"):
+        DynamixelSettings(kind="dynamixel", baudrate=baudrate)

@@ -1,0 +1,67 @@
+"""A pseudo-terminal in real time: motors whose line takes time answer when it is due."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from wall_edge_bridge.drives import Drive, Setpoints
+from wall_edge_bridge.kinds import KINDS, kind_named
+from wall_edge_bridge.sim import ByteTwin, PtyPort, serving
+from wall_edge_bridge.transport import SerialTransport
+
+from tests.drive_cases.feetech import CASE, JOINTS
+from tests.drive_cases.rig import START
+from wall_edge.errors import BusTimeout
+
+FEETECH = kind_named("feetech")
+
+
+def open_drive(port: PtyPort) -> Drive:
+    return FEETECH.open_drive(CASE.settings, JOINTS, SerialTransport(port.path))
+
+
+@pytest.mark.parametrize("timed", [False, True])
+def test_a_drive_operates_motors_behind_a_port(timed: bool) -> None:
+    twin = FEETECH.make_twin(CASE.settings, JOINTS, START, timed=timed)
+    assert isinstance(twin, ByteTwin)
+    with (
+        serving(twin) as port,
+        FEETECH.open_drive(CASE.settings, JOINTS, SerialTransport(port.path)) as drive,
+    ):
+        drive.check()
+        drive.enable()
+        begin, deadline = time.monotonic_ns(), time.monotonic() + 20
+        cycles, feedback = 0, None
+        while feedback is None or np.abs(feedback.position).max() > 0.01:
+            assert time.monotonic() < deadline
+            feedback = drive.cycle(Setpoints.hold(np.zeros(6)), time.monotonic_ns() + 10**9)
+            cycles += 1
+        took_ns = time.monotonic_ns() - begin
+    assert feedback.faults == ((),) * 6
+    if timed:
+        assert took_ns >= cycles * FEETECH.cycle_ns(CASE.settings, JOINTS)
+
+
+def test_a_late_reply_arrives_though_the_host_says_nothing_more() -> None:
+    twin = FEETECH.make_twin(CASE.settings, JOINTS, START, timed=False)
+    with serving(twin) as port:
+        transport = SerialTransport(port.path)
+        drive = FEETECH.open_drive(CASE.settings, JOINTS, transport)
+        drive.connect()
+        twin.replies.latency_ns = 30_000_000
+        with pytest.raises(BusTimeout):
+            drive.cycle(None, time.monotonic_ns() + 5_000_000)
+        assert transport.receive(1, time.monotonic_ns() + 10**9) == b"\xff"
+        drive.close()
+
+
+def test_both_ends_are_gone_after_close() -> None:
+    assert "feetech" in KINDS
+    with PtyPort() as port:
+        assert port.baud == 1_000_000
+        assert port.read() == b""
+    port.close()
+    assert (port.read(), port.baud) == (b"", None)
+    port.write(b"into the void")
