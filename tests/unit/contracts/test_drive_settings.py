@@ -149,9 +149,9 @@ def test_a_kind_owns_its_keys() -> None:
         (TWO, {"drives": {}}, "drives is empty; expected at least one"),
         (TWO, {"drives": []}, "drives is []; expected a mapping"),
         (TWO, {"drives.arm": None}, "drives.arm is null; expected a mapping"),
-        (TWO, {"drives.arm.kind": ...}, "drives.arm.kind is missing; expected 'feetech'"),
-        (TWO, {"drives.arm.kind": "feetec"}, "drives.arm.kind is 'feetec'; expected 'feetech'"),
-        (TWO, {"drives.arm.kind": ["feetech"]}, "drives.arm.kind is ['feetech']; expected 'feetech'"),
+        (TWO, {"drives.arm.kind": ...}, "drives.arm.kind is missing; expected '"),
+        (TWO, {"drives.arm.kind": "feetec"}, "drives.arm.kind is 'feetec'; expected '"),
+        (TWO, {"drives.arm.kind": ["feetech"]}, "drives.arm.kind is ['feetech']; expected '"),
         (
             TWO,
             {"drives.arm.chanel": 1},
