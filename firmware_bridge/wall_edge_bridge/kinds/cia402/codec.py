@@ -1,7 +1,7 @@
 """CANopen's frames, as far as the tick and a twin need them. Pure: frames ↔ values.
 
-Source: CiA 301. A process datum is packed without gaps, little-endian. SDO: one command byte, index, subindex,
-up to four bytes of data.
+Source: CiA 301. A process datum is packed without gaps, little-endian. SDO: command, index, subindex and up
+to four bytes of data.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from wall_edge_bridge.sim.line import can_duration
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 EMERGENCY, TPDO1, RPDO1, SDO_REPLY, SDO_REQUEST, HEARTBEAT = 0x080, 0x180, 0x200, 0x580, 0x600, 0x700
 SYNC_ID = 0x080
@@ -22,7 +22,7 @@ COMMAND = struct.Struct("<Hi")
 FEEDBACK = struct.Struct("<Hi")
 """TPDO1: statusword, actual position."""
 _SDO = struct.Struct("<BHB4s")
-_SDO_LENGTH = 8
+SDO_LENGTH = 8
 _UPLOAD = 0x40
 _UPLOAD_REPLY = 2
 _EXPEDITED, _SIZED = 0x02, 0x01
@@ -32,7 +32,7 @@ _EMERGENCY = struct.Struct("<HB5s")
 class Upload(NamedTuple):
     """A drive's expedited answer to a read."""
 
-    index: int
+    object: int
     sub: int
     data: bytes
 
@@ -49,7 +49,7 @@ def read(node: int, index: int, sub: int = 0) -> Frame:
 
 def upload_of(data: bytes) -> Upload | None:
     """Of an SDO reply; None of one that carries no value (a confirmation, an abort, a segment)."""
-    if len(data) != _SDO_LENGTH:
+    if len(data) != SDO_LENGTH:
         return None
     first, index, sub, value = _SDO.unpack(data)
     if first >> 5 != _UPLOAD_REPLY or not first & _EXPEDITED:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from wall_edge_bridge.drives.values import Fault, Reaction
+from wall_edge_bridge.drives import Fault, Reaction
 
 DEVICE_TYPE, IDENTITY, NAME = 0x1000, 0x1018, 0x1008
 CONSUMER_HEARTBEAT, PRODUCER_HEARTBEAT, SYNC_COB = 0x1016, 0x1017, 0x1005
@@ -31,14 +31,8 @@ EVERY_SYNC = 1
 NMT_START, NMT_STOP, NMT_PREPARE, NMT_RESET = 0x01, 0x02, 0x80, 0x81
 PRE_OPERATIONAL, OPERATIONAL, STOPPED = 0x7F, 0x05, 0x04
 
-DISABLE_VOLTAGE, QUICK_STOP, SHUTDOWN, SWITCH_ON, ENABLE_OPERATION, FAULT_RESET = (
-    0x00,
-    0x02,
-    0x06,
-    0x07,
-    0x0F,
-    0x80,
-)
+DISABLE_VOLTAGE, QUICK_STOP, FAULT_RESET = 0x00, 0x02, 0x80
+SHUTDOWN, SWITCH_ON, ENABLE_OPERATION = 0x06, 0x07, 0x0F
 
 
 class State(Enum):

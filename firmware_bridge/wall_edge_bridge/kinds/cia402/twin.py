@@ -1,7 +1,7 @@
 """CiA 402 drives on the other side of a CAN channel.
 
-They are strict: a PDO carries what was mapped and nothing else, a synchronous one waits for SYNC, a drive that
-is enabled without a target goes to count 0, and a fault's reset needs its edge.
+They are strict: a PDO carries what was mapped and nothing else, a synchronous one waits for SYNC, a drive
+that is enabled without a target goes to count 0, and a fault's reset needs its edge.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge_bridge.kinds.cia402 import Cia402Joint, Cia402Settings, codec
+from wall_edge_bridge.kinds.cia402 import codec
 from wall_edge_bridge.kinds.cia402 import objects as obj
-from wall_edge_bridge.kinds.cia402.machine import Machine
-from wall_edge_bridge.kinds.cia402.node import Node
-from wall_edge_bridge.sim.base import FrameTwin
+from wall_edge_bridge.kinds.cia402.settings import Cia402Joint, Cia402Settings
+from wall_edge_bridge.kinds.cia402.simulated.machine import Machine
+from wall_edge_bridge.kinds.cia402.simulated.node import Node
+from wall_edge_bridge.sim import FrameTwin
 from wall_edge_bridge.sim.line import can_duration
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 
 class Cia402Twin(FrameTwin):
@@ -81,7 +82,8 @@ class Cia402Twin(FrameTwin):
     def positions(self, now_ns: int) -> npt.NDArray[np.float64]:
         self.advance(now_ns)
         angles = np.array([node.machine.rotor.position for node in self.nodes])
-        return (angles - self._zero) * self._direction
+        joints: npt.NDArray[np.float64] = (angles - self._zero) * self._direction
+        return joints
 
     def set_positions(self, positions: npt.ArrayLike) -> None:
         angles = np.asarray(positions, np.float64) * self._direction + self._zero

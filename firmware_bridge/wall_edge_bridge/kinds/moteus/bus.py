@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from wall_edge.errors import ConfigError
-from wall_edge_bridge.drives.values import BusCounters
-from wall_edge_bridge.kinds.moteus import MoteusJoint
+from wall_edge_bridge.drives import BusCounters
 from wall_edge_bridge.kinds.moteus.frames import frame_to, is_extended, reply_identifier
-from wall_edge_bridge.transport.base import Frame, FrameTransport
+from wall_edge_bridge.kinds.moteus.settings import MoteusJoint
+from wall_edge_bridge.transport import Frame, FrameTransport
 
 ATTEMPTS = 3
 _SOURCES = range(0x7E, -1, -1)
@@ -91,6 +91,8 @@ class MoteusBus:
                 if not linger_ns:
                     break
                 lingering, deadline_ns = True, self.clock() + linger_ns
+            if self.clock() >= deadline_ns:
+                break
         return answers
 
     def ask_patiently(
@@ -102,8 +104,8 @@ class MoteusBus:
             rest = {index: each for index, each in data.items() if index not in answers}
             if not rest:
                 break
-            found = self.ask(rest, timeout_ns)
-            answers |= {index: frames[0] for index, frames in found.items()}
+            more = self.ask(rest, timeout_ns)
+            answers |= {index: frames[0] for index, frames in more.items()}
         return answers
 
     def pause(self, until_ns: int) -> None:

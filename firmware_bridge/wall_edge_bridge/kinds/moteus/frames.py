@@ -1,6 +1,6 @@
 """What goes out on the tick: made once by mjbots' library, later with three numbers packed into a copy.
 
-Measured here, one joint: the library needs 10 µs for a command and 22 µs for a reply, twenty joints thus 0.65 ms
+Measured here, one joint: the library needs 10 µs for a command and 22 µs for a reply, twenty joints 0.65 ms
 of every tick; packing into its frame takes 1 µs. The bytes are the same, see tests/unit/bridge/moteus.
 """
 
@@ -14,11 +14,11 @@ from moteus import Controller, PositionResolution, QueryResolution
 from moteus import multiplex as library
 from moteus.protocol import Register
 
-from wall_edge_bridge.kinds.moteus import MoteusJoint, MoteusSettings
 from wall_edge_bridge.kinds.moteus import registers as reg
 from wall_edge_bridge.kinds.moteus.codec import identifier, pad
+from wall_edge_bridge.kinds.moteus.settings import MoteusJoint, MoteusSettings
 from wall_edge_bridge.sim.line import can_duration
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 _SHORT = 0x7FF
 """Identifiers beyond it need an extended frame."""

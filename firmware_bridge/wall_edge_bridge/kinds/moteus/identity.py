@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wall_edge.errors import BusTimeout, DriveError
-from wall_edge_bridge.kinds.moteus import IDS, MoteusJoint
 from wall_edge_bridge.kinds.moteus import registers as reg
 from wall_edge_bridge.kinds.moteus.bus import ATTEMPTS, MoteusBus
 from wall_edge_bridge.kinds.moteus.scan import describe, identity_query, scan, values
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.kinds.moteus.settings import IDS, MoteusJoint
+from wall_edge_bridge.transport import Frame
 
 _LINGER_NS = 2_000_000
 """How long the answer of a second motor with one id may come after the first one's."""
@@ -17,18 +17,18 @@ _LINGER_NS = 2_000_000
 
 def require_identity(bus: MoteusBus, joints: Sequence[MoteusJoint], timeout_ns: int) -> None:
     """Reads only. Raises BusTimeout naming the silent ones and what was there instead, DriveError."""
-    known: dict[int, Frame] = {}
+    identities: dict[int, Frame] = {}
     for _ in range(ATTEMPTS):
-        rest = {i: identity_query(joint.id) for i, joint in enumerate(joints) if i not in known}
+        rest = {i: identity_query(joint.id) for i, joint in enumerate(joints) if i not in identities}
         if not rest:
             break
         for index, frames in bus.ask(rest, timeout_ns, _LINGER_NS).items():
             if len(frames) > 1:
                 raise _two(joints[index], frames)
-            known[index] = frames[0]
-    if silent := [joint for index, joint in enumerate(joints) if index not in known]:
+            identities[index] = frames[0]
+    if silent := [joint for index, joint in enumerate(joints) if index not in identities]:
         raise _silent(bus, joints, silent)
-    for index, frame in known.items():
+    for index, frame in identities.items():
         _require_map(joints[index], frame)
 
 
@@ -54,11 +54,17 @@ def _require_map(joint: MoteusJoint, frame: Frame) -> None:
 def _silent(bus: MoteusBus, joints: Sequence[MoteusJoint], silent: Sequence[MoteusJoint]) -> BusTimeout:
     names = ", ".join(f"{joint.name} (id {joint.id})" for joint in silent)
     strangers = {f"{frame.id:#x} {'CAN FD' if frame.fd else 'classic CAN'}" for frame in bus.strangers}
-    others = [each.id for each in scan(bus.wire, IDS) if each.id not in {joint.id for joint in joints}]
-    seen = f"; motors with ids {others} answer instead" if others else ""
+    others = [
+        each.id
+        for each in scan(bus.wire, IDS, clock=bus.clock)
+        if each.id not in {joint.id for joint in joints}
+    ]
+    instead = f"; motors with ids {others} answer instead" if others else ""
     if strangers:
-        seen += f"; seen: frames {', '.join(sorted(strangers))}, which no moteus sends us"
+        instead += f"; seen: frames {', '.join(sorted(strangers))}, which no moteus sends us"
+    if errors := bus.wire.health().error_frames:
+        instead += f"; {errors} error frames: other bit rates, or a line without termination"
     return BusTimeout(
-        f"no answer from {names} on {bus.wire.description}{seen}",
+        f"no answer from {names} on {bus.wire.description}{instead}",
         fix="check the motor's power, cable, termination and id, and both bit rates",
     )

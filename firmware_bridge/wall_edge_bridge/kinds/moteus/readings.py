@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 
 from wall_edge_bridge.drives.values import JointReadings
-from wall_edge_bridge.kinds.moteus import MoteusJoint
 from wall_edge_bridge.kinds.moteus import registers as reg
 from wall_edge_bridge.kinds.moteus.codec import INT8, from_raw
 from wall_edge_bridge.kinds.moteus.frames import REPLY, REPLY_HEADS
 from wall_edge_bridge.kinds.moteus.scan import values
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.kinds.moteus.settings import MoteusJoint
+from wall_edge_bridge.transport import Frame
 
 _TURN = 2 * math.pi
 _NEEDED = (reg.MODE, reg.POSITION, reg.VELOCITY, reg.TORQUE, reg.VOLTAGE, reg.TEMPERATURE, reg.FAULT)
@@ -53,8 +53,8 @@ class MoteusReadings:
         self._store(index, int(answer[reg.MODE]), int(answer[reg.FAULT]), frame.received_ns, motion)
         self.values.voltage[index] = answer[reg.VOLTAGE]
         both = (answer[reg.TEMPERATURE], answer.get(reg.MOTOR_TEMPERATURE, math.nan))
-        known = [each for each in both if not math.isnan(each)]
-        self.values.temperature[index] = max(known, default=math.nan)
+        numbers = [each for each in both if not math.isnan(each)]
+        self.values.temperature[index] = max(numbers, default=math.nan)
         return True
 
     def _store(
@@ -70,6 +70,6 @@ class MoteusReadings:
         scale, zero = self._scales[index]
         into.velocity[index] = velocity * scale
         into.effort[index] = torque * self._directions[index]
-        if math.isfinite(position):  # else it has lost its encoder: what is known of it grows old
+        if math.isfinite(position):  # else it has lost its encoder: what is numbers of it grows old
             into.position[index] = position * scale - zero
             into.received_ns[index] = received_ns

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from wall_edge_bridge.drives.values import Fault, Reaction
+from wall_edge_bridge.drives import Fault, Reaction
 
 MODE, POSITION, VELOCITY, TORQUE = 0x000, 0x001, 0x002, 0x003
 MOTOR_TEMPERATURE, VOLTAGE, TEMPERATURE, FAULT = 0x00A, 0x00D, 0x00E, 0x00F
@@ -134,8 +134,8 @@ class Condition(NamedTuple):
 
 
 def condition(mode: int, code: int) -> Condition:
-    """From 96 on a code says what bounds a working motor, and is no fault. Unknown ones go by their number."""
-    faults = (WATCHDOG_EXPIRED,) if mode == TIMED_OUT else ()
+    """From 96 on a code says what bounds a working motor, and is no fault."""
+    faults: tuple[Fault, ...] = (WATCHDOG_EXPIRED,) if mode == TIMED_OUT else ()
     limiters: tuple[str, ...] = ()
     if code >= _FIRST_LIMITER and mode != FAULTED:
         limiters = (LIMITERS.get(code, f"limiter_{code}"),)

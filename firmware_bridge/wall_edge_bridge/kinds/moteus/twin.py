@@ -12,8 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge_bridge.kinds.moteus import MoteusJoint, MoteusSettings
-from wall_edge_bridge.kinds.moteus import memory
 from wall_edge_bridge.kinds.moteus import registers as reg
 from wall_edge_bridge.kinds.moteus.codec import (
     MAX_LENGTH,
@@ -27,10 +25,12 @@ from wall_edge_bridge.kinds.moteus.codec import (
     to_raw,
     write,
 )
-from wall_edge_bridge.kinds.moteus.motor import MoteusMotor
-from wall_edge_bridge.sim.base import FrameTwin
+from wall_edge_bridge.kinds.moteus.settings import MoteusJoint, MoteusSettings
+from wall_edge_bridge.kinds.moteus.simulated import memory
+from wall_edge_bridge.kinds.moteus.simulated.motor import MoteusMotor
+from wall_edge_bridge.sim import FrameTwin
 from wall_edge_bridge.sim.line import can_duration
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 _TURN = 2 * np.pi
 _EVERYBODY = 0x7F
@@ -93,7 +93,9 @@ class MoteusTwin(FrameTwin):
 
     def positions(self, now_ns: int) -> npt.NDArray[np.float64]:
         self.advance(now_ns)
-        return (np.array([motor.rotor.position for motor in self.motors]) - self._zero) * self._direction
+        angles = np.array([motor.rotor.position for motor in self.motors])
+        joints: npt.NDArray[np.float64] = (angles - self._zero) * self._direction
+        return joints
 
     def set_positions(self, positions: npt.ArrayLike) -> None:
         angles = np.asarray(positions, np.float64) * self._direction + self._zero
@@ -139,12 +141,12 @@ def _write(motor: MoteusMotor, part: Part) -> tuple[bool, bytes]:
 
 def _read(motor: MoteusMotor, part: Part) -> bytes:
     values: list[float] = []
-    for register in range(part.register, part.register + part.count):
-        found = memory.reading(motor, register)
-        if found is None:
+    for register in range(part.register, part.register + part.registers):
+        reading = memory.reading(motor, register)
+        if reading is None:
             head = write(part.type, part.register, values, Action.REPLY) if values else b""
             return head + refusal(Action.READ_ERROR, register, memory.UNKNOWN_REGISTER)
-        values.append(to_raw(found[0], part.type, found[1]))
+        values.append(to_raw(reading[0], part.type, reading[1]))
     return write(part.type, part.register, values, Action.REPLY)
 
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 
 from wall_edge_bridge.kinds.moteus import registers as reg
-from wall_edge_bridge.kinds.moteus.motor import WRITABLE_MODES, MoteusMotor
+from wall_edge_bridge.kinds.moteus.simulated.motor import WRITABLE_MODES, MoteusMotor
 
 _TURN = 2 * math.pi
 UNKNOWN_REGISTER, NOT_WRITABLE = 1, 2
@@ -21,17 +21,17 @@ _READABLE: dict[int, _Reading] = {
     reg.VELOCITY: (lambda motor: motor.rotor.velocity / _TURN, reg.SPEED),
     reg.TORQUE: (lambda motor: motor.rotor.effort, reg.TORQUES),
     0x004: (lambda motor: motor.rotor.effort, reg.CURRENT),
-    0x005: (lambda motor: 0.0, reg.CURRENT),
-    0x006: (lambda motor: math.nan, reg.ANGLE),
+    0x005: (lambda _: 0.0, reg.CURRENT),
+    0x006: (lambda _: math.nan, reg.ANGLE),
     0x007: (lambda motor: motor.rotor.effort * motor.rotor.velocity, reg.WATTS),
     reg.MOTOR_TEMPERATURE: (lambda motor: motor.motor_temperature, reg.CELSIUS),
     0x00B: (lambda motor: float(abs(motor.rotor.velocity) < 0.01), reg.COUNT),
-    0x00C: (lambda motor: 2, reg.COUNT),
+    0x00C: (lambda _: 2, reg.COUNT),
     reg.VOLTAGE: (lambda motor: motor.voltage, reg.VOLTS),
     reg.TEMPERATURE: (lambda motor: motor.temperature, reg.CELSIUS),
     reg.FAULT: (lambda motor: motor.reported_fault(), reg.COUNT),
-    reg.MODEL: (lambda motor: 0x0C, reg.COUNT),
-    reg.FIRMWARE: (lambda motor: 0x010A, reg.COUNT),
+    reg.MODEL: (lambda _: 0x0C, reg.COUNT),
+    reg.FIRMWARE: (lambda _: 0x010A, reg.COUNT),
     reg.REGISTER_MAP: (lambda motor: motor.register_map, reg.COUNT),
     0x110: (lambda motor: motor.id, reg.COUNT),
     reg.SERIAL: (lambda motor: motor.serial[0], reg.COUNT),
@@ -40,8 +40,8 @@ _READABLE: dict[int, _Reading] = {
     0x150: (lambda motor: motor.serial[0], reg.COUNT),
     0x151: (lambda motor: motor.serial[1], reg.COUNT),
     0x152: (lambda motor: motor.serial[2], reg.COUNT),
-    0x153: (lambda motor: 0, reg.COUNT),
-    0x158: (lambda motor: 0, reg.COUNT),
+    0x153: (lambda _: 0, reg.COUNT),
+    0x158: (lambda _: 0, reg.COUNT),
 }
 
 
