@@ -85,7 +85,7 @@ def test_a_moving_joint_is_believed_again_after_readings_that_were_garbage(
 def test_motion_during_a_stall_of_our_own_is_believed_when_an_answer_was_fetched_late(
     stall_ms: float,
 ) -> None:
-    """The answer was made at once, and read after the stall; 4 ms later the joint has gone on for all of it."""
+    """The answer was made at once, read after the stall; 4 ms later the joint has gone on for all of it."""
     joint = Joint()
     assert all(joint.says(0.016 * k, 0.016 * k + 0.3) for k in range(10))
     assert joint.says(0.16, 0.46, after_ms=4 + stall_ms, asked_ms=stall_ms)

@@ -58,7 +58,7 @@ class Plausibility:
         np.maximum(self._high, setpoint, out=self._high)
 
     def believe(self, position: Floats, received_ns: Times, setpoint: Floats, asked_ns: int) -> Mask:
-        """[dof] of readings that came at ``received_ns``, asked for at ``asked_ns``; one that is not new keeps
+        """[dof] of readings that came at ``received_ns`` of a cycle begun at ``asked_ns``; an old one keeps
         its verdict."""
         new = received_ns > self._received_ns
         silent_ns = np.minimum(received_ns - self._answer_ns, self._gap_ns)
