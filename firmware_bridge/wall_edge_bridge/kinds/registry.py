@@ -12,6 +12,7 @@ from wall_edge_bridge.drives import Capabilities, Drive, DriveSettings, Joint
 from wall_edge_bridge.sim import ByteTwin, FrameTwin
 
 KINDS = {
+    "cia402": "wall_edge_bridge.kinds.cia402",
     "damiao": "wall_edge_bridge.kinds.damiao",
     "dynamixel": "wall_edge_bridge.kinds.dynamixel",
     "feetech": "wall_edge_bridge.kinds.feetech",

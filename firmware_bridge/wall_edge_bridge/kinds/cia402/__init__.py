@@ -1,7 +1,7 @@
 """Servo drives with CANopen's motion profile CiA 402, in cyclic synchronous position mode (CSP).
 
-``pip install 'wall-edge[cia402]'``: what is configured goes through ``canopen``; the tick packs its PDOs itself.
-A node's id is set by switches or its maker's tool: LSS, CANopen's own way, is optional and few drives have it.
+``pip install 'wall-edge[cia402]'``: ``canopen`` configures; the tick packs its PDOs itself. A node's id is
+set by switches or its maker's tool: LSS, CANopen's own way, is optional and few drives have it.
 """
 
 from __future__ import annotations
@@ -66,11 +66,8 @@ class Cia402Joint(OffsetJoint):
         positive("gear_ratio", self.gear_ratio, "", 10_000)
         furthest = max(abs(self.lower), abs(self.upper)) + abs(self.zero_rad)
         if furthest * self.counts_per_rad >= 1 << 31:
-            raise Invalid(
-                "counts_per_turn",
-                self.counts_per_turn,
-                expected="limits within 2^31 counts, as object 607A has",
-            )
+            expected = "limits within 2^31 counts, as object 607A has"
+            raise Invalid("counts_per_turn", self.counts_per_turn, expected=expected)
 
     @property
     def counts_per_rad(self) -> float:
@@ -100,10 +97,10 @@ def _cycle_ns(settings: Cia402Settings, joints: Sequence[Cia402Joint]) -> int:
     return cycle_ns(settings.bitrate, [joint.id for joint in joints])
 
 
-def _scan(settings: Cia402Settings, wire: Any, ids: Iterable[int]) -> Iterator[Found]:
+def _scan(settings: Cia402Settings, wire: Any, ids: Iterable[int], **more: Any) -> Iterator[Found]:
     from wall_edge_bridge.kinds.cia402.scan import scan
 
-    return scan(wire, ids, settings.timeout_ms)
+    return scan(wire, ids, settings.timeout_ms, **more)
 
 
 _KIND = Kind(

@@ -1,7 +1,7 @@
 """CANopen's frames, as far as the tick and a twin need them. Pure: frames ↔ values.
 
-Source: CiA 301. A process datum is packed without gaps, little-endian. SDO: one command byte, index, subindex,
-up to four bytes of data.
+Source: CiA 301. A process datum is packed without gaps, little-endian. SDO: command, index, subindex and up
+to four bytes of data.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _EMERGENCY = struct.Struct("<HB5s")
 class Upload(NamedTuple):
     """A drive's expedited answer to a read."""
 
-    index: int
+    object: int
     sub: int
     data: bytes
 

@@ -1,4 +1,4 @@
-"""The state machine and the shaft of a simulated CiA 402 drive. Angles are the joint's, in the motor's sense."""
+"""The state machine and the shaft of a simulated CiA 402 drive. Angles are of the joint's side."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Machine:
     """One drive's power: ``control`` moves it from state to state, ``target`` where it is to be."""
 
     def __init__(self, radians: float, counts_per_rad: float) -> None:
-        self.rotor = Rotor(radians)
+        self.rotor = Rotor(radians, friction=0.3)
         self.counts_per_rad = counts_per_rad
         self.offset = 0
         """Counts that it reports too many."""

@@ -6,6 +6,7 @@ Source: CiA 301. A mapping is changed only while its PDO is off (bit 31 of its i
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 
 from wall_edge_bridge.kinds.cia402.dictionary import (
     NOT_A_VALUE,
@@ -99,12 +100,14 @@ class Pdo:
         """What was held back until now."""
         if self._held is None or not self._on:
             return
-        at, data = 0, self._held
-        self._held = None
-        for entry in self._entries()[::-1]:
+        data, self._held = self._held, None
+        at, values = 0, []
+        for entry in self._entries():
+            values.append((entry, struct.unpack_from("<" + entry.form, data, at)[0]))
             at += entry.size
-            begin = sum(each.size for each in self._entries()) - at
-            self._objects.put(entry, struct.unpack_from("<" + entry.form, data, begin)[0])
+        for entry, value in reversed(values):  # the controlword comes first, and acts on the target
+            with suppress(Refused):
+                self._objects.put(entry, value)
 
     def sample(self) -> bytes | None:
         """At a SYNC: what is mapped, every so many of them; None when it does not answer this one."""

@@ -9,7 +9,8 @@ from typing import Any
 import canopen
 from canopen.nmt import NmtMaster
 from canopen.objectdictionary import ObjectDictionary
-from canopen.sdo import SdoAbortedError, SdoClient, SdoCommunicationError
+from canopen.sdo.client import SdoClient
+from canopen.sdo.exceptions import SdoAbortedError, SdoCommunicationError
 
 from wall_edge.errors import BusTimeout, DriveError
 from wall_edge_bridge.kinds.cia402 import Cia402Joint
@@ -21,7 +22,7 @@ NOT_THERE = (0x06020000, 0x06090011, 0x060A0023)
 _ATTEMPTS = 3
 
 
-class WireNetwork(canopen.Network):  # type: ignore[misc]
+class WireNetwork(canopen.Network):
     """Sends and receives by a ``FrameTransport``; ``observe`` sees every frame that is no SDO reply."""
 
     def __init__(
@@ -50,19 +51,21 @@ class WireNetwork(canopen.Network):  # type: ignore[misc]
                     self._observe(frame)
 
 
-class WireSdo(SdoClient):  # type: ignore[misc]
+class WireSdo(SdoClient):
     """canopen's client, which waits by receiving from the wire itself instead of for another thread."""
+
+    network: WireNetwork
 
     def read_response(self) -> bytes:
         self.network.pump(lambda: not self.responses.empty())
         if self.responses.empty():
             raise SdoCommunicationError("no SDO response")
-        response: bytes = super().read_response()
+        response: bytes = super().read_response()  # type: ignore[no-untyped-call]
         return response
 
     def abort(self, abort_code: int = 0x08000000) -> None:
         """Without canopen's word in the log: who asked says what went wrong."""
-        self.send_request(struct.pack("<BHBL", 0x80, 0, 0, abort_code))
+        self.send_request(struct.pack("<BHBL", 0x80, 0, 0, abort_code))  # type: ignore[no-untyped-call]
 
 
 class Nodes:
@@ -72,7 +75,8 @@ class Nodes:
         self.network, self._joints = network, joints
         self._clients, self._masters = [], []
         for joint in joints:
-            client = WireSdo(SDO_REQUEST + joint.id, SDO_REPLY + joint.id, ObjectDictionary())
+            objects = ObjectDictionary()  # type: ignore[no-untyped-call]
+            client = WireSdo(SDO_REQUEST + joint.id, SDO_REPLY + joint.id, objects)  # type: ignore[no-untyped-call]
             master = NmtMaster(joint.id)
             client.network = master.network = network
             network.subscribe(SDO_REPLY + joint.id, client.on_response)

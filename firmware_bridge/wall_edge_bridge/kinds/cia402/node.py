@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 
 from wall_edge_bridge.kinds.cia402 import codec
 from wall_edge_bridge.kinds.cia402 import objects as obj
-from wall_edge_bridge.kinds.cia402.dictionary import Dictionary, Entry, SdoServer
+from wall_edge_bridge.kinds.cia402.dictionary import NOT_A_VALUE, Dictionary, Entry, SdoServer
 from wall_edge_bridge.kinds.cia402.machine import Machine
 from wall_edge_bridge.kinds.cia402.mapping import Pdo
 from wall_edge_bridge.transport.base import Frame
@@ -26,6 +25,8 @@ class Node:
         self.emergencies = True
         """Whether it sends emergency messages, as many drives do not."""
         self.serial = 0x5E0000 + node_id
+        self.missing: set[int] = set()
+        """Objects that it does not have."""
         self._now_ns = 0
         self.boot_ns: int | None = None
         self.start()
@@ -42,8 +43,8 @@ class Node:
 
     def _fill(self) -> None:
         machine, objects = self.machine, self.dictionary
-        missing = getattr(self, "missing", set())
-        objects.missing = self.missing = missing
+        machine.reaction = obj.QUICK_STOP_RAMP
+        objects.missing = self.missing
         objects[obj.DEVICE_TYPE, 0] = Entry("I", 0x0002_0000 | obj.PROFILE_402)
         objects[0x1001, 0] = Entry("B", read=lambda: int(machine.error != 0))
         objects[obj.SYNC_COB, 0] = Entry("I", codec.SYNC_ID)
@@ -52,22 +53,16 @@ class Node:
             objects[obj.IDENTITY, sub] = Entry("B" if sub == 0 else "I", value)
         objects[obj.CONSUMER_HEARTBEAT, 0] = Entry("B", 1)
         objects[obj.CONSUMER_HEARTBEAT, 1] = Entry("I", writable=True, wrote=self._watch)
-        objects[obj.PRODUCER_HEARTBEAT, 0] = Entry("H", writable=True, check=lambda v: obj_not(v != 0))
-        objects[obj.ABORT_OPTION, 0] = Entry(
-            "h", 0, writable=True, check=lambda v: obj_not(v not in (0, 1, 2, 3))
-        )
+        objects[obj.PRODUCER_HEARTBEAT, 0] = Entry("H", writable=True, check=_one_of(0))
+        objects[obj.ABORT_OPTION, 0] = Entry("h", 0, writable=True, check=_one_of(0, 1, 2, 3))
         objects[obj.ERROR_CODE, 0] = Entry("H", read=lambda: machine.error)
         objects[obj.CONTROL, 0] = Entry("H", writable=True, mappable=True, wrote=lambda _: self._control())
         objects[obj.STATUS, 0] = Entry("H", read=lambda: machine.status, mappable=True)
         objects[obj.FAULT_REACTION_OPTION, 0] = Entry(
-            "h", 0, writable=True, check=lambda v: obj_not(v not in (0, 1, 2)), wrote=self._react
+            "h", obj.QUICK_STOP_RAMP, writable=True, check=_one_of(0, 1, 2), wrote=self._react
         )
         objects[obj.MODE, 0] = Entry(
-            "b",
-            writable=True,
-            mappable=True,
-            check=lambda v: obj_not(v not in (0, obj.CSP)),
-            wrote=self._mode,
+            "b", writable=True, mappable=True, check=_one_of(0, obj.CSP), wrote=self._mode
         )
         objects[obj.MODE_DISPLAY, 0] = Entry("b", read=lambda: machine.mode, mappable=True)
         objects[obj.POSITION, 0] = Entry("i", read=lambda: machine.position, mappable=True)
@@ -195,9 +190,5 @@ class Node:
         return None if reply is None else Frame(codec.SDO_REPLY + self.id, reply)
 
 
-def obj_not(bad: bool) -> int:
-    """An abort code for a value that is none, or 0."""
-    return 0x06090030 if bad else 0
-
-
-assert struct.calcsize("<Hi") == codec.COMMAND.size
+def _one_of(*values: int) -> Callable[[int], int]:
+    return lambda value: 0 if value in values else NOT_A_VALUE

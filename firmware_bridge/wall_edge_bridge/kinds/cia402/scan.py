@@ -25,7 +25,7 @@ def uploads(
     clock: Callable[[], int] = time.monotonic_ns,
     strangers: list[Frame] | None = None,
 ) -> dict[int, list[int]]:
-    """What each node says an object is; a node that is there twice says it twice, one that has none nothing."""
+    """What each node says an object is: twice from one that is there twice, nothing from a silent one."""
     values: dict[int, list[int]] = {node: [] for node in nodes}
     deadline_ns = clock() + timeout_ns
     wire.send([codec.read(node, index, sub) for node in nodes], deadline_ns)
@@ -33,12 +33,8 @@ def uploads(
         for frame in frames:
             upload = codec.upload_of(frame.data)
             node = frame.id - codec.SDO_REPLY
-            if (
-                node in values
-                and upload
-                and (upload.index, upload.sub) == (index, sub)
-                and not frame.extended
-            ):
+            fits = upload is not None and (upload.object, upload.sub) == (index, sub)
+            if upload and fits and node in values and not frame.extended:
                 values[node].append(int.from_bytes(upload.data, "little"))
             elif strangers is not None:
                 strangers.append(frame)
@@ -47,18 +43,28 @@ def uploads(
     return values
 
 
-def scan(wire: FrameTransport, ids: Iterable[int], timeout_ms: float) -> Iterator[Found]:
+def scan(
+    wire: FrameTransport,
+    ids: Iterable[int],
+    timeout_ms: float,
+    *,
+    clock: Callable[[], int] = time.monotonic_ns,
+) -> Iterator[Found]:
     """Those that answer, in the order of ``ids``; one that is there twice comes twice."""
     ids, timeout_ns = list(ids), round(timeout_ms * 1e6)
     for begin in range(0, len(ids), _BATCH):
-        types = uploads(wire, ids[begin : begin + _BATCH], obj.DEVICE_TYPE, 0, timeout_ns)
+        types = uploads(wire, ids[begin : begin + _BATCH], obj.DEVICE_TYPE, 0, timeout_ns, clock)
         for node, answers in types.items():
             for device_type in answers:
-                yield _found(wire, node, device_type, timeout_ns)
+                yield _found(wire, node, device_type, timeout_ns, clock)
 
 
-def _found(wire: FrameTransport, node: int, device_type: int, timeout_ns: int) -> Found:
-    identity = [uploads(wire, [node], obj.IDENTITY, sub, timeout_ns)[node][:1] or [0] for sub in (1, 2, 3, 4)]
+def _found(
+    wire: FrameTransport, node: int, device_type: int, timeout_ns: int, clock: Callable[[], int]
+) -> Found:
+    identity = [
+        uploads(wire, [node], obj.IDENTITY, sub, timeout_ns, clock)[node][:1] or [0] for sub in (1, 2, 3, 4)
+    ]
     vendor, product, revision, serial = (each[0] for each in identity)
     profile = struct.unpack("<HH", struct.pack("<I", device_type))[0]
     kind = "cia402" if profile == obj.PROFILE_402 else f"canopen profile {profile}"

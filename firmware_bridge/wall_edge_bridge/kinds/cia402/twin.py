@@ -1,7 +1,7 @@
 """CiA 402 drives on the other side of a CAN channel.
 
-They are strict: a PDO carries what was mapped and nothing else, a synchronous one waits for SYNC, a drive that
-is enabled without a target goes to count 0, and a fault's reset needs its edge.
+They are strict: a PDO carries what was mapped and nothing else, a synchronous one waits for SYNC, a drive
+that is enabled without a target goes to count 0, and a fault's reset needs its edge.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ class Cia402Twin(FrameTwin):
     def positions(self, now_ns: int) -> npt.NDArray[np.float64]:
         self.advance(now_ns)
         angles = np.array([node.machine.rotor.position for node in self.nodes])
-        return (angles - self._zero) * self._direction
+        joints: npt.NDArray[np.float64] = (angles - self._zero) * self._direction
+        return joints
 
     def set_positions(self, positions: npt.ArrayLike) -> None:
         angles = np.asarray(positions, np.float64) * self._direction + self._zero

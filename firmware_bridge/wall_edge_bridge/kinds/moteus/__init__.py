@@ -59,7 +59,7 @@ class MoteusSettings(CanSettings):
 
 @dataclass(frozen=True)
 class MoteusJoint(OffsetJoint):
-    """A joint that a moteus moves. Its gains are the controller's own (``servo.pid_position``), scaled here."""
+    """A joint that a moteus moves. The gains are its own (``servo.pid_position``), scaled."""
 
     max_effort: float | None = None
     """Most torque [Nm], feed-forward and position control together; null: what the controller allows."""
@@ -99,10 +99,10 @@ def _cycle_ns(settings: MoteusSettings, joints: Sequence[MoteusJoint]) -> int:
     return cycle_ns(settings, joints)
 
 
-def _scan(settings: MoteusSettings, wire: Any, ids: Iterable[int]) -> Iterator[Found]:  # noqa: ARG001
+def _scan(settings: MoteusSettings, wire: Any, ids: Iterable[int], **more: Any) -> Iterator[Found]:  # noqa: ARG001
     from wall_edge_bridge.kinds.moteus.scan import scan
 
-    return scan(wire, ids)
+    return scan(wire, ids, **more)
 
 
 _KIND = Kind(

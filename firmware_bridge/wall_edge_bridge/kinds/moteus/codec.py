@@ -1,8 +1,8 @@
 """Register frames of a moteus: subframes that write, read, answer and refuse. Pure: bytes ↔ values.
 
-Source: docs/protocol/can.md of github.com/mjbots/moteus. A frame's identifier is ``source << 8 | destination``;
-a motor answers only if bit 7 of the source is set, to the other seven. All numbers are little-endian. The
-minimum of an integer type stands for NaN. Frames are filled up with NOPs to a length that CAN FD has.
+The identifier is ``source << 8 | destination``; a motor answers only if bit 7 of the source is set, to the
+other seven. All numbers are little-endian. The minimum of an integer type stands for NaN. Frames are filled
+up with NOPs to a length that CAN FD has. Source: docs/protocol/can.md of github.com/mjbots/moteus.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TYPES = (struct.Struct("<b"), struct.Struct("<h"), struct.Struct("<i"), struct.S
 _MAXIMA = (127, 32767, 2147483647)
 NOP = 0x50
 REPLY_BIT = 0x80
-_LENGTHS = (*range(9), 12, 16, 20, 24, 32, 48, 64)
+_LENGTHS: tuple[int, ...] = (*range(9), 12, 16, 20, 24, 32, 48, 64)
 MAX_LENGTH = 64
 _MAX_VARUINT = 5
 """bytes"""
@@ -43,7 +43,7 @@ class Part(NamedTuple):
     action: Action
     type: int
     register: int
-    count: int
+    registers: int
     values: tuple[float, ...] = ()
 
 

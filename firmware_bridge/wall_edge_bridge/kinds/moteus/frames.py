@@ -1,6 +1,6 @@
 """What goes out on the tick: made once by mjbots' library, later with three numbers packed into a copy.
 
-Measured here, one joint: the library needs 10 µs for a command and 22 µs for a reply, twenty joints thus 0.65 ms
+Measured here, one joint: the library needs 10 µs for a command and 22 µs for a reply, twenty joints 0.65 ms
 of every tick; packing into its frame takes 1 µs. The bytes are the same, see tests/unit/bridge/moteus.
 """
 

@@ -54,7 +54,11 @@ def _require_map(joint: MoteusJoint, frame: Frame) -> None:
 def _silent(bus: MoteusBus, joints: Sequence[MoteusJoint], silent: Sequence[MoteusJoint]) -> BusTimeout:
     names = ", ".join(f"{joint.name} (id {joint.id})" for joint in silent)
     strangers = {f"{frame.id:#x} {'CAN FD' if frame.fd else 'classic CAN'}" for frame in bus.strangers}
-    others = [each.id for each in scan(bus.wire, IDS) if each.id not in {joint.id for joint in joints}]
+    others = [
+        each.id
+        for each in scan(bus.wire, IDS, clock=bus.clock)
+        if each.id not in {joint.id for joint in joints}
+    ]
     seen = f"; motors with ids {others} answer instead" if others else ""
     if strangers:
         seen += f"; seen: frames {', '.join(sorted(strangers))}, which no moteus sends us"

@@ -134,8 +134,8 @@ class Condition(NamedTuple):
 
 
 def condition(mode: int, code: int) -> Condition:
-    """From 96 on a code says what bounds a working motor, and is no fault. Unknown ones go by their number."""
-    faults = (WATCHDOG_EXPIRED,) if mode == TIMED_OUT else ()
+    """From 96 on a code says what bounds a working motor, and is no fault."""
+    faults: tuple[Fault, ...] = (WATCHDOG_EXPIRED,) if mode == TIMED_OUT else ()
     limiters: tuple[str, ...] = ()
     if code >= _FIRST_LIMITER and mode != FAULTED:
         limiters = (LIMITERS.get(code, f"limiter_{code}"),)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from moteus import multiplex as library
 from moteus.protocol import parse_registers
@@ -47,21 +47,25 @@ def describe(identity: Mapping[int, float]) -> tuple[str, str]:
     return f"{int(identity.get(reg.MODEL, 0)):#x}", detail
 
 
-def scan(wire: FrameTransport, ids: Iterable[int]) -> Iterator[Found]:
+def scan(
+    wire: FrameTransport, ids: Iterable[int], *, clock: Callable[[], int] = time.monotonic_ns
+) -> Iterator[Found]:
     """Those that answer, in the order of ``ids``; one that is there twice comes twice."""
     ids = list(ids)
     for begin in range(0, len(ids), _BATCH):
         batch = ids[begin : begin + _BATCH]
-        answers = _ask(wire, batch)
+        answers = _ask(wire, batch, clock)
         for motor in batch:
             for identity in answers[motor]:
                 yield Found(motor, "moteus", *describe(identity))
 
 
-def _ask(wire: FrameTransport, batch: list[int]) -> dict[int, list[Mapping[int, float]]]:
+def _ask(
+    wire: FrameTransport, batch: list[int], clock: Callable[[], int]
+) -> dict[int, list[Mapping[int, float]]]:
     answers: dict[int, list[Mapping[int, float]]] = {motor: [] for motor in batch}
     places = {reply_identifier(motor, _SOURCE): motor for motor in batch}
-    deadline_ns = time.monotonic_ns() + _TIMEOUT_NS
+    deadline_ns = clock() + _TIMEOUT_NS
     wire.send([frame_to(motor, _SOURCE, identity_query(motor)) for motor in batch], deadline_ns)
     while frames := wire.receive(deadline_ns):
         for frame in frames:
@@ -69,5 +73,5 @@ def _ask(wire: FrameTransport, batch: list[int]) -> dict[int, list[Mapping[int, 
             if frame.id in places and reg.REGISTER_MAP in identity:
                 answers[places[frame.id]].append(identity)
         if all(answers.values()):
-            deadline_ns = min(deadline_ns, time.monotonic_ns() + _LINGER_NS)
+            deadline_ns = min(deadline_ns, clock() + _LINGER_NS)
     return answers

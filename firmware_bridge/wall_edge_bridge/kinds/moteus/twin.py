@@ -12,8 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge_bridge.kinds.moteus import MoteusJoint, MoteusSettings
-from wall_edge_bridge.kinds.moteus import memory
+from wall_edge_bridge.kinds.moteus import MoteusJoint, MoteusSettings, memory
 from wall_edge_bridge.kinds.moteus import registers as reg
 from wall_edge_bridge.kinds.moteus.codec import (
     MAX_LENGTH,
@@ -93,7 +92,9 @@ class MoteusTwin(FrameTwin):
 
     def positions(self, now_ns: int) -> npt.NDArray[np.float64]:
         self.advance(now_ns)
-        return (np.array([motor.rotor.position for motor in self.motors]) - self._zero) * self._direction
+        angles = np.array([motor.rotor.position for motor in self.motors])
+        joints: npt.NDArray[np.float64] = (angles - self._zero) * self._direction
+        return joints
 
     def set_positions(self, positions: npt.ArrayLike) -> None:
         angles = np.asarray(positions, np.float64) * self._direction + self._zero
@@ -139,7 +140,7 @@ def _write(motor: MoteusMotor, part: Part) -> tuple[bool, bytes]:
 
 def _read(motor: MoteusMotor, part: Part) -> bytes:
     values: list[float] = []
-    for register in range(part.register, part.register + part.count):
+    for register in range(part.register, part.register + part.registers):
         found = memory.reading(motor, register)
         if found is None:
             head = write(part.type, part.register, values, Action.REPLY) if values else b""
