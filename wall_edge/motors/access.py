@@ -31,7 +31,7 @@ def motor_places(config: RobotConfig) -> Iterator[tuple[dict[str, str], RobotTwi
     if not config.simulated:
         yield {}, None
         return
-    from wall_edge_bridge.sim.stations import serving  # a real robot never loads the simulated world
+    from wall_edge_bridge.sim import serving
 
     from wall_edge.sim.twins import RobotTwins
 

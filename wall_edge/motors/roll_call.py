@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from wall_edge_bridge.drives import DriveSettings, SerialSettings
-from wall_edge_bridge.kinds import Found, kind_named
+from wall_edge_bridge.kinds import MotorIdentity, kind_named
 from wall_edge_bridge.transport.opening import open_wire
 
 from wall_edge.config import RobotConfig
@@ -25,10 +25,10 @@ class Line:
     """Its name in ROBOT.yaml; empty when it is in none."""
     id: int
     verdict: Literal["here", "missing", "unknown"]
-    found: Found | None = None
+    found: MotorIdentity | None = None
 
 
-def look_for(settings: DriveSettings, ids: Sequence[int] | None = None) -> list[Found]:
+def look_for(settings: DriveSettings, ids: Sequence[int] | None = None) -> list[MotorIdentity]:
     """Who answers there, of the settings' kind. Reads only. Raises BusError."""
     kind = kind_named(settings.kind)
     wire = open_wire(settings)
@@ -47,7 +47,7 @@ def at_every_baudrate(settings: DriveSettings) -> Iterator[DriveSettings]:
         yield replace(settings, baudrate=baudrate)
 
 
-def compared(config: RobotConfig, drive: str, found: Sequence[Found]) -> list[Line]:
+def compared(config: RobotConfig, drive: str, found: Sequence[MotorIdentity]) -> list[Line]:
     """Every motor of one drive, and every one that answered though no joint has its id."""
     by_id = {motor.id: motor for motor in found}
     joints = [joint for joint in config.joints if joint.drive == drive]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 from wall_edge_bridge.drives import DriveSettings
-from wall_edge_bridge.kinds import Found
+from wall_edge_bridge.kinds import MotorIdentity
 
 from wall_edge.cli.console import SafeConsole
 from wall_edge.cli.motors.options import (
@@ -73,13 +73,13 @@ def _of_robot(config: RobotConfig, every_baudrate: bool) -> list[Line]:
     return lines
 
 
-def _found(settings: DriveSettings, every_baudrate: bool) -> list[Found]:
+def _found(settings: DriveSettings, every_baudrate: bool) -> list[MotorIdentity]:
     if not every_baudrate:
         return look_for(settings)
     return [motor for at_rate in at_every_baudrate(settings) for motor in _with_rate(at_rate)]
 
 
-def _with_rate(settings: DriveSettings) -> list[Found]:
+def _with_rate(settings: DriveSettings) -> list[MotorIdentity]:
     rate = f"{getattr(settings, 'baudrate', 0)} baud"
     return [motor._replace(detail=f"{motor.detail}, {rate}".lstrip(", ")) for motor in look_for(settings)]
 

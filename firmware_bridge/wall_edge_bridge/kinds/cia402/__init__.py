@@ -4,123 +4,17 @@
 set by switches or its maker's tool: LSS, CANopen's own way, is optional and few drives have it.
 """
 
-from __future__ import annotations
+from wall_edge_bridge.kinds.cia402.settings import CAPABILITIES, IDS, Cia402Joint, Cia402Settings
+from wall_edge_bridge.kinds.registry import Kind
 
-import importlib.util
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+__all__ = ["KIND", "Cia402Joint", "Cia402Settings"]
 
-from wall_edge.checks import between, positive
-from wall_edge.config_loader import Invalid
-from wall_edge_bridge.drives.joints import OffsetJoint
-from wall_edge_bridge.drives.settings import CanSettings
-from wall_edge_bridge.drives.values import Capabilities
-from wall_edge_bridge.kinds.registry import Found, Kind
-
-if TYPE_CHECKING:
-    from wall_edge_bridge.kinds.cia402.drive import Cia402Drive
-    from wall_edge_bridge.kinds.cia402.twin import Cia402Twin
-
-IDS = range(1, 128)
-CAPABILITIES = Capabilities(watchdog=True)
-"""A PDO of status and position leaves the rate at 601 Hz for seven joints; more would cost more of it."""
-
-
-@dataclass(frozen=True)
-class Cia402Settings(CanSettings):
-    """A CAN channel with CiA 402 drives."""
-
-    kind: str = "cia402"
-    sync_ms: int = 2
-    """The servo loop's period [ms], over which drives interpolate (object 60C2)."""
-    host_node: int = 127
-    """Our own id, under which the heartbeat goes out that the drives watch."""
-    sdo_timeout_ms: float = 100.0
-    """How long a drive may take to answer while it is configured [ms]."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.data_bitrate is not None:
-            raise Invalid("data_bitrate", self.data_bitrate, expected="null: CANopen is classic CAN")
-        between("sync_ms", self.sync_ms, 1, 255, "ms")
-        if self.host_node not in IDS:
-            raise Invalid("host_node", self.host_node, expected="1 to 127")
-        positive("sdo_timeout_ms", self.sdo_timeout_ms, "ms", 10_000)
-
-
-@dataclass(frozen=True)
-class Cia402Joint(OffsetJoint):
-    """A joint that a CiA 402 drive moves."""
-
-    counts_per_turn: int = 65536
-    """Of the motor's encoder, as object 6064 counts."""
-    gear_ratio: float = 1.0
-    """Turns of the motor for one of the joint."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.id not in IDS:
-            raise Invalid("id", self.id, expected="1 to 127, as a CANopen node has")
-        between("counts_per_turn", self.counts_per_turn, 16, 1 << 30)
-        positive("gear_ratio", self.gear_ratio, "", 10_000)
-        furthest = max(abs(self.lower), abs(self.upper)) + abs(self.zero_rad)
-        if furthest * self.counts_per_rad >= 1 << 31:
-            expected = "limits within 2^31 counts, as object 607A has"
-            raise Invalid("counts_per_turn", self.counts_per_turn, expected=expected)
-
-    @property
-    def counts_per_rad(self) -> float:
-        """Of the joint."""
-        return self.counts_per_turn * self.gear_ratio / 6.283185307179586
-
-
-def _open_drive(
-    settings: Cia402Settings, joints: Sequence[Cia402Joint], wire: Any, **more: Any
-) -> Cia402Drive:
-    from wall_edge_bridge.kinds.cia402.drive import Cia402Drive
-
-    return Cia402Drive(settings, joints, wire, **more)
-
-
-def _make_twin(
-    settings: Cia402Settings, joints: Sequence[Cia402Joint], positions: Any, *, timed: bool = False
-) -> Cia402Twin:
-    from wall_edge_bridge.kinds.cia402.twin import Cia402Twin
-
-    return Cia402Twin(settings, joints, positions, timed=timed)
-
-
-def _cycle_ns(settings: Cia402Settings, joints: Sequence[Cia402Joint]) -> int:
-    from wall_edge_bridge.kinds.cia402.codec import cycle_ns
-
-    return cycle_ns(settings.bitrate, [joint.id for joint in joints])
-
-
-def _scan(settings: Cia402Settings, wire: Any, ids: Iterable[int], **more: Any) -> Iterator[Found]:
-    from wall_edge_bridge.kinds.cia402.scan import scan
-
-    return scan(wire, ids, settings.timeout_ms, **more)
-
-
-_KIND = Kind(
+KIND = Kind(
     name="cia402",
     settings=Cia402Settings,
     joint=Cia402Joint,
     capabilities=CAPABILITIES,
-    open_drive=_open_drive,
-    make_twin=_make_twin,
-    cycle_ns=_cycle_ns,
-    scan=_scan,
     ids=IDS,
+    package=__name__,
+    needs=("can", "canopen"),
 )
-
-
-def __getattr__(name: str) -> Kind:
-    """``KIND``: ImportError without ``canopen``, which only ``kind_named`` then turns into advice."""
-    if name != "KIND":
-        raise AttributeError(name)
-    for library in ("can", "canopen"):
-        if importlib.util.find_spec(library) is None:
-            raise ImportError(f"no {library}", name=library)
-    return _KIND

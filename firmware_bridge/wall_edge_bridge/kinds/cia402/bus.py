@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wall_edge_bridge.drives.values import BusCounters
-from wall_edge_bridge.kinds.cia402 import Cia402Joint, codec
+from wall_edge_bridge.drives import BusCounters
+from wall_edge_bridge.kinds.cia402 import codec
 from wall_edge_bridge.kinds.cia402 import objects as obj
 from wall_edge_bridge.kinds.cia402.readings import DriveReadings
-from wall_edge_bridge.transport.base import Frame, FrameTransport
+from wall_edge_bridge.kinds.cia402.settings import Cia402Joint
+from wall_edge_bridge.transport import Frame, FrameTransport
 
 _MISSES = 2
 """Cycles without its PDO after which a drive is asked by SDO."""

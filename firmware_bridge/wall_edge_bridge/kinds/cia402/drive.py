@@ -8,18 +8,19 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from wall_edge.errors import BusTimeout, ConfigError
-from wall_edge_bridge.drives.base import Drive
-from wall_edge_bridge.drives.values import BusCounters, Feedback, Floats, Setpoints
-from wall_edge_bridge.kinds.cia402 import CAPABILITIES, Cia402Joint, Cia402Settings, codec
+from wall_edge_bridge.drives import BusCounters, Drive, Feedback, Setpoints
+from wall_edge_bridge.drives.values import Floats
+from wall_edge_bridge.kinds.cia402 import codec
 from wall_edge_bridge.kinds.cia402 import objects as obj
 from wall_edge_bridge.kinds.cia402.bus import CycleBus
-from wall_edge_bridge.kinds.cia402.identity import require_identity
+from wall_edge_bridge.kinds.cia402.checks import require_identity
 from wall_edge_bridge.kinds.cia402.network import Nodes, WireNetwork
 from wall_edge_bridge.kinds.cia402.objects import State
 from wall_edge_bridge.kinds.cia402.power import Power
 from wall_edge_bridge.kinds.cia402.readings import DriveReadings
+from wall_edge_bridge.kinds.cia402.settings import CAPABILITIES, Cia402Joint, Cia402Settings
 from wall_edge_bridge.kinds.cia402.setup import require_csp
-from wall_edge_bridge.transport.base import Frame, FrameTransport
+from wall_edge_bridge.transport import Frame, FrameTransport
 
 _COMMAND = codec.COMMAND.pack
 
@@ -141,3 +142,6 @@ class Cia402Drive(Drive):
 
     def close(self) -> None:
         self._bus.wire.close()
+
+
+open_drive = Cia402Drive

@@ -13,9 +13,9 @@ from canopen.sdo.client import SdoClient
 from canopen.sdo.exceptions import SdoAbortedError, SdoCommunicationError
 
 from wall_edge.errors import BusTimeout, DriveError
-from wall_edge_bridge.kinds.cia402 import Cia402Joint
 from wall_edge_bridge.kinds.cia402.codec import SDO_REPLY, SDO_REQUEST
-from wall_edge_bridge.transport.base import Frame, FrameTransport
+from wall_edge_bridge.kinds.cia402.settings import Cia402Joint
+from wall_edge_bridge.transport import Frame, FrameTransport
 
 NOT_THERE = (0x06020000, 0x06090011, 0x060A0023)
 """Abort codes: no such object, no such subindex, no such resource."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from wall_edge_bridge.drives.values import Fault, Reaction
+from wall_edge_bridge.drives import Fault, Reaction
 
 DEVICE_TYPE, IDENTITY, NAME = 0x1000, 0x1018, 0x1008
 CONSUMER_HEARTBEAT, PRODUCER_HEARTBEAT, SYNC_COB = 0x1016, 0x1017, 0x1005

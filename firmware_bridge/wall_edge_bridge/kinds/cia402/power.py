@@ -7,14 +7,15 @@ from contextlib import suppress
 
 from wall_edge.errors import BusError, BusTimeout, DriveError, WallEdgeError
 from wall_edge_bridge.drives.recovery import FaultRecovery
-from wall_edge_bridge.kinds.cia402 import Cia402Joint, Cia402Settings, codec
+from wall_edge_bridge.kinds.cia402 import codec
 from wall_edge_bridge.kinds.cia402 import objects as obj
 from wall_edge_bridge.kinds.cia402.bus import CycleBus
 from wall_edge_bridge.kinds.cia402.network import MissingObject, Nodes
 from wall_edge_bridge.kinds.cia402.objects import State
 from wall_edge_bridge.kinds.cia402.readings import DriveReadings
+from wall_edge_bridge.kinds.cia402.settings import Cia402Joint, Cia402Settings
 from wall_edge_bridge.kinds.cia402.setup import arm, map_pdos, select_csp
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 _MS = 1_000_000
 _STEP_NS = 500 * _MS

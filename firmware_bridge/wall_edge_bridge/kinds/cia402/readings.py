@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wall_edge_bridge.drives.values import JointReadings
-from wall_edge_bridge.kinds.cia402 import Cia402Joint
 from wall_edge_bridge.kinds.cia402 import objects as obj
 from wall_edge_bridge.kinds.cia402.objects import State, fault_of, quick_state_of
+from wall_edge_bridge.kinds.cia402.settings import Cia402Joint
 
 _FAULTS = (State.FAULT, State.FAULT_REACTION)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from wall_edge.errors import DriveError
-from wall_edge_bridge.kinds.cia402 import Cia402Joint, codec
+from wall_edge_bridge.kinds.cia402 import codec
 from wall_edge_bridge.kinds.cia402 import objects as obj
 from wall_edge_bridge.kinds.cia402.network import MissingObject, Nodes
+from wall_edge_bridge.kinds.cia402.settings import Cia402Joint
 
 _OTHER_TPDOS = (1, 2, 3)
 _COMMANDS = (obj.CONTROL << 16 | 16, obj.TARGET << 16 | 32)

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 from wall_edge.errors import DriveError
+from wall_edge_bridge.drives import Fault
 from wall_edge_bridge.drives.limits import JointLimits
-from wall_edge_bridge.drives.values import Fault, Floats
+from wall_edge_bridge.drives.values import Floats
 from wall_edge_bridge.kinds.damiao.motor import Facts, Motor
 from wall_edge_bridge.kinds.damiao.registers import (
     FAULTS,

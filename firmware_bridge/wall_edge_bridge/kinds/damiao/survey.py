@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wall_edge.errors import BusTimeout, DriveError
-from wall_edge_bridge.kinds.damiao import DamiaoJoint
 from wall_edge_bridge.kinds.damiao.bus import Answer, DamiaoBus
 from wall_edge_bridge.kinds.damiao.motor import Facts
 from wall_edge_bridge.kinds.damiao.registers import (
@@ -22,7 +21,8 @@ from wall_edge_bridge.kinds.damiao.registers import (
     VMAX,
     Ranges,
 )
-from wall_edge_bridge.transport.base import FrameTransport
+from wall_edge_bridge.kinds.damiao.settings import DamiaoJoint
+from wall_edge_bridge.transport import FrameTransport
 
 _LISTEN_NS = 5_000_000
 """How long a second motor of one id may take after the first."""

@@ -10,9 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wall_edge.errors import BusTimeout, DriveError
-from wall_edge_bridge.drives.base import Drive
-from wall_edge_bridge.drives.values import Feedback, Setpoints
-from wall_edge_bridge.kinds.dynamixel import CAPABILITIES, DynamixelJoint, DynamixelSettings
+from wall_edge_bridge.drives import Drive, Feedback, Setpoints
 from wall_edge_bridge.kinds.dynamixel.bus import ATTEMPTS, DynamixelBus
 from wall_edge_bridge.kinds.dynamixel.memory import SETTINGS, require_model, require_settings
 from wall_edge_bridge.kinds.dynamixel.power import Power
@@ -25,8 +23,9 @@ from wall_edge_bridge.kinds.dynamixel.registers import (
 )
 from wall_edge_bridge.kinds.dynamixel.replies import Answer, Block
 from wall_edge_bridge.kinds.dynamixel.scan import what_answer
+from wall_edge_bridge.kinds.dynamixel.settings import CAPABILITIES, DynamixelJoint, DynamixelSettings
 from wall_edge_bridge.kinds.dynamixel.timing import HEALTH, MOTION, POSITION, STATUS, WATCHDOG_BLOCK, Leisure
-from wall_edge_bridge.transport.base import ByteTransport
+from wall_edge_bridge.transport import ByteTransport
 
 _GOAL = TABLE["goal_position"]
 _LATE_LOOKS = 5
@@ -252,3 +251,6 @@ class DynamixelDrive(Drive):
 
     def _no_answer(self, silent: Sequence[DynamixelJoint], found: str = "") -> BusTimeout:
         return self._power.no_answer(silent, found)
+
+
+open_drive = DynamixelDrive

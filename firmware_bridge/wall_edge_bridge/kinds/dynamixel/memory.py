@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from wall_edge.errors import DriveError
 from wall_edge_bridge.kinds.dynamixel.models import MODELS, NUMBERS, OTHERS, model_name
@@ -14,9 +13,7 @@ from wall_edge_bridge.kinds.dynamixel.registers import (
     TABLE,
 )
 from wall_edge_bridge.kinds.dynamixel.replies import Answer, Block
-
-if TYPE_CHECKING:
-    from wall_edge_bridge.kinds.dynamixel import DynamixelJoint, DynamixelSettings
+from wall_edge_bridge.kinds.dynamixel.settings import DynamixelJoint, DynamixelSettings
 
 SETTINGS = Block.of("model", "torque_enable")
 """One read of 65 bytes a motor, before power."""

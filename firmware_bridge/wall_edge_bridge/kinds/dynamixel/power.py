@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from wall_edge.errors import BusError, BusTimeout, DriveError, WallEdgeError
+from wall_edge_bridge.drives import Fault
 from wall_edge_bridge.drives.limits import JointLimits
 from wall_edge_bridge.drives.recovery import FaultRecovery
-from wall_edge_bridge.drives.values import Fault, Floats
+from wall_edge_bridge.drives.values import Floats
 from wall_edge_bridge.kinds.dynamixel.bus import ATTEMPTS, DynamixelBus
 from wall_edge_bridge.kinds.dynamixel.codec import build_reboot
 from wall_edge_bridge.kinds.dynamixel.memory import SETTINGS
 from wall_edge_bridge.kinds.dynamixel.readings import OVERHEATING, VOLTAGE, WATCHDOG, hardware_faults
 from wall_edge_bridge.kinds.dynamixel.replies import Answer, Block
+from wall_edge_bridge.kinds.dynamixel.settings import DynamixelJoint
 from wall_edge_bridge.kinds.dynamixel.timing import HEALTH, POSITION, STATUS, WATCHDOG_BLOCK
-
-if TYPE_CHECKING:
-    from wall_edge_bridge.kinds.dynamixel import DynamixelJoint
 
 _COOL = 10
 """°C below its limit that a motor must have before it is used again."""

@@ -15,7 +15,6 @@ from wall_edge_bridge.drives.recovery import FaultRecovery
 from wall_edge_bridge.kinds.feetech.bus import ATTEMPTS, Answer, Block, Exchange, FeetechBus
 from wall_edge_bridge.kinds.feetech.codec import SyncWriter, build_write
 from wall_edge_bridge.kinds.feetech.faults import CAUSES, remaining_cause
-from wall_edge_bridge.kinds.feetech.identity import explain_silence, require_alone
 from wall_edge_bridge.kinds.feetech.memory import SETTINGS, require_settings
 from wall_edge_bridge.kinds.feetech.registers import RADIANS_PER_TICK, STS3215
 from wall_edge_bridge.kinds.feetech.scale import (
@@ -25,6 +24,7 @@ from wall_edge_bridge.kinds.feetech.scale import (
     JointScale,
     ServoReadings,
 )
+from wall_edge_bridge.kinds.feetech.scan import explain_silence, require_alone
 from wall_edge_bridge.kinds.feetech.settings import CAPABILITIES, FeetechJoint, FeetechSettings
 from wall_edge_bridge.transport import ByteTransport
 
@@ -245,3 +245,6 @@ class FeetechDrive(Drive):
             f"no answer from {names} on {self._bus.transport.description}{instead}",
             fix="check the servo's power, cable and id, and that it uses this baud rate",
         )
+
+
+open_drive = FeetechDrive

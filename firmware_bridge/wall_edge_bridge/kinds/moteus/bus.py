@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from wall_edge.errors import ConfigError
-from wall_edge_bridge.drives.values import BusCounters
-from wall_edge_bridge.kinds.moteus import MoteusJoint
+from wall_edge_bridge.drives import BusCounters
 from wall_edge_bridge.kinds.moteus.frames import frame_to, is_extended, reply_identifier
-from wall_edge_bridge.transport.base import Frame, FrameTransport
+from wall_edge_bridge.kinds.moteus.settings import MoteusJoint
+from wall_edge_bridge.transport import Frame, FrameTransport
 
 ATTEMPTS = 3
 _SOURCES = range(0x7E, -1, -1)

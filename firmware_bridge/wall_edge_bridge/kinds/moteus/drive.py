@@ -10,14 +10,14 @@ from contextlib import suppress
 import numpy as np
 
 from wall_edge.errors import BusError, DriveError
-from wall_edge_bridge.drives.base import Drive
-from wall_edge_bridge.drives.values import BusCounters, Feedback, Floats, Setpoints
-from wall_edge_bridge.kinds.moteus import CAPABILITIES, MoteusJoint, MoteusSettings
+from wall_edge_bridge.drives import BusCounters, Drive, Feedback, Setpoints
+from wall_edge_bridge.drives.values import Floats
 from wall_edge_bridge.kinds.moteus import registers as reg
-from wall_edge_bridge.kinds.moteus.identity import require_identity
+from wall_edge_bridge.kinds.moteus.checks import require_identity
 from wall_edge_bridge.kinds.moteus.motors import Motors
 from wall_edge_bridge.kinds.moteus.power import Power
-from wall_edge_bridge.transport.base import FrameTransport
+from wall_edge_bridge.kinds.moteus.settings import CAPABILITIES, MoteusJoint, MoteusSettings
+from wall_edge_bridge.transport import FrameTransport
 
 _STOP_NS = 1_000_000
 _TURN = 2 * math.pi
@@ -161,3 +161,6 @@ class MoteusDrive(Drive):
 
     def close(self) -> None:
         self._bus.wire.close()
+
+
+open_drive = MoteusDrive

@@ -6,13 +6,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
 from wall_edge.errors import BusError, BusTimeout
-from wall_edge_bridge.drives.values import BusCounters
-from wall_edge_bridge.kinds.moteus import MoteusJoint, MoteusSettings
+from wall_edge_bridge.drives import BusCounters
 from wall_edge_bridge.kinds.moteus.bus import ATTEMPTS, MoteusBus
 from wall_edge_bridge.kinds.moteus.frames import JointFrames
 from wall_edge_bridge.kinds.moteus.readings import MoteusReadings
 from wall_edge_bridge.kinds.moteus.scan import values
-from wall_edge_bridge.transport.base import FrameTransport
+from wall_edge_bridge.kinds.moteus.settings import MoteusJoint, MoteusSettings
+from wall_edge_bridge.transport import FrameTransport
 
 _MS = 1_000_000
 Answer = Mapping[int, float]

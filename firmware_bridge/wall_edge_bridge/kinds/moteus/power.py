@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 
 from wall_edge.errors import DriveError, WallEdgeError
+from wall_edge_bridge.drives import Fault
 from wall_edge_bridge.drives.recovery import FaultRecovery
-from wall_edge_bridge.drives.values import Fault
-from wall_edge_bridge.kinds.moteus import MoteusSettings
 from wall_edge_bridge.kinds.moteus import registers as reg
 from wall_edge_bridge.kinds.moteus.codec import FLOAT, INT16, pad, read, write
 from wall_edge_bridge.kinds.moteus.motors import Answer, Motors
+from wall_edge_bridge.kinds.moteus.settings import MoteusSettings
 
 _MS = 1_000_000
 _START_NS = 300 * _MS

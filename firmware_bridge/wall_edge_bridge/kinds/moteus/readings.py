@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 
 from wall_edge_bridge.drives.values import JointReadings
-from wall_edge_bridge.kinds.moteus import MoteusJoint
 from wall_edge_bridge.kinds.moteus import registers as reg
 from wall_edge_bridge.kinds.moteus.codec import INT8, from_raw
 from wall_edge_bridge.kinds.moteus.frames import REPLY, REPLY_HEADS
 from wall_edge_bridge.kinds.moteus.scan import values
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.kinds.moteus.settings import MoteusJoint
+from wall_edge_bridge.transport import Frame
 
 _TURN = 2 * math.pi
 _NEEDED = (reg.MODE, reg.POSITION, reg.VELOCITY, reg.TORQUE, reg.VOLTAGE, reg.TEMPERATURE, reg.FAULT)

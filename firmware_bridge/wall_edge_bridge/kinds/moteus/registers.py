@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from wall_edge_bridge.drives.values import Fault, Reaction
+from wall_edge_bridge.drives import Fault, Reaction
 
 MODE, POSITION, VELOCITY, TORQUE = 0x000, 0x001, 0x002, 0x003
 MOTOR_TEMPERATURE, VOLTAGE, TEMPERATURE, FAULT = 0x00A, 0x00D, 0x00E, 0x00F

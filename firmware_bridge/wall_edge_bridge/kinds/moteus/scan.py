@@ -11,8 +11,9 @@ from moteus.protocol import parse_registers
 from wall_edge_bridge.kinds.moteus import registers as reg
 from wall_edge_bridge.kinds.moteus.codec import pad
 from wall_edge_bridge.kinds.moteus.frames import controller, frame_to, reply_identifier
-from wall_edge_bridge.kinds.registry import Found
-from wall_edge_bridge.transport.base import FrameTransport
+from wall_edge_bridge.kinds.moteus.settings import MoteusSettings
+from wall_edge_bridge.kinds.registry import MotorIdentity
+from wall_edge_bridge.transport import FrameTransport
 
 _BATCH = 16
 """Motors asked at once: a motor's answer waits in an adapter for as long as the others' take."""
@@ -48,8 +49,12 @@ def describe(identity: Mapping[int, float]) -> tuple[str, str]:
 
 
 def scan(
-    wire: FrameTransport, ids: Iterable[int], *, clock: Callable[[], int] = time.monotonic_ns
-) -> Iterator[Found]:
+    settings: MoteusSettings,  # noqa: ARG001 - a scan is the same for all
+    wire: FrameTransport,
+    ids: Iterable[int],
+    *,
+    clock: Callable[[], int] = time.monotonic_ns,
+) -> Iterator[MotorIdentity]:
     """Those that answer, in the order of ``ids``; one that is there twice comes twice."""
     ids = list(ids)
     for begin in range(0, len(ids), _BATCH):
@@ -57,7 +62,7 @@ def scan(
         answers = _ask(wire, batch, clock)
         for motor in batch:
             for identity in answers[motor]:
-                yield Found(motor, "moteus", *describe(identity))
+                yield MotorIdentity(motor, "moteus", *describe(identity))
 
 
 def _ask(

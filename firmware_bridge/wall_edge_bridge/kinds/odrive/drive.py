@@ -11,9 +11,9 @@ from wall_edge_bridge.drives import BusCounters, Drive, Feedback, Setpoints
 from wall_edge_bridge.kinds.exchange import count_health
 from wall_edge_bridge.kinds.odrive import codec
 from wall_edge_bridge.kinds.odrive.codec import Command
-from wall_edge_bridge.kinds.odrive.enabling import ODriveEnabling
 from wall_edge_bridge.kinds.odrive.errors import State
 from wall_edge_bridge.kinds.odrive.group import ODriveGroup
+from wall_edge_bridge.kinds.odrive.power import ODriveEnabling
 from wall_edge_bridge.kinds.odrive.readings import ODriveReadings
 from wall_edge_bridge.kinds.odrive.scale import ODriveScale
 from wall_edge_bridge.kinds.odrive.settings import CAPABILITIES, ODriveJoint, ODriveSettings
@@ -209,3 +209,6 @@ class ODriveDrive(Drive):
         elif index in self._missed:
             self._missed.discard(index)
             self._counters.late += 1
+
+
+open_drive = ODriveDrive

@@ -11,8 +11,8 @@ from wall_edge_bridge.kinds.exchange import count_health
 from wall_edge_bridge.kinds.robstride import codec
 from wall_edge_bridge.kinds.robstride.checks import require_torque_limit
 from wall_edge_bridge.kinds.robstride.codec import Mode, Type
-from wall_edge_bridge.kinds.robstride.enabling import RobStrideEnabling
 from wall_edge_bridge.kinds.robstride.group import RobStrideGroup
+from wall_edge_bridge.kinds.robstride.power import RobStrideEnabling
 from wall_edge_bridge.kinds.robstride.readings import RobStrideReadings
 from wall_edge_bridge.kinds.robstride.registers import LIMIT_TORQUE, MECH_POS
 from wall_edge_bridge.kinds.robstride.scale import RobStrideScale
@@ -134,3 +134,6 @@ class RobStrideDrive(Drive):
 
     def close(self) -> None:
         self._wire.close()
+
+
+open_drive = RobStrideDrive

@@ -13,9 +13,9 @@ from wall_edge_bridge.drives.values import BusCounters, Reaction
 from wall_edge_bridge.kinds.cia402 import Cia402Joint, codec
 from wall_edge_bridge.kinds.cia402 import objects as obj
 from wall_edge_bridge.kinds.cia402.bus import CycleBus
-from wall_edge_bridge.kinds.cia402.dictionary import Dictionary, Entry, SdoServer
 from wall_edge_bridge.kinds.cia402.objects import State
 from wall_edge_bridge.kinds.cia402.readings import DriveReadings
+from wall_edge_bridge.kinds.cia402.twin.dictionary import Dictionary, Entry, SdoServer
 from wall_edge_bridge.sim import VirtualClock, wire_to
 from wall_edge_bridge.transport.base import Frame
 

@@ -11,9 +11,9 @@ from wall_edge_bridge.drives.values import Reaction
 from wall_edge_bridge.kinds import kind_named
 from wall_edge_bridge.kinds.cia402 import Cia402Joint, Cia402Settings, codec
 from wall_edge_bridge.kinds.cia402 import objects as obj
-from wall_edge_bridge.kinds.cia402.machine import Machine
-from wall_edge_bridge.kinds.cia402.node import Node
 from wall_edge_bridge.kinds.cia402.objects import State
+from wall_edge_bridge.kinds.cia402.twin.machine import Machine
+from wall_edge_bridge.kinds.cia402.twin.node import Node
 from wall_edge_bridge.transport.base import Frame
 
 from tests.drive_cases.rig import START, Rig, load_case

@@ -13,7 +13,7 @@ from wall_edge_bridge.drives.values import Reaction, Setpoints
 from wall_edge_bridge.kinds import kind_named
 from wall_edge_bridge.kinds.moteus import MoteusJoint, MoteusSettings
 from wall_edge_bridge.kinds.moteus import registers as reg
-from wall_edge_bridge.kinds.moteus.motor import MoteusMotor
+from wall_edge_bridge.kinds.moteus.twin.motor import MoteusMotor
 from wall_edge_bridge.transport.base import Frame
 
 from tests.drive_cases.rig import START, Rig, load_case

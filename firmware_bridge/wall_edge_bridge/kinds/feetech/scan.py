@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 
 from wall_edge.errors import BusTimeout, DriveError, WallEdgeError
@@ -10,7 +11,7 @@ from wall_edge_bridge.kinds.feetech.bus import ATTEMPTS, Answer, Block, FeetechB
 from wall_edge_bridge.kinds.feetech.codec import build_write
 from wall_edge_bridge.kinds.feetech.registers import STS3215
 from wall_edge_bridge.kinds.feetech.settings import MAX_SERVO_ID, FeetechSettings
-from wall_edge_bridge.kinds.registry import Found
+from wall_edge_bridge.kinds.registry import MotorIdentity
 from wall_edge_bridge.transport import ByteTransport
 
 IDENTITY = Block.of(STS3215["firmware_major"], STS3215["present_temperature"])
@@ -59,8 +60,12 @@ def explain_silence(bus: FeetechBus) -> str:
 
 
 def scan(
-    settings: FeetechSettings, wire: ByteTransport, ids: Iterable[int], clock: Callable[[], int]
-) -> Iterator[Found]:
+    settings: FeetechSettings,
+    wire: ByteTransport,
+    ids: Iterable[int],
+    *,
+    clock: Callable[[], int] = time.monotonic_ns,
+) -> Iterator[MotorIdentity]:
     """Who answers under ``ids``. Two servos with one id are one entry whose detail says so."""
     counters = BusCounters()
     bus = FeetechBus(settings, wire, (), counters, clock)
@@ -68,7 +73,7 @@ def scan(
         try:
             answer = require_alone(bus, counters, servo_id, attempts=2)
         except DriveError as error:
-            yield Found(servo_id, settings.kind, detail=str(error))
+            yield MotorIdentity(servo_id, settings.kind, detail=str(error))
             continue
         if answer is not None:
             model = answer.value(STS3215["model"])
@@ -77,11 +82,16 @@ def scan(
             )
             volts = answer.value(STS3215["present_voltage"]) / 10
             detail = f"firmware {firmware}, {volts:g} V"
-            yield Found(servo_id, settings.kind, MODELS.get(model, str(model)), detail)
+            yield MotorIdentity(servo_id, settings.kind, MODELS.get(model, str(model)), detail)
 
 
 def set_id(
-    settings: FeetechSettings, wire: ByteTransport, old: int, new: int, clock: Callable[[], int]
+    settings: FeetechSettings,
+    wire: ByteTransport,
+    old: int,
+    new: int,
+    *,
+    clock: Callable[[], int] = time.monotonic_ns,
 ) -> None:
     """Unlock, write, lock and read back. Refused while the servo holds, and for an id that is taken.
 

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge_bridge.kinds.moteus import MoteusJoint, MoteusSettings, memory
 from wall_edge_bridge.kinds.moteus import registers as reg
 from wall_edge_bridge.kinds.moteus.codec import (
     MAX_LENGTH,
@@ -26,10 +25,11 @@ from wall_edge_bridge.kinds.moteus.codec import (
     to_raw,
     write,
 )
-from wall_edge_bridge.kinds.moteus.motor import MoteusMotor
-from wall_edge_bridge.sim.base import FrameTwin
+from wall_edge_bridge.kinds.moteus.settings import MoteusJoint, MoteusSettings, memory
+from wall_edge_bridge.kinds.moteus.twin.motor import MoteusMotor
+from wall_edge_bridge.sim import FrameTwin
 from wall_edge_bridge.sim.line import can_duration
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 _TURN = 2 * np.pi
 _EVERYBODY = 0x7F
@@ -152,3 +152,6 @@ def _read(motor: MoteusMotor, part: Part) -> bytes:
 def _reply(motor: MoteusMotor, source: int, answer: bytes, request: Frame) -> Frame:
     arbitration = motor.id << 8 | source & ~REPLY_BIT
     return Frame(arbitration, pad(answer), arbitration > _SHORT, request.fd or len(answer) > 8, request.brs)
+
+
+make_twin = MoteusTwin

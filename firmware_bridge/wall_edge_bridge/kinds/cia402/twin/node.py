@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from wall_edge_bridge.kinds.cia402 import codec
 from wall_edge_bridge.kinds.cia402 import objects as obj
-from wall_edge_bridge.kinds.cia402.dictionary import NOT_A_VALUE, Dictionary, Entry, SdoServer
-from wall_edge_bridge.kinds.cia402.machine import Machine
-from wall_edge_bridge.kinds.cia402.mapping import Pdo
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.kinds.cia402.twin.dictionary import NOT_A_VALUE, Dictionary, Entry, SdoServer
+from wall_edge_bridge.kinds.cia402.twin.machine import Machine
+from wall_edge_bridge.kinds.cia402.twin.mapping import Pdo
+from wall_edge_bridge.transport import Frame
 
 _BOOT_NS = 100_000_000
 _HEARTBEAT_LOST, _PDO_TOO_SHORT = 0x8130, 0x8210

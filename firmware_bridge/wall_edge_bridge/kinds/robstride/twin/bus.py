@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wall_edge_bridge.kinds.robstride.codec import Mode
-from wall_edge_bridge.kinds.robstride.motor import SimulatedRobStride
 from wall_edge_bridge.kinds.robstride.settings import RobStrideJoint, RobStrideSettings
+from wall_edge_bridge.kinds.robstride.twin.motor import SimulatedRobStride
 from wall_edge_bridge.sim import FrameTwin
 from wall_edge_bridge.sim.line import can_frame_bits
 from wall_edge_bridge.transport import Frame
@@ -97,3 +97,6 @@ class RobStrideTwin(FrameTwin):
     def _angles(self, positions: npt.ArrayLike) -> list[float]:
         angles: list[float] = (self._sign * np.asarray(positions, np.float64) + self._zero).tolist()
         return angles
+
+
+make_twin = RobStrideTwin

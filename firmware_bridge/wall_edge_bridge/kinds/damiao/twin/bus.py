@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge_bridge.kinds.damiao import DamiaoJoint, DamiaoSettings
 from wall_edge_bridge.kinds.damiao.codec import REFRESH, REGISTER_ID, RegisterFrame
 from wall_edge_bridge.kinds.damiao.others import GET_ID_REPLY, robstride_get_id
 from wall_edge_bridge.kinds.damiao.registers import DISABLED, ENABLED, FAULTS
+from wall_edge_bridge.kinds.damiao.settings import DamiaoJoint, DamiaoSettings
 from wall_edge_bridge.kinds.damiao.twin.motor import SimulatedMotor
-from wall_edge_bridge.sim.base import FrameTwin
+from wall_edge_bridge.sim import FrameTwin
 from wall_edge_bridge.sim.line import can_duration
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 STATES = {fault.name: state for state, fault in FAULTS.items()}
 

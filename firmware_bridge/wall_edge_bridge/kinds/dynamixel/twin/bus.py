@@ -9,7 +9,6 @@ from operator import and_
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge_bridge.kinds.dynamixel import DynamixelJoint, DynamixelSettings
 from wall_edge_bridge.kinds.dynamixel.codec import (
     BROADCAST_ID,
     HEADER,
@@ -25,8 +24,9 @@ from wall_edge_bridge.kinds.dynamixel.models import NUMBERS
 from wall_edge_bridge.kinds.dynamixel.parser import PacketParser
 from wall_edge_bridge.kinds.dynamixel.readings import HARDWARE, WATCHDOG
 from wall_edge_bridge.kinds.dynamixel.registers import BAUD_RATES, EXTENDED_MODE, RADIANS_PER_TICK
-from wall_edge_bridge.kinds.dynamixel.simulated.motor import SimulatedMotor
-from wall_edge_bridge.sim.base import ByteTwin
+from wall_edge_bridge.kinds.dynamixel.settings import DynamixelJoint, DynamixelSettings
+from wall_edge_bridge.kinds.dynamixel.twin.motor import SimulatedMotor
+from wall_edge_bridge.sim import ByteTwin
 from wall_edge_bridge.sim.line import serial_duration
 
 _MODEL = "XL330-M288"
@@ -231,3 +231,6 @@ def _sync_write(params: bytes, awake: Mapping[int, Sequence[SimulatedMotor]], no
         for motor in awake.get(params[start], ()):
             motor.feed_watchdog(now_ns)
             motor.write(address, params[start + 1 : start + 1 + width])
+
+
+make_twin = DynamixelTwin

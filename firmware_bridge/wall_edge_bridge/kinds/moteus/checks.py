@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wall_edge.errors import BusTimeout, DriveError
-from wall_edge_bridge.kinds.moteus import IDS, MoteusJoint
 from wall_edge_bridge.kinds.moteus import registers as reg
 from wall_edge_bridge.kinds.moteus.bus import ATTEMPTS, MoteusBus
 from wall_edge_bridge.kinds.moteus.scan import describe, identity_query, scan, values
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.kinds.moteus.settings import IDS, MoteusJoint
+from wall_edge_bridge.transport import Frame
 
 _LINGER_NS = 2_000_000
 """How long the answer of a second motor with one id may come after the first one's."""

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wall_edge_bridge.kinds.odrive.errors import State
-from wall_edge_bridge.kinds.odrive.motor import SimulatedODrive
 from wall_edge_bridge.kinds.odrive.settings import ODriveJoint, ODriveSettings
+from wall_edge_bridge.kinds.odrive.twin.motor import SimulatedODrive
 from wall_edge_bridge.sim import FrameTwin
 from wall_edge_bridge.sim.line import can_frame_bits
 from wall_edge_bridge.transport import Frame
@@ -106,3 +106,6 @@ class ODriveTwin(FrameTwin):
     def _angles(self, positions: npt.ArrayLike) -> list[float]:
         angles: list[float] = (self._sign * np.asarray(positions, np.float64) + self._zero).tolist()
         return angles
+
+
+make_twin = ODriveTwin

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge_bridge.kinds.cia402 import Cia402Joint, Cia402Settings, codec
+from wall_edge_bridge.kinds.cia402 import codec
 from wall_edge_bridge.kinds.cia402 import objects as obj
-from wall_edge_bridge.kinds.cia402.machine import Machine
-from wall_edge_bridge.kinds.cia402.node import Node
-from wall_edge_bridge.sim.base import FrameTwin
+from wall_edge_bridge.kinds.cia402.settings import Cia402Joint, Cia402Settings
+from wall_edge_bridge.kinds.cia402.twin.machine import Machine
+from wall_edge_bridge.kinds.cia402.twin.node import Node
+from wall_edge_bridge.sim import FrameTwin
 from wall_edge_bridge.sim.line import can_duration
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 
 class Cia402Twin(FrameTwin):
@@ -108,3 +109,6 @@ class Cia402Twin(FrameTwin):
 
     def set_fault(self, index: int, name: str) -> None:
         self.nodes[index].fail(obj.CODES[name])
+
+
+make_twin = Cia402Twin

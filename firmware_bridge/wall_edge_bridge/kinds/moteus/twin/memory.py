@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 
 from wall_edge_bridge.kinds.moteus import registers as reg
-from wall_edge_bridge.kinds.moteus.motor import WRITABLE_MODES, MoteusMotor
+from wall_edge_bridge.kinds.moteus.twin.motor import WRITABLE_MODES, MoteusMotor
 
 _TURN = 2 * math.pi
 UNKNOWN_REGISTER, NOT_WRITABLE = 1, 2

@@ -1,7 +1,8 @@
-"""Around the cycle of ODrives: how long it takes, who is there, and a new node id."""
+"""Which ODrives are there, and a new node id."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from wall_edge.errors import BusTimeout, DriveError
@@ -10,22 +11,13 @@ from wall_edge_bridge.kinds.exchange import FrameExchange
 from wall_edge_bridge.kinds.odrive import codec
 from wall_edge_bridge.kinds.odrive.codec import BROADCAST, Command, Heartbeat, Version
 from wall_edge_bridge.kinds.odrive.errors import State
-from wall_edge_bridge.kinds.odrive.settings import IDS, ODriveJoint, ODriveSettings
-from wall_edge_bridge.kinds.registry import Found
-from wall_edge_bridge.sim.line import can_frame_bits
+from wall_edge_bridge.kinds.odrive.settings import IDS, ODriveSettings
+from wall_edge_bridge.kinds.registry import MotorIdentity
 from wall_edge_bridge.transport import Frame, FrameTransport
 
 _HEARTBEATS_S = 0.25
 _AT_ONCE = 16
 _RESTART_S = 3.0
-
-
-def cycle_ns(settings: ODriveSettings, joints: Sequence[ODriveJoint]) -> int:
-    """A setpoint and an estimate a joint, and where estimates are asked for, the request."""
-    frames = [Frame(0, bytes(8)), Frame(0, bytes(8))]
-    if settings.estimates_ms is None:
-        frames.append(Frame(0, b"", remote=True))
-    return round(len(joints) * sum(map(can_frame_bits, frames)) * 1e9 / settings.bitrate)
 
 
 class _Census:
@@ -64,8 +56,9 @@ def scan(
     settings: ODriveSettings,  # noqa: ARG001 - a scan is the same for all
     wire: FrameTransport,
     ids: Iterable[int],
-    clock: Callable[[], int],
-) -> Iterator[Found]:
+    *,
+    clock: Callable[[], int] = time.monotonic_ns,
+) -> Iterator[MotorIdentity]:
     """Nodes that have a heartbeat, or tell their firmware's version. Raises BusError."""
     nodes = sorted(set(ids) & set(IDS))
     census = _Census(wire, clock)
@@ -78,7 +71,7 @@ def scan(
         model = f"firmware {version}" if version else "firmware 0.5"
         numbers = [[f"serial {serial:012X}"] for serial in sorted(census.serials.get(node, ()))]
         for number in numbers or [[]]:
-            yield Found(node, "odrive", model, ", ".join(details + number))
+            yield MotorIdentity(node, "odrive", model, ", ".join(details + number))
 
 
 def set_id(
@@ -86,7 +79,8 @@ def set_id(
     wire: FrameTransport,
     old: int,
     new: int,
-    clock: Callable[[], int],
+    *,
+    clock: Callable[[], int] = time.monotonic_ns,
 ) -> None:
     """By serial number; the ODrive saves its configuration and restarts.
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import struct
 from contextlib import suppress
 
-from wall_edge_bridge.kinds.cia402.dictionary import (
+from wall_edge_bridge.kinds.cia402.objects import NO_PDO
+from wall_edge_bridge.kinds.cia402.twin.dictionary import (
     NOT_A_VALUE,
     NOT_MAPPABLE,
     NOT_THERE,
@@ -18,7 +19,6 @@ from wall_edge_bridge.kinds.cia402.dictionary import (
     Entry,
     Refused,
 )
-from wall_edge_bridge.kinds.cia402.objects import NO_PDO
 
 _MOST = 8
 """Objects, and bytes, of a PDO."""

@@ -1,32 +1,30 @@
-"""Around the cycle of RobStride motors: how long it takes, who is there, and a new id."""
+"""Which RobStride motors are there, and a new id."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator
 
 from wall_edge.errors import BusTimeout, DriveError
 from wall_edge_bridge.drives import BusCounters
-from wall_edge_bridge.kinds.registry import Found
+from wall_edge_bridge.kinds.registry import MotorIdentity
 from wall_edge_bridge.kinds.robstride import codec
 from wall_edge_bridge.kinds.robstride.bus import RobStrideBus
 from wall_edge_bridge.kinds.robstride.registers import VBUS
-from wall_edge_bridge.kinds.robstride.settings import IDS, RobStrideJoint, RobStrideSettings
-from wall_edge_bridge.sim.line import can_frame_bits
-from wall_edge_bridge.transport import Frame, FrameTransport
+from wall_edge_bridge.kinds.robstride.settings import IDS, RobStrideSettings
+from wall_edge_bridge.transport import FrameTransport
 
-_FRAME = Frame(0, codec.ZEROS, extended=True)
 _AT_ONCE = 16
 """How many ids are asked together: their replies must fit an adapter's queue."""
 
 
-def cycle_ns(settings: RobStrideSettings, joints: Sequence[RobStrideJoint]) -> int:
-    """A control frame and a feedback a joint, each 8 bytes with a 29-bit identifier."""
-    return round(2 * len(joints) * can_frame_bits(_FRAME) * 1e9 / settings.bitrate)
-
-
 def scan(
-    settings: RobStrideSettings, wire: FrameTransport, ids: Iterable[int], clock: Callable[[], int]
-) -> Iterator[Found]:
+    settings: RobStrideSettings,
+    wire: FrameTransport,
+    ids: Iterable[int],
+    *,
+    clock: Callable[[], int] = time.monotonic_ns,
+) -> Iterator[MotorIdentity]:
     """Asks each id who it is, and those that answer for their voltage. Raises BusError."""
     bus = RobStrideBus(wire, settings.host_id, BusCounters(), clock)
     waiting = sorted(set(ids) & set(IDS))
@@ -40,11 +38,16 @@ def scan(
                 detail = f"unique id {uid.hex()}"
                 if supply is not None:
                     detail += f", {supply:.1f} V"
-                yield Found(motor, "robstride", detail=detail)
+                yield MotorIdentity(motor, "robstride", detail=detail)
 
 
 def set_id(
-    settings: RobStrideSettings, wire: FrameTransport, old: int, new: int, clock: Callable[[], int]
+    settings: RobStrideSettings,
+    wire: FrameTransport,
+    old: int,
+    new: int,
+    *,
+    clock: Callable[[], int] = time.monotonic_ns,
 ) -> None:
     """The motor takes it at once and keeps it. Raises DriveError, BusTimeout, BusError."""
     if new not in IDS or old == new:

@@ -16,7 +16,7 @@ from wall_edge_bridge.kinds.dynamixel.registers import (
     WATCHDOG_UNIT_S,
     Register,
 )
-from wall_edge_bridge.kinds.dynamixel.simulated.table import LENGTH, RANGE, SimulatedTable, changes
+from wall_edge_bridge.kinds.dynamixel.twin.table import LENGTH, RANGE, SimulatedTable, changes
 from wall_edge_bridge.sim.shaft import Shaft
 
 REBOOT_NS = 300_000_000

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from wall_edge.errors import BusTimeout, DriveError
-from wall_edge_bridge.kinds.cia402 import Cia402Joint, Cia402Settings
 from wall_edge_bridge.kinds.cia402 import objects as obj
 from wall_edge_bridge.kinds.cia402.scan import uploads
-from wall_edge_bridge.transport.base import Frame, FrameTransport
+from wall_edge_bridge.kinds.cia402.settings import Cia402Joint, Cia402Settings
+from wall_edge_bridge.transport import Frame, FrameTransport
 
 _ATTEMPTS = 3
 _SHOWN = 6

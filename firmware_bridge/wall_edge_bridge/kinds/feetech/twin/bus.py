@@ -14,8 +14,8 @@ from wall_edge_bridge.kinds.feetech.codec import BROADCAST_ID, Instruction, Requ
 from wall_edge_bridge.kinds.feetech.faults import BITS
 from wall_edge_bridge.kinds.feetech.parser import RequestParser
 from wall_edge_bridge.kinds.feetech.registers import RADIANS_PER_TICK, radians_to_ticks, ticks_to_radians
-from wall_edge_bridge.kinds.feetech.servo import SimulatedServo
-from wall_edge_bridge.kinds.feetech.settings import FeetechJoint
+from wall_edge_bridge.kinds.feetech.settings import FeetechJoint, FeetechSettings
+from wall_edge_bridge.kinds.feetech.twin.motor import SimulatedServo
 from wall_edge_bridge.sim import ByteTwin
 from wall_edge_bridge.sim.line import serial_duration
 from wall_edge_bridge.sim.shaft import MAX_SPEED
@@ -175,3 +175,14 @@ def _at_once(answers: Sequence[tuple[SimulatedServo, Iterator[bytes]]]) -> Itera
         return
     joint = bytes(reduce(and_, bits) for bits in zip(*replies, strict=False)) if replies[1:] else replies[0]
     yield joint, min(servo.return_delay_ns for servo, _ in answers)
+
+
+def make_twin(
+    settings: FeetechSettings,
+    joints: Sequence[FeetechJoint],
+    positions: npt.ArrayLike,
+    *,
+    timed: bool = False,
+) -> FeetechTwin:
+    """As every kind's."""
+    return FeetechTwin(joints, positions, timed_baudrate=settings.baudrate if timed else None)
