@@ -45,6 +45,7 @@ def test_connecting_to_an_arm_that_holds_leaves_it_so(rig: Rig) -> None:
 
 
 def test_looking_for_motors_that_are_not_there_writes_nothing_to_those_that_are(rig: Rig) -> None:
+    rig.case.unwatch(rig.twin)
     rig.drive.enable()
     rig.cycle(START)
     before = rig.memory()

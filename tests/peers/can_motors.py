@@ -21,6 +21,8 @@ def as_message(frame: Frame) -> Any:
         data=frame.data,
         is_extended_id=frame.extended,
         is_remote_frame=frame.remote,
+        is_fd=frame.fd,
+        bitrate_switch=frame.brs,
     )
 
 
@@ -30,6 +32,8 @@ def as_frame(message: Any) -> Frame:
         message.arbitration_id,
         bytes(message.data),
         message.is_extended_id,
+        message.is_fd,
+        message.bitrate_switch,
         received_ns=time.monotonic_ns(),
         remote=message.is_remote_frame,
     )

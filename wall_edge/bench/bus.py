@@ -17,8 +17,8 @@ from typing import TypedDict
 import numpy as np
 from wall_edge_bridge.drives import Drive, DriveSettings, Joint, Setpoints
 from wall_edge_bridge.kinds import Kind, kind_named
-from wall_edge_bridge.sim import ByteTwin, FrameTwin, VirtualClock, wire_to
-from wall_edge_bridge.sim.stations import Station, station_for, wait
+from wall_edge_bridge.sim import ByteTwin, FrameTwin, VirtualClock, station_for, wire_to
+from wall_edge_bridge.sim.stations import Station, wait
 from wall_edge_bridge.transport.opening import open_wire
 
 from wall_edge.config import RobotConfig

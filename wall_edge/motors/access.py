@@ -27,7 +27,7 @@ class Motors:
 
 @contextmanager
 def motor_places(config: RobotConfig) -> Iterator[tuple[dict[str, str], RobotTwins | None]]:
-    """Where simulated motors answer for as long as the context lasts, and the motors; nothing for real ones."""
+    """Where simulated motors answer while the context lasts, and the motors; nothing for real ones."""
     if not config.simulated:
         yield {}, None
         return
@@ -36,7 +36,7 @@ def motor_places(config: RobotConfig) -> Iterator[tuple[dict[str, str], RobotTwi
     from wall_edge.sim.twins import RobotTwins
 
     twins = RobotTwins(config, config.control.rest)
-    with serving(*twins.by_drive.values()) as stations:
+    with serving(*twins.by_drive.values(), names=tuple(twins.by_drive)) as stations:
         yield {name: each.place for name, each in zip(twins.by_drive, stations, strict=True)}, twins
 
 

@@ -1,7 +1,7 @@
 """The kinds of drive that ROBOT.yaml may name. A new one: a package beside this file, a line in ``KINDS``.
 
-Such a package ``kinds.NAME`` has ``KIND`` in its ``__init__``, ``settings`` (what ROBOT.yaml says; light), and
-what :class:`Kind` imports when it is asked for: ``drive``, ``twin``, ``timing`` and ``scan``.
+Such a package has ``KIND`` in its ``__init__``, ``settings`` (what ROBOT.yaml says; light), and what
+:class:`Kind` imports when it is asked for: ``drive``, ``twin``, ``timing`` and ``scan``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from wall_edge_bridge.drives import BusCounters
 from wall_edge_bridge.kinds.cia402 import codec
@@ -29,8 +29,9 @@ class CycleBus:
         joints: Sequence[Cia402Joint],
         readings: DriveReadings,
         counters: BusCounters,
+        clock: Callable[[], int],
     ) -> None:
-        self.wire = wire
+        self.wire, self._clock = wire, clock
         self._ids = [joint.id for joint in joints]
         self._index = {joint.id: index for index, joint in enumerate(joints)}
         self._readings, self._counters = readings, counters
@@ -74,6 +75,8 @@ class CycleBus:
         """Until nobody owes an answer, or the deadline. Raises BusTimeout, BusError."""
         while self.missing and (frames := self.wire.receive(deadline_ns)):
             questions = [question for frame in frames if (question := self.take(frame))]
+            if self._clock() >= deadline_ns:  # else a device that never stops talking keeps us here
+                break
             if questions:
                 self.wire.send(questions, deadline_ns)
 

@@ -55,6 +55,8 @@ def _silent(wire: FrameTransport, silent: Sequence[Cia402Joint], strangers: Sequ
     names = ", ".join(f"{joint.name} (id {joint.id})" for joint in silent)
     seen = sorted({f"{frame.id:#x}" + (" (CAN FD)" if frame.fd else "") for frame in strangers})[:_SHOWN]
     instead = f"; seen: frames {', '.join(seen)}" if seen else ""
+    if errors := wire.health().error_frames:
+        instead += f"; {errors} error frames: another bit rate, or a line without termination"
     return BusTimeout(
         f"no answer from {names} on {wire.description}{instead}",
         fix="check the drive's power, cable, termination, id and bit rate",

@@ -21,6 +21,7 @@ from wall_edge_bridge.kinds.cia402.readings import DriveReadings
 from wall_edge_bridge.kinds.cia402.settings import CAPABILITIES, Cia402Joint, Cia402Settings
 from wall_edge_bridge.kinds.cia402.setup import require_csp
 from wall_edge_bridge.transport import Frame, FrameTransport
+from wall_edge_bridge.transport.recovering import reopened
 
 _COMMAND = codec.COMMAND.pack
 
@@ -54,7 +55,7 @@ class Cia402Drive(Drive):
         self._start_slack = max(start_slack_rad, float((1 / np.abs(self._scale)).max()))
         self._rpdos = [codec.RPDO1 + joint.id for joint in joints]
         self._readings = DriveReadings(joints)
-        self._bus = CycleBus(wire, joints, self._readings, self._counters)
+        self._bus = CycleBus(wire, joints, self._readings, self._counters, clock)
         network = WireNetwork(wire, clock, self._bus.observe, settings.sdo_timeout_ms / 1000)
         self._nodes = Nodes(network, joints)
         self._power = Power(settings, joints, self._nodes, self._bus, self._readings)
@@ -65,6 +66,7 @@ class Cia402Drive(Drive):
         health, counters = self._bus.wire.health(), self._counters
         counters.checksum_errors, counters.full = health.error_frames, health.full
         counters.error_passive, counters.bus_off = health.error_passive, health.bus_off
+        counters.reopened = reopened(self._bus.wire)
         return counters
 
     def connect(self) -> None:

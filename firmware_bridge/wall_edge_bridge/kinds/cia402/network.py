@@ -49,6 +49,8 @@ class WireNetwork(canopen.Network):
                     self.notify(frame.id, bytearray(frame.data), frame.received_ns * 1e-9)
                 else:
                     self._observe(frame)
+            if self.clock() >= deadline_ns:
+                break
 
 
 class WireSdo(SdoClient):

@@ -91,6 +91,8 @@ class MoteusBus:
                 if not linger_ns:
                     break
                 lingering, deadline_ns = True, self.clock() + linger_ns
+            if self.clock() >= deadline_ns:
+                break
         return answers
 
     def ask_patiently(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from wall_edge.errors import BusTimeout, DriveError
 from wall_edge_bridge.kinds.moteus import registers as reg
 from wall_edge_bridge.kinds.moteus.bus import ATTEMPTS, MoteusBus
-from wall_edge_bridge.kinds.moteus.scan import describe, identity_query, scan, values
+from wall_edge_bridge.kinds.moteus.scan import describe, identity_query, values, who_answer
 from wall_edge_bridge.kinds.moteus.settings import IDS, MoteusJoint
 from wall_edge_bridge.transport import Frame
 
@@ -56,12 +56,14 @@ def _silent(bus: MoteusBus, joints: Sequence[MoteusJoint], silent: Sequence[Mote
     strangers = {f"{frame.id:#x} {'CAN FD' if frame.fd else 'classic CAN'}" for frame in bus.strangers}
     others = [
         each.id
-        for each in scan(bus.wire, IDS, clock=bus.clock)
+        for each in who_answer(bus.wire, IDS, bus.clock)
         if each.id not in {joint.id for joint in joints}
     ]
     seen = f"; motors with ids {others} answer instead" if others else ""
     if strangers:
         seen += f"; seen: frames {', '.join(sorted(strangers))}, which no moteus sends us"
+    if errors := bus.wire.health().error_frames:
+        seen += f"; {errors} error frames: other bit rates, or a line without termination"
     return BusTimeout(
         f"no answer from {names} on {bus.wire.description}{seen}",
         fix="check the motor's power, cable, termination and id, and both bit rates",

@@ -18,6 +18,7 @@ from wall_edge_bridge.kinds.moteus.motors import Motors
 from wall_edge_bridge.kinds.moteus.power import Power
 from wall_edge_bridge.kinds.moteus.settings import CAPABILITIES, MoteusJoint, MoteusSettings
 from wall_edge_bridge.transport import FrameTransport
+from wall_edge_bridge.transport.recovering import reopened
 
 _STOP_NS = 1_000_000
 _TURN = 2 * math.pi
@@ -59,6 +60,7 @@ class MoteusDrive(Drive):
         health, counters = self._bus.wire.health(), self._counters
         counters.checksum_errors, counters.full = health.error_frames, health.full
         counters.error_passive, counters.bus_off = health.error_passive, health.bus_off
+        counters.reopened = reopened(self._bus.wire)
         return counters
 
     def connect(self) -> None:
@@ -135,6 +137,8 @@ class MoteusDrive(Drive):
                     missing.discard(index)
                 else:
                     counters.foreign += 1
+            if self._motors.clock() >= deadline_ns:  # else a device that never stops talking keeps us here
+                break
         counters.timeouts += len(missing)
         if len(missing) == self.dof:
             raise self._motors.no_answer(missing)

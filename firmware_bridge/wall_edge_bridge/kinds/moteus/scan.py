@@ -55,7 +55,12 @@ def scan(
     *,
     clock: Callable[[], int] = time.monotonic_ns,
 ) -> Iterator[MotorIdentity]:
-    """Those that answer, in the order of ``ids``; one that is there twice comes twice."""
+    """Those that answer, in the order of ``ids``; one that is there twice comes twice. Raises BusError."""
+    return who_answer(wire, ids, clock)
+
+
+def who_answer(wire: FrameTransport, ids: Iterable[int], clock: Callable[[], int]) -> Iterator[MotorIdentity]:
+    """The same."""
     ids = list(ids)
     for begin in range(0, len(ids), _BATCH):
         batch = ids[begin : begin + _BATCH]
@@ -79,4 +84,6 @@ def _ask(
                 answers[places[frame.id]].append(identity)
         if all(answers.values()):
             deadline_ns = min(deadline_ns, clock() + _LINGER_NS)
+        if clock() >= deadline_ns:
+            break
     return answers

@@ -127,7 +127,7 @@ def test_noise_raises_nothing_and_only_whole_answers_are_believed(
 ) -> None:
     specs = joints()
     readings = DriveReadings(specs)
-    bus = CycleBus(Silent(), specs, readings, BusCounters())
+    bus = CycleBus(Silent(), specs, readings, BusCounters(), VirtualClock())
     bus.set_synchronous(synchronous)
     bus.begin()
     for frame in frames:

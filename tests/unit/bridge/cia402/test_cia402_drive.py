@@ -14,7 +14,7 @@ from wall_edge_bridge.kinds.cia402 import objects as obj
 from wall_edge_bridge.kinds.cia402.objects import State
 from wall_edge_bridge.kinds.cia402.twin.machine import Machine
 from wall_edge_bridge.kinds.cia402.twin.node import Node
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport.base import BusHealth, Frame
 
 from tests.drive_cases.rig import START, Rig, load_case
 from wall_edge.config_loader import Invalid
@@ -267,3 +267,11 @@ def test_ticks_are_counts(rig: Any) -> None:
     joint = rig.joints[0]
     expected = round((joint.direction * START[0] + joint.zero_rad) * 500_000 / 6.283185307179586)
     assert rig.drive.ticks(START)[0] == expected
+
+
+def test_error_frames_speak_of_a_wrong_bit_rate(rig: Any) -> None:
+    rig.wire.trouble = BusHealth(error_frames=12, bus_off=1)
+    rig.twin.silence(1)
+    with pytest.raises(BusTimeout, match=r"axis_2 .*12 error frames: .*bit rate"):
+        rig.drive.connect()
+    assert (rig.drive.counters.checksum_errors, rig.drive.counters.bus_off) == (12, 1)

@@ -14,7 +14,7 @@ from wall_edge_bridge.kinds import kind_named
 from wall_edge_bridge.kinds.moteus import MoteusJoint, MoteusSettings
 from wall_edge_bridge.kinds.moteus import registers as reg
 from wall_edge_bridge.kinds.moteus.twin.motor import MoteusMotor
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport.base import BusHealth, Frame
 
 from tests.drive_cases.rig import START, Rig, load_case
 from wall_edge.config_loader import Invalid
@@ -239,3 +239,11 @@ def test_a_register_that_the_firmware_refuses_makes_no_answer(rig: Any) -> None:
     feedback = rig.cycle()
     assert feedback.received_ns[1] == before.received_ns[1]
     assert rig.drive.counters.foreign > 0
+
+
+def test_error_frames_speak_of_a_wrong_bit_rate(rig: Any) -> None:
+    rig.wire.trouble = BusHealth(error_frames=12, bus_off=1)
+    rig.twin.silence(1)
+    with pytest.raises(BusTimeout, match=r"joint_2 .*12 error frames: .*bit rate"):
+        rig.drive.connect()
+    assert (rig.drive.counters.checksum_errors, rig.drive.counters.bus_off) == (12, 1)

@@ -25,7 +25,8 @@ from wall_edge_bridge.kinds.moteus.codec import (
     to_raw,
     write,
 )
-from wall_edge_bridge.kinds.moteus.settings import MoteusJoint, MoteusSettings, memory
+from wall_edge_bridge.kinds.moteus.settings import MoteusJoint, MoteusSettings
+from wall_edge_bridge.kinds.moteus.twin import memory
 from wall_edge_bridge.kinds.moteus.twin.motor import MoteusMotor
 from wall_edge_bridge.sim import FrameTwin
 from wall_edge_bridge.sim.line import can_duration
