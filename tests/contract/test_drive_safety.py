@@ -49,7 +49,7 @@ def test_looking_for_motors_that_are_not_there_writes_nothing_to_those_that_are(
     rig.drive.enable()
     rig.cycle(START)
     before = rig.memory()
-    others = [dataclasses.replace(joint, id=joint.id + 10) for joint in rig.joints]
+    others = [dataclasses.replace(joint, id=joint.id + 9) for joint in rig.joints]
     with pytest.raises(BusTimeout, match=rig.joints[0].name):
         rig.another_drive(joints=others).connect()
     rig.twin.silence(4)

@@ -67,10 +67,10 @@ def arm(nodes: Nodes, joint: int, spec: Cia402Joint, host: int, timeout_ms: int)
 def _require(
     nodes: Nodes, joint: int, spec: Cia402Joint, index: int, sub: int, form: str, value: int
 ) -> None:
-    found = nodes.read(joint, index, sub, form)
-    if found != value:
+    answer = nodes.read(joint, index, sub, form)
+    if answer != value:
         raise DriveError(
-            f"joint {spec.name} (id {spec.id}): object {index:04X}:{sub} is {found:#x}",
+            f"joint {spec.name} (id {spec.id}): object {index:04X}:{sub} is {answer:#x}",
             expected=f"{value:#x}, as written",
             fix="check the drive's firmware",
         )

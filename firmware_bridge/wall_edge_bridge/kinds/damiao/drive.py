@@ -70,9 +70,9 @@ class DamiaoDrive(DamiaoCycle):
 
     def look(self, deadline_ns: int) -> Feedback:
         super().look(deadline_ns)
-        known = [i for i, facts in enumerate(self._facts) if facts.voltage is not None]
-        answers = self._bus.read(VBUS, [self._motors[i].id for i in known], attempts=1)
-        for index in known:
+        present = [i for i, facts in enumerate(self._facts) if facts.voltage is not None]
+        answers = self._bus.read(VBUS, [self._motors[i].id for i in present], attempts=1)
+        for index in present:
             if values := answers[self._motors[index].id]:
                 self._readings.voltage[index] = values[0].value
         return self._readings.snapshot()
@@ -103,15 +103,15 @@ class DamiaoDrive(DamiaoCycle):
         self.check()
         self._require_answers(self._exchange(dict(enumerate(self._refreshes)), _ATTEMPTS))
         self._enabled = False
-        found = [state == ENABLED for state in self._states]
+        before = [state == ENABLED for state in self._states]
         require_inside(self.limits, self._motors, self._readings.position, self._slack)
         self._recovery.prepare(tuple(self._readings.faults), self._remaining_cause, self._clear)
-        self._require_mit_mode(found)
+        self._require_mit_mode(before)
         try:
             self._power()
         except WallEdgeError:
             with contextlib.suppress(WallEdgeError):
-                self._let_go([index for index, powered in enumerate(found) if not powered])
+                self._let_go([index for index, powered in enumerate(before) if not powered])
             raise
         self._enabled = True
 

@@ -143,6 +143,8 @@ def _require_limp(bus: DamiaoBus, wire: FrameTransport, motor: int, clock: Calla
                     f"motor {motor} has torque", expected="none", fix="run `wall-edge robot release` first"
                 )
             return
+        if clock() >= deadline_ns:
+            break
     raise BusTimeout(f"no motor answers as id {motor}", fix="run `wall-edge motors scan`")
 
 

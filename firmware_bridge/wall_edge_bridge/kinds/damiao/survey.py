@@ -106,14 +106,14 @@ def _require_one(bus: DamiaoBus, joint: DamiaoJoint, answers: Sequence[Answer], 
 def _silence(bus: DamiaoBus, wire: FrameTransport, silent: Sequence[DamiaoJoint]) -> BusTimeout:
     bus.find_robstride([joint.id for joint in silent])
     names = ", ".join(f"{joint.name} (id {joint.id})" for joint in silent)
-    seen = "; ".join(str(other) for other in sorted(bus.others))
+    instead = "; ".join(str(other) for other in sorted(bus.others))
     errors = wire.health().error_frames
     if errors:
-        seen += (
-            f"{'; ' if seen else ''}{errors} error frames: another bit rate, or a line without termination"
+        instead += (
+            f"{'; ' if instead else ''}{errors} error frames: another bit rate, or a line without termination"
         )
     return BusTimeout(
-        f"no answer from {names} on {wire.description}{f'; heard instead: {seen}' if seen else ''}",
+        f"no answer from {names} on {wire.description}{f'; heard instead: {instead}' if instead else ''}",
         expected="Damiao motors",
         fix="check the supply, the cable, the ids, and that bitrate and data_bitrate are those of the motors",
     )

@@ -208,9 +208,9 @@ class DynamixelDrive(Drive):
             (HEALTH, self._readings.store_health),
         ):
             self._bus.ask(block, deadline_ns)
-            found = self._bus.collect(deadline_ns)
-            answers |= found
-            store(found)
+            replies = self._bus.collect(deadline_ns)
+            answers |= replies
+            store(replies)
         if not answers:
             raise self._no_answer(self._motors)
         return self._readings.snapshot()
@@ -249,8 +249,8 @@ class DynamixelDrive(Drive):
             store(dict(zip(self._bus.ids, answers, strict=True)))
         return answers
 
-    def _no_answer(self, silent: Sequence[DynamixelJoint], found: str = "") -> BusTimeout:
-        return self._power.no_answer(silent, found)
+    def _no_answer(self, silent: Sequence[DynamixelJoint], instead: str = "") -> BusTimeout:
+        return self._power.no_answer(silent, instead)
 
 
 open_drive = DynamixelDrive

@@ -84,10 +84,10 @@ class Power:
             raise self.no_answer(silent)
         return [answers[joint.id] for joint in self._joints]
 
-    def no_answer(self, silent: Sequence[DynamixelJoint], found: str = "") -> BusTimeout:
+    def no_answer(self, silent: Sequence[DynamixelJoint], instead: str = "") -> BusTimeout:
         names = ", ".join(f"{joint.name} (id {joint.id})" for joint in silent)
         return BusTimeout(
-            f"no answer from {names} on {self._bus.wire.description}{': ' * bool(found)}{found}",
+            f"no answer from {names} on {self._bus.wire.description}{': ' * bool(instead)}{instead}",
             fix="check the motor's power, cable and id, and that it uses this baud rate",
         )
 

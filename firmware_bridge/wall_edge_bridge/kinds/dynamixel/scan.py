@@ -48,8 +48,8 @@ def what_answer(bus: DynamixelBus, ids: Iterable[int]) -> str:
 
     A ping of either protocol changes nothing in a motor.
     """
-    found = {motor_id: _what_answers(bus, motor_id) for motor_id in ids}
-    return ", ".join(f"id {motor_id}: {words}" for motor_id, words in found.items() if words)
+    reasons = {motor_id: _what_answers(bus, motor_id) for motor_id in ids}
+    return ", ".join(f"id {motor_id}: {words}" for motor_id, words in reasons.items() if words)
 
 
 def _what_answers(bus: DynamixelBus, motor_id: int) -> str:

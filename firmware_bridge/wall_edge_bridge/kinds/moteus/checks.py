@@ -17,18 +17,18 @@ _LINGER_NS = 2_000_000
 
 def require_identity(bus: MoteusBus, joints: Sequence[MoteusJoint], timeout_ns: int) -> None:
     """Reads only. Raises BusTimeout naming the silent ones and what was there instead, DriveError."""
-    known: dict[int, Frame] = {}
+    answers: dict[int, Frame] = {}
     for _ in range(ATTEMPTS):
-        rest = {i: identity_query(joint.id) for i, joint in enumerate(joints) if i not in known}
+        rest = {i: identity_query(joint.id) for i, joint in enumerate(joints) if i not in answers}
         if not rest:
             break
         for index, frames in bus.ask(rest, timeout_ns, _LINGER_NS).items():
             if len(frames) > 1:
                 raise _two(joints[index], frames)
-            known[index] = frames[0]
-    if silent := [joint for index, joint in enumerate(joints) if index not in known]:
+            answers[index] = frames[0]
+    if silent := [joint for index, joint in enumerate(joints) if index not in answers]:
         raise _silent(bus, joints, silent)
-    for index, frame in known.items():
+    for index, frame in answers.items():
         _require_map(joints[index], frame)
 
 
@@ -59,12 +59,12 @@ def _silent(bus: MoteusBus, joints: Sequence[MoteusJoint], silent: Sequence[Mote
         for each in who_answer(bus.wire, IDS, bus.clock)
         if each.id not in {joint.id for joint in joints}
     ]
-    seen = f"; motors with ids {others} answer instead" if others else ""
+    instead = f"; motors with ids {others} answer instead" if others else ""
     if strangers:
-        seen += f"; seen: frames {', '.join(sorted(strangers))}, which no moteus sends us"
+        instead += f"; seen: frames {', '.join(sorted(strangers))}, which no moteus sends us"
     if errors := bus.wire.health().error_frames:
-        seen += f"; {errors} error frames: other bit rates, or a line without termination"
+        instead += f"; {errors} error frames: other bit rates, or a line without termination"
     return BusTimeout(
-        f"no answer from {names} on {bus.wire.description}{seen}",
+        f"no answer from {names} on {bus.wire.description}{instead}",
         fix="check the motor's power, cable, termination and id, and both bit rates",
     )

@@ -53,8 +53,8 @@ class MoteusReadings:
         self._store(index, int(answer[reg.MODE]), int(answer[reg.FAULT]), frame.received_ns, motion)
         self.values.voltage[index] = answer[reg.VOLTAGE]
         both = (answer[reg.TEMPERATURE], answer.get(reg.MOTOR_TEMPERATURE, math.nan))
-        known = [each for each in both if not math.isnan(each)]
-        self.values.temperature[index] = max(known, default=math.nan)
+        numbers = [each for each in both if not math.isnan(each)]
+        self.values.temperature[index] = max(numbers, default=math.nan)
         return True
 
     def _store(

@@ -50,12 +50,12 @@ class SimulatedTable:
 
 def changes(address: int, data: bytes) -> list[tuple[Register, int]] | None:
     """What a write would store: whole registers, one behind the other; None for anything else."""
-    found: list[tuple[Register, int]] = []
+    values: list[tuple[Register, int]] = []
     offset = 0
     while offset < len(data):
         register = _BY_ADDRESS.get(address + offset)
         if register is None or len(data) - offset < register.length:
             return None
-        found.append((register, register.decode(data[offset : offset + register.length])))
+        values.append((register, register.decode(data[offset : offset + register.length])))
         offset += register.length
-    return found or None
+    return values or None

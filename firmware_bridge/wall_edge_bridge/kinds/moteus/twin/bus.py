@@ -142,11 +142,11 @@ def _write(motor: MoteusMotor, part: Part) -> tuple[bool, bytes]:
 def _read(motor: MoteusMotor, part: Part) -> bytes:
     values: list[float] = []
     for register in range(part.register, part.register + part.registers):
-        found = memory.reading(motor, register)
-        if found is None:
+        entry = memory.reading(motor, register)
+        if entry is None:
             head = write(part.type, part.register, values, Action.REPLY) if values else b""
             return head + refusal(Action.READ_ERROR, register, memory.UNKNOWN_REGISTER)
-        values.append(to_raw(found[0], part.type, found[1]))
+        values.append(to_raw(entry[0], part.type, entry[1]))
     return write(part.type, part.register, values, Action.REPLY)
 
 
