@@ -175,6 +175,7 @@ def test_the_watchdog_is_armed_and_read_back(rig: Rig) -> None:
     armed = rig.drive.arm_watchdog(0.1)
     assert armed == (rig.case.watchdog_s if armed is None else pytest.approx(rig.case.watchdog_s))
     assert rig.kind.capabilities.watchdog == (armed is not None)
+    assert bool(rig.drive.watchdog_note) == (armed is None)
     rig.drive.enable()
     for _ in range(50):
         assert rig.cycle(START).limp == ()

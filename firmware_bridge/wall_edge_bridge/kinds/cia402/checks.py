@@ -53,9 +53,7 @@ def _require_one(joint: Cia402Joint, types: Sequence[int]) -> None:
 
 def _silent(wire: FrameTransport, silent: Sequence[Cia402Joint], strangers: Sequence[Frame]) -> BusTimeout:
     names = ", ".join(f"{joint.name} (id {joint.id})" for joint in silent)
-    identifiers = sorted({f"{frame.id:#x}" + (" (CAN FD)" if frame.fd else "") for frame in strangers})[
-        :_SHOWN
-    ]
+    words = sorted({f"{frame.id:#x}" + (" (CAN FD)" if frame.fd else "") for frame in strangers})[:_SHOWN]
     instead = f"; seen: frames {', '.join(words)}" if words else ""
     if errors := wire.health().error_frames:
         instead += f"; {errors} error frames: another bit rate, or a line without termination"

@@ -80,7 +80,9 @@ class Cia402Drive(Drive):
 
     def arm_watchdog(self, timeout_s: float) -> float | None:
         """Objects 1016, 6007 and 605E; in steps of 1 ms. None where a drive has none of the first two."""
-        return self._power.arm_watchdog(timeout_s)
+        armed_s = self._power.arm_watchdog(timeout_s)
+        self.watchdog_note = self._power.watchdog_note
+        return armed_s
 
     def enable(self) -> None:
         self._power.clear_faults()

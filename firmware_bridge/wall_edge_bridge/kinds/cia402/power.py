@@ -45,6 +45,8 @@ class Power:
         self._clock = nodes.network.clock
         self._recovery = FaultRecovery(joints)
         self._watchdog_ns: int | None = None
+        self.watchdog_note = ""
+        """Which drives have none."""
         self._heartbeat = codec.heartbeat(settings.host_node, obj.OPERATIONAL)
         self._heartbeat_ns = 0
         self.every = range(len(joints))
@@ -58,7 +60,9 @@ class Power:
         host = self._settings.host_node
         armed = [arm(self._nodes, index, self._joints[index], host, timeout_ms) for index in self.every]
         self._watchdog_ns = timeout_ms * _MS if any(armed) else None
-        return timeout_ms / 1000 if all(armed) else None
+        bare = [joint.name for joint, has_one in zip(self._joints, armed, strict=True) if not has_one]
+        self.watchdog_note = f"no heartbeat is watched by {', '.join(bare)}" if bare else ""
+        return None if bare else timeout_ms / 1000
 
     def due_heartbeat(self) -> list[Frame]:
         """Three times within the watchdog's time."""

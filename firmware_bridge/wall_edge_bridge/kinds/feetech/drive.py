@@ -104,6 +104,7 @@ class FeetechDrive(Drive):
 
         The servo loop's heartbeat guard has to stand in for it.
         """
+        self.watchdog_note = "an STS servo has none"
         return None
 
     def enable(self) -> None:

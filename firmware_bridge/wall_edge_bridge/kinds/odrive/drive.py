@@ -62,8 +62,6 @@ class ODriveDrive(Drive):
         self._missed: set[int] = set()
         """Joints whose last request has no answer yet."""
         self._watchdog = False
-        self.watchdog_note = ""
-        """Why the watchdog cannot be armed."""
 
     @property
     def counters(self) -> BusCounters:
@@ -102,7 +100,7 @@ class ODriveDrive(Drive):
     def arm_watchdog(self, timeout_s: float) -> float | None:
         """Sets axis0.config.watchdog_timeout and reads it back; ``enable`` arms it, ``disable`` disarms it.
 
-        None without ``endpoints``; ``watchdog_note`` has the reason.
+        None without ``endpoints``.
         """
         endpoints = self._settings.endpoints
         if endpoints is None:
