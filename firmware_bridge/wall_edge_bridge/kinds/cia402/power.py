@@ -99,7 +99,7 @@ class Power:
     def clear_faults(self) -> None:
         """Those that may be cleared: a drive itself refuses a reset while the cause is there."""
         self.read_all()
-        self._recovery.prepare(list(self._readings.values.faults), lambda _, __: "", self._clear)
+        self._recovery.prepare(self._readings.values.faults, lambda _, __: "", self._clear)
 
     def _clear(self, indices: Sequence[int]) -> None:
         for index in indices:

@@ -105,7 +105,7 @@ class DamiaoDrive(DamiaoCycle):
         self._enabled = False
         before = [state == ENABLED for state in self._states]
         require_inside(self.limits, self._motors, self._readings.position, self._slack)
-        self._recovery.prepare(tuple(self._readings.faults), self._remaining_cause, self._clear)
+        self._recovery.prepare(self._readings.faults, self._remaining_cause, self._clear)
         self._require_mit_mode(before)
         try:
             self._power()

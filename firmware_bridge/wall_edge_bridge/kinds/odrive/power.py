@@ -52,7 +52,7 @@ class ODriveEnabling:
             for command in (Command.BUS, Command.TEMPERATURE):
                 if group.settings.firmware == "0.6" or command == Command.BUS:
                     group.ask(command)
-        self._recovery.prepare(tuple(readings.faults), self._remaining_cause, self._clear)
+        self._recovery.prepare(readings.faults, self._remaining_cause, self._clear)
         return [state == State.CLOSED_LOOP for state in readings.states]
 
     def power(self, holds: Sequence[Frame], *, watchdog: bool) -> None:
