@@ -33,7 +33,7 @@ class FaultRecovery:
                 if reason := self._refusal(index, fault, remaining_cause):
                     joint = self._joints[index]
                     raise DriveError(
-                        f"joint {joint.name} (id {joint.id}) reports {fault.name}{reason}",
+                        f"joint {joint} reports {fault.name}{reason}",
                         expected="no fault before torque goes on",
                         fix="remove the cause, then power-cycle the motor",
                     )

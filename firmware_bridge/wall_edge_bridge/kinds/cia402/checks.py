@@ -8,6 +8,7 @@ from wall_edge.errors import BusTimeout, DriveError
 from wall_edge_bridge.kinds.cia402 import objects as obj
 from wall_edge_bridge.kinds.cia402.scan import uploads
 from wall_edge_bridge.kinds.cia402.settings import Cia402Joint, Cia402Settings
+from wall_edge_bridge.kinds.exchange import bus_trouble
 from wall_edge_bridge.transport import Frame, FrameTransport
 
 _ATTEMPTS = 3
@@ -45,19 +46,17 @@ def _require_one(joint: Cia402Joint, types: Sequence[int]) -> None:
         )
     if types and types[0] & 0xFFFF != obj.PROFILE_402:
         raise DriveError(
-            f"joint {joint.name} (id {joint.id}) follows CANopen profile {types[0] & 0xFFFF}",
+            f"joint {joint} follows CANopen profile {types[0] & 0xFFFF}",
             expected=f"{obj.PROFILE_402}, drives",
             fix="check the id: another device has it",
         )
 
 
 def _silent(wire: FrameTransport, silent: Sequence[Cia402Joint], strangers: Sequence[Frame]) -> BusTimeout:
-    names = ", ".join(f"{joint.name} (id {joint.id})" for joint in silent)
+    names = ", ".join(map(str, silent))
     words = sorted({f"{frame.id:#x}" + (" (CAN FD)" if frame.fd else "") for frame in strangers})[:_SHOWN]
     instead = f"; seen: frames {', '.join(words)}" if words else ""
-    if errors := wire.health().error_frames:
-        instead += f"; {errors} error frames: another bit rate, or a line without termination"
     return BusTimeout(
-        f"no answer from {names} on {wire.description}{instead}",
+        f"no answer from {names} on {wire.description}{bus_trouble(wire)}{instead}",
         fix="check the drive's power, cable, termination, id and bit rate",
     )

@@ -20,8 +20,8 @@ from wall_edge_bridge.kinds.cia402.power import Power
 from wall_edge_bridge.kinds.cia402.readings import DriveReadings
 from wall_edge_bridge.kinds.cia402.settings import CAPABILITIES, Cia402Joint, Cia402Settings
 from wall_edge_bridge.kinds.cia402.setup import require_csp
+from wall_edge_bridge.kinds.exchange import count_health
 from wall_edge_bridge.transport import Frame, FrameTransport
-from wall_edge_bridge.transport.recovering import reopened
 
 _COMMAND = codec.COMMAND.pack
 
@@ -63,11 +63,7 @@ class Cia402Drive(Drive):
 
     @property
     def counters(self) -> BusCounters:
-        health, counters = self._bus.wire.health(), self._counters
-        counters.checksum_errors, counters.full = health.error_frames, health.full
-        counters.error_passive, counters.bus_off = health.error_passive, health.bus_off
-        counters.reopened = reopened(self._bus.wire)
-        return counters
+        return count_health(self._counters, self._bus.wire)
 
     def connect(self) -> None:
         require_identity(self._bus.wire, self._specs, self._settings, self._clock)

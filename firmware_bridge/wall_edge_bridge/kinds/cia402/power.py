@@ -207,7 +207,7 @@ class Power:
         return obj.state_of(self._nodes.read(index, obj.STATUS, 0, "H")) in obj.POWERED
 
     def _name(self, index: int) -> str:
-        return f"joint {self._joints[index].name} (id {self._joints[index].id})"
+        return f"joint {self._joints[index]}"
 
     def _stuck(self, index: int, state: State) -> DriveError:
         present = self._readings.states[index]
@@ -220,7 +220,7 @@ class Power:
 
     def no_answer(self, silent: set[int]) -> BusTimeout:
         """From those."""
-        names = ", ".join(f"{self._joints[i].name} (id {self._joints[i].id})" for i in sorted(silent))
+        names = ", ".join(f"{self._joints[i]}" for i in sorted(silent))
         return BusTimeout(
             f"no answer from {names} on {self._bus.wire.description}",
             fix="check the drive's power, cable, termination, id and bit rate",

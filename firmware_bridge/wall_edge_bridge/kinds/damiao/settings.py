@@ -13,15 +13,7 @@ IDS = range(1, 0x80)
 """Where motors are looked for; higher ones are those of other control modes' commands."""
 JOINT_IDS = range(1, 0x10)
 """Feedback begins with id | state << 4: a higher id would hide the state, faults and lost torque with it."""
-CAPABILITIES = Capabilities(
-    velocity=True,
-    effort=True,
-    temperature=True,
-    voltage=True,
-    velocity_feedforward=True,
-    effort_feedforward=True,
-    watchdog=True,
-)
+CAPABILITIES = Capabilities.all()
 _FEEDBACK_OFFSET = 0x10
 _Interface = Literal["socketcan", "slcan", "virtual", "udp_multicast", "unix", "damiao-usb"]
 

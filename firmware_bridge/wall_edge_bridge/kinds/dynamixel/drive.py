@@ -106,7 +106,7 @@ class DynamixelDrive(Drive):
             self._bus.ask(POSITION, self._clock() + self._timeout_ns)
             answers |= self._bus.collect(self._clock() + self._timeout_ns).keys()
         if silent := [joint for joint in self._motors if joint.id not in answers]:
-            names = ", ".join(f"{joint.name} (id {joint.id})" for joint in silent)
+            names = ", ".join(map(str, silent))
             raise DriveError(
                 f"{names}: no answer to fast sync reads, though to others",
                 expected="firmware that knows them in every motor, as ROBOT.yaml says fast: true",
@@ -146,7 +146,7 @@ class DynamixelDrive(Drive):
             offset = answer.value("homing_offset")
             if joint.extended and offset and not self._settings.extended_watchdog:
                 raise DriveError(
-                    f"joint {joint.name} (id {joint.id}) is in extended position mode with homing offset "
+                    f"joint {joint} is in extended position mode with homing offset "
                     f"{offset}: old firmware turns without end when the bus watchdog expires "
                     "(DynamixelSDK issue 584)",
                     expected="homing offset 0, or firmware that is known to stop",

@@ -85,7 +85,7 @@ def _require_delay(joint: DynamixelJoint, answer: Answer, settings: DynamixelSet
     if delay_us <= settings.return_delay_us:
         return
     raise DriveError(
-        f"joint {joint.name} (id {joint.id}): return_delay (register 9) is {delay_us // 2}, so it waits "
+        f"joint {joint}: return_delay (register 9) is {delay_us // 2}, so it waits "
         f"{delay_us} µs before each reply: at most {1e6 / (motors * delay_us):.0f} Hz with {motors} of them",
         expected=f"at most {settings.return_delay_us} µs as in ROBOT.yaml",
         fix="write 0 to register 9 with the maker's tool, or say return_delay_us and a lower rate_hz",
@@ -110,7 +110,7 @@ def _contradiction(joint: DynamixelJoint, name: str, actual: object, expected: s
     register = TABLE[name]
     unit = f" {register.unit}" if register.unit == "tick" else ""
     return DriveError(
-        f"joint {joint.name} (id {joint.id}): {name} (register {register.address}) is {actual}{unit}",
+        f"joint {joint}: {name} (register {register.address}) is {actual}{unit}",
         expected=expected,
         fix="change the motor's setting or ROBOT.yaml; nothing was switched",
     )

@@ -85,7 +85,7 @@ class Power:
         return [answers[joint.id] for joint in self._joints]
 
     def no_answer(self, silent: Sequence[DynamixelJoint], instead: str = "") -> BusTimeout:
-        names = ", ".join(f"{joint.name} (id {joint.id})" for joint in silent)
+        names = ", ".join(map(str, silent))
         return BusTimeout(
             f"no answer from {names} on {self._bus.wire.description}{': ' * bool(instead)}{instead}",
             fix="check the motor's power, cable and id, and that it uses this baud rate",
@@ -107,7 +107,7 @@ class Power:
         for joint, answer, value in zip(self._joints, answers, values, strict=True):
             if (actual := answer.value(name)) != value:
                 raise DriveError(
-                    f"joint {joint.name} (id {joint.id}): {name} reads back as {actual}",
+                    f"joint {joint}: {name} reads back as {actual}",
                     expected=f"{value}, {expected}",
                     fix=fix,
                 )
@@ -139,7 +139,7 @@ class Power:
         for joint, answer in zip(self._joints, self.read_all(STATUS), strict=True):
             if left := hardware_faults(answer.value("hardware_error")):
                 raise DriveError(
-                    f"joint {joint.name} (id {joint.id}) reports {', '.join(fault.name for fault in left)}",
+                    f"joint {joint} reports {', '.join(fault.name for fault in left)}",
                     expected="no fault after a reboot",
                     fix="remove the cause, then power-cycle the motor",
                 )

@@ -208,7 +208,7 @@ class FeetechDrive(Drive):
         for joint, answer in zip(self._servos, self._read_all(Block.of(_TORQUE)), strict=True):
             if answer.value(_TORQUE) != expected:
                 raise DriveError(
-                    f"joint {joint.name} (id {joint.id}) still has its torque {'off' if expected else 'on'}",
+                    f"joint {joint} still has its torque {'off' if expected else 'on'}",
                     expected=f"torque_enable {expected}",
                     fix=fix,
                 )
@@ -241,7 +241,7 @@ class FeetechDrive(Drive):
                 )
 
     def _no_answer(self, silent: Sequence[FeetechJoint], instead: str = "") -> BusTimeout:
-        names = ", ".join(f"{joint.name} (id {joint.id})" for joint in silent)
+        names = ", ".join(map(str, silent))
         return BusTimeout(
             f"no answer from {names} on {self._bus.transport.description}{instead}",
             fix="check the servo's power, cable and id, and that it uses this baud rate",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wall_edge.errors import BusTimeout, DriveError
+from wall_edge_bridge.kinds.exchange import bus_trouble
 from wall_edge_bridge.kinds.moteus import registers as reg
 from wall_edge_bridge.kinds.moteus.bus import ATTEMPTS, MoteusBus
 from wall_edge_bridge.kinds.moteus.scan import describe, identity_query, values, who_answer
@@ -45,14 +46,14 @@ def _require_map(joint: MoteusJoint, frame: Frame) -> None:
     version = values(frame.data).get(reg.REGISTER_MAP)
     if version not in reg.REGISTER_MAPS:
         raise DriveError(
-            f"joint {joint.name} (id {joint.id}) has register map {version}",
+            f"joint {joint} has register map {version}",
             expected=" or ".join(map(str, reg.REGISTER_MAPS)),
             fix="update the controller's firmware with moteus_tool",
         )
 
 
 def _silent(bus: MoteusBus, joints: Sequence[MoteusJoint], silent: Sequence[MoteusJoint]) -> BusTimeout:
-    names = ", ".join(f"{joint.name} (id {joint.id})" for joint in silent)
+    names = ", ".join(map(str, silent))
     strangers = {f"{frame.id:#x} {'CAN FD' if frame.fd else 'classic CAN'}" for frame in bus.strangers}
     others = [
         each.id
@@ -62,9 +63,7 @@ def _silent(bus: MoteusBus, joints: Sequence[MoteusJoint], silent: Sequence[Mote
     instead = f"; motors with ids {others} answer instead" if others else ""
     if strangers:
         instead += f"; seen: frames {', '.join(sorted(strangers))}, which no moteus sends us"
-    if errors := bus.wire.health().error_frames:
-        instead += f"; {errors} error frames: other bit rates, or a line without termination"
     return BusTimeout(
-        f"no answer from {names} on {bus.wire.description}{instead}",
+        f"no answer from {names} on {bus.wire.description}{bus_trouble(bus.wire)}{instead}",
         fix="check the motor's power, cable, termination and id, and both bit rates",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wall_edge_bridge.kinds.odrive.settings import ODriveJoint, ODriveSettings
-from wall_edge_bridge.sim.line import can_frame_bits
+from wall_edge_bridge.sim.line import can_duration
 from wall_edge_bridge.transport import Frame
 
 
@@ -14,4 +14,4 @@ def cycle_ns(settings: ODriveSettings, joints: Sequence[ODriveJoint]) -> int:
     frames = [Frame(0, bytes(8)), Frame(0, bytes(8))]
     if settings.estimates_ms is None:
         frames.append(Frame(0, b"", remote=True))
-    return round(len(joints) * sum(map(can_frame_bits, frames)) * 1e9 / settings.bitrate)
+    return len(joints) * sum(map(can_duration(settings.bitrate), frames))

@@ -63,7 +63,7 @@ class RobStrideGroup:
         for joint, angle in zip(self.joints, self.read_all(MECH_POS), strict=True):
             if angle is None:
                 raise DriveError(
-                    f"joint {joint.name} (id {joint.id}) does not support the parameter mechPos (0x7019)",
+                    f"joint {joint} does not support the parameter mechPos (0x7019)",
                     expected="RobStride's firmware",
                     fix="update the motor's firmware",
                 )
@@ -88,7 +88,7 @@ class RobStrideGroup:
         for joint, value in zip(self.joints, self.read_all(CAN_TIMEOUT), strict=True):
             if value != units:
                 raise DriveError(
-                    f"joint {joint.name} (id {joint.id}): watchdog (parameter 0x7028) reads back as {value}",
+                    f"joint {joint}: watchdog (parameter 0x7028) reads back as {value}",
                     expected=f"{units} units of 50 µs",
                     fix="update the motor's firmware",
                 )
@@ -101,7 +101,7 @@ class RobStrideGroup:
         for joint, mode in zip(self.joints, self.readings.modes, strict=True):
             if joint.id in replies and mode == Mode.RUN:
                 raise DriveError(
-                    f"joint {joint.name} (id {joint.id}) still has its torque on",
+                    f"joint {joint} still has its torque on",
                     expected="mode 0 after disable",
                     fix="cut the arm's power",
                 )
@@ -126,7 +126,7 @@ class RobStrideGroup:
 
     def no_answer(self, silent: Sequence[RobStrideJoint], instead: str = "") -> BusTimeout:
         """The error that names them."""
-        names = ", ".join(f"{joint.name} (id {joint.id})" for joint in silent)
+        names = ", ".join(map(str, silent))
         heard = f"; found instead: {instead}" if instead else ""
         fix = "check the motor's power, cable, id and bit rate, and that it speaks the private protocol"
         if MIT in instead:
@@ -139,7 +139,7 @@ class RobStrideGroup:
         joint, faults = self.joints[index], self.readings.faults[index]
         said = f" and reports {', '.join(fault.name for fault in faults)}" if faults else ""
         return DriveError(
-            f"joint {joint.name} (id {joint.id}) does not run{said}",
+            f"joint {joint} does not run{said}",
             expected="mode 2 and no fault after enable",
             fix="remove the cause, then power-cycle the motor",
         )

@@ -244,6 +244,6 @@ def test_a_register_that_the_firmware_refuses_makes_no_answer(rig: Any) -> None:
 def test_error_frames_speak_of_a_wrong_bit_rate(rig: Any) -> None:
     rig.wire.trouble = BusHealth(error_frames=12, bus_off=1)
     rig.twin.silence(1)
-    with pytest.raises(BusTimeout, match=r"joint_2 .*12 error frames: .*bit rate"):
+    with pytest.raises(BusTimeout, match=r"joint_2 .*12 error frames.*bit rate"):
         rig.drive.connect()
     assert (rig.drive.counters.checksum_errors, rig.drive.counters.bus_off) == (12, 1)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import numpy.typing as npt
 
 from wall_edge_bridge.kinds.cia402 import codec
@@ -16,12 +15,13 @@ from wall_edge_bridge.kinds.cia402 import objects as obj
 from wall_edge_bridge.kinds.cia402.settings import Cia402Joint, Cia402Settings
 from wall_edge_bridge.kinds.cia402.twin.machine import Machine
 from wall_edge_bridge.kinds.cia402.twin.node import Node
-from wall_edge_bridge.sim import FrameTwin
 from wall_edge_bridge.sim.line import can_duration
+from wall_edge_bridge.sim.rotor import Rotor
+from wall_edge_bridge.sim.rotors import RotorTwin
 from wall_edge_bridge.transport import Frame
 
 
-class Cia402Twin(FrameTwin):
+class Cia402Twin(RotorTwin):
     """``nodes``, one a joint, and ``extras`` that no joint has: a second one under an id, or a stranger."""
 
     def __init__(
@@ -34,9 +34,7 @@ class Cia402Twin(FrameTwin):
     ) -> None:
         super().__init__(joints)
         self._specs = tuple(joints)
-        self._direction = np.array([joint.direction for joint in joints])
-        self._zero = np.array([joint.zero_rad for joint in joints])
-        angles = (np.asarray(positions, np.float64) * self._direction + self._zero).tolist()
+        angles = self.angles(positions)
         self.nodes = [
             Node(joint.id, Machine(angle, joint.counts_per_rad), self.replies.put)
             for joint, angle in zip(joints, angles, strict=True)
@@ -79,16 +77,8 @@ class Cia402Twin(FrameTwin):
         for node in (*self.nodes, *self.extras):
             node.advance(now_ns)
 
-    def positions(self, now_ns: int) -> npt.NDArray[np.float64]:
-        self.advance(now_ns)
-        angles = np.array([node.machine.rotor.position for node in self.nodes])
-        joints: npt.NDArray[np.float64] = (angles - self._zero) * self._direction
-        return joints
-
-    def set_positions(self, positions: npt.ArrayLike) -> None:
-        angles = np.asarray(positions, np.float64) * self._direction + self._zero
-        for node, angle in zip(self.nodes, angles.tolist(), strict=True):
-            node.machine.rotor.position, node.machine.rotor.velocity = angle, 0.0
+    def rotors(self) -> list[Rotor]:
+        return [node.machine.rotor for node in self.nodes]
 
     def powered(self, now_ns: int) -> tuple[bool, ...]:
         self.advance(now_ns)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import numpy.typing as npt
 
 from wall_edge_bridge.kinds.damiao.codec import REFRESH, REGISTER_ID, RegisterFrame
@@ -12,14 +11,15 @@ from wall_edge_bridge.kinds.damiao.others import GET_ID_REPLY, robstride_get_id
 from wall_edge_bridge.kinds.damiao.registers import DISABLED, ENABLED, FAULTS
 from wall_edge_bridge.kinds.damiao.settings import DamiaoJoint, DamiaoSettings
 from wall_edge_bridge.kinds.damiao.twin.motor import SimulatedMotor
-from wall_edge_bridge.sim import FrameTwin
 from wall_edge_bridge.sim.line import can_duration
+from wall_edge_bridge.sim.rotor import Rotor
+from wall_edge_bridge.sim.rotors import RotorTwin
 from wall_edge_bridge.transport import Frame
 
 STATES = {fault.name: state for state, fault in FAULTS.items()}
 
 
-class DamiaoTwin(FrameTwin):
+class DamiaoTwin(RotorTwin):
     """``motors`` in the order of the joints, then any that ``add`` put beside them.
 
     They hear each other: what one says on another's id is a command to that one.
@@ -35,12 +35,9 @@ class DamiaoTwin(FrameTwin):
     ) -> None:
         super().__init__(joints)
         self._fd = settings.data_bitrate is not None
-        self._senses = [(joint.direction, joint.zero_rad) for joint in joints]
         self.motors = [
-            SimulatedMotor(joint.id, joint.reply_id, joint.model, direction * position + zero)
-            for joint, position, (direction, zero) in zip(
-                joints, np.asarray(positions, float).tolist(), self._senses, strict=True
-            )
+            SimulatedMotor(joint.id, joint.reply_id, joint.model, angle)
+            for joint, angle in zip(joints, self.angles(positions), strict=True)
         ]
         self.echoes = False
         """Requests for feedback are echoed on the master id before they are answered, as some adapters do."""
@@ -60,15 +57,8 @@ class DamiaoTwin(FrameTwin):
         for motor in self.motors:
             motor.advance(now_ns)
 
-    def positions(self, now_ns: int) -> npt.NDArray[np.float64]:
-        self.advance(now_ns)
-        pairs = zip(self.motors, self._senses, strict=False)
-        return np.array([direction * (motor.rotor.position - zero) for motor, (direction, zero) in pairs])
-
-    def set_positions(self, positions: npt.ArrayLike) -> None:
-        there = np.asarray(positions, float).tolist()
-        for motor, position, (direction, zero) in zip(self.motors, there, self._senses, strict=False):
-            motor.rotor.position = direction * position + zero
+    def rotors(self) -> list[Rotor]:
+        return [motor.rotor for motor in self.motors[: len(self.joints)]]
 
     def powered(self, now_ns: int) -> tuple[bool, ...]:
         self.advance(now_ns)
@@ -85,7 +75,7 @@ class DamiaoTwin(FrameTwin):
         self.motors[index].reboot(now_ns)
 
     def shift_zero(self, index: int, radians: float) -> None:
-        self.motors[index].offset += self._senses[index][0] * radians
+        self.motors[index].offset += self.direction[index] * radians
 
     def set_fault(self, index: int, name: str) -> None:
         self.motors[index].fail(STATES[name])

@@ -28,8 +28,9 @@ from wall_edge_bridge.kinds.moteus.codec import (
 from wall_edge_bridge.kinds.moteus.settings import MoteusJoint, MoteusSettings
 from wall_edge_bridge.kinds.moteus.twin import memory
 from wall_edge_bridge.kinds.moteus.twin.motor import MoteusMotor
-from wall_edge_bridge.sim import FrameTwin
 from wall_edge_bridge.sim.line import can_duration
+from wall_edge_bridge.sim.rotor import Rotor
+from wall_edge_bridge.sim.rotors import RotorTwin
 from wall_edge_bridge.transport import Frame
 
 _TURN = 2 * np.pi
@@ -37,7 +38,7 @@ _EVERYBODY = 0x7F
 _SHORT = 0x7FF
 
 
-class MoteusTwin(FrameTwin):
+class MoteusTwin(RotorTwin):
     """``motors``, one a joint, and ``extras`` that no joint has: a second one under an id, or a stranger."""
 
     def __init__(
@@ -49,9 +50,7 @@ class MoteusTwin(FrameTwin):
         timed: bool = False,
     ) -> None:
         super().__init__(joints)
-        self._direction = np.array([joint.direction for joint in joints])
-        self._zero = np.array([joint.zero_rad for joint in joints])
-        angles = (np.asarray(positions, np.float64) * self._direction + self._zero).tolist()
+        angles = self.angles(positions)
         self.motors = [MoteusMotor(joint.id, angle) for joint, angle in zip(joints, angles, strict=True)]
         self.extras: list[MoteusMotor] = []
         if timed:
@@ -91,16 +90,8 @@ class MoteusTwin(FrameTwin):
         for motor in (*self.motors, *self.extras):
             motor.advance(now_ns)
 
-    def positions(self, now_ns: int) -> npt.NDArray[np.float64]:
-        self.advance(now_ns)
-        angles = np.array([motor.rotor.position for motor in self.motors])
-        joints: npt.NDArray[np.float64] = (angles - self._zero) * self._direction
-        return joints
-
-    def set_positions(self, positions: npt.ArrayLike) -> None:
-        angles = np.asarray(positions, np.float64) * self._direction + self._zero
-        for motor, angle in zip(self.motors, angles.tolist(), strict=True):
-            motor.rotor.position, motor.rotor.velocity = angle, 0.0
+    def rotors(self) -> list[Rotor]:
+        return [motor.rotor for motor in self.motors]
 
     def powered(self, now_ns: int) -> tuple[bool, ...]:
         self.advance(now_ns)

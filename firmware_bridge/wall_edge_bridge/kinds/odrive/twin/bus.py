@@ -5,42 +5,40 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
-import numpy as np
 import numpy.typing as npt
 
 from wall_edge_bridge.kinds.odrive.errors import State
 from wall_edge_bridge.kinds.odrive.settings import ODriveJoint, ODriveSettings
 from wall_edge_bridge.kinds.odrive.twin.motor import SimulatedODrive
-from wall_edge_bridge.sim import FrameTwin
-from wall_edge_bridge.sim.line import can_frame_bits
+from wall_edge_bridge.sim.line import can_duration
+from wall_edge_bridge.sim.rotor import Rotor
+from wall_edge_bridge.sim.rotors import RotorTwin
 from wall_edge_bridge.transport import Frame
 
 _QUEUE_NS = 120_000_000
 """What nobody fetched for so long is lost, as in a receive queue."""
 
 
-class ODriveTwin(FrameTwin):
+class ODriveTwin(RotorTwin):
     """``motors`` in the order of the joints; their attributes are the quirks of real ones."""
 
     def __init__(
         self,
         settings: ODriveSettings,
         joints: Sequence[ODriveJoint],
-        positions: npt.ArrayLike | None = None,
+        positions: npt.ArrayLike,
         *,
         timed: bool = False,
     ) -> None:
         super().__init__(joints)
-        self._sign = np.array([joint.direction for joint in joints])
-        self._zero = np.array([joint.zero_rad for joint in joints])
-        angles = self._angles(np.zeros(len(joints)) if positions is None else positions)
+        angles = self.angles(positions)
         self.motors = [
             SimulatedODrive(joint, angle, settings, phase)
             for phase, (joint, angle) in enumerate(zip(joints, angles, strict=True))
         ]
         self._more: list[SimulatedODrive] = []
         if timed:
-            self.replies.duration = lambda frame: round(can_frame_bits(frame) * 1e9 / settings.bitrate)
+            self.replies.duration = can_duration(settings.bitrate)
 
     def add_twin(self, index: int) -> SimulatedODrive:
         """A second axis with the node id of a joint's."""
@@ -71,15 +69,8 @@ class ODriveTwin(FrameTwin):
                         self.replies.put(answer, ready_ns)
         return self.replies.collect(now_ns)
 
-    def positions(self, now_ns: int) -> npt.NDArray[np.float64]:
-        self.advance(now_ns)
-        angles = np.array([motor.rotor.position for motor in self.motors])
-        positions: npt.NDArray[np.float64] = self._sign * (angles - self._zero)
-        return positions
-
-    def set_positions(self, positions: npt.ArrayLike) -> None:
-        for motor, angle in zip(self.motors, self._angles(positions), strict=True):
-            motor.rotor.position, motor.rotor.velocity = angle, 0.0
+    def rotors(self) -> list[Rotor]:
+        return [motor.rotor for motor in self.motors]
 
     def powered(self, now_ns: int) -> tuple[bool, ...]:
         self.advance(now_ns)
@@ -95,17 +86,13 @@ class ODriveTwin(FrameTwin):
         self.motors[index].reboot(now_ns)
 
     def shift_zero(self, index: int, radians: float) -> None:
-        self.motors[index].offset += self._sign[index] * radians
+        self.motors[index].offset += self.direction[index] * radians
 
     def set_fault(self, index: int, name: str) -> None:
         self.motors[index].fail(name)
 
     def _all(self) -> list[SimulatedODrive]:
         return [*self.motors, *self._more]
-
-    def _angles(self, positions: npt.ArrayLike) -> list[float]:
-        angles: list[float] = (self._sign * np.asarray(positions, np.float64) + self._zero).tolist()
-        return angles
 
 
 make_twin = ODriveTwin
