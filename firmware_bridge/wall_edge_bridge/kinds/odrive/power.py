@@ -20,26 +20,26 @@ from wall_edge_bridge.kinds.odrive.errors import (
     UNDERVOLTAGE,
     State,
 )
-from wall_edge_bridge.kinds.odrive.group import HEARTBEAT_S, ODriveGroup
+from wall_edge_bridge.kinds.odrive.motors import HEARTBEAT_S, ODriveMotors
 from wall_edge_bridge.transport import Frame
 
 _CHANGE_S = 1.0
 """How long an axis may take into another state."""
 
 
-class ODriveEnabling:
+class ODrivePower:
     """Of one drive. ``slack`` [rad]: how far beyond its limits a joint may stand."""
 
-    def __init__(self, group: ODriveGroup, limits: JointLimits, slack: float) -> None:
-        self._group, self._limits, self._slack = group, limits, slack
-        self._recovery = FaultRecovery(group.joints)
+    def __init__(self, motors: ODriveMotors, limits: JointLimits, slack: float) -> None:
+        self._motors, self._limits, self._slack = motors, limits, slack
+        self._recovery = FaultRecovery(motors.joints)
 
     def require_ready(self) -> list[bool]:
         """Everything that may forbid torque; whether each axis has it already. Positions are fresh then."""
-        group, readings = self._group, self._group.readings
-        group.await_heartbeats()
+        motors, readings = self._motors, self._motors.readings
+        motors.await_heartbeats()
         self._locate()
-        for joint, state in zip(group.joints, readings.states, strict=True):
+        for joint, state in zip(motors.joints, readings.states, strict=True):
             if state not in (State.IDLE, State.CLOSED_LOOP):
                 raise DriveError(
                     f"joint {joint.name} (node {joint.id}) is in axis state {state}",
@@ -50,40 +50,40 @@ class ODriveEnabling:
         self._limits.require_inside(readings.position, self._slack, "position", fix)
         if any(readings.faults):
             for command in (Command.BUS, Command.TEMPERATURE):
-                if group.settings.firmware == "0.6" or command == Command.BUS:
-                    group.ask(command)
+                if motors.settings.firmware == "0.6" or command == Command.BUS:
+                    motors.ask(command)
         self._recovery.prepare(readings.faults, self._remaining_cause, self._clear)
         return [state == State.CLOSED_LOOP for state in readings.states]
 
     def power(self, holds: Sequence[Frame], *, watchdog: bool) -> None:
         """``holds``: a setpoint a joint, where it is. Waits until each axis says that it holds."""
-        group, readings = self._group, self._group.readings
-        group.send(*(codec.controller_mode(node) for node in group.ids), *self._limit_frames(), *holds)
-        if watchdog and group.settings.endpoints is not None:
-            group.write(group.settings.endpoints.enable_watchdog, "?", True)
-        group.send(*(codec.set_state(node, State.CLOSED_LOOP) for node in group.ids))
-        group.await_heartbeats(holds)
+        motors, readings = self._motors, self._motors.readings
+        motors.send(*(codec.controller_mode(node) for node in motors.ids), *self._limit_frames(), *holds)
+        if watchdog and motors.settings.endpoints is not None:
+            motors.write(motors.settings.endpoints.enable_watchdog, "?", True)
+        motors.send(*(codec.set_state(node, State.CLOSED_LOOP) for node in motors.ids))
+        motors.await_heartbeats(holds)
 
         def decided() -> bool:
             return any(readings.faults) or all(state == State.CLOSED_LOOP for state in readings.states)
 
-        group.pump(_CHANGE_S, decided, holds)
+        motors.pump(_CHANGE_S, decided, holds)
         for index, state in enumerate(readings.states):
             if state != State.CLOSED_LOOP or readings.faults[index]:
                 raise self._faulty(index)
 
     def release(self, nodes: Sequence[int]) -> None:
         """Torque off, read from a later heartbeat of each that it is."""
-        group, readings = self._group, self._group.readings
+        motors, readings = self._motors, self._motors.readings
         for _ in range(2):
-            group.send(*(codec.set_state(node, State.IDLE) for node in nodes))
-        if group.settings.endpoints is not None:
+            motors.send(*(codec.set_state(node, State.IDLE) for node in nodes))
+        if motors.settings.endpoints is not None:
             # An idle axis is fed by nobody: its watchdog would only leave an error behind.
-            off = group.settings.endpoints.enable_watchdog
-            group.send(*(codec.sdo_write(node, off, "?", False) for node in nodes))
-        silent = group.try_heartbeats()
-        group.pump(_CHANGE_S, lambda: State.CLOSED_LOOP not in self._states_of(nodes))
-        for joint, state in zip(group.joints, readings.states, strict=True):
+            off = motors.settings.endpoints.enable_watchdog
+            motors.send(*(codec.sdo_write(node, off, "?", False) for node in nodes))
+        silent = motors.try_heartbeats()
+        motors.pump(_CHANGE_S, lambda: State.CLOSED_LOOP not in self._states_of(nodes))
+        for joint, state in zip(motors.joints, readings.states, strict=True):
             if joint.id in nodes and joint not in silent and state == State.CLOSED_LOOP:
                 raise DriveError(
                     f"joint {joint.name} (node {joint.id}) still has its torque on",
@@ -91,25 +91,25 @@ class ODriveEnabling:
                     fix="cut the arm's power",
                 )
         if silent:
-            raise group.no_answer(silent)
+            raise motors.no_answer(silent)
 
     def restore(self, powered: Sequence[bool]) -> None:
         """Torque off again where it was off."""
         with suppress(WallEdgeError):
-            self.release([n for n, before in zip(self._group.ids, powered, strict=True) if not before])
+            self.release([n for n, before in zip(self._motors.ids, powered, strict=True) if not before])
 
     def _locate(self) -> None:
-        group, readings = self._group, self._group.readings
+        motors, readings = self._motors, self._motors.readings
         readings.fresh.clear()
-        if group.settings.estimates_ms is None:
-            group.require(group.ask(Command.ESTIMATES))
-        everyone = set(range(len(group.joints)))
-        if not group.pump(HEARTBEAT_S, lambda: readings.fresh >= everyone):
-            silent = [group.joints[index] for index in sorted(everyone - readings.fresh)]
-            raise group.no_answer(silent, "encoder estimates")
+        if motors.settings.estimates_ms is None:
+            motors.require(motors.ask(Command.ESTIMATES))
+        everyone = set(range(len(motors.joints)))
+        if not motors.pump(HEARTBEAT_S, lambda: readings.fresh >= everyone):
+            silent = [motors.joints[index] for index in sorted(everyone - readings.fresh)]
+            raise motors.no_answer(silent, "encoder estimates")
 
     def _remaining_cause(self, index: int, fault: Fault) -> str:
-        settings, readings = self._group.settings, self._group.readings
+        settings, readings = self._motors.settings, self._motors.readings
         volts, temperature = readings.voltage[index], readings.temperature[index]
         if fault in (UNDERVOLTAGE, OVERVOLTAGE) and math.isnan(volts):
             return "its supply cannot be read"
@@ -122,9 +122,9 @@ class ODriveEnabling:
         return "it has not started yet" if fault == INITIALIZING else ""
 
     def _clear(self, indices: Sequence[int]) -> None:
-        group, readings = self._group, self._group.readings
-        group.send(*(codec.clear_errors(group.ids[index]) for index in indices))
-        group.await_heartbeats()
+        motors, readings = self._motors, self._motors.readings
+        motors.send(*(codec.clear_errors(motors.ids[index]) for index in indices))
+        motors.await_heartbeats()
         for index in indices:
             if readings.faults[index]:
                 raise self._faulty(index)
@@ -134,16 +134,16 @@ class ODriveEnabling:
             codec.limits(
                 joint.id, joint.velocity_limit * joint.gear_ratio / (2 * math.pi), joint.current_limit
             )
-            for joint in self._group.joints
+            for joint in self._motors.joints
             if joint.velocity_limit is not None and joint.current_limit is not None
         ]
 
     def _states_of(self, nodes: Sequence[int]) -> list[int]:
-        states = zip(self._group.ids, self._group.readings.states, strict=True)
+        states = zip(self._motors.ids, self._motors.readings.states, strict=True)
         return [state for node, state in states if node in nodes]
 
     def _faulty(self, index: int) -> DriveError:
-        joint, readings = self._group.joints[index], self._group.readings
+        joint, readings = self._motors.joints[index], self._motors.readings
         faults = ", ".join(fault.name for fault in readings.faults[index]) or "no error"
         return DriveError(
             f"joint {joint.name} (node {joint.id}) is in axis state {readings.states[index]} with {faults}",

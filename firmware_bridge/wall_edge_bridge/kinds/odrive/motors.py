@@ -19,7 +19,7 @@ _REPLY_S = 0.02
 _FEED_NS = 5_000_000
 
 
-class ODriveGroup:
+class ODriveMotors:
     """``readings`` take in what is said. Methods raise BusTimeout, DriveError, BusError."""
 
     def __init__(

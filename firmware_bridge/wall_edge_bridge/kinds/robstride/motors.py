@@ -28,7 +28,7 @@ from wall_edge_bridge.transport import Frame, FrameTransport
 _MAX_WATCHDOG = 2**32 - 1
 
 
-class RobStrideGroup:
+class RobStrideMotors:
     """``readings`` take in what is said. Methods raise BusTimeout, DriveError, BusError."""
 
     def __init__(
