@@ -17,8 +17,9 @@ from canopen.profiles.p402 import BaseNode402  # noqa: E402
 from wall_edge_bridge.drives.values import Setpoints  # noqa: E402
 from wall_edge_bridge.kinds.cia402 import KIND, Cia402Joint, Cia402Settings  # noqa: E402
 from wall_edge_bridge.kinds.cia402.objects import State  # noqa: E402
+from wall_edge_bridge.transport.python_can import open_python_can  # noqa: E402
 
-from tests.peers.can_motors import CanWire, serving  # noqa: E402
+from tests.peers.can_motors import serving  # noqa: E402
 from tests.peers.cia402_motor import IdealMotor  # noqa: E402
 from wall_edge.errors import BusTimeout, DriveError  # noqa: E402
 
@@ -125,7 +126,7 @@ def cycle(drive: Any, position: Any = None) -> Any:
 
 def test_our_drive_operates_a_local_node(network: Any) -> None:
     servo = Servo(network)
-    drive = KIND.open_drive(SETTINGS, [JOINT], CanWire(CHANNEL))
+    drive = KIND.open_drive(SETTINGS, [JOINT], open_python_can("virtual", CHANNEL, 1_000_000))
     drive.connect()
     drive.check()
     assert drive.arm_watchdog(0.2) == 0.2
@@ -153,7 +154,7 @@ def test_an_object_that_it_refuses_is_named(network: Any) -> None:
             raise refused
 
     servo.node.add_write_callback(refuse)
-    drive = KIND.open_drive(SETTINGS, [JOINT], CanWire(CHANNEL))
+    drive = KIND.open_drive(SETTINGS, [JOINT], open_python_can("virtual", CHANNEL, 1_000_000))
     drive.connect()
     with pytest.raises(DriveError, match=r"axis .*refuses object 6060:0: .*read only"):
         drive.enable()
@@ -162,7 +163,7 @@ def test_an_object_that_it_refuses_is_named(network: Any) -> None:
 
 
 def test_nobody_there_is_a_timeout() -> None:
-    drive = KIND.open_drive(SETTINGS, [JOINT], CanWire("canopen-nobody"))
+    drive = KIND.open_drive(SETTINGS, [JOINT], open_python_can("virtual", "canopen-nobody", 1_000_000))
     with pytest.raises(BusTimeout, match=r"axis \(id 7\)"):
         drive.connect()
     drive.close()

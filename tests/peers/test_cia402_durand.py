@@ -19,8 +19,8 @@ from durand.node import MinimalNodeCapabilities  # noqa: E402
 from durand.object_dictionary import Record, Variable  # noqa: E402
 from wall_edge_bridge.drives.values import Setpoints  # noqa: E402
 from wall_edge_bridge.kinds.cia402 import KIND, Cia402Joint, Cia402Settings  # noqa: E402
+from wall_edge_bridge.transport.python_can import open_python_can  # noqa: E402
 
-from tests.peers.can_motors import CanWire  # noqa: E402
 from tests.peers.cia402_motor import IdealMotor  # noqa: E402
 from wall_edge.errors import DriveError  # noqa: E402
 
@@ -88,7 +88,7 @@ def servos() -> Iterator[list[Servo]]:
 
 @pytest.fixture
 def drive(servos: list[Servo]) -> Iterator[Any]:  # noqa: ARG001 - they answer it
-    drive = KIND.open_drive(SETTINGS, JOINTS, CanWire(CHANNEL))
+    drive = KIND.open_drive(SETTINGS, JOINTS, open_python_can("virtual", CHANNEL, 1_000_000))
     yield drive
     drive.close()
 

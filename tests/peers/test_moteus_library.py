@@ -17,8 +17,9 @@ pytest.importorskip("can")
 from wall_edge_bridge.kinds.moteus import KIND, MoteusJoint, MoteusSettings  # noqa: E402
 from wall_edge_bridge.kinds.moteus import registers as reg  # noqa: E402
 from wall_edge_bridge.kinds.moteus.drive import MoteusDrive  # noqa: E402
+from wall_edge_bridge.transport.python_can import open_python_can  # noqa: E402
 
-from tests.peers.can_motors import CanWire, serving  # noqa: E402
+from tests.peers.can_motors import serving  # noqa: E402
 
 CHANNEL = "moteus-judge"
 JOINTS = [
@@ -150,7 +151,7 @@ def test_a_register_that_is_none_has_no_value(twin: Any) -> None:  # noqa: ARG00
 
 def test_our_drive_and_the_library_share_a_bus(twin: Any) -> None:
     """The library looks on while the drive holds the arm; in real time."""
-    wire = CanWire(CHANNEL)
+    wire = open_python_can("virtual", CHANNEL, 1_000_000)
     drive = MoteusDrive(MoteusSettings(timeout_ms=200.0), JOINTS, wire)
     with drive:
         assert drive.arm_watchdog(2.0) == 2.0

@@ -77,7 +77,7 @@ class Cia402Drive(Drive):
     def arm_watchdog(self, timeout_s: float) -> float | None:
         """Objects 1016, 6007 and 605E; in steps of 1 ms. None where a drive has none of the first two."""
         armed_s = self._power.arm_watchdog(timeout_s)
-        self.watchdog_note = self._power.watchdog_note
+        self.watchdog_note = self._power.heartbeat.note
         return armed_s
 
     def enable(self) -> None:
@@ -126,7 +126,7 @@ class Cia402Drive(Drive):
             Frame(cob, _COMMAND(obj.DISABLE_VOLTAGE if index in limp else obj.ENABLE_OPERATION, target))
             for index, (cob, target) in enumerate(zip(self._rpdos, targets, strict=True))
         ]
-        return frames + self._power.due_heartbeat()
+        return frames + self._power.heartbeat.due()
 
     def finish_cycle(self, deadline_ns: int) -> Feedback:
         bus, readings = self._bus, self._readings

@@ -14,14 +14,13 @@ from wall_edge_bridge.kinds.cia402.network import MissingObject, Nodes
 from wall_edge_bridge.kinds.cia402.objects import State
 from wall_edge_bridge.kinds.cia402.readings import DriveReadings
 from wall_edge_bridge.kinds.cia402.settings import Cia402Joint, Cia402Settings
-from wall_edge_bridge.kinds.cia402.setup import arm, map_pdos, select_csp
-from wall_edge_bridge.transport import Frame
+from wall_edge_bridge.kinds.cia402.setup import map_pdos, select_csp
+from wall_edge_bridge.kinds.cia402.watchdog import HostHeartbeat
 
 _MS = 1_000_000
 _STEP_NS = 500 * _MS
 """How long a drive may take from one state to the next: ramps, brakes and relays."""
 _POLL_NS = 2 * _MS
-_WATCHDOG_MAX_MS = 0xFFFF
 _STEPS = (
     (obj.SHUTDOWN, (State.READY, State.SWITCHED_ON, State.ENABLED)),
     (obj.SWITCH_ON, (State.SWITCHED_ON, State.ENABLED)),
@@ -44,33 +43,12 @@ class Power:
         self._nodes, self._bus, self._readings = nodes, bus, readings
         self._clock = nodes.network.clock
         self._recovery = FaultRecovery(joints)
-        self._watchdog_ns: int | None = None
-        self.watchdog_note = ""
-        """Which drives have none."""
-        self._heartbeat = codec.heartbeat(settings.host_node, obj.OPERATIONAL)
-        self._heartbeat_ns = 0
+        self.heartbeat = HostHeartbeat(settings.host_node, self._clock)
         self.every = range(len(joints))
 
     def arm_watchdog(self, timeout_s: float) -> float | None:
-        """The drives watch a heartbeat that goes out with commands. None where one of them cannot."""
-        if not 0.001 <= timeout_s <= _WATCHDOG_MAX_MS / 1000:
-            expected = f"0.001 to {_WATCHDOG_MAX_MS / 1000} s"
-            raise DriveError(f"a watchdog of {timeout_s:g} s", expected=expected)
-        timeout_ms = round(timeout_s * 1000)
-        host = self._settings.host_node
-        armed = [arm(self._nodes, index, self._joints[index], host, timeout_ms) for index in self.every]
-        self._watchdog_ns = timeout_ms * _MS if any(armed) else None
-        bare = [joint.name for joint, has_one in zip(self._joints, armed, strict=True) if not has_one]
-        self.watchdog_note = f"no heartbeat is watched by {', '.join(bare)}" if bare else ""
-        return None if bare else timeout_ms / 1000
-
-    def due_heartbeat(self) -> list[Frame]:
-        """Three times within the watchdog's time."""
-        now_ns = self._clock()
-        if self._watchdog_ns is None or now_ns < self._heartbeat_ns:
-            return []
-        self._heartbeat_ns = now_ns + self._watchdog_ns // 3
-        return [self._heartbeat]
+        """What every drive has, read back [s]; None where one of them cannot watch."""
+        return self.heartbeat.arm(self._nodes, self._joints, timeout_s)
 
     def read_all(self) -> None:
         """By SDO. Raises BusTimeout naming the silent ones."""
@@ -166,7 +144,7 @@ class Power:
             for joint, word, target in zip(self._joints, words, targets, strict=True)
         ]
         deadline_ns = self._clock() + round(self._settings.timeout_ms * _MS)
-        self._bus.wire.send([*frames, *self.due_heartbeat(), *self._bus.begin()], deadline_ns)
+        self._bus.wire.send([*frames, *self.heartbeat.due(), *self._bus.begin()], deadline_ns)
         self._bus.collect(deadline_ns)
 
     def _pause(self, until_ns: int) -> None:
