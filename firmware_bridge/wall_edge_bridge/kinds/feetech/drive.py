@@ -56,7 +56,7 @@ class FeetechDrive(Drive):
         self,
         settings: FeetechSettings,
         joints: Sequence[FeetechJoint],
-        transport: ByteTransport,
+        wire: ByteTransport,
         *,
         clock: Callable[[], int] = time.monotonic_ns,
         start_slack_rad: float = 0.0,
@@ -66,7 +66,7 @@ class FeetechDrive(Drive):
         self._start_slack = max(start_slack_rad, self.slack_rad)  # an encoder rounds
         self._scale = JointScale(joints)
         self._readings = ServoReadings(joints)
-        self._bus = FeetechBus(settings, transport, [joint.id for joint in joints], self.counters, clock)
+        self._bus = FeetechBus(settings, wire, [joint.id for joint in joints], self.counters, clock)
         self._clock = clock
         self._goals = SyncWriter(_GOAL.address, _GOAL.length, self._bus.ids)
         self._exchange: Exchange | None = None
