@@ -36,7 +36,7 @@ def motor_places(
     if not config.simulated:
         yield {}, None
         return
-    from wall_edge_bridge.sim.stations import serving  # a real robot never loads the simulated world
+    from wall_edge_bridge.sim import serving
 
     from wall_edge.sim.motors import motors
     from wall_edge.sim.twins import RobotTwins
@@ -46,7 +46,7 @@ def motor_places(
         with motors(twins) as running:
             yield running.places, None
         return
-    with serving(*twins.by_drive.values()) as stations:
+    with serving(*twins.by_drive.values(), names=tuple(twins.by_drive)) as stations:
         yield {name: each.place for name, each in zip(twins.by_drive, stations, strict=True)}, twins
 
 

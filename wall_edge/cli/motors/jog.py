@@ -46,7 +46,8 @@ def jog(
             typer.confirm("The arm is powered, then goes limp. Hold it. Move?", abort=True)
         try:
             for name, armed_s in joints.arm_watchdogs().items():
-                print(f"watchdog of {name}: " + ("none" if armed_s is None else f"{armed_s * 1e3:.0f} ms"))
+                none = ", ".join(("none", *filter(None, [joints.watchdog_notes.get(name)])))
+                print(f"watchdog of {name}: " + (none if armed_s is None else f"{armed_s * 1e3:.0f} ms"))
             joints.enable()
             there = run_jog(config, joints, plan, stop_requested, Ticker(round(1e9 / config.control.rate_hz)))
         finally:

@@ -89,6 +89,11 @@ class Joints:
         assert self.drive is not None
         return self.drive.arm_watchdogs(self._watchdog_s)
 
+    @property
+    def watchdog_notes(self) -> dict[str, str]:
+        """By the drive's name, why its motors have none; of those without."""
+        return {} if self.drive is None else self.drive.watchdog_notes
+
     def enable(self) -> None:
         """Torque on where the joints are. Raises DriveError, BusError."""
         assert self.drive is not None
