@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import yaml
 from wall_edge_bridge.kinds.feetech.twin import FeetechTwin
-from wall_edge_bridge.sim import PtyPort, serving
+from wall_edge_bridge.sim import PtyPort, serving_port
 
 from wall_edge.config import load_robot
 from wall_edge.provenance import provenance
@@ -135,7 +135,7 @@ def one_try(folder: Path, bundle: Path, wait_s: float, target: str = "main") -> 
     config = load_robot(ROBOT)
     bus = FeetechTwin(config.joints, arm.REST)
     ours, theirs = pty.openpty()
-    with serving(bus) as port:
+    with serving_port(bus) as port:
         _promptly()
         robot = Robot(folder, bundle, port)
         process = robot.start(theirs)

@@ -49,7 +49,7 @@ def test_looking_for_motors_that_are_not_there_writes_nothing_to_those_that_are(
     rig.drive.enable()
     rig.cycle(START)
     before = rig.memory()
-    others = [dataclasses.replace(joint, id=joint.id + 10) for joint in rig.joints]
+    others = [dataclasses.replace(joint, id=joint.id + 9) for joint in rig.joints]
     with pytest.raises(BusTimeout, match=rig.joints[0].name):
         rig.another_drive(joints=others).connect()
     rig.twin.silence(4)
@@ -175,6 +175,7 @@ def test_the_watchdog_is_armed_and_read_back(rig: Rig) -> None:
     armed = rig.drive.arm_watchdog(0.1)
     assert armed == (rig.case.watchdog_s if armed is None else pytest.approx(rig.case.watchdog_s))
     assert rig.kind.capabilities.watchdog == (armed is not None)
+    assert bool(rig.drive.watchdog_note) == (armed is None)
     rig.drive.enable()
     for _ in range(50):
         assert rig.cycle(START).limp == ()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from wall_edge_bridge.drives import Drive, Feedback, Joint, Setpoints
 from wall_edge_bridge.drives.values import Floats
-from wall_edge_bridge.kinds import Found, Kind, kind_named
+from wall_edge_bridge.kinds import Kind, MotorIdentity, kind_named
 from wall_edge_bridge.sim import ByteTwin, FrameTwin, VirtualClock, wire_to
 
 from tests.drive_cases import Case
@@ -75,7 +75,7 @@ class Rig:
         wire.send = recorded
         return wire, sent
 
-    def scan(self, ids: Iterable[int] | None = None) -> list[Found]:
+    def scan(self, ids: Iterable[int] | None = None) -> list[MotorIdentity]:
         """Who answers under ``ids``, all by default."""
         ids = self.kind.ids if ids is None else ids
         return list(self.kind.scan(self.case.settings, self.wire, ids, clock=self.clock))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from wall_edge_bridge.kinds.damiao import DamiaoSettings
 from wall_edge_bridge.kinds.damiao.twin import BridgeTwin
-from wall_edge_bridge.sim import serving
+from wall_edge_bridge.sim import serving_port
 
 from tests.peers.damiao_can_twin import JOINTS, START
 
@@ -25,7 +25,7 @@ def twin() -> BridgeTwin:
 
 @pytest.fixture
 def motors(twin: BridgeTwin) -> Iterator[list[motorbridge.Motor]]:
-    with serving(twin) as port, motorbridge.Controller.from_dm_serial(port.path) as controller:
+    with serving_port(twin) as port, motorbridge.Controller.from_dm_serial(port.path) as controller:
         yield [
             controller.add_damiao_motor(joint.id, joint.reply_id, joint.model.removeprefix("DM"))
             for joint in JOINTS

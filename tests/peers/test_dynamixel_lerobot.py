@@ -11,7 +11,7 @@ import pytest
 from wall_edge_bridge.kinds.dynamixel import KIND, DynamixelJoint, DynamixelSettings
 from wall_edge_bridge.kinds.dynamixel.registers import TABLE
 from wall_edge_bridge.kinds.dynamixel.twin import DynamixelTwin
-from wall_edge_bridge.sim.pty import PtyPort, serving
+from wall_edge_bridge.sim.pty import PtyPort, serving_port
 
 from tests.peers.dynamixel_twin import NAMES, START, TICKS, make_twin
 
@@ -32,7 +32,7 @@ def twin() -> DynamixelTwin:
 
 @pytest.fixture
 def port(twin: DynamixelTwin) -> Iterator[PtyPort]:
-    with serving(twin) as port:
+    with serving_port(twin) as port:
         yield port
 
 
@@ -112,7 +112,7 @@ def test_setup_motor_gives_a_factory_new_motor_its_id_and_speed() -> None:
     twin = KIND.make_twin(DynamixelSettings(kind="dynamixel"), [joint], START[:1], timed=False)
     assert isinstance(twin, DynamixelTwin)
     twin.motors[0].set("baud_code", 1)
-    with serving(twin) as port:
+    with serving_port(twin) as port:
         bus = dynamixel.DynamixelMotorsBus(port.path, dict(MOTORS))
         bus.setup_motor("gripper")
         assert bus.broadcast_ping() == {6: 1200}

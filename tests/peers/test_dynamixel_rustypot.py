@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from wall_edge_bridge.kinds.dynamixel.registers import TABLE
 from wall_edge_bridge.kinds.dynamixel.twin import DynamixelTwin
-from wall_edge_bridge.sim.pty import serving
+from wall_edge_bridge.sim.pty import serving_port
 
 from tests.peers.dynamixel_twin import START, TICKS, make_twin
 
@@ -27,7 +27,7 @@ def twin() -> DynamixelTwin:
 
 @pytest.fixture
 def motors(twin: DynamixelTwin) -> Iterator[Any]:
-    with serving(twin) as port:
+    with serving_port(twin) as port:
         motors = rustypot.Xl330PyController(port.path, 1_000_000, 0.5)
         yield motors
         motors.close()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from wall_edge_bridge.kinds.dynamixel.registers import TABLE
 from wall_edge_bridge.kinds.dynamixel.twin import DynamixelTwin
-from wall_edge_bridge.sim.pty import PtyPort, serving
+from wall_edge_bridge.sim.pty import PtyPort, serving_port
 
 from tests.peers.dynamixel_twin import TICKS, make_twin
 
@@ -26,7 +26,7 @@ def twin() -> DynamixelTwin:
 
 @pytest.fixture
 def pty(twin: DynamixelTwin) -> Iterator[PtyPort]:
-    with serving(twin) as pty:
+    with serving_port(twin) as pty:
         yield pty
 
 

@@ -14,7 +14,7 @@ from lerobot.motors.feetech.tables import STS_SMS_SERIES_CONTROL_TABLE
 from wall_edge_bridge.kinds.feetech import FeetechJoint
 from wall_edge_bridge.kinds.feetech.registers import STS3215
 from wall_edge_bridge.kinds.feetech.twin import FeetechTwin
-from wall_edge_bridge.sim import PtyPort, serving
+from wall_edge_bridge.sim import PtyPort, serving_port
 
 NAMES = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 JOINTS = tuple(FeetechJoint(name, i + 1, -1.5, 1.5, 6.0) for i, name in enumerate(NAMES))
@@ -30,7 +30,7 @@ def twin() -> FeetechTwin:
 
 @pytest.fixture
 def port(twin: FeetechTwin) -> Iterator[PtyPort]:
-    with serving(twin) as port:
+    with serving_port(twin) as port:
         yield port
 
 
@@ -142,7 +142,7 @@ def test_memory_is_protected_while_locked(bus: FeetechMotorsBus) -> None:
 def test_setup_motor_gives_a_new_servo_its_id_and_speed(code: int) -> None:
     twin = FeetechTwin([FeetechJoint("new", 1, -1.0, 1.0, 6.0)])
     twin.servos[1].set("baud_code", code)
-    with serving(twin) as port:
+    with serving_port(twin) as port:
         bus = FeetechMotorsBus(port.path, dict(MOTORS))
         bus.setup_motor("gripper")
         assert bus.broadcast_ping() == {6: 777}

@@ -82,6 +82,7 @@ def run_jog(
         joints.collect(now)
         joints.require_following()
         elapsed += dt
-        held += dt if limiter.at_rest and (stopping or elapsed >= way.duration_s) else 0.0
+        still = limiter.at_rest if stopping else elapsed >= way.duration_s
+        held += dt if still else 0.0
     there: Floats = joints.position.copy()
     return there

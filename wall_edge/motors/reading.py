@@ -33,15 +33,15 @@ def _row(name: str, feedback: Feedback, i: int, now_ns: int) -> dict[str, object
         words.append("lost its torque")
     return {
         "joint": name,
-        "position": _known(feedback.position[i]),
-        "velocity": _known(feedback.velocity[i]),
-        "effort": _known(feedback.effort[i]),
-        "temperature": _known(feedback.temperature[i]),
-        "voltage": _known(feedback.voltage[i]),
+        "position": _number(feedback.position[i]),
+        "velocity": _number(feedback.velocity[i]),
+        "effort": _number(feedback.effort[i]),
+        "temperature": _number(feedback.temperature[i]),
+        "voltage": _number(feedback.voltage[i]),
         "age": (now_ns - received_ns) / 1e6 if received_ns else None,
         "faults": ", ".join(words) if received_ns else "no answer",
     }
 
 
-def _known(value: float) -> float | None:
+def _number(value: float) -> float | None:
     return None if math.isnan(value) else float(value)

@@ -147,7 +147,9 @@ def _counters(record: RunLog) -> Iterator[tuple[str, str]]:
             yield f"setpoints held by the {kind} limit", _by_name(hits)
         yield "setpoints refused (NaN or infinite)", number(limiter.get("refused"))
     for name, drive in servo.get("bus", {}).get("drives", {}).items():
-        counted = {key: count for key, count in drive.items() if key not in ("kind", "watchdog_s")}
+        counted = {
+            key: count for key, count in drive.items() if key not in ("kind", "watchdog_s", "watchdog_note")
+        }
         yield f"bus of {name} ({drive['kind']})", _by_name(counted)
     if words := watchdog_words(servo.get("bus", {}).get("drives", {})):
         yield "watchdog", words.removeprefix("watchdog: ")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from wall_edge_bridge.kinds import KINDS
 
 from wall_edge.config import RobotConfig
 from wall_edge.errors import ConfigError
@@ -24,6 +25,7 @@ class Fault:
     """``inject`` puts it into a robot that follows chunks; ``noticed`` says when the robot has reacted.
 
     ``expected``: the state in which the robot must end up. ``kinds``: of drive, that can have it; empty: all.
+    ``unseen``: kinds that cannot notice it.
     """
 
     what: str
@@ -31,10 +33,14 @@ class Fault:
     noticed: Callable[[VirtualRobot], bool]
     expected: ServoState
     kinds: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
 
     def _others(self, config: RobotConfig) -> list[str]:
-        drives = config.drives.items() if self.kinds else ()
-        return [name for name, settings in drives if settings.kind not in self.kinds]
+        return [
+            name
+            for name, settings in config.drives.items()
+            if settings.kind in self.unseen or (self.kinds and settings.kind not in self.kinds)
+        ]
 
     def fits(self, config: RobotConfig) -> bool:
         """Whether all drives of a robot can have it."""
@@ -44,9 +50,9 @@ class Fault:
         """Raises ConfigError for a robot with drives that cannot have it."""
         if others := self._others(config):
             drives = ", ".join(f"drives.{key} of kind {config.drives[key].kind}" for key in others)
-            raise ConfigError(
-                f"fault {name} on {drives}", expected=f"drives of kind {' or '.join(self.kinds)} alone"
-            )
+            kinds = self.kinds or [kind for kind in KINDS if kind not in self.unseen]
+            expected = f"drives of kind {' or '.join(kinds)} alone"
+            raise ConfigError(f"fault {name} on {drives}", expected=expected)
 
 
 def _left_following(robot: VirtualRobot) -> bool:
@@ -165,7 +171,11 @@ FAULTS: dict[str, Fault] = {
         "a joint is reported 2 rad away", motor_faults.lose_offset(2.0), _left_following, ServoState.FAULT
     ),
     "feedback-late": Fault(
-        "every reply comes 8 ticks late", motor_faults.delay_replies, _left_following, ServoState.FAULT
+        "every reply comes 8 ticks late",
+        motor_faults.delay_replies,
+        _left_following,
+        ServoState.FAULT,
+        unseen=motor_faults.UNASKED,
     ),
     "joint-silent": Fault(
         "the cable of one motor is loose", motor_faults.loosen_cable, _left_following, ServoState.FAULT

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from wall_edge.sim.twins import Motor
 from wall_edge.sim.virtual import VirtualRobot
 
+UNASKED = ("odrive",)
+"""Kinds whose motors send estimates by themselves, without a time: nobody can tell how late they come."""
 _LATE_TICKS = 8
 """More than a reply has lengths (``PendingReplies``): every length has come round when a late one arrives."""
 

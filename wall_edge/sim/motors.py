@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 import numpy as np
-from wall_edge_bridge.sim.stations import Station, station_for, wait
+from wall_edge_bridge.sim import station_for
+from wall_edge_bridge.sim.stations import Station, wait
 
 from wall_edge.runtime.ipc.mailbox import Mailbox, MailboxReader
 from wall_edge.signals import STOP_SIGNALS

@@ -69,7 +69,7 @@ class VirtualRobot:
         self._order = itertools.count()
         self.world = TabletopWorld(simulation.seed, simulation.time_limit_s, simulation.drift_mm_s / 1000)
         self.twins = RobotTwins(config, arm.REST)
-        self.drive = VirtualDrives(config, self.twins, self.clock)
+        self.drive = VirtualDrives(config, self.twins, self.clock, self._sleep)
         manifest = actions.manifest
         self.chunks = Mailbox(chunk_dtype(manifest.horizon, config.dof))
         self.feedback, self.command = Mailbox(feedback_dtype(config.dof)), Mailbox(command_dtype())
@@ -119,6 +119,7 @@ class VirtualRobot:
         """Power the arm and begin the episode."""
         self.beat()
         self.loop.start()
+        self.beat()  # motors may have taken their time
         self.at(self.now, self._tick)
         self.at(self.now, self._step)
         episode = self.world.new_episode(self._number)

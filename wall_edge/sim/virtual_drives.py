@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
-from wall_edge_bridge.drives import Setpoints
+from wall_edge_bridge.drives import Feedback, Setpoints
 from wall_edge_bridge.drives.group import DriveGroup
 from wall_edge_bridge.kinds import kind_named
 from wall_edge_bridge.sim import wire_to
@@ -17,16 +18,20 @@ from wall_edge.sim.twins import RobotTwins
 class VirtualDrives(DriveGroup):
     """What ``runtime.servo.drives`` opens on a robot, on wires to ``twins``.
 
-    Nobody waits for a reply: virtual time does not pass within a tick, and what is not there yet comes too
-    late.
+    Within a cycle virtual time does not pass: what is not there yet comes too late. Outside, ``sleep`` (until
+    [ns]) lets it pass while a drive waits, as for motors that speak unasked.
     """
 
-    def __init__(self, config: RobotConfig, twins: RobotTwins, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, config: RobotConfig, twins: RobotTwins, clock: Callable[[], int], sleep: Callable[[int], None]
+    ) -> None:
+        self._sleep = sleep
+        self._wires = {name: wire_to(twin, clock, sleep) for name, twin in twins.by_drive.items()}
         drives = {
             name: kind_named(settings.kind).open_drive(
                 settings,
                 config.joints_of(name),
-                wire_to(twins.by_drive[name], clock),
+                self._wires[name],
                 clock=clock,
                 start_slack_rad=config.control.start_slack_rad,
             )
@@ -44,6 +49,21 @@ class VirtualDrives(DriveGroup):
         return self.twins.positions(self._now())
 
     def start_cycle(self, setpoints: Setpoints | None, deadline_ns: int) -> None:
-        super().start_cycle(setpoints, deadline_ns)
+        with self._no_time():
+            super().start_cycle(setpoints, deadline_ns)
         if setpoints is not None:
             self.written.append(setpoints.position.copy())
+
+    def finish_cycle(self, deadline_ns: int) -> Feedback:
+        with self._no_time():
+            return super().finish_cycle(deadline_ns)
+
+    @contextlib.contextmanager
+    def _no_time(self) -> Iterator[None]:
+        for wire in self._wires.values():
+            wire.sleep = None
+        try:
+            yield
+        finally:
+            for wire in self._wires.values():
+                wire.sleep = self._sleep

@@ -29,6 +29,8 @@ class Drive(ABC):
     capabilities = Capabilities()
     slack_rad = 1e-6
     """How far beyond a limit a setpoint counts as rounding."""
+    watchdog_note = ""
+    """Why :meth:`arm_watchdog` answered None; else empty."""
 
     def __init__(self, joints: Sequence[Joint]) -> None:
         self.joints = tuple(joints)

@@ -124,6 +124,12 @@ class DriveGroup(Drive):
         """By the drive's name, what it has [s]; None for motors without. Raises DriveError, BusError."""
         return {member.name: member.drive.arm_watchdog(timeout_s) for member in self._members}
 
+    @property
+    def watchdog_notes(self) -> dict[str, str]:
+        """By the drive's name, why its motors have no watchdog; of those without."""
+        notes = {member.name: member.drive.watchdog_note for member in self._members}
+        return {name: note for name, note in notes.items() if note}
+
     def enable(self) -> None:
         """On every bus; when one refuses, those before it are disabled again, unless they held already."""
         undo: list[Drive] = []

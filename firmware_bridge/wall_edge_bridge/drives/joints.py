@@ -49,6 +49,10 @@ class Joint:
         if self.lower >= self.upper:
             raise Invalid("lower", self.lower, expected=f"less than upper ({self.upper:g} rad)")
 
+    def __str__(self) -> str:
+        """As messages name it."""
+        return f"{self.name} (id {self.id})"
+
 
 @dataclass(frozen=True)
 class OffsetJoint(Joint):

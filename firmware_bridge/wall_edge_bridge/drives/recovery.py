@@ -27,13 +27,13 @@ class FaultRecovery:
         ``remaining_cause(index, fault)`` says why a fault that needs a check must stay ("bus at 19.1 V, it
         needs 24"), or nothing. Nothing is cleared unless all can be.
         """
-        faults = tuple(faults)  # ``clear`` reads feedback again, perhaps into the same list
+        faults = tuple(map(tuple, faults))  # ``clear`` reads feedback again, perhaps into the same lists
         for index, joint_faults in enumerate(faults):
             for fault in joint_faults:
                 if reason := self._refusal(index, fault, remaining_cause):
                     joint = self._joints[index]
                     raise DriveError(
-                        f"joint {joint.name} (id {joint.id}) reports {fault.name}{reason}",
+                        f"joint {joint} reports {fault.name}{reason}",
                         expected="no fault before torque goes on",
                         fix="remove the cause, then power-cycle the motor",
                     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import NamedTuple
 
@@ -76,6 +76,11 @@ class Capabilities:
     effort_feedforward: bool = False
     watchdog: bool = False
     """They stop by themselves when nobody commands them."""
+
+    @classmethod
+    def all(cls) -> Capabilities:
+        """Of motors that lack none."""
+        return cls(**{each.name: True for each in fields(cls)})
 
 
 @dataclass(frozen=True)

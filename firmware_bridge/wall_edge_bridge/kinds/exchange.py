@@ -112,6 +112,6 @@ def bus_trouble(wire: FrameTransport) -> str:
     health = wire.health()
     if health.state == "off":
         return "; the controller is off the bus"
-    if health.error_frames:
-        return f"; {health.error_frames} error frames, as a wrong bit rate makes them"
+    if count := health.error_frames:
+        return f"; {count} error frames, as a wrong bit rate or a line without termination makes them"
     return ""

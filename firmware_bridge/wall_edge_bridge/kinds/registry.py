@@ -1,15 +1,24 @@
-"""The kinds of drive that ROBOT.yaml may name. A new one: a package beside this file, a line in ``KINDS``."""
+"""The kinds of drive that ROBOT.yaml may name. A new one: a package beside this file, a line in ``KINDS``.
+
+Such a package has ``KIND`` in its ``__init__``, ``settings`` (what ROBOT.yaml says; light), and what
+:class:`Kind` imports when it is asked for: ``drive``, ``twin``, ``timing`` and ``scan``.
+"""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+import importlib.util
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+import numpy.typing as npt
 
 from wall_edge.errors import ConfigError
 from wall_edge_bridge.drives import Capabilities, Drive, DriveSettings, Joint
 from wall_edge_bridge.sim import ByteTwin, FrameTwin
+from wall_edge_bridge.transport import Wire
 
 KINDS = {
     "cia402": "wall_edge_bridge.kinds.cia402",
@@ -20,10 +29,10 @@ KINDS = {
     "odrive": "wall_edge_bridge.kinds.odrive",
     "robstride": "wall_edge_bridge.kinds.robstride",
 }
-"""Where each kind's ``KIND`` is; imported when it is asked for, as some need a library of their own."""
+"""Where each kind's ``KIND`` is; imported when it is asked for."""
 
 
-class Found(NamedTuple):
+class MotorIdentity(NamedTuple):
     """A motor that answered."""
 
     id: int
@@ -36,32 +45,73 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Kind:
-    """All that the rest of wall-edge knows of a kind of drive. Functions import what they need when called.
+    """All that the rest of wall-edge knows of a kind of drive; a robot never loads its ``twin``.
 
-    A robot never loads ``twin``. ``settings`` and ``joint`` are frozen dataclasses; their fields are the keys
-    of ROBOT.yaml.
+    ``settings`` and ``joint`` are frozen dataclasses; their fields are the keys of ROBOT.yaml. All methods
+    take them in that order, joints as a sequence.
     """
 
     name: str
     settings: type[DriveSettings]
     joint: type[Joint]
     capabilities: Capabilities
-    open_drive: Callable[..., Drive]
-    """``(settings, joints, wire, *, clock, start_slack_rad) → Drive``; it opens nothing and sends nothing."""
-    make_twin: Callable[..., ByteTwin | FrameTwin]
-    """``(settings, joints, positions [dof] rad, *, timed) → Twin``: motors on the other side of the wire,
-    torque off. ``timed``: requests and replies take their time on the line (``replies.duration``)."""
-    cycle_ns: Callable[[Any, Sequence[Any]], int]
-    """``(settings, joints)``: how long the requests and replies of one cycle occupy the line at least [ns],
-    with worst-case stuffing: the ceiling of the rate."""
-    scan: Callable[..., Iterator[Found]]
-    """``(settings, wire, ids, *, clock=time.monotonic_ns)``: who answers. Reads only: never torque, never a
-    write."""
     ids: range
     """Those that a motor may have, and that a scan asks for."""
-    set_id: Callable[..., None] | None = None
-    """``(settings, wire, old, new, *, clock=time.monotonic_ns)``: written to the motor's memory and read
-    back; None where the maker's own tool must do it. Raises DriveError, BusError."""
+    package: str
+    """Its modules: ``drive``, ``twin``, ``timing`` and ``scan``, with functions of the methods' names."""
+    sets_id: bool = False
+    """``scan`` has ``set_id``."""
+    needs: tuple[str, ...] = ()
+    """Libraries of its own, which wall-edge does not bring."""
+
+    def open_drive(
+        self,
+        settings: Any,
+        joints: Sequence[Any],
+        wire: Wire,
+        *,
+        clock: Callable[[], int] = time.monotonic_ns,
+        start_slack_rad: float = 0.0,
+    ) -> Drive:
+        """It opens nothing and sends nothing."""
+        drive: Drive = self._module("drive").open_drive(
+            settings, joints, wire, clock=clock, start_slack_rad=start_slack_rad
+        )
+        return drive
+
+    def make_twin(
+        self, settings: Any, joints: Sequence[Any], positions: npt.ArrayLike, *, timed: bool = False
+    ) -> ByteTwin | FrameTwin:
+        """Motors on the other side of the wire, torque off, standing at ``positions`` [dof] rad.
+
+        ``timed``: requests and replies take their time on the line (``replies.duration``).
+        """
+        twin: ByteTwin | FrameTwin = self._module("twin").make_twin(settings, joints, positions, timed=timed)
+        return twin
+
+    def cycle_ns(self, settings: Any, joints: Sequence[Any]) -> int:
+        """How long the requests and replies of one cycle occupy the line at least [ns].
+
+        With worst-case stuffing: the ceiling of the rate.
+        """
+        duration_ns: int = self._module("timing").cycle_ns(settings, joints)
+        return duration_ns
+
+    def scan(
+        self, settings: Any, wire: Wire, ids: Iterable[int], *, clock: Callable[[], int] = time.monotonic_ns
+    ) -> Iterator[MotorIdentity]:
+        """Who answers. Reads only: never torque, never a write. Raises BusError."""
+        motors: Iterator[MotorIdentity] = self._module("scan").scan(settings, wire, ids, clock=clock)
+        return motors
+
+    @property
+    def set_id(self) -> Callable[..., None] | None:
+        """``(settings, wire, old, new, *, clock=time.monotonic_ns)``: written to the motor's memory and read
+        back; None where the maker's own tool must do it. Raises DriveError, BusError."""
+        return self._module("scan").set_id if self.sets_id else None
+
+    def _module(self, name: str) -> Any:
+        return importlib.import_module(f"{self.package}.{name}")
 
 
 def kind_named(name: str) -> Kind:
@@ -71,7 +121,12 @@ def kind_named(name: str) -> Kind:
     try:
         kind: Kind = importlib.import_module(KINDS[name]).KIND
     except ImportError as error:
-        raise ConfigError(
-            f"drive kind {name} needs {error.name or error}", fix=f"run `pip install 'wall-edge[{name}]'`"
-        ) from None
+        raise _missing(name, error.name or str(error)) from None
+    for library in kind.needs:
+        if importlib.util.find_spec(library) is None:
+            raise _missing(name, library)
     return kind
+
+
+def _missing(name: str, library: str) -> ConfigError:
+    return ConfigError(f"drive kind {name} needs {library}", fix=f"run `pip install 'wall-edge[{name}]'`")

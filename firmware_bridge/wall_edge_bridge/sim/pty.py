@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import select
 import struct
 import termios
-import threading
 import time
 import tty
-from collections.abc import Iterator
 from types import TracebackType
 
 from wall_edge_bridge.sim.base import ByteTwin
@@ -79,39 +76,9 @@ class PtyPort:
         self.close()
 
 
-def serve(bus: ByteTwin, port: PtyPort, stop: threading.Event) -> None:
-    """Answer the port's client from ``bus`` in real time, until ``stop`` is set or the port is closed.
-
-    Meant for a thread of its own.
-    """
-    while not stop.is_set():
-        until_s = _STOP_CHECK_S if bus.due_ns is None else (bus.due_ns - time.monotonic_ns()) / 1e9
-        try:
-            ready, _, _ = select.select([port.fd], [], [], min(_STOP_CHECK_S, max(0.0, until_s)))
-        except (OSError, ValueError):
-            return
-        if not ready and bus.due_ns is None:
-            port.forget_the_dead()
-        answer(bus, port, bool(ready))
-
-
 def answer(bus: ByteTwin, port: PtyPort, ready: bool) -> None:
     """Hand over what the client has sent, if the port is ``ready``, and send what the servos say by now."""
     now = time.monotonic_ns()
     replies = bus.handle(port.read(), now, port.baud) if ready else bus.collect(now)
     if replies:
         port.write(replies)
-
-
-@contextlib.contextmanager
-def serving(bus: ByteTwin) -> Iterator[PtyPort]:
-    """A port that answers from ``bus`` for as long as the context lasts, in a background thread."""
-    stop = threading.Event()
-    with PtyPort() as port:
-        thread = threading.Thread(target=serve, args=(bus, port, stop), daemon=True)
-        thread.start()
-        try:
-            yield port
-        finally:
-            stop.set()
-            thread.join()

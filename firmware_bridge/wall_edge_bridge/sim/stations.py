@@ -107,9 +107,14 @@ def serve(stations: Sequence[Station], stop: threading.Event) -> None:
 
 
 @contextlib.contextmanager
-def serving(*twins: ByteTwin | FrameTwin) -> Iterator[tuple[Station, ...]]:
-    """Stations of the twins for as long as the context lasts, in one background thread."""
-    stations = tuple(station_for(twin) for twin in twins)
+def serving(*twins: ByteTwin | FrameTwin, names: Sequence[str] = ()) -> Iterator[tuple[Station, ...]]:
+    """Stations of the twins for as long as the context lasts, in one background thread.
+
+    ``names``, of the twins' drives, are in the places of simulated buses.
+    """
+    stations = tuple(
+        station_for(twin, name) for twin, name in zip(twins, names or [""] * len(twins), strict=True)
+    )
     stop = threading.Event()
     thread = threading.Thread(target=serve, args=(stations, stop), daemon=True)
     thread.start()
@@ -120,6 +125,14 @@ def serving(*twins: ByteTwin | FrameTwin) -> Iterator[tuple[Station, ...]]:
         thread.join()
         for station in stations:
             station.close()
+
+
+@contextlib.contextmanager
+def serving_port(twin: ByteTwin) -> Iterator[PtyPort]:
+    """A port that answers from the twin for as long as the context lasts, in a background thread."""
+    with serving(twin) as (station,):
+        assert isinstance(station, PtyStation)
+        yield station.port
 
 
 @contextlib.contextmanager

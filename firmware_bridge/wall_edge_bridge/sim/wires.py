@@ -1,7 +1,7 @@
 """A drive and its twin in one process: every byte or frame of the bus, without a port.
 
-Where ``sleep`` is given, waiting for a reply makes (virtual) time pass; else it never does, and a reply that
-is not there yet comes too late.
+Where ``sleep`` is given, waiting for a reply makes (virtual) time pass; else, or while a wire's ``sleep`` is
+None, it never does, and a reply that is not there yet comes too late.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from wall_edge_bridge.sim.base import ByteTwin, FrameTwin, Twin
-from wall_edge_bridge.transport import BusHealth, Frame, Wire
+from wall_edge_bridge.transport import BusHealth, Frame
 
 
 class VirtualClock:
@@ -32,17 +32,17 @@ class _TwinWire:
     def __init__(
         self, twin: Twin[bytes] | Twin[Frame], clock: Callable[[], int], sleep: Callable[[int], None] | None
     ) -> None:
-        self._motors, self._clock, self._sleep = twin, clock, sleep
+        self._motors, self._clock, self.sleep = twin, clock, sleep
 
     def _wait(self, deadline_ns: int) -> bool:
         """Whether something is, or will be, there by the deadline; time passes until then, or until it."""
-        if self._sleep is None:
+        if self.sleep is None:
             return False
         due_ns = self._motors.due_ns
         if due_ns is None or due_ns > deadline_ns:
-            self._sleep(deadline_ns)
+            self.sleep(deadline_ns)
             return False
-        self._sleep(due_ns)
+        self.sleep(due_ns)
         return True
 
     def close(self) -> None:
@@ -103,6 +103,6 @@ class FrameWire(_TwinWire):
 
 def wire_to(
     twin: ByteTwin | FrameTwin, clock: Callable[[], int], sleep: Callable[[int], None] | None = None
-) -> Wire:
+) -> ByteWire | FrameWire:
     """Of the kind that the twin speaks."""
     return ByteWire(twin, clock, sleep) if isinstance(twin, ByteTwin) else FrameWire(twin, clock, sleep)

@@ -134,11 +134,6 @@ def tell_reopenings(wire: Wire, action: Callable[[], object]) -> None:
         wire.on_reopened = action
 
 
-def reopened(wire: Wire) -> int:
-    """How often a wire was opened again; 0 of one that does not recover."""
-    return wire.reopened if isinstance(wire, _Recovering) else 0
-
-
 def _sum(before: BusHealth, now: BusHealth) -> BusHealth:
     *counts, state = now
     sums = [a + b for a, b in zip(before[:-1], counts, strict=True)]

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import yaml
 from wall_edge_bridge.kinds.feetech.twin import FeetechTwin
-from wall_edge_bridge.sim import serving
+from wall_edge_bridge.sim import serving_port
 
 from tests.machines.powered_arm import robot_file, servos_of
 from wall_edge.config import RobotConfig, load_robot
@@ -73,7 +73,7 @@ class Rig:
 def make_rig(shipped_bundle: Path, robot: RobotConfig, tmp_path: Path) -> Iterator[Any]:
     rigs: list[Rig] = []
     bus = servos_of(robot)
-    with serving(bus) as port:
+    with serving_port(bus) as port:
 
         def make(
             video_s: float = 60,

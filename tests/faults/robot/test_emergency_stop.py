@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from wall_edge_bridge.kinds.feetech.twin import FeetechTwin
-from wall_edge_bridge.sim import serving
+from wall_edge_bridge.sim import serving_port
 
 from benchmarks.daemon.emergency_stop import Robot, one_try
 from tests.machines.powered_arm import servos_of
@@ -49,7 +49,7 @@ def running(
     shipped_bundle: Path, robot: RobotConfig, tmp_path: Path, terminal: int
 ) -> Iterator[tuple[Robot, subprocess.Popen[bytes], FeetechTwin]]:
     bus = servos_of(robot)
-    with serving(bus) as port:
+    with serving_port(bus) as port:
         made = Robot(tmp_path, shipped_bundle, port)
         process = made.start(terminal)
         yield made, process, bus
@@ -119,7 +119,7 @@ def test_a_signal_at_any_moment_of_the_start(
 ) -> None:
     """A13: to all processes, the first imports included: no traceback, the documented code, no torque."""
     bus = servos_of(robot)
-    with serving(bus) as port:
+    with serving_port(bus) as port:
         made = Robot(tmp_path, shipped_bundle, port)
         with (tmp_path / "output").open("wb+") as output:
             process = made.start(output.fileno())
@@ -138,7 +138,7 @@ def test_a_signal_at_any_moment_of_the_start(
 def test_signals_in_the_last_words(shipped_bundle: Path, robot: RobotConfig, tmp_path: Path) -> None:
     """H15: SIGTERM again and again until the very end: code 0, not -15."""
     bus = servos_of(robot)
-    with serving(bus) as port:
+    with serving_port(bus) as port:
         made = Robot(tmp_path, shipped_bundle, port)
         with (tmp_path / "output").open("wb+") as output:
             process = made.start(output.fileno())

@@ -18,7 +18,7 @@ from wall_edge_bridge.kinds.feetech import FeetechJoint, FeetechSettings
 from wall_edge_bridge.kinds.feetech.codec import build_status, build_write
 from wall_edge_bridge.kinds.feetech.drive import FeetechDrive
 from wall_edge_bridge.kinds.feetech.twin import FeetechTwin
-from wall_edge_bridge.sim import PtyPort, serving
+from wall_edge_bridge.sim import PtyPort, serving_port
 from wall_edge_bridge.transport import SerialTransport
 
 from tests.feetech_packets import parse_status
@@ -45,7 +45,7 @@ def twin() -> FeetechTwin:
 
 @pytest.fixture
 def port(twin: FeetechTwin) -> Iterator[PtyPort]:
-    with serving(twin) as port:
+    with serving_port(twin) as port:
         yield port
 
 
@@ -284,7 +284,7 @@ def opened_as_nobody(port: PtyPort) -> int:
 
 def test_a6_a_port_that_vanished_and_came_back_is_opened_by_its_name(tmp_path: Path) -> None:
     name, twin = tmp_path / "ttyUSB0", FeetechTwin(JOINTS, START)
-    with serving(twin) as first:
+    with serving_port(twin) as first:
         name.symlink_to(first.path)
         drive = open_drive(str(name))
         drive.connect()
@@ -297,7 +297,7 @@ def test_a6_a_port_that_vanished_and_came_back_is_opened_by_its_name(tmp_path: P
     name.unlink()
     with pytest.raises(BusError, match="does not exist"):
         SerialTransport(str(name))
-    with serving(twin) as second:
+    with serving_port(twin) as second:
         name.symlink_to(second.path)
         again = open_drive(str(name))
         again.disable()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from wall_edge_bridge.kinds.feetech.twin import FeetechTwin
-from wall_edge_bridge.sim import serving
+from wall_edge_bridge.sim import serving_port
 
 from tests.machines.powered_arm import PoweredArm, robot_file, servos_of
 from tests.machines.service_manager import Manager
@@ -72,7 +72,7 @@ class Unit(PoweredArm):
 def start(shipped_bundle: Path, robot: RobotConfig, tmp_path: Path) -> Iterator[Callable[..., Unit]]:
     managers: list[Manager] = []
     bus = servos_of(robot)
-    with serving(bus) as port:
+    with serving_port(bus) as port:
 
         def make(watchdog_s: float, address: str = "") -> Unit:
             path = robot_file(tmp_path, shipped_bundle, port.path)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from wall_edge_bridge.kinds.feetech.codec import build_write
 from wall_edge_bridge.kinds.feetech.twin import FeetechTwin
-from wall_edge_bridge.sim import PtyPort, serving
+from wall_edge_bridge.sim import PtyPort, serving_port
 
 from tests.machines.powered_arm import servos_of
 from tests.machines.servo_process import ServoProcess
@@ -81,7 +81,7 @@ def latched() -> str:
 @pytest.fixture
 def robot(tmp_path: Path, state_home: Path) -> Iterator[Robot]:  # noqa: ARG001
     bus = servos_of(CONFIG, START)
-    with serving(bus) as port:
+    with serving_port(bus) as port:
         name = tmp_path / "port"
         name.symlink_to(port.path)
         made = Robot(bus, port, name)
@@ -173,7 +173,7 @@ def test_a3_a4_a_servo_that_fails_is_named_and_the_arm_let_go(
 def test_a3_limits_of_a_servo_that_are_narrower_forbid_power() -> None:
     bus = servos_of(CONFIG, START)
     bus.servos[2].set("max_angle", 2500)
-    with serving(bus) as port:
+    with serving_port(bus) as port:
         made = Robot(bus, port)
         try:
             result = made.result()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 from wall_edge_bridge.kinds.feetech.twin import FeetechTwin
-from wall_edge_bridge.sim import serving
+from wall_edge_bridge.sim import serving_port
 
 from tests.machines.powered_arm import PoweredArm, robot_file, servos_of
 from tests.machines.systemd_box import SystemdBox
@@ -68,7 +68,7 @@ def make(shipped_bundle: Path, robot: RobotConfig, tmp_path: Path) -> Iterator[C
     bus = servos_of(robot)
     box = SystemdBox(tmp_path)
     try:
-        with serving(bus) as port:
+        with serving_port(bus) as port:
             yield lambda: Service(box, bus, robot_file(tmp_path, shipped_bundle, port.path))
     finally:
         box.close()

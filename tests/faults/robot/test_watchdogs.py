@@ -102,4 +102,4 @@ def test_a_killed_servo_process_stops_every_motor_that_has_a_watchdog(kind: str)
     assert all(plain.powered(due_ns))  # nobody has said that it would stop
     words = watchdog_words(drives)
     assert f"{kind} ({kind}) {1e3 * watchdog_s:.0f} ms" in words
-    assert "feetech (feetech) has none: the heartbeat stands in" in words
+    assert "feetech (feetech) has none (an STS servo has none): the heartbeat stands in" in words

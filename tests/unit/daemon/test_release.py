@@ -14,7 +14,7 @@ import typer
 import yaml
 from typer.testing import CliRunner
 from wall_edge_bridge.kinds.feetech.twin import FeetechTwin
-from wall_edge_bridge.sim import PtyPort, serve, serving
+from wall_edge_bridge.sim import PtyPort, PtyStation, serve, serving_port
 from wall_edge_bridge.transport import SerialTransport
 
 from tests.machines.powered_arm import real_file, servos_of
@@ -62,7 +62,7 @@ class Arm:
 @pytest.fixture
 def powered(robot: RobotConfig) -> Iterator[Arm]:
     bus = servos_of(robot)
-    with serving(bus) as port:
+    with serving_port(bus) as port:
         yield Arm(robot, bus, port)
 
 
@@ -124,7 +124,7 @@ def test_a_port_that_vanishes_and_comes_back(robot: RobotConfig, tmp_path: Path)
     """A6: torque goes off on the port that came back under the same name."""
     bus = servos_of(robot)
     name, stop = tmp_path / "ttyUSB0", threading.Event()
-    with serving(bus) as port:
+    with serving_port(bus) as port:
         made = Arm(robot, bus, port)
     assert made.torque() == [1] * 6
 
@@ -135,7 +135,7 @@ def test_a_port_that_vanishes_and_comes_back(robot: RobotConfig, tmp_path: Path)
     with PtyPort() as again:
         threads = [
             threading.Thread(target=come_back),
-            threading.Thread(target=serve, args=(bus, again, stop)),
+            threading.Thread(target=serve, args=([PtyStation(bus, again)], stop)),
         ]
         for thread in threads:
             thread.start()

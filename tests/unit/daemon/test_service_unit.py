@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 from wall_edge_bridge.drives.joints import OffsetJoint
 from wall_edge_bridge.drives.settings import CanSettings
 from wall_edge_bridge.drives.values import Capabilities
-from wall_edge_bridge.kinds import registry
+from wall_edge_bridge.kinds import Kind, registry
 
 from wall_edge.cli import app
 from wall_edge.config import load_robot
@@ -208,7 +208,7 @@ def test_a_name_stays_on_its_line() -> None:
 
 def test_it_waits_for_every_bus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Serial ports by their files, CAN interfaces by their devices; an address or a socket is no device."""
-    kind = SimpleNamespace(settings=CanSettings, joint=OffsetJoint, capabilities=Capabilities())
+    kind = Kind("other", CanSettings, OffsetJoint, Capabilities(), range(1, 128), "other_kind")
     monkeypatch.setitem(registry.KINDS, "other", "other_kind")
     monkeypatch.setitem(sys.modules, "other_kind", SimpleNamespace(KIND=kind))
     data = yaml.safe_load(SO101.read_text())

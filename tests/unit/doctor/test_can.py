@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from wall_edge_bridge.drives.joints import OffsetJoint
 from wall_edge_bridge.drives.settings import CanSettings
 from wall_edge_bridge.drives.values import Capabilities
-from wall_edge_bridge.kinds import registry
+from wall_edge_bridge.kinds import Kind, registry
 
 from tests.recorded import beside_kernel, change, copied, machine, robot_file
 from wall_edge.board import Tree
@@ -87,7 +87,7 @@ CAN_KEYS = {"kind": "other", "channel": "can0", "bitrate": 500_000, "data_bitrat
 @pytest.fixture
 def on_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A robot of a kind on CAN that wall_edge has never heard of."""
-    kind = SimpleNamespace(settings=CanSettings, joint=OffsetJoint, capabilities=Capabilities())
+    kind = Kind("other", CanSettings, OffsetJoint, Capabilities(), range(1, 128), "other_kind")
     monkeypatch.setitem(registry.KINDS, "other", "other_kind")
     monkeypatch.setitem(sys.modules, "other_kind", SimpleNamespace(KIND=kind))
     joints = [{"name": "pan", "id": 1, "lower": -1, "upper": 1, "max_velocity": 2}]

@@ -36,6 +36,7 @@ CONTRACTS = {module(path): exported(path) for path in FILES if exported(path)}
 
 
 def violations(path: Path) -> Iterator[str]:
+    here = module(path)
     for node in ast.walk(ast.parse(path.read_text())):
         if not isinstance(node, ast.ImportFrom):
             continue
@@ -43,7 +44,7 @@ def violations(path: Path) -> Iterator[str]:
             yield f"line {node.lineno}: a relative import"
         source = node.module or ""
         for contract, names in CONTRACTS.items():
-            inside = module(path) == contract or module(path).startswith(f"{contract}.")
+            inside = here == contract or here.startswith(f"{contract}.")
             if inside or not source.startswith(f"{contract}."):
                 continue
             yield from (

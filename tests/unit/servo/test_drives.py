@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from wall_edge_bridge.drives import Setpoints
-from wall_edge_bridge.sim import serving
+from wall_edge_bridge.sim import serving_port
 
 from tests.machines.powered_arm import servos_of
 from wall_edge.config import RobotConfig
@@ -31,7 +31,7 @@ def test_a_joint_may_have_sagged_as_far_as_robot_yaml_says(
         drives={"arm": replace(robot.drives["arm"], timeout_ms=500)},
     )
     bus = servos_of(config, positions)
-    with serving(bus) as port, open_drives(config, {"arm": port.path}) as drive:
+    with serving_port(bus) as port, open_drives(config, {"arm": port.path}) as drive:
         drive.connect()
         drive.check()
         if powered:
@@ -61,7 +61,7 @@ def test_joints_on_two_buses_are_one_vector(robot: RobotConfig) -> None:
     config = two_buses(robot)
     there = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     near, far = servos_of(half(config, "near"), there[:3]), servos_of(half(config, "far"), there[3:])
-    with serving(near) as left, serving(far) as right:
+    with serving_port(near) as left, serving_port(far) as right:
         drives = open_drives(config, {"near": left.path, "far": right.path})
         with drives:
             drives.enable()
@@ -75,7 +75,7 @@ def test_a_port_that_is_not_there_keeps_nobody_from_letting_go_on_the_other(robo
     far = servos_of(half(config, "far"), [0.4, 0.5, 0.6])
     for servo in far.servos.values():
         servo.set("torque_enable", 1)
-    with serving(far) as port:
+    with serving_port(far) as port:
         places = {"near": "/nowhere/tty", "far": port.path}
         assert "/nowhere/tty does not exist" in release_arm(config, places, patience_s=0)
         with pytest.raises(BusError, match="/nowhere/tty does not exist"):

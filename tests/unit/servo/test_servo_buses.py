@@ -15,6 +15,7 @@ from wall_edge.config import robot_from_mapping
 from wall_edge.errors import BusError, BusTimeout, DriveError
 from wall_edge.runtime.ipc.mailbox_types import ServoCommand, ServoState
 from wall_edge.runtime.telemetry.servo.types import EventKind
+from wall_edge.runtime.telemetry.servo.watchdogs import watchdog_words
 
 TWO = robot_from_mapping(
     {
@@ -170,16 +171,22 @@ def test_limiters_are_told_once_counted_and_no_fault() -> None:
 class TestWatchdogs:
     def test_each_is_armed_before_torque_and_told(self) -> None:
         rig = Rig(TWO)
+        rig.drives["left"].watchdog_note = "too old"
         rig.drives["right"].watchdog_s = 0.256
         rig.run()
         for drive in rig.drives.values():
             assert drive.armed == [pytest.approx(25 * DT)]
             assert drive.calls.index("arm") < drive.calls.index("enable")
-        events = [(event.name, event.values[0]) for event in told(rig, EventKind.WATCHDOG)]
-        assert events == [("left", -1), ("right", 256_000)]
+        events = [(event.name, event.values[0], event.text) for event in told(rig, EventKind.WATCHDOG)]
+        assert events == [("left", -1, "too old"), ("right", 256_000, "")]
         drives = rig.summary()["bus"]["drives"]
         assert {name: each["watchdog_s"] for name, each in drives.items()} == {"left": None, "right": 0.256}
         assert {each["kind"] for each in drives.values()} == {"feetech"}
+        words = watchdog_words(drives)
+        assert (
+            words
+            == "watchdog: left (feetech) has none (too old): the heartbeat stands in; right (feetech) 256 ms"
+        )
 
     def test_one_that_reads_back_otherwise_forbids_torque(self) -> None:
         rig = Rig(TWO)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from wall_edge_bridge.drives.values import Setpoints
+from wall_edge_bridge.kinds import kind_named
 from wall_edge_bridge.kinds.feetech.twin import FeetechTwin
 from wall_edge_bridge.sim.base import FrameTwin
 from wall_edge_bridge.sim.wires import VirtualClock
@@ -49,7 +50,7 @@ def at_rest(config: RobotConfig) -> RobotConfig:
 def moved(config: RobotConfig, start: np.ndarray, goal: np.ndarray) -> tuple[VirtualDrives, VirtualClock]:
     """Drives after a second of setpoints that go from start to goal."""
     clock = VirtualClock()
-    drives = VirtualDrives(config, RobotTwins(config, start), clock)
+    drives = VirtualDrives(config, RobotTwins(config, start), clock, clock.sleep)
     drives.connect()
     drives.check()
     drives.arm_watchdog(0.1)
@@ -91,6 +92,15 @@ def test_faults_that_only_some_kinds_can_have(robot: RobotConfig) -> None:
         with pytest.raises(ConfigError, match=r"fault servo-limits on drives.\w+ of kind damiao; expected"):
             FAULTS["servo-limits"].require(config, "servo-limits")
     assert _faults("all", robot) == list(FAULTS)
+
+
+def test_a_fault_that_some_kinds_cannot_notice(robot: RobotConfig) -> None:
+    """An ODrive's estimates come unasked, and say no time."""
+    drives = {"arm": kind_named("odrive").settings(kind="odrive")}
+    odrive = replace(robot, drives=drives)
+    assert "feedback-late" not in _faults("all", odrive)
+    with pytest.raises(ConfigError, match=r"fault feedback-late on drives.arm of kind odrive; expected"):
+        FAULTS["feedback-late"].require(odrive, "feedback-late")
 
 
 @pytest.mark.parametrize("drive", ["arm", "hand"])

@@ -91,6 +91,6 @@ def _title(facts: Facts) -> list[str]:
         "kernel": facts.kernel,
     }
     software = ", ".join(f"{name} {version or '?'}" for name, version in versions.items())
-    known = facts.gpu_clock or facts.cpu_clocks
-    clocks = "locked" if facts.clocks_locked else "not locked" if known else "?"
+    clock = facts.gpu_clock or facts.cpu_clocks
+    clocks = "locked" if facts.clocks_locked else "not locked" if clock else "?"
     return [board, software, f"power mode {facts.power_mode or '?'}, clocks {clocks}"]

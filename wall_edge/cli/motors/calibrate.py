@@ -45,7 +45,7 @@ def calibrate(
             f"{out} is there already", expected="a new file", fix="name another, or give --force"
         )
     config = load_robot(robot)
-    with interruptible(), open_motors(config) as motors:
+    with interruptible(), open_motors(config, by_hand=True) as motors:
         unhold()
         motors.drives.connect()
         _require_limp(motors.drives)

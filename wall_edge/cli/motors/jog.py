@@ -14,6 +14,7 @@ from wall_edge.errors import WallEdgeError
 from wall_edge.motors.access import open_motors
 from wall_edge.motors.jog import Jog, run_jog
 from wall_edge.runtime.latch import require_unlatched
+from wall_edge.runtime.servo import realtime
 from wall_edge.runtime.servo.joints import Joints
 from wall_edge.runtime.servo.timing import Ticker
 from wall_edge.signals import stop_flag, unhold
@@ -33,6 +34,8 @@ def jog(
     """
     config = load_robot(robot)
     require_unlatched(config)
+    # As the daemon's servo process; and simulated motors are not to wait for a processor either.
+    realtime.apply(config.control.fifo_priority, None, lock_memory=False)
     with open_motors(config) as motors, stop_flag() as stop_requested:
         unhold()
         joints = Joints(config, lambda: motors.drives, time.monotonic_ns)
@@ -43,7 +46,8 @@ def jog(
             typer.confirm("The arm is powered, then goes limp. Hold it. Move?", abort=True)
         try:
             for name, armed_s in joints.arm_watchdogs().items():
-                print(f"watchdog of {name}: " + ("none" if armed_s is None else f"{armed_s * 1e3:.0f} ms"))
+                none = ", ".join(("none", *filter(None, [joints.watchdog_notes.get(name)])))
+                print(f"watchdog of {name}: " + (none if armed_s is None else f"{armed_s * 1e3:.0f} ms"))
             joints.enable()
             there = run_jog(config, joints, plan, stop_requested, Ticker(round(1e9 / config.control.rate_hz)))
         finally:

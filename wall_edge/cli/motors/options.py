@@ -41,7 +41,7 @@ def named_settings(kind: str | None, **options: str | int | None) -> DriveSettin
         )
     settings = kind_named(kind).settings
     place = "port" if issubclass(settings, SerialSettings) else "channel"
-    given = {name: value for name, value in options.items() if value is not None}
-    if place not in given:
+    keys = {name: value for name, value in options.items() if value is not None}
+    if place not in keys:
         raise ConfigError(f"--kind {kind} without --{place}", expected=f"where its motors are: --{place}")
-    return from_mapping(settings, {"kind": kind, **given}, "the command line")
+    return from_mapping(settings, {"kind": kind, **keys}, "the command line")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 from wall_edge_bridge.drives import DriveSettings
-from wall_edge_bridge.kinds import Found
+from wall_edge_bridge.kinds import MotorIdentity
 
 from wall_edge.cli.console import SafeConsole
 from wall_edge.cli.motors.options import (
@@ -53,7 +53,7 @@ def scan(
             settings = named_settings(
                 kind, port=port, channel=channel, interface=interface, baudrate=baudrate, bitrate=bitrate
             )
-            lines = [Line("", "", motor.id, "here", motor) for motor in _found(settings, every_baudrate)]
+            lines = [Line("", "", motor.id, "here", motor) for motor in _motors_at(settings, every_baudrate)]
     print(json.dumps([_plain(line) for line in lines])) if as_json else SafeConsole().print(_table(lines))
     if missing := [
         f"{line.joint} (id {line.id}, drive {line.drive})" for line in lines if line.verdict == "missing"
@@ -69,24 +69,24 @@ def _of_robot(config: RobotConfig, every_baudrate: bool) -> list[Line]:
     with motor_places(config) as (places, _):
         for name, settings in config.drives.items():
             there = settings.at(places[name]) if name in places else settings
-            lines += compared(config, name, _found(there, every_baudrate))
+            lines += compared(config, name, _motors_at(there, every_baudrate))
     return lines
 
 
-def _found(settings: DriveSettings, every_baudrate: bool) -> list[Found]:
+def _motors_at(settings: DriveSettings, every_baudrate: bool) -> list[MotorIdentity]:
     if not every_baudrate:
         return look_for(settings)
     return [motor for at_rate in at_every_baudrate(settings) for motor in _with_rate(at_rate)]
 
 
-def _with_rate(settings: DriveSettings) -> list[Found]:
+def _with_rate(settings: DriveSettings) -> list[MotorIdentity]:
     rate = f"{getattr(settings, 'baudrate', 0)} baud"
     return [motor._replace(detail=f"{motor.detail}, {rate}".lstrip(", ")) for motor in look_for(settings)]
 
 
 def _plain(line: Line) -> dict[str, object]:
-    found = None if line.found is None else line.found._asdict()
-    return {**asdict(line), "found": found}
+    motor = None if line.motor is None else line.motor._asdict()
+    return {**asdict(line), "motor": motor}
 
 
 def _table(lines: list[Line]) -> Table:
@@ -94,7 +94,7 @@ def _table(lines: list[Line]) -> Table:
     for column in ("drive", "id", "joint", "", "kind", "model", "says"):
         table.add_column(column, justify="right" if column == "id" else "left")
     for line in lines:
-        kind, model, detail = ("", "", "") if line.found is None else line.found[1:]
+        kind, model, detail = ("", "", "") if line.motor is None else line.motor[1:]
         verdict = "in no joint" if line.verdict == "unknown" else line.verdict
         table.add_row(line.drive, str(line.id), line.joint, verdict, kind, model, detail)
     return table

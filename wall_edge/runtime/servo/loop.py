@@ -96,7 +96,8 @@ class ServoLoop:
                 return
             self.pilot.limiter.reset(self.joints.position)
             self._require_rate()
-            self._publication.watchdogs(self.joints.arm_watchdogs())
+            armed = self.joints.arm_watchdogs()
+            self._publication.watchdogs(armed, self.joints.watchdog_notes)
             self.joints.look(self._clock())
             self.pilot.limiter.reset(self.joints.position)  # a limp arm may have sunk meanwhile
             self.touched = True

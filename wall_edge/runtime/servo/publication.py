@@ -58,11 +58,14 @@ class Publication:
         """A tick that reads and writes begins."""
         self._first_tick_ns, self._last_tick_ns = self._first_tick_ns or now, now
 
-    def watchdogs(self, armed: Mapping[str, float | None]) -> None:
-        """By the drive's name, after what time without setpoints its motors stop [s]; None for never."""
+    def watchdogs(self, armed: Mapping[str, float | None], notes: Mapping[str, str]) -> None:
+        """By the drive's name, after what time without setpoints its motors stop [s]; None for never.
+
+        ``notes``: why never.
+        """
         for name, seconds in armed.items():
             microseconds = NEVER if seconds is None else round(1e6 * seconds)
-            self._tell(EventKind.WATCHDOG, name=name, values=(microseconds,))
+            self._tell(EventKind.WATCHDOG, name=name, values=(microseconds,), text=notes.get(name, ""))
 
     def torque_on(self) -> None:
         """Asked for: from now on it may be on."""

@@ -7,10 +7,8 @@ to four bytes of data.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from typing import NamedTuple
 
-from wall_edge_bridge.sim.line import can_duration
 from wall_edge_bridge.transport import Frame
 
 EMERGENCY, TPDO1, RPDO1, SDO_REPLY, SDO_REQUEST, HEARTBEAT = 0x080, 0x180, 0x200, 0x580, 0x600, 0x700
@@ -73,12 +71,3 @@ def emergency_code(data: bytes) -> int | None:
         return None
     code: int = _EMERGENCY.unpack(data)[0]
     return code
-
-
-def cycle_ns(bitrate: int, nodes: Sequence[int]) -> int:
-    """A command and a feedback a node, and one SYNC."""
-    duration = can_duration(bitrate)
-    frames = [SYNC]
-    for node in nodes:
-        frames += [command(node, 0, 0), Frame(TPDO1 + node, bytes(FEEDBACK.size))]
-    return sum(map(duration, frames))

@@ -13,15 +13,15 @@ from wall_edge_bridge.drives.values import Floats
 from wall_edge_bridge.kinds.cia402 import codec
 from wall_edge_bridge.kinds.cia402 import objects as obj
 from wall_edge_bridge.kinds.cia402.bus import CycleBus
-from wall_edge_bridge.kinds.cia402.identity import require_identity
+from wall_edge_bridge.kinds.cia402.checks import require_identity
 from wall_edge_bridge.kinds.cia402.network import Nodes, WireNetwork
 from wall_edge_bridge.kinds.cia402.objects import State
 from wall_edge_bridge.kinds.cia402.power import Power
 from wall_edge_bridge.kinds.cia402.readings import DriveReadings
 from wall_edge_bridge.kinds.cia402.settings import CAPABILITIES, Cia402Joint, Cia402Settings
 from wall_edge_bridge.kinds.cia402.setup import require_csp
+from wall_edge_bridge.kinds.exchange import count_health
 from wall_edge_bridge.transport import Frame, FrameTransport
-from wall_edge_bridge.transport.recovering import reopened
 
 _COMMAND = codec.COMMAND.pack
 
@@ -63,11 +63,7 @@ class Cia402Drive(Drive):
 
     @property
     def counters(self) -> BusCounters:
-        health, counters = self._bus.wire.health(), self._counters
-        counters.checksum_errors, counters.full = health.error_frames, health.full
-        counters.error_passive, counters.bus_off = health.error_passive, health.bus_off
-        counters.reopened = reopened(self._bus.wire)
-        return counters
+        return count_health(self._counters, self._bus.wire)
 
     def connect(self) -> None:
         require_identity(self._bus.wire, self._specs, self._settings, self._clock)
@@ -80,7 +76,9 @@ class Cia402Drive(Drive):
 
     def arm_watchdog(self, timeout_s: float) -> float | None:
         """Objects 1016, 6007 and 605E; in steps of 1 ms. None where a drive has none of the first two."""
-        return self._power.arm_watchdog(timeout_s)
+        armed_s = self._power.arm_watchdog(timeout_s)
+        self.watchdog_note = self._power.heartbeat.note
+        return armed_s
 
     def enable(self) -> None:
         self._power.clear_faults()
@@ -144,3 +142,6 @@ class Cia402Drive(Drive):
 
     def close(self) -> None:
         self._bus.wire.close()
+
+
+open_drive = Cia402Drive

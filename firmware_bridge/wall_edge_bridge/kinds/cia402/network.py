@@ -124,7 +124,7 @@ class Nodes:
         return True
 
     def _try(self, joint: int, index: int, sub: int, action: Callable[[Any], Any]) -> Any:
-        who = f"joint {self._joints[joint].name} (id {self._joints[joint].id})"
+        who = f"joint {self._joints[joint]}"
         for attempt in range(_ATTEMPTS):
             try:
                 return action(self._clients[joint])

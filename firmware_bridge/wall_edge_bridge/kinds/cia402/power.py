@@ -77,7 +77,7 @@ class Power:
     def clear_faults(self) -> None:
         """Those that may be cleared: a drive itself refuses a reset while the cause is there."""
         self.read_all()
-        self._recovery.prepare(list(self._readings.values.faults), lambda _, __: "", self._clear)
+        self._recovery.prepare(self._readings.values.faults, lambda _, __: "", self._clear)
 
     def _clear(self, indices: Sequence[int]) -> None:
         for index in indices:
@@ -185,7 +185,7 @@ class Power:
         return obj.state_of(self._nodes.read(index, obj.STATUS, 0, "H")) in obj.POWERED
 
     def _name(self, index: int) -> str:
-        return f"joint {self._joints[index].name} (id {self._joints[index].id})"
+        return f"joint {self._joints[index]}"
 
     def _stuck(self, index: int, state: State) -> DriveError:
         present = self._readings.states[index]
@@ -198,7 +198,7 @@ class Power:
 
     def no_answer(self, silent: set[int]) -> BusTimeout:
         """From those."""
-        names = ", ".join(f"{self._joints[i].name} (id {self._joints[i].id})" for i in sorted(silent))
+        names = ", ".join(f"{self._joints[i]}" for i in sorted(silent))
         return BusTimeout(
             f"no answer from {names} on {self._bus.wire.description}",
             fix="check the drive's power, cable, termination, id and bit rate",

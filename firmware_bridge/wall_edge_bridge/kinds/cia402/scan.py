@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from wall_edge_bridge.kinds.cia402 import codec
 from wall_edge_bridge.kinds.cia402 import objects as obj
-from wall_edge_bridge.kinds.registry import Found
+from wall_edge_bridge.kinds.cia402.settings import Cia402Settings
+from wall_edge_bridge.kinds.registry import MotorIdentity
 from wall_edge_bridge.transport import Frame, FrameTransport
 
 _BATCH = 16
@@ -46,28 +47,30 @@ def uploads(
 
 
 def scan(
+    settings: Cia402Settings,
     wire: FrameTransport,
     ids: Iterable[int],
-    timeout_ms: float,
     *,
     clock: Callable[[], int] = time.monotonic_ns,
-) -> Iterator[Found]:
+) -> Iterator[MotorIdentity]:
     """Those that answer, in the order of ``ids``; one that is there twice comes twice."""
-    ids, timeout_ns = list(ids), round(timeout_ms * 1e6)
+    ids, timeout_ns = list(ids), round(settings.timeout_ms * 1e6)
     for begin in range(0, len(ids), _BATCH):
         types = uploads(wire, ids[begin : begin + _BATCH], obj.DEVICE_TYPE, 0, timeout_ns, clock)
         for node, answers in types.items():
             for device_type in answers:
-                yield _described(wire, node, device_type, timeout_ns, clock)
+                yield _identity(wire, node, device_type, timeout_ns, clock)
 
 
-def _described(
+def _identity(
     wire: FrameTransport, node: int, device_type: int, timeout_ns: int, clock: Callable[[], int]
-) -> Found:
+) -> MotorIdentity:
     identity = [
         uploads(wire, [node], obj.IDENTITY, sub, timeout_ns, clock)[node][:1] or [0] for sub in (1, 2, 3, 4)
     ]
     vendor, product, revision, serial = (each[0] for each in identity)
     profile = struct.unpack("<HH", struct.pack("<I", device_type))[0]
     kind = "cia402" if profile == obj.PROFILE_402 else f"canopen profile {profile}"
-    return Found(node, kind, f"{vendor:#x}:{product:#x}", f"revision {revision:#x}, serial {serial:#x}")
+    return MotorIdentity(
+        node, kind, f"{vendor:#x}:{product:#x}", f"revision {revision:#x}, serial {serial:#x}"
+    )

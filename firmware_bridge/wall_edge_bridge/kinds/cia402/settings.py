@@ -1,4 +1,4 @@
-"""What ROBOT.yaml says of CiA 402 drives, and what they can do."""
+"""What ROBOT.yaml says of a CAN channel with CiA 402 drives, and of each joint."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def select_csp(nodes: Nodes, joint: int, spec: Cia402Joint, sync_ms: int) -> Non
     mode = nodes.find(joint, obj.MODE_DISPLAY, 0, "b")
     if mode not in (None, obj.CSP):
         raise DriveError(
-            f"joint {spec.name} (id {spec.id}) stays in mode {mode}",
+            f"joint {spec} stays in mode {mode}",
             expected=f"{obj.CSP}, cyclic synchronous position",
             fix="check that the drive has this mode",
         )
@@ -67,10 +67,10 @@ def arm(nodes: Nodes, joint: int, spec: Cia402Joint, host: int, timeout_ms: int)
 def _require(
     nodes: Nodes, joint: int, spec: Cia402Joint, index: int, sub: int, form: str, value: int
 ) -> None:
-    value_now = nodes.read(joint, index, sub, form)
-    if value_now != value:
+    answer = nodes.read(joint, index, sub, form)
+    if answer != value:
         raise DriveError(
-            f"joint {spec.name} (id {spec.id}): object {index:04X}:{sub} is {value_now:#x}",
+            f"joint {spec}: object {index:04X}:{sub} is {answer:#x}",
             expected=f"{value:#x}, as written",
             fix="check the drive's firmware",
         )
@@ -81,7 +81,7 @@ def require_csp(nodes: Nodes, joint: int, spec: Cia402Joint) -> None:
     modes = nodes.find(joint, obj.SUPPORTED_MODES, 0, "I")
     if modes is not None and not modes & obj.CSP_BIT:
         raise DriveError(
-            f"joint {spec.name} (id {spec.id}) has modes {modes:#x}",
+            f"joint {spec} has modes {modes:#x}",
             expected="cyclic synchronous position (bit 7 of object 6502)",
             fix="use another drive, or another kind",
         )
@@ -93,7 +93,7 @@ def require_csp(nodes: Nodes, joint: int, spec: Cia402Joint) -> None:
     ends = [round(angle * spec.counts_per_rad) for angle in angles]
     if min(ends) < low or max(ends) > high:
         raise DriveError(
-            f"joint {spec.name} (id {spec.id}): limits at {min(ends)} to {max(ends)} counts",
+            f"joint {spec}: limits at {min(ends)} to {max(ends)} counts",
             expected=f"within the drive's own, {low} to {high} (object 607D)",
             fix="change lower and upper, or the drive's limits",
         )

@@ -24,6 +24,8 @@ class HostHeartbeat:
         self._frame = codec.heartbeat(host, obj.OPERATIONAL)
         self._timeout_ns: int | None = None
         self._due_ns = 0
+        self.note = ""
+        """Which drives have none."""
 
     def arm(self, nodes: Nodes, joints: Sequence[Cia402Joint], timeout_s: float) -> float | None:
         """What every drive has, read back [s]; None where one cannot watch. Raises DriveError, BusError."""
@@ -32,7 +34,9 @@ class HostHeartbeat:
         timeout_ms = round(timeout_s * 1000)
         armed = [arm(nodes, index, joint, self._host, timeout_ms) for index, joint in enumerate(joints)]
         self._timeout_ns = timeout_ms * _MS if any(armed) else None
-        return timeout_ms / 1000 if all(armed) else None
+        bare = [joint.name for joint, has_one in zip(joints, armed, strict=True) if not has_one]
+        self.note = f"no heartbeat is watched by {', '.join(bare)}" if bare else ""
+        return None if bare else timeout_ms / 1000
 
     def due(self) -> list[Frame]:
         """Three times within the watchdog's time; none where nobody watches."""

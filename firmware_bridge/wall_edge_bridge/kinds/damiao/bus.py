@@ -17,7 +17,7 @@ from wall_edge_bridge.kinds.damiao.codec import (
     parse_value,
 )
 from wall_edge_bridge.kinds.damiao.others import Other, other_of, robstride_get_id
-from wall_edge_bridge.transport.base import Frame, FrameTransport
+from wall_edge_bridge.transport import Frame, FrameTransport
 
 WINDOW_NS = 20_000_000
 """How long a motor may take to answer about a register; it needs less than 1 ms."""

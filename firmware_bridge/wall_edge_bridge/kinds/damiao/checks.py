@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 from wall_edge.errors import DriveError
+from wall_edge_bridge.drives import Fault
 from wall_edge_bridge.drives.limits import JointLimits
-from wall_edge_bridge.drives.values import Fault, Floats
+from wall_edge_bridge.drives.values import Floats
 from wall_edge_bridge.kinds.damiao.motor import Facts, Motor
 from wall_edge_bridge.kinds.damiao.registers import (
     FAULTS,
@@ -34,7 +35,7 @@ def require_model(motor: Motor) -> None:
     others = " or ".join(model for model in MODELS if matches(ranges, model))
     instead = f"model: {others}" if others else "model: custom"
     raise DriveError(
-        f"joint {joint.name} (id {joint.id}): the motor's numbers span {ranges}",
+        f"joint {joint}: the motor's numbers span {ranges}",
         expected=f"a {joint.model}'s, {' or '.join(map(str, MODELS[joint.model]))}",
         fix=f"set {instead} if that is the motor; whatever is set, its own ranges are used",
     )
@@ -45,7 +46,7 @@ def require_reach(motor: Motor) -> None:
     joint, (lower, upper) = motor.joint, motor.reach
     if joint.lower < lower or joint.upper > upper:
         raise DriveError(
-            f"joint {joint.name} (id {joint.id}): limits {joint.lower:g} to {joint.upper:g} rad",
+            f"joint {joint}: limits {joint.lower:g} to {joint.upper:g} rad",
             expected=f"within {lower:.4g} to {upper:.4g} rad, what its motor can count",
             fix="narrow the limits, mend zero_rad, or widen PMAX with Damiao's tool",
         )

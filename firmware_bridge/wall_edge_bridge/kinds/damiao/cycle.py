@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from wall_edge.errors import BusTimeout, ConfigError, DriveError
-from wall_edge_bridge.drives.base import Drive
-from wall_edge_bridge.drives.values import BusCounters, Feedback, JointReadings, Setpoints
-from wall_edge_bridge.kinds.damiao import KIND, DamiaoJoint, DamiaoSettings
+from wall_edge_bridge.drives import BusCounters, Drive, Feedback, Setpoints
+from wall_edge_bridge.drives.values import JointReadings
 from wall_edge_bridge.kinds.damiao.bus import DamiaoBus
 from wall_edge_bridge.kinds.damiao.codec import is_echo
 from wall_edge_bridge.kinds.damiao.motor import Motor
 from wall_edge_bridge.kinds.damiao.registers import ENABLED, FAULTS_BY_STATE, MODELS
-from wall_edge_bridge.transport.base import Frame, FrameTransport
+from wall_edge_bridge.kinds.damiao.settings import CAPABILITIES, DamiaoJoint, DamiaoSettings
+from wall_edge_bridge.kinds.exchange import count_health
+from wall_edge_bridge.transport import Frame, FrameTransport
 
 
 class DamiaoCycle(Drive):
@@ -22,7 +23,7 @@ class DamiaoCycle(Drive):
     that one's: what is believed is one cycle older than it seems, no more, as each cycle begins by dropping.
     """
 
-    capabilities = KIND.capabilities
+    capabilities = CAPABILITIES
 
     def __init__(
         self,
@@ -48,10 +49,7 @@ class DamiaoCycle(Drive):
 
     @property
     def counters(self) -> BusCounters:
-        counters, health = self._counters, self._wire.health()
-        counters.checksum_errors, counters.full = health.error_frames, health.full
-        counters.error_passive, counters.bus_off = health.error_passive, health.bus_off
-        return counters
+        return count_health(self._counters, self._wire)
 
     def start_cycle(self, setpoints: Setpoints | None, deadline_ns: int) -> None:
         frames = self._refreshes
@@ -152,7 +150,7 @@ class DamiaoCycle(Drive):
         return silent
 
     def _names(self, indices: Iterable[int]) -> str:
-        return ", ".join(f"{self.joints[i].name} (id {self.joints[i].id})" for i in sorted(indices))
+        return ", ".join(f"{self.joints[i]}" for i in sorted(indices))
 
 
 def require_apart(joints: Sequence[DamiaoJoint]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections.abc import Callable, Sequence
 
 from wall_edge.errors import BusTimeout, DriveError, WallEdgeError
+from wall_edge_bridge.drives import Fault, Feedback
 from wall_edge_bridge.drives.recovery import FaultRecovery
-from wall_edge_bridge.drives.values import Fault, Feedback
-from wall_edge_bridge.kinds.damiao import DamiaoJoint, DamiaoSettings
 from wall_edge_bridge.kinds.damiao.checks import remaining_cause, require_inside, require_model, require_reach
 from wall_edge_bridge.kinds.damiao.codec import CLEAR, DISABLE, ENABLE
 from wall_edge_bridge.kinds.damiao.cycle import DamiaoCycle
@@ -24,8 +24,10 @@ from wall_edge_bridge.kinds.damiao.registers import (
     TIMEOUT_UNIT_S,
     VBUS,
 )
+from wall_edge_bridge.kinds.damiao.settings import DamiaoJoint, DamiaoSettings
 from wall_edge_bridge.kinds.damiao.survey import survey
-from wall_edge_bridge.transport.base import Frame, FrameTransport
+from wall_edge_bridge.kinds.damiao.usb_bridge import frames_over
+from wall_edge_bridge.transport import Frame, FrameTransport, Wire
 
 _ATTEMPTS = 3
 
@@ -68,9 +70,9 @@ class DamiaoDrive(DamiaoCycle):
 
     def look(self, deadline_ns: int) -> Feedback:
         super().look(deadline_ns)
-        known = [i for i, facts in enumerate(self._facts) if facts.voltage is not None]
-        answers = self._bus.read(VBUS, [self._motors[i].id for i in known], attempts=1)
-        for index in known:
+        present = [i for i, facts in enumerate(self._facts) if facts.voltage is not None]
+        answers = self._bus.read(VBUS, [self._motors[i].id for i in present], attempts=1)
+        for index in present:
             if values := answers[self._motors[index].id]:
                 self._readings.voltage[index] = values[0].value
         return self._readings.snapshot()
@@ -101,15 +103,15 @@ class DamiaoDrive(DamiaoCycle):
         self.check()
         self._require_answers(self._exchange(dict(enumerate(self._refreshes)), _ATTEMPTS))
         self._enabled = False
-        found = [state == ENABLED for state in self._states]
+        before = [state == ENABLED for state in self._states]
         require_inside(self.limits, self._motors, self._readings.position, self._slack)
-        self._recovery.prepare(tuple(self._readings.faults), self._remaining_cause, self._clear)
-        self._require_mit_mode(found)
+        self._recovery.prepare(self._readings.faults, self._remaining_cause, self._clear)
+        self._require_mit_mode(before)
         try:
             self._power()
         except WallEdgeError:
             with contextlib.suppress(WallEdgeError):
-                self._let_go([index for index, powered in enumerate(found) if not powered])
+                self._let_go([index for index, powered in enumerate(before) if not powered])
             raise
         self._enabled = True
 
@@ -211,3 +213,16 @@ class DamiaoDrive(DamiaoCycle):
     def _require_connected(self) -> None:
         if not self._facts:
             raise DriveError("the motors' ranges are not known", fix="connect first")
+
+
+def open_drive(
+    settings: DamiaoSettings,
+    joints: Sequence[DamiaoJoint],
+    wire: Wire,
+    *,
+    clock: Callable[[], int] = time.monotonic_ns,
+    start_slack_rad: float = 0.0,
+) -> DamiaoDrive:
+    """As every kind's; ``wire`` is a serial port where the settings name the USB bridge."""
+    frames = frames_over(settings, wire, clock)
+    return DamiaoDrive(settings, joints, frames, clock=clock, start_slack_rad=start_slack_rad)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wall_edge_bridge.kinds.damiao import DamiaoJoint
 from wall_edge_bridge.kinds.damiao.codec import ECHO_STEPS, MitCodec
 from wall_edge_bridge.kinds.damiao.registers import Ranges
+from wall_edge_bridge.kinds.damiao.settings import DamiaoJoint
 
 
 @dataclass

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 GET_ID_REPLY = 0xFE
 _HOST = 0xFD

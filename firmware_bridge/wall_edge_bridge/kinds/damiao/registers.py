@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from wall_edge_bridge.drives.values import Fault, Reaction
+from wall_edge_bridge.drives import Fault, Reaction
 
 UV_VALUE, OT_VALUE = 0, 2
 MST_ID, ESC_ID, TIMEOUT, CTRL_MODE = 7, 8, 9, 10

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wall_edge.errors import BusTimeout, DriveError
-from wall_edge_bridge.kinds.damiao import DamiaoJoint
 from wall_edge_bridge.kinds.damiao.bus import Answer, DamiaoBus
 from wall_edge_bridge.kinds.damiao.motor import Facts
 from wall_edge_bridge.kinds.damiao.registers import (
@@ -22,7 +21,9 @@ from wall_edge_bridge.kinds.damiao.registers import (
     VMAX,
     Ranges,
 )
-from wall_edge_bridge.transport.base import FrameTransport
+from wall_edge_bridge.kinds.damiao.settings import DamiaoJoint
+from wall_edge_bridge.kinds.exchange import bus_trouble
+from wall_edge_bridge.transport import FrameTransport
 
 _LISTEN_NS = 5_000_000
 """How long a second motor of one id may take after the first."""
@@ -67,12 +68,12 @@ def _needed(answers: dict[int, list[Answer]], register: int, joint: DamiaoJoint)
     name = REGISTERS[register].name
     if not values:
         raise BusTimeout(
-            f"joint {joint.name} (id {joint.id}) does not tell its {name} (register {register})",
+            f"joint {joint} does not tell its {name} (register {register})",
             fix="check the cable; an old firmware needs Damiao's tool",
         )
     if not 0 < values[0].value < 1e5:
         raise DriveError(
-            f"joint {joint.name} (id {joint.id}) has {name} {values[0].value:g}",
+            f"joint {joint} has {name} {values[0].value:g}",
             expected="a positive range",
             fix="set it with Damiao's tool",
         )
@@ -105,15 +106,11 @@ def _require_one(bus: DamiaoBus, joint: DamiaoJoint, answers: Sequence[Answer], 
 
 def _silence(bus: DamiaoBus, wire: FrameTransport, silent: Sequence[DamiaoJoint]) -> BusTimeout:
     bus.find_robstride([joint.id for joint in silent])
-    names = ", ".join(f"{joint.name} (id {joint.id})" for joint in silent)
-    seen = "; ".join(str(other) for other in sorted(bus.others))
-    errors = wire.health().error_frames
-    if errors:
-        seen += (
-            f"{'; ' if seen else ''}{errors} error frames: another bit rate, or a line without termination"
-        )
+    names = ", ".join(map(str, silent))
+    instead = "; ".join(str(other) for other in sorted(bus.others))
+    heard = f"; heard instead: {instead}" if instead else ""
     return BusTimeout(
-        f"no answer from {names} on {wire.description}{f'; heard instead: {seen}' if seen else ''}",
+        f"no answer from {names} on {wire.description}{bus_trouble(wire)}{heard}",
         expected="Damiao motors",
         fix="check the supply, the cable, the ids, and that bitrate and data_bitrate are those of the motors",
     )

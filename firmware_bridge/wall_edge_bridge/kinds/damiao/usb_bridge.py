@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from wall_edge.errors import BusError
-from wall_edge_bridge.transport.base import BusHealth, ByteTransport, Frame
+from wall_edge_bridge.kinds.damiao.settings import DamiaoSettings
+from wall_edge_bridge.transport import BusHealth, ByteTransport, Frame, FrameTransport, Wire
 
 _SENT = struct.Struct("<4sIIBIBBH8sB")
 _ARRIVED = struct.Struct("<BBBI8sB")
@@ -77,8 +79,8 @@ class ArrivedParser:
             else:
                 self.resyncs += in_step
                 in_step = False
-                found = rest.find(_START, at + 1)
-                size = (len(rest) if found < 0 else found) - at
+                start = rest.find(_START, at + 1)
+                size = (len(rest) if start < 0 else start) - at
                 self.skipped_bytes += size
             at += size
         del rest[:at]
@@ -98,8 +100,8 @@ def _parse_arrived(packet: bytes | bytearray, received_ns: int) -> Frame | None:
 
 
 def _is_report(packet: bytes | bytearray) -> bool:
-    known = packet[1] in _REPORTS or packet[1] in _SILENT_REPORTS
-    return packet[0] == _START and packet[15] == _END and known
+    report = packet[1] in _REPORTS or packet[1] in _SILENT_REPORTS
+    return packet[0] == _START and packet[15] == _END and report
 
 
 class UsbBridge:
@@ -120,7 +122,7 @@ class UsbBridge:
         while True:
             data = self._port.receive(_CHUNK, deadline_ns)
             frames = self._parser.feed(data, self._clock())
-            if frames or not data:
+            if frames or not data or self._clock() >= deadline_ns:  # noise may never stop
                 return frames
 
     def health(self) -> BusHealth:
@@ -129,3 +131,10 @@ class UsbBridge:
 
     def close(self) -> None:
         self._port.close()
+
+
+def frames_over(settings: DamiaoSettings, wire: Wire, clock: Callable[[], int]) -> FrameTransport:
+    """CAN frames over ``wire``: itself, or through the USB bridge at the other end of a serial port."""
+    if settings.interface == "damiao-usb":
+        return UsbBridge(cast(ByteTransport, wire), clock)
+    return cast(FrameTransport, wire)

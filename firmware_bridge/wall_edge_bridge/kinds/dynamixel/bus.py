@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from wall_edge_bridge.drives.values import BusCounters
+from wall_edge_bridge.drives import BusCounters
 from wall_edge_bridge.kinds.dynamixel.codec import build_read, build_sync_read, build_sync_write
 from wall_edge_bridge.kinds.dynamixel.registers import TABLE, Register
 from wall_edge_bridge.kinds.dynamixel.replies import CHUNK, Answer, Block, ReplyReader, Request
-from wall_edge_bridge.transport.base import ByteTransport
+from wall_edge_bridge.transport import ByteTransport
 
 ATTEMPTS = 3
 """Tries of an exchange outside the servo loop; inside it, a lost packet is the next cycle's business."""

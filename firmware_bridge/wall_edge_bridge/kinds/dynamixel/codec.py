@@ -235,15 +235,15 @@ def split_fast_status(packet: bytes, ids: Sequence[int], width: int) -> list[Sta
     A motor's part counts only if its own CRC is right and it stands where it must. Damage costs the motor
     it is in, and the next one when it is in a CRC: each CRC is checked from the one before it on.
     """
-    found = []
+    replies = []
     start, crc = FAST_OVERHEAD, crc16(packet[:FAST_OVERHEAD])
     for motor_id in ids:
         end = start + 2 + width
         if len(packet) < end + 2:
             break
-        given = packet[end] | packet[end + 1] << 8
-        if crc16(packet[start:end], crc) == given and packet[start + 1] == motor_id:
-            found.append(Status(motor_id, packet[start], packet[start + 2 : end]))
-        crc = crc16(packet[end : end + 2], given)
+        checksum = packet[end] | packet[end + 1] << 8
+        if crc16(packet[start:end], crc) == checksum and packet[start + 1] == motor_id:
+            replies.append(Status(motor_id, packet[start], packet[start + 2 : end]))
+        crc = crc16(packet[end : end + 2], checksum)
         start = end + 2
-    return found
+    return replies

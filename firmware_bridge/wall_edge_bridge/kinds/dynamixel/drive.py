@@ -11,9 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wall_edge.errors import BusTimeout, DriveError
-from wall_edge_bridge.drives.base import Drive
-from wall_edge_bridge.drives.values import Feedback, Setpoints
-from wall_edge_bridge.kinds.dynamixel import CAPABILITIES, DynamixelJoint, DynamixelSettings
+from wall_edge_bridge.drives import Drive, Feedback, Setpoints
 from wall_edge_bridge.kinds.dynamixel.bus import ATTEMPTS, DynamixelBus
 from wall_edge_bridge.kinds.dynamixel.codec import SyncWriter
 from wall_edge_bridge.kinds.dynamixel.memory import SETTINGS, require_model, require_settings
@@ -27,6 +25,7 @@ from wall_edge_bridge.kinds.dynamixel.registers import (
 )
 from wall_edge_bridge.kinds.dynamixel.replies import Answer, Block
 from wall_edge_bridge.kinds.dynamixel.scan import what_answer
+from wall_edge_bridge.kinds.dynamixel.settings import CAPABILITIES, DynamixelJoint, DynamixelSettings
 from wall_edge_bridge.kinds.dynamixel.timing import (
     HEALTH,
     MOTION,
@@ -36,7 +35,7 @@ from wall_edge_bridge.kinds.dynamixel.timing import (
     Leisure,
     read_ns,
 )
-from wall_edge_bridge.transport.base import ByteTransport
+from wall_edge_bridge.transport import ByteTransport
 
 _GOAL = TABLE["goal_position"]
 _LATE_LOOKS = 5
@@ -119,7 +118,7 @@ class DynamixelDrive(Drive):
             self._bus.ask(POSITION, self._clock() + self._timeout_ns)
             answers |= self._bus.collect(self._clock() + self._timeout_ns).keys()
         if silent := [joint for joint in self._motors if joint.id not in answers]:
-            names = ", ".join(f"{joint.name} (id {joint.id})" for joint in silent)
+            names = ", ".join(map(str, silent))
             raise DriveError(
                 f"{names}: no answer to fast sync reads, though to others",
                 expected="firmware that knows them in every motor, as ROBOT.yaml says fast: true",
@@ -159,7 +158,7 @@ class DynamixelDrive(Drive):
             offset = answer.value("homing_offset")
             if joint.extended and offset and not self._settings.extended_watchdog:
                 raise DriveError(
-                    f"joint {joint.name} (id {joint.id}) is in extended position mode with homing offset "
+                    f"joint {joint} is in extended position mode with homing offset "
                     f"{offset}: old firmware turns without end when the bus watchdog expires "
                     "(DynamixelSDK issue 584)",
                     expected="homing offset 0, or firmware that is known to stop",
@@ -221,9 +220,9 @@ class DynamixelDrive(Drive):
             (HEALTH, self._readings.store_health),
         ):
             self._bus.ask(block, deadline_ns)
-            found = self._bus.collect(deadline_ns)
-            answers |= found
-            store(found)
+            replies = self._bus.collect(deadline_ns)
+            answers |= replies
+            store(replies)
         if not answers:
             raise self._no_answer(self._motors)
         return self._readings.snapshot()
@@ -262,5 +261,8 @@ class DynamixelDrive(Drive):
             store(dict(zip(self._bus.ids, answers, strict=True)))
         return answers
 
-    def _no_answer(self, silent: Sequence[DynamixelJoint], found: str = "") -> BusTimeout:
-        return self._power.no_answer(silent, found)
+    def _no_answer(self, silent: Sequence[DynamixelJoint], instead: str = "") -> BusTimeout:
+        return self._power.no_answer(silent, instead)
+
+
+open_drive = DynamixelDrive

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from wall_edge.errors import DriveError
 from wall_edge_bridge.kinds.dynamixel.models import MODELS, NUMBERS, OTHERS, model_name
@@ -14,9 +13,7 @@ from wall_edge_bridge.kinds.dynamixel.registers import (
     TABLE,
 )
 from wall_edge_bridge.kinds.dynamixel.replies import Answer, Block
-
-if TYPE_CHECKING:
-    from wall_edge_bridge.kinds.dynamixel import DynamixelJoint, DynamixelSettings
+from wall_edge_bridge.kinds.dynamixel.settings import DynamixelJoint, DynamixelSettings
 
 SETTINGS = Block.of("model", "torque_enable")
 """One read of 65 bytes a motor, before power."""
@@ -88,7 +85,7 @@ def _require_delay(joint: DynamixelJoint, answer: Answer, settings: DynamixelSet
     if delay_us <= settings.return_delay_us:
         return
     raise DriveError(
-        f"joint {joint.name} (id {joint.id}): return_delay (register 9) is {delay_us // 2}, so it waits "
+        f"joint {joint}: return_delay (register 9) is {delay_us // 2}, so it waits "
         f"{delay_us} µs before each reply: at most {1e6 / (motors * delay_us):.0f} Hz with {motors} of them",
         expected=f"at most {settings.return_delay_us} µs as in ROBOT.yaml",
         fix="write 0 to register 9 with the maker's tool, or say return_delay_us and a lower rate_hz",
@@ -113,7 +110,7 @@ def _contradiction(joint: DynamixelJoint, name: str, actual: object, expected: s
     register = TABLE[name]
     unit = f" {register.unit}" if register.unit == "tick" else ""
     return DriveError(
-        f"joint {joint.name} (id {joint.id}): {name} (register {register.address}) is {actual}{unit}",
+        f"joint {joint}: {name} (register {register.address}) is {actual}{unit}",
         expected=expected,
         fix="change the motor's setting or ROBOT.yaml; nothing was switched",
     )

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from wall_edge.errors import BusError, BusTimeout, DriveError, WallEdgeError
+from wall_edge_bridge.drives import Fault
 from wall_edge_bridge.drives.limits import JointLimits
 from wall_edge_bridge.drives.recovery import FaultRecovery
-from wall_edge_bridge.drives.values import Fault, Floats
+from wall_edge_bridge.drives.values import Floats
 from wall_edge_bridge.kinds.dynamixel.bus import ATTEMPTS, DynamixelBus
 from wall_edge_bridge.kinds.dynamixel.codec import build_reboot
 from wall_edge_bridge.kinds.dynamixel.memory import SETTINGS
 from wall_edge_bridge.kinds.dynamixel.readings import OVERHEATING, VOLTAGE, WATCHDOG, hardware_faults
 from wall_edge_bridge.kinds.dynamixel.replies import Answer, Block
+from wall_edge_bridge.kinds.dynamixel.settings import DynamixelJoint
 from wall_edge_bridge.kinds.dynamixel.timing import HEALTH, POSITION, STATUS, WATCHDOG_BLOCK
-
-if TYPE_CHECKING:
-    from wall_edge_bridge.kinds.dynamixel import DynamixelJoint
 
 _COOL = 10
 """°C below its limit that a motor must have before it is used again."""
@@ -86,10 +84,10 @@ class Power:
             raise self.no_answer(silent)
         return [answers[joint.id] for joint in self._joints]
 
-    def no_answer(self, silent: Sequence[DynamixelJoint], found: str = "") -> BusTimeout:
-        names = ", ".join(f"{joint.name} (id {joint.id})" for joint in silent)
+    def no_answer(self, silent: Sequence[DynamixelJoint], instead: str = "") -> BusTimeout:
+        names = ", ".join(map(str, silent))
         return BusTimeout(
-            f"no answer from {names} on {self._bus.wire.description}{': ' * bool(found)}{found}",
+            f"no answer from {names} on {self._bus.wire.description}{': ' * bool(instead)}{instead}",
             fix="check the motor's power, cable and id, and that it uses this baud rate",
         )
 
@@ -109,7 +107,7 @@ class Power:
         for joint, answer, value in zip(self._joints, answers, values, strict=True):
             if (actual := answer.value(name)) != value:
                 raise DriveError(
-                    f"joint {joint.name} (id {joint.id}): {name} reads back as {actual}",
+                    f"joint {joint}: {name} reads back as {actual}",
                     expected=f"{value}, {expected}",
                     fix=fix,
                 )
@@ -141,7 +139,7 @@ class Power:
         for joint, answer in zip(self._joints, self.read_all(STATUS), strict=True):
             if left := hardware_faults(answer.value("hardware_error")):
                 raise DriveError(
-                    f"joint {joint.name} (id {joint.id}) reports {', '.join(fault.name for fault in left)}",
+                    f"joint {joint} reports {', '.join(fault.name for fault in left)}",
                     expected="no fault after a reboot",
                     fix="remove the cause, then power-cycle the motor",
                 )

@@ -7,17 +7,15 @@ is in the mask of register 63 has taken the torque; only a reboot clears it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from wall_edge_bridge.drives.values import Fault, Feedback, JointReadings, Reaction
+from wall_edge_bridge.drives import Fault, Feedback, Reaction
+from wall_edge_bridge.drives.values import JointReadings
 from wall_edge_bridge.kinds.dynamixel.codec import ALERT
 from wall_edge_bridge.kinds.dynamixel.models import MODELS
 from wall_edge_bridge.kinds.dynamixel.registers import RAD_S_PER_COUNT, RADIANS_PER_TICK
 from wall_edge_bridge.kinds.dynamixel.replies import Answer
+from wall_edge_bridge.kinds.dynamixel.settings import DynamixelJoint
 from wall_edge_bridge.kinds.dynamixel.timing import POSITION
-
-if TYPE_CHECKING:
-    from wall_edge_bridge.kinds.dynamixel import DynamixelJoint
 
 VOLTAGE = Fault("input voltage", Reaction.CHECK)
 OVERHEATING = Fault("overheating", Reaction.CHECK)

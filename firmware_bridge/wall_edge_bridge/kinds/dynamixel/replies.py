@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from wall_edge_bridge.drives import BusCounters
 from wall_edge_bridge.drives.pending import PendingReplies
-from wall_edge_bridge.drives.values import BusCounters
 from wall_edge_bridge.kinds.dynamixel.codec import (
     BROADCAST_ID,
     FAST_BLOCK,
@@ -18,7 +18,7 @@ from wall_edge_bridge.kinds.dynamixel.codec import (
 )
 from wall_edge_bridge.kinds.dynamixel.parser import PacketParser
 from wall_edge_bridge.kinds.dynamixel.registers import TABLE
-from wall_edge_bridge.transport.base import ByteTransport
+from wall_edge_bridge.transport import ByteTransport
 
 CHUNK = 4096
 _MOST_STALE = 16

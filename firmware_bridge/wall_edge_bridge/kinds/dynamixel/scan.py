@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
 
 from wall_edge.errors import BusTimeout, DriveError
-from wall_edge_bridge.drives.values import BusCounters
+from wall_edge_bridge.drives import BusCounters
 from wall_edge_bridge.kinds.dynamixel.bus import DynamixelBus
 from wall_edge_bridge.kinds.dynamixel.codec import MAX_ID, build_ping, build_write
 from wall_edge_bridge.kinds.dynamixel.models import model_name
 from wall_edge_bridge.kinds.dynamixel.registers import BAUD_RATES, TABLE
 from wall_edge_bridge.kinds.dynamixel.replies import Block
-from wall_edge_bridge.kinds.registry import Found
-from wall_edge_bridge.transport.base import ByteTransport
-
-if TYPE_CHECKING:
-    from wall_edge_bridge.kinds.dynamixel import DynamixelSettings
+from wall_edge_bridge.kinds.dynamixel.settings import DynamixelSettings
+from wall_edge_bridge.kinds.registry import MotorIdentity
+from wall_edge_bridge.transport import ByteTransport
 
 _PING_NS = 8_000_000
 """How long a motor may take to answer a ping, a slow adapter's delay included."""
@@ -32,7 +29,7 @@ def scan(
     ids: Iterable[int],
     *,
     clock: Callable[[], int] = time.monotonic_ns,
-) -> Iterator[Found]:
+) -> Iterator[MotorIdentity]:
     """Pings and reads only."""
     bus = DynamixelBus(wire, (0,), _timeout_ns(settings), BusCounters(), clock)
     for motor_id in ids:
@@ -43,7 +40,7 @@ def scan(
         detail = f"firmware {answer.data[2]}"
         if live := bus.read_one(_LIVE, motor_id):
             detail += f", {live.value('present_voltage') / 10:g} V, {live.value('present_temperature')} °C"
-        yield Found(motor_id, "dynamixel", model, detail)
+        yield MotorIdentity(motor_id, "dynamixel", model, detail)
 
 
 def what_answer(bus: DynamixelBus, ids: Iterable[int]) -> str:
@@ -51,8 +48,8 @@ def what_answer(bus: DynamixelBus, ids: Iterable[int]) -> str:
 
     A ping of either protocol changes nothing in a motor.
     """
-    found = {motor_id: _what_answers(bus, motor_id) for motor_id in ids}
-    return ", ".join(f"id {motor_id}: {words}" for motor_id, words in found.items() if words)
+    reasons = {motor_id: _what_answers(bus, motor_id) for motor_id in ids}
+    return ", ".join(f"id {motor_id}: {words}" for motor_id, words in reasons.items() if words)
 
 
 def _what_answers(bus: DynamixelBus, motor_id: int) -> str:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from wall_edge_bridge.kinds.dynamixel.codec import FAST_BLOCK, FAST_OVERHEAD, OVERHEAD, STATUS_OVERHEAD
 from wall_edge_bridge.kinds.dynamixel.registers import TABLE, WATCHDOG_UNIT_S
 from wall_edge_bridge.kinds.dynamixel.replies import Block
-
-if TYPE_CHECKING:
-    from wall_edge_bridge.kinds.dynamixel import DynamixelJoint, DynamixelSettings
+from wall_edge_bridge.kinds.dynamixel.settings import DynamixelJoint, DynamixelSettings
 
 POSITION = Block.of("present_position")
 MOTION = Block.of("present_current", "present_position")

@@ -15,7 +15,6 @@ from wall_edge_bridge.drives.recovery import FaultRecovery
 from wall_edge_bridge.kinds.feetech.bus import ATTEMPTS, Answer, Block, Exchange, FeetechBus
 from wall_edge_bridge.kinds.feetech.codec import SyncWriter, build_write
 from wall_edge_bridge.kinds.feetech.faults import CAUSES, remaining_cause
-from wall_edge_bridge.kinds.feetech.identity import explain_silence, require_alone
 from wall_edge_bridge.kinds.feetech.memory import SETTINGS, require_settings
 from wall_edge_bridge.kinds.feetech.registers import RADIANS_PER_TICK, STS3215
 from wall_edge_bridge.kinds.feetech.scale import (
@@ -25,6 +24,7 @@ from wall_edge_bridge.kinds.feetech.scale import (
     JointScale,
     ServoReadings,
 )
+from wall_edge_bridge.kinds.feetech.scan import explain_silence, require_alone
 from wall_edge_bridge.kinds.feetech.settings import CAPABILITIES, FeetechJoint, FeetechSettings
 from wall_edge_bridge.transport import ByteTransport
 
@@ -56,7 +56,7 @@ class FeetechDrive(Drive):
         self,
         settings: FeetechSettings,
         joints: Sequence[FeetechJoint],
-        transport: ByteTransport,
+        wire: ByteTransport,
         *,
         clock: Callable[[], int] = time.monotonic_ns,
         start_slack_rad: float = 0.0,
@@ -66,7 +66,7 @@ class FeetechDrive(Drive):
         self._start_slack = max(start_slack_rad, self.slack_rad)  # an encoder rounds
         self._scale = JointScale(joints)
         self._readings = ServoReadings(joints)
-        self._bus = FeetechBus(settings, transport, [joint.id for joint in joints], self.counters, clock)
+        self._bus = FeetechBus(settings, wire, [joint.id for joint in joints], self.counters, clock)
         self._clock = clock
         self._goals = SyncWriter(_GOAL.address, _GOAL.length, self._bus.ids)
         self._exchange: Exchange | None = None
@@ -104,6 +104,7 @@ class FeetechDrive(Drive):
 
         The servo loop's heartbeat guard has to stand in for it.
         """
+        self.watchdog_note = "an STS servo has none"
         return None
 
     def enable(self) -> None:
@@ -207,7 +208,7 @@ class FeetechDrive(Drive):
         for joint, answer in zip(self._servos, self._read_all(Block.of(_TORQUE)), strict=True):
             if answer.value(_TORQUE) != expected:
                 raise DriveError(
-                    f"joint {joint.name} (id {joint.id}) still has its torque {'off' if expected else 'on'}",
+                    f"joint {joint} still has its torque {'off' if expected else 'on'}",
                     expected=f"torque_enable {expected}",
                     fix=fix,
                 )
@@ -240,8 +241,11 @@ class FeetechDrive(Drive):
                 )
 
     def _no_answer(self, silent: Sequence[FeetechJoint], instead: str = "") -> BusTimeout:
-        names = ", ".join(f"{joint.name} (id {joint.id})" for joint in silent)
+        names = ", ".join(map(str, silent))
         return BusTimeout(
             f"no answer from {names} on {self._bus.transport.description}{instead}",
             fix="check the servo's power, cable and id, and that it uses this baud rate",
         )
+
+
+open_drive = FeetechDrive

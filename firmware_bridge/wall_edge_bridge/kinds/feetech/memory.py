@@ -52,7 +52,7 @@ def _contradiction(joint: FeetechJoint, name: str, actual: int, expected: str) -
     register = STS3215[name]
     unit = f" {register.unit}" if register.unit == "tick" else ""
     return DriveError(
-        f"joint {joint.name} (id {joint.id}): {name} (register {register.address}) is {actual}{unit}",
+        f"joint {joint}: {name} (register {register.address}) is {actual}{unit}",
         expected=expected,
         fix="change the servo's setting or ROBOT.yaml; nothing was switched",
     )

@@ -9,6 +9,7 @@ from wall_edge_bridge.drives import Capabilities, Joint, SerialSettings
 
 MAX_SERVO_ID = 253
 """254 speaks to all servos."""
+IDS = range(MAX_SERVO_ID + 1)
 MAX_TICK = 4095
 
 

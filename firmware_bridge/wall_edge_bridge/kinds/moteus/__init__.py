@@ -4,65 +4,17 @@
 diagnostic stream reaches: mjbots' ``moteus_tool`` or ``tview`` changes it, not this kind.
 """
 
-from __future__ import annotations
-
-import importlib.util
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
-
 from wall_edge_bridge.kinds.moteus.settings import CAPABILITIES, IDS, MoteusJoint, MoteusSettings
-from wall_edge_bridge.kinds.registry import Found, Kind
+from wall_edge_bridge.kinds.registry import Kind
 
-if TYPE_CHECKING:
-    from wall_edge_bridge.kinds.moteus.drive import MoteusDrive
-    from wall_edge_bridge.kinds.moteus.twin import MoteusTwin
+__all__ = ["KIND", "MoteusJoint", "MoteusSettings"]
 
-
-def _open_drive(
-    settings: MoteusSettings, joints: Sequence[MoteusJoint], wire: Any, **more: Any
-) -> MoteusDrive:
-    from wall_edge_bridge.kinds.moteus.drive import MoteusDrive
-
-    return MoteusDrive(settings, joints, wire, **more)
-
-
-def _make_twin(
-    settings: MoteusSettings, joints: Sequence[MoteusJoint], positions: Any, *, timed: bool = False
-) -> MoteusTwin:
-    from wall_edge_bridge.kinds.moteus.twin import MoteusTwin
-
-    return MoteusTwin(settings, joints, positions, timed=timed)
-
-
-def _cycle_ns(settings: MoteusSettings, joints: Sequence[MoteusJoint]) -> int:
-    from wall_edge_bridge.kinds.moteus.frames import cycle_ns
-
-    return cycle_ns(settings, joints)
-
-
-def _scan(settings: MoteusSettings, wire: Any, ids: Iterable[int], **more: Any) -> Iterator[Found]:  # noqa: ARG001
-    from wall_edge_bridge.kinds.moteus.scan import scan
-
-    return scan(wire, ids, **more)
-
-
-_KIND = Kind(
+KIND = Kind(
     name="moteus",
     settings=MoteusSettings,
     joint=MoteusJoint,
     capabilities=CAPABILITIES,
-    open_drive=_open_drive,
-    make_twin=_make_twin,
-    cycle_ns=_cycle_ns,
-    scan=_scan,
     ids=IDS,
+    package=__name__,
+    needs=("moteus",),
 )
-
-
-def __getattr__(name: str) -> Kind:
-    """``KIND``: ImportError without mjbots' library, which only ``kind_named`` then turns into advice."""
-    if name != "KIND":
-        raise AttributeError(name)
-    if importlib.util.find_spec("moteus") is None:
-        raise ImportError("no moteus", name="moteus")
-    return _KIND

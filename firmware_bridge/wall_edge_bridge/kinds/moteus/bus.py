@@ -104,8 +104,8 @@ class MoteusBus:
             rest = {index: each for index, each in data.items() if index not in answers}
             if not rest:
                 break
-            more = self.ask(rest, timeout_ns)
-            answers |= {index: frames[0] for index, frames in more.items()}
+            replies = self.ask(rest, timeout_ns)
+            answers |= {index: frames[0] for index, frames in replies.items()}
         return answers
 
     def pause(self, until_ns: int) -> None:

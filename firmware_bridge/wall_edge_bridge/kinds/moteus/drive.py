@@ -12,13 +12,13 @@ import numpy as np
 from wall_edge.errors import BusError, DriveError
 from wall_edge_bridge.drives import BusCounters, Drive, Feedback, Setpoints
 from wall_edge_bridge.drives.values import Floats
+from wall_edge_bridge.kinds.exchange import count_health
 from wall_edge_bridge.kinds.moteus import registers as reg
-from wall_edge_bridge.kinds.moteus.identity import require_identity
+from wall_edge_bridge.kinds.moteus.checks import require_identity
 from wall_edge_bridge.kinds.moteus.motors import Motors
 from wall_edge_bridge.kinds.moteus.power import Power
 from wall_edge_bridge.kinds.moteus.settings import CAPABILITIES, MoteusJoint, MoteusSettings
 from wall_edge_bridge.transport import FrameTransport
-from wall_edge_bridge.transport.recovering import reopened
 
 _STOP_NS = 1_000_000
 _TURN = 2 * math.pi
@@ -57,11 +57,7 @@ class MoteusDrive(Drive):
 
     @property
     def counters(self) -> BusCounters:
-        health, counters = self._bus.wire.health(), self._counters
-        counters.checksum_errors, counters.full = health.error_frames, health.full
-        counters.error_passive, counters.bus_off = health.error_passive, health.bus_off
-        counters.reopened = reopened(self._bus.wire)
-        return counters
+        return count_health(self._counters, self._bus.wire)
 
     def connect(self) -> None:
         require_identity(self._bus, self._motors.joints, self._motors.timeout_ns)
@@ -165,3 +161,6 @@ class MoteusDrive(Drive):
 
     def close(self) -> None:
         self._bus.wire.close()
+
+
+open_drive = MoteusDrive

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
 
 from moteus import Controller, PositionResolution, QueryResolution
 from moteus import multiplex as library
@@ -16,8 +15,7 @@ from moteus.protocol import Register
 
 from wall_edge_bridge.kinds.moteus import registers as reg
 from wall_edge_bridge.kinds.moteus.codec import identifier, pad
-from wall_edge_bridge.kinds.moteus.settings import MoteusJoint, MoteusSettings
-from wall_edge_bridge.sim.line import can_duration
+from wall_edge_bridge.kinds.moteus.settings import MoteusJoint
 from wall_edge_bridge.transport import Frame
 
 _SHORT = 0x7FF
@@ -27,7 +25,7 @@ _COMMAND = struct.Struct("<5sf3shh")
 REPLY = struct.Struct("<2sb2sfff2sbbb")
 """Mode; position, velocity, torque; voltage, temperature, fault: what the library asks for by default."""
 REPLY_HEADS = (b"\x21\x00", b"\x2f\x01", b"\x23\x0d")
-_REPLY_LENGTH = 24
+REPLY_LENGTH = 24
 _SPEED, _TORQUE = reg.SPEED.int16, reg.TORQUES.int16
 _LARGEST = 32767
 
@@ -118,15 +116,3 @@ def reply_identifier(motor: int, source: int) -> int:
 def is_extended(arbitration: int) -> bool:
     """Whether a motor's firmware sends it in an extended frame."""
     return arbitration > _SHORT
-
-
-def cycle_ns(settings: MoteusSettings, joints: Sequence[MoteusJoint]) -> int:
-    """One command of 32 bytes and one reply of 24 a joint."""
-    duration = can_duration(settings.bitrate, settings.data_bitrate)
-    total = 0
-    for joint in joints:
-        command = JointFrames(joint, 0.0).command(0.0, 0.0, 0.0)
-        answer = reply_identifier(joint.id, 0)
-        total += duration(frame_to(joint.id, 0, command))
-        total += duration(Frame(answer, bytes(_REPLY_LENGTH), is_extended(answer), True, True))
-    return total

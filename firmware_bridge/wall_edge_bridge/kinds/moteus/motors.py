@@ -73,7 +73,7 @@ class Motors:
 
     def name(self, index: int) -> str:
         """For error messages."""
-        return f"joint {self.joints[index].name} (id {self.joints[index].id})"
+        return f"joint {self.joints[index]}"
 
     def require_none(self, silent: Collection[int]) -> None:
         """Raises BusTimeout naming ``silent`` ones."""
@@ -82,7 +82,7 @@ class Motors:
 
     def no_answer(self, silent: Collection[int]) -> BusTimeout:
         """From those."""
-        names = ", ".join(f"{self.joints[i].name} (id {self.joints[i].id})" for i in sorted(silent))
+        names = ", ".join(f"{self.joints[i]}" for i in sorted(silent))
         return BusTimeout(
             f"no answer from {names} on {self.bus.wire.description}",
             fix="check the motor's power, cable, termination and id, and both bit rates",

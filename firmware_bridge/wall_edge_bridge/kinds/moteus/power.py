@@ -53,7 +53,7 @@ class Power:
         """Those that may be cleared; refuses for the others, and for a motor that lost its position."""
         readings = self._motors.readings.values
         self._motors.read_all()
-        self._recovery.prepare(list(readings.faults), self._remaining_cause, self._clear)
+        self._recovery.prepare(readings.faults, self._remaining_cause, self._clear)
         for index, each in enumerate(readings.position):
             if math.isnan(each):
                 raise DriveError(

@@ -70,6 +70,6 @@ class MoteusReadings:
         scale, zero = self._scales[index]
         into.velocity[index] = velocity * scale
         into.effort[index] = torque * self._directions[index]
-        if math.isfinite(position):  # else it has lost its encoder: what is numbers of it grows old
+        if math.isfinite(position):  # else it has lost its encoder: what is known of it grows old
             into.position[index] = position * scale - zero
             into.received_ns[index] = received_ns

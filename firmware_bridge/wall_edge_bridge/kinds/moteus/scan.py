@@ -11,7 +11,8 @@ from moteus.protocol import parse_registers
 from wall_edge_bridge.kinds.moteus import registers as reg
 from wall_edge_bridge.kinds.moteus.codec import pad
 from wall_edge_bridge.kinds.moteus.frames import controller, frame_to, reply_identifier
-from wall_edge_bridge.kinds.registry import Found
+from wall_edge_bridge.kinds.moteus.settings import MoteusSettings
+from wall_edge_bridge.kinds.registry import MotorIdentity
 from wall_edge_bridge.transport import FrameTransport
 
 _BATCH = 16
@@ -48,16 +49,25 @@ def describe(identity: Mapping[int, float]) -> tuple[str, str]:
 
 
 def scan(
-    wire: FrameTransport, ids: Iterable[int], *, clock: Callable[[], int] = time.monotonic_ns
-) -> Iterator[Found]:
-    """Those that answer, in the order of ``ids``; one that is there twice comes twice."""
+    settings: MoteusSettings,  # noqa: ARG001 - a scan is the same for all
+    wire: FrameTransport,
+    ids: Iterable[int],
+    *,
+    clock: Callable[[], int] = time.monotonic_ns,
+) -> Iterator[MotorIdentity]:
+    """Those that answer, in the order of ``ids``; one that is there twice comes twice. Raises BusError."""
+    return who_answer(wire, ids, clock)
+
+
+def who_answer(wire: FrameTransport, ids: Iterable[int], clock: Callable[[], int]) -> Iterator[MotorIdentity]:
+    """The same."""
     ids = list(ids)
     for begin in range(0, len(ids), _BATCH):
         batch = ids[begin : begin + _BATCH]
         answers = _ask(wire, batch, clock)
         for motor in batch:
             for identity in answers[motor]:
-                yield Found(motor, "moteus", *describe(identity))
+                yield MotorIdentity(motor, "moteus", *describe(identity))
 
 
 def _ask(

@@ -1,4 +1,4 @@
-"""What ROBOT.yaml says of moteus controllers, and what they can do."""
+"""What ROBOT.yaml says of a CAN channel with moteus controllers, and of each joint."""
 
 from __future__ import annotations
 
@@ -10,15 +10,7 @@ from wall_edge_bridge.drives import CanSettings, Capabilities, OffsetJoint
 
 IDS = range(1, 127)
 """127 is everybody's."""
-CAPABILITIES = Capabilities(
-    velocity=True,
-    effort=True,
-    temperature=True,
-    voltage=True,
-    velocity_feedforward=True,
-    effort_feedforward=True,
-    watchdog=True,
-)
+CAPABILITIES = Capabilities.all()
 
 
 @dataclass(frozen=True)

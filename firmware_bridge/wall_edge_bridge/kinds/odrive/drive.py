@@ -11,9 +11,9 @@ from wall_edge_bridge.drives import BusCounters, Drive, Feedback, Setpoints
 from wall_edge_bridge.kinds.exchange import count_health
 from wall_edge_bridge.kinds.odrive import codec
 from wall_edge_bridge.kinds.odrive.codec import Command
-from wall_edge_bridge.kinds.odrive.enabling import ODriveEnabling
 from wall_edge_bridge.kinds.odrive.errors import State
-from wall_edge_bridge.kinds.odrive.group import ODriveGroup
+from wall_edge_bridge.kinds.odrive.motors import ODriveMotors
+from wall_edge_bridge.kinds.odrive.power import ODrivePower
 from wall_edge_bridge.kinds.odrive.readings import ODriveReadings
 from wall_edge_bridge.kinds.odrive.scale import ODriveScale
 from wall_edge_bridge.kinds.odrive.settings import CAPABILITIES, ODriveJoint, ODriveSettings
@@ -49,8 +49,8 @@ class ODriveDrive(Drive):
         self._settings, self._wire, self._clock = settings, wire, clock
         self._scale = ODriveScale(joints)
         self._readings = ODriveReadings(joints, self._scale, self._counters, old=settings.firmware == "0.5")
-        self._group = ODriveGroup(settings, joints, wire, self._counters, clock, self._readings)
-        self._enabling = ODriveEnabling(self._group, self.limits, max(start_slack_rad, _SLACK_RAD))
+        self._motors = ODriveMotors(settings, joints, wire, self._counters, clock, self._readings)
+        self._power = ODrivePower(self._motors, self.limits, max(start_slack_rad, _SLACK_RAD))
         self._requests: list[Frame] = []
         if settings.estimates_ms is None:
             self._requests = [codec.request(joint.id, Command.ESTIMATES) for joint in joints]
@@ -62,17 +62,15 @@ class ODriveDrive(Drive):
         self._missed: set[int] = set()
         """Joints whose last request has no answer yet."""
         self._watchdog = False
-        self.watchdog_note = ""
-        """Why the watchdog cannot be armed."""
 
     @property
     def counters(self) -> BusCounters:
         return count_health(self._counters, self._wire)
 
     def connect(self) -> None:
-        self._group.introduce()
+        self._motors.introduce()
         if self._requests:
-            self._group.require(self._group.ask(Command.ESTIMATES), "encoder estimates")
+            self._motors.require(self._motors.ask(Command.ESTIMATES), "encoder estimates")
 
     def check(self) -> None:
         """Compares how often estimates come with ``estimates_ms``."""
@@ -88,9 +86,9 @@ class ODriveDrive(Drive):
             return False
 
         self._readings.fresh.clear()
-        self._group.pump(seconds, tally)
+        self._motors.pump(seconds, tally)
         passed_ms = (self._clock() - since_ns) * 1e-6
-        for joint, count in zip(self._group.joints, counts, strict=True):
+        for joint, count in zip(self._motors.joints, counts, strict=True):
             if not 0.7 <= count / _PROBES <= 1.4:
                 often = f"every {passed_ms / count:.1f} ms" if count else "not by itself"
                 raise DriveError(
@@ -102,7 +100,7 @@ class ODriveDrive(Drive):
     def arm_watchdog(self, timeout_s: float) -> float | None:
         """Sets axis0.config.watchdog_timeout and reads it back; ``enable`` arms it, ``disable`` disarms it.
 
-        None without ``endpoints``; ``watchdog_note`` has the reason.
+        None without ``endpoints``.
         """
         endpoints = self._settings.endpoints
         if endpoints is None:
@@ -112,36 +110,36 @@ class ODriveDrive(Drive):
             raise DriveError(
                 f"watchdog of {timeout_s:g} s", expected=f"more than 0, to {_MAX_WATCHDOG_S:g} s"
             )
-        for joint in self._group.joints:
-            if (version := str(self._group.versions.get(joint.id))) != endpoints.firmware:
+        for joint in self._motors.joints:
+            if (version := str(self._motors.versions.get(joint.id))) != endpoints.firmware:
                 raise DriveError(
                     f"joint {joint.name} (node {joint.id}) has firmware {version}",
                     expected=f"{endpoints.firmware}, of which endpoints are",
                     fix="take endpoints from the flat_endpoints.json of its firmware",
                 )
-        self._group.write(endpoints.watchdog_timeout, "f", timeout_s)
+        self._motors.write(endpoints.watchdog_timeout, "f", timeout_s)
         self._watchdog = True
-        return min(self._group.read(endpoints.watchdog_timeout, "f"))
+        return min(self._motors.read(endpoints.watchdog_timeout, "f"))
 
     def enable(self) -> None:
-        powered = self._enabling.require_ready()
+        powered = self._power.require_ready()
         commands = self._scale.inputs(Setpoints.hold(self._readings.position), self._readings.position)
         try:
-            self._enabling.power(commands, watchdog=self._watchdog)
+            self._power.power(commands, watchdog=self._watchdog)
         except WallEdgeError:
-            self._enabling.restore(powered)
+            self._power.restore(powered)
             raise
         self._commands, self._readings.enabled = commands, True
 
     def disable(self) -> None:
         self._readings.enabled, self._commands = False, []
         self._readings.limp.clear()
-        self._enabling.release(self._group.ids)
+        self._power.release(self._motors.ids)
 
     def torque(self) -> tuple[bool | None, ...]:
         """By each axis's next heartbeat."""
-        silent = self._group.try_heartbeats(self._commands)
-        states = zip(self._group.joints, self._readings.states, strict=True)
+        silent = self._motors.try_heartbeats(self._commands)
+        states = zip(self._motors.joints, self._readings.states, strict=True)
         return tuple(None if joint in silent else state == State.CLOSED_LOOP for joint, state in states)
 
     def start_cycle(self, setpoints: Setpoints | None, deadline_ns: int) -> None:
@@ -178,14 +176,14 @@ class ODriveDrive(Drive):
         self._finished_ns = self._clock()
         fresh.clear()
         if len(missing) == self.dof:
-            raise self._group.no_answer(self._group.joints)
+            raise self._motors.no_answer(self._motors.joints)
         return readings.snapshot()
 
     def look(self, deadline_ns: int) -> Feedback:
         """Asks for temperature, voltage and torque too, where the firmware has them."""
         asked = (Command.BUS, Command.TEMPERATURE, Command.TORQUES)
         for command in asked if self._settings.firmware == "0.6" else asked[:1]:
-            self._group.ask(command, attempts=1)
+            self._motors.ask(command, attempts=1)
         late_ns = self._clock() + round(self._settings.timeout_ms * 1e6)
         return self.cycle(None, max(deadline_ns, late_ns))
 
@@ -203,9 +201,12 @@ class ODriveDrive(Drive):
     def _take_early(self, frame: Frame) -> None:
         """A frame that came before this cycle: estimates asked for are the last cycle's, too late."""
         asked = self._requests and not frame.extended and frame.id & 0x1F == Command.ESTIMATES
-        index = self._group.index_of(frame) if asked else None
+        index = self._motors.index_of(frame) if asked else None
         if index is None:
             self._readings.take(frame)
         elif index in self._missed:
             self._missed.discard(index)
             self._counters.late += 1
+
+
+open_drive = ODriveDrive

@@ -12,15 +12,7 @@ from wall_edge_bridge.drives import CanSettings, Capabilities, OffsetJoint
 
 IDS = range(63)
 """Node 63 is all of them, and one without an id."""
-CAPABILITIES = Capabilities(
-    velocity=True,
-    effort=True,
-    temperature=True,
-    voltage=True,
-    velocity_feedforward=True,
-    effort_feedforward=True,
-    watchdog=True,
-)
+CAPABILITIES = Capabilities.all()
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def require_operation_control(
             continue
         if runs or mode is None:
             raise DriveError(
-                f"joint {joint.name} (id {joint.id}): run_mode (parameter 0x7005) is {mode}",
+                f"joint {joint}: run_mode (parameter 0x7005) is {mode}",
                 expected="0, operation control",
                 fix="stop the program that uses the motor",
             )
@@ -50,7 +50,7 @@ def require_range(joint: RobStrideJoint, state: tuple[float, float], mech_pos: f
     fitting = [r for r in POSITION_RANGES if abs(share * r - mech_pos) <= tolerance]
     fix = f"set position_range: {fitting[0]:g}" if fitting else "power-cycle the motor near its zero"
     raise DriveError(
-        f"joint {joint.name} (id {joint.id}): {angle:.4f} rad by its feedback, {mech_pos:.4f} rad by mechPos",
+        f"joint {joint}: {angle:.4f} rad by its feedback, {mech_pos:.4f} rad by mechPos",
         expected=f"the same, with position_range {joint.position_range:g}",
         fix=fix,
     )
@@ -61,7 +61,7 @@ def require_torque_limit(joint: RobStrideJoint, limit: float | None) -> None:
     effort = joint.ranges.effort
     if limit is not None and limit > effort * 1.001:
         raise DriveError(
-            f"joint {joint.name} (id {joint.id}): its torque limit (parameter 0x700B) is {limit:g} Nm",
+            f"joint {joint}: its torque limit (parameter 0x700B) is {limit:g} Nm",
             expected=f"at most {effort:g} Nm, the effort range of {joint.model}",
             fix="set model, or velocity_range and effort_range, to those of the motor",
         )

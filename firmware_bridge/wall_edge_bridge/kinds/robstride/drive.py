@@ -11,8 +11,8 @@ from wall_edge_bridge.kinds.exchange import count_health
 from wall_edge_bridge.kinds.robstride import codec
 from wall_edge_bridge.kinds.robstride.checks import require_torque_limit
 from wall_edge_bridge.kinds.robstride.codec import Mode, Type
-from wall_edge_bridge.kinds.robstride.enabling import RobStrideEnabling
-from wall_edge_bridge.kinds.robstride.group import RobStrideGroup
+from wall_edge_bridge.kinds.robstride.motors import RobStrideMotors
+from wall_edge_bridge.kinds.robstride.power import RobStridePower
 from wall_edge_bridge.kinds.robstride.readings import RobStrideReadings
 from wall_edge_bridge.kinds.robstride.registers import LIMIT_TORQUE, MECH_POS
 from wall_edge_bridge.kinds.robstride.scale import RobStrideScale
@@ -48,9 +48,9 @@ class RobStrideDrive(Drive):
         self._scale = RobStrideScale(joints)
         host = settings.host_id
         self._readings = RobStrideReadings(joints, self._scale, host, self._counters)
-        self._group = RobStrideGroup(joints, wire, host, self._counters, clock, self._readings)
+        self._motors = RobStrideMotors(joints, wire, host, self._counters, clock, self._readings)
         slack = max(start_slack_rad, float(self._scale.resolution.max()))
-        self._enabling = RobStrideEnabling(self._group, settings, self.limits, slack)
+        self._power = RobStridePower(self._motors, settings, self.limits, slack)
         self._polls = [codec.read(MECH_POS, host, joint.id) for joint in joints]
         self._commands: list[Frame] = []
         """The last control frames, of an enabled arm."""
@@ -62,39 +62,39 @@ class RobStrideDrive(Drive):
         return count_health(self._counters, self._wire)
 
     def connect(self) -> None:
-        self._group.connect()
+        self._motors.connect()
 
     def check(self) -> None:
         """Compares the motors' torque limits with the joints' ranges."""
-        limits = self._group.read_all(LIMIT_TORQUE)
-        for joint, limit in zip(self._group.joints, limits, strict=True):
+        limits = self._motors.read_all(LIMIT_TORQUE)
+        for joint, limit in zip(self._motors.joints, limits, strict=True):
             require_torque_limit(joint, limit)
 
     def arm_watchdog(self, timeout_s: float) -> float:
         """Parameter 0x7028; on expiry a motor goes limp, and can be enabled again."""
-        return self._group.arm_watchdog(timeout_s)
+        return self._motors.arm_watchdog(timeout_s)
 
     def enable(self) -> None:
-        powered = self._enabling.require_ready()
+        powered = self._power.require_ready()
         commands = self._scale.holds(self._readings.raw_positions)
         try:
-            self._enabling.power(powered, commands)
+            self._power.power(powered, commands)
         except WallEdgeError:
-            self._enabling.restore(powered)
+            self._power.restore(powered)
             raise
         self._commands, self._readings.enabled = commands, True
 
     def disable(self) -> None:
         self._readings.enabled, self._commands = False, []
         self._readings.limp.clear()
-        self._group.stop(self._group.ids)
+        self._motors.stop(self._motors.ids)
 
     def torque(self) -> tuple[bool | None, ...]:
         """By repeating the last setpoints; None of an arm that this drive did not enable."""
         if not self._commands:
             return (None,) * self.dof
-        answered = self._group.try_command(dict(zip(self._group.ids, self._commands, strict=True)))
-        modes = zip(self._group.ids, self._readings.modes, strict=True)
+        answered = self._motors.try_command(dict(zip(self._motors.ids, self._commands, strict=True)))
+        modes = zip(self._motors.ids, self._readings.modes, strict=True)
         return tuple(mode == Mode.RUN if motor in answered else None for motor, mode in modes)
 
     def start_cycle(self, setpoints: Setpoints | None, deadline_ns: int) -> None:
@@ -123,14 +123,17 @@ class RobStrideDrive(Drive):
                 break  # something may never stop talking
         self._counters.timeouts += len(pending)
         if len(pending) == self.dof:
-            raise self._group.no_answer(self._group.joints)
+            raise self._motors.no_answer(self._motors.joints)
         return self._readings.snapshot()
 
     def look(self, deadline_ns: int) -> Feedback:  # noqa: ARG002 - parameters are read one after the other
         """Reads position, velocity, effort, temperature and voltage parameters; commands nothing."""
         self._counters.cycles += 1
-        self._group.look()
+        self._motors.look()
         return self._readings.snapshot()
 
     def close(self) -> None:
         self._wire.close()
+
+
+open_drive = RobStrideDrive

@@ -12,15 +12,7 @@ from wall_edge_bridge.kinds.robstride.codec import Ranges
 from wall_edge_bridge.kinds.robstride.registers import MODELS
 
 IDS = range(1, 128)
-CAPABILITIES = Capabilities(
-    velocity=True,
-    effort=True,
-    temperature=True,
-    voltage=True,
-    velocity_feedforward=True,
-    effort_feedforward=True,
-    watchdog=True,
-)
+CAPABILITIES = Capabilities.all()
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from wall_edge_bridge.drives.values import BusCounters, Reaction
-from wall_edge_bridge.kinds.cia402 import Cia402Joint, codec
+from wall_edge_bridge.kinds.cia402 import Cia402Joint, Cia402Settings, codec
 from wall_edge_bridge.kinds.cia402 import objects as obj
 from wall_edge_bridge.kinds.cia402.bus import CycleBus
 from wall_edge_bridge.kinds.cia402.objects import State
 from wall_edge_bridge.kinds.cia402.readings import DriveReadings
-from wall_edge_bridge.kinds.cia402.simulated.dictionary import Dictionary, Entry, SdoServer
+from wall_edge_bridge.kinds.cia402.timing import cycle_ns
+from wall_edge_bridge.kinds.cia402.twin.dictionary import Dictionary, Entry, SdoServer
 from wall_edge_bridge.sim import VirtualClock, wire_to
 from wall_edge_bridge.transport.base import Frame
 
@@ -99,7 +101,8 @@ def test_commands_are_six_bytes(control: int, target: int, node: int) -> None:
 
 
 def test_the_published_ceiling_is_reproduced() -> None:
-    assert round(1e9 / codec.cycle_ns(1_000_000, range(1, 8))) == 601
+    seven = [replace(joints()[0], name=f"j{node}", id=node) for node in range(1, 8)]
+    assert round(1e9 / cycle_ns(Cia402Settings(), seven)) == 601
 
 
 def joints() -> list[Cia402Joint]:

@@ -141,7 +141,7 @@ def test_a_wrong_bit_rate_shows_as_error_frames() -> None:
     for index in range(3):
         rig.twin.silence(index)
     rig.wire.trouble = BusHealth(error_frames=128, error_passive=1, state="passive")
-    with pytest.raises(BusTimeout, match="128 error frames: another bit rate"):
+    with pytest.raises(BusTimeout, match="128 error frames, as a wrong bit rate"):
         rig.drive.connect()
     assert (rig.drive.counters.checksum_errors, rig.drive.counters.error_passive) == (128, 1)
 

@@ -19,7 +19,7 @@ from wall_edge_bridge.kinds.damiao.usb_bridge import (
     pack_sent,
     parse_sent,
 )
-from wall_edge_bridge.sim import VirtualClock, serving, wire_to
+from wall_edge_bridge.sim import VirtualClock, serving_port, wire_to
 from wall_edge_bridge.transport.base import Frame
 from wall_edge_bridge.transport.opening import open_wire
 
@@ -146,7 +146,7 @@ def test_noise_on_the_line_is_counted_by_the_drive() -> None:
 
 
 def test_a_drive_operates_its_twin_over_a_real_port() -> None:
-    with serving(KIND.make_twin(SETTINGS, JOINTS, np.full(6, 0.2), timed=False)) as port:
+    with serving_port(KIND.make_twin(SETTINGS, JOINTS, np.full(6, 0.2), timed=False)) as port:
         settings = SETTINGS.at(port.path)
         assert settings.place == port.path
         assert settings.interface == "damiao-usb"

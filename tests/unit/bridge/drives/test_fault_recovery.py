@@ -64,3 +64,12 @@ def test_one_fault_for_a_person_keeps_all_from_being_cleared(order: tuple[Fault,
     motors.faults = [(ONCE,), (), ()]  # which was not used up by the attempt
     motors.prepare()
     assert motors.clearings == [[0]]
+
+
+def test_what_was_cleared_is_remembered_though_feedback_forgets_it_meanwhile() -> None:
+    faults: list[list[Fault]] = [[], [ONCE], []]
+    recovery = FaultRecovery(JOINTS)
+    recovery.prepare(faults, lambda *_: "", lambda indices: [faults[i].clear() for i in indices])
+    assert faults == [[], [], []]
+    with pytest.raises(DriveError, match="again"):
+        recovery.prepare([[], [ONCE], []], lambda *_: "", lambda _: None)

@@ -9,8 +9,8 @@ from typing import Any, cast
 import numpy as np
 from wall_edge_bridge.kinds.dynamixel import KIND, DynamixelJoint
 from wall_edge_bridge.kinds.dynamixel.drive import DynamixelDrive
-from wall_edge_bridge.kinds.dynamixel.simulated.motor import SimulatedMotor
 from wall_edge_bridge.kinds.dynamixel.twin import DynamixelTwin
+from wall_edge_bridge.kinds.dynamixel.twin.motor import SimulatedMotor
 
 from tests.drive_cases.dynamixel import CASE
 from tests.drive_cases.rig import START, Rig

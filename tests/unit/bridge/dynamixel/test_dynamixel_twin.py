@@ -8,7 +8,7 @@ from wall_edge_bridge.kinds.dynamixel import codec
 from wall_edge_bridge.kinds.dynamixel.codec import BROADCAST_ID, Status
 from wall_edge_bridge.kinds.dynamixel.parser import PacketParser
 from wall_edge_bridge.kinds.dynamixel.registers import TABLE, TABLE_SIZE
-from wall_edge_bridge.kinds.dynamixel.simulated.motor import REBOOT_NS
+from wall_edge_bridge.kinds.dynamixel.twin.motor import REBOOT_NS
 
 from tests.unit.bridge.dynamixel.dynamixel_arm import Arm
 

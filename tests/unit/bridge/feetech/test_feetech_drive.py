@@ -13,8 +13,8 @@ from wall_edge_bridge.kinds.feetech import FeetechJoint
 from wall_edge_bridge.kinds.feetech.codec import Request, build_sync_read, build_write
 from wall_edge_bridge.kinds.feetech.drive import FeetechDrive
 from wall_edge_bridge.kinds.feetech.registers import RADIANS_PER_TICK
-from wall_edge_bridge.kinds.feetech.servo import SimulatedServo
 from wall_edge_bridge.kinds.feetech.twin import FeetechTwin
+from wall_edge_bridge.kinds.feetech.twin.motor import SimulatedServo
 
 from tests.drive_cases.feetech import JOINTS
 from tests.drive_cases.rig import START

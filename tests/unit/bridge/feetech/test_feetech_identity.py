@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from wall_edge_bridge.drives import Drive
-from wall_edge_bridge.kinds import Found
+from wall_edge_bridge.kinds import MotorIdentity
 from wall_edge_bridge.kinds.feetech import KIND
 from wall_edge_bridge.kinds.feetech.codec import build_status
-from wall_edge_bridge.kinds.feetech.servo import SimulatedServo
+from wall_edge_bridge.kinds.feetech.twin.motor import SimulatedServo
 from wall_edge_bridge.sim import VirtualClock
 
 from tests.drive_cases.feetech import JOINTS
@@ -113,8 +113,8 @@ def test_a_scan_reads_only_and_tells_model_firmware_and_voltage() -> None:
     loop.twin.servos[4].set("model", 1234)
     found = list(KIND.scan(SETTINGS, loop, [3, 4], clock=loop.clock))
     assert found == [
-        Found(3, "feetech", "STS3215", "firmware 3.10, 12.1 V"),
-        Found(4, "feetech", "1234", "firmware 3.10, 12.1 V"),
+        MotorIdentity(3, "feetech", "STS3215", "firmware 3.10, 12.1 V"),
+        MotorIdentity(4, "feetech", "1234", "firmware 3.10, 12.1 V"),
     ]
     assert {request.instruction for request in loop.take()} == {0x02}
 

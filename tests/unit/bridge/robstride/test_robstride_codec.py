@@ -94,9 +94,9 @@ def test_a_control_frame_means_what_was_put_in_it(
     words = struct.unpack(">4H", made.data)
     ranges = ((-RANGES.position, RANGES.position), (-44, 44), (0, 500), (0, 5))
     for word, value, (low, high) in zip(words, (position, velocity, kp, kd), ranges, strict=True):
-        assert 0 <= value - codec.dequantize(word, low, high) <= (high - low) / 65535 + 1e-9
+        assert -1e-9 <= value - codec.dequantize(word, low, high) <= (high - low) / 65535 + 1e-9
     raw = made.id >> 8 & 0xFFFF
-    assert 0 <= effort - codec.dequantize(raw, -17, 17) <= 34 / 65535 + 1e-9
+    assert -1e-9 <= effort - codec.dequantize(raw, -17, 17) <= 34 / 65535 + 1e-9
 
 
 @given(st.floats(-1e9, 1e9), st.floats(0.1, 100))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from wall_edge_bridge.drives import Drive, Setpoints
 from wall_edge_bridge.kinds import KINDS, kind_named
-from wall_edge_bridge.sim import ByteTwin, PtyPort, serving
+from wall_edge_bridge.sim import ByteTwin, PtyPort, serving_port
 from wall_edge_bridge.transport import SerialTransport
 
 from tests.drive_cases.feetech import CASE, JOINTS
@@ -27,7 +27,7 @@ def test_a_drive_operates_motors_behind_a_port(timed: bool) -> None:
     twin = FEETECH.make_twin(CASE.settings, JOINTS, START, timed=timed)
     assert isinstance(twin, ByteTwin)
     with (
-        serving(twin) as port,
+        serving_port(twin) as port,
         FEETECH.open_drive(CASE.settings, JOINTS, SerialTransport(port.path)) as drive,
     ):
         drive.check()
@@ -46,7 +46,7 @@ def test_a_drive_operates_motors_behind_a_port(timed: bool) -> None:
 
 def test_a_late_reply_arrives_though_the_host_says_nothing_more() -> None:
     twin = FEETECH.make_twin(CASE.settings, JOINTS, START, timed=False)
-    with serving(twin) as port:
+    with serving_port(twin) as port:
         transport = SerialTransport(port.path)
         drive = FEETECH.open_drive(CASE.settings, JOINTS, transport)
         drive.connect()

@@ -105,3 +105,9 @@ def test_a_hub_at_a_path_takes_it_away_when_it_is_closed(tmp_path: Path) -> None
     assert not (tmp_path / "can").exists()
     assert hub.fds() == ()
     hub.step({3, 4})
+
+
+def test_a_bus_has_the_name_of_its_drive_in_its_place() -> None:
+    with serving(EchoTwin(), EchoTwin(), names=("left", "right")) as (left, right):
+        assert "left-" in left.place
+        assert "right-" in right.place

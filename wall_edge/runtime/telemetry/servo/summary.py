@@ -49,6 +49,7 @@ class ServoSummary:
         self._changed_ns, self._after = -1, int(ServoState.STARTING)
         self._realtime: dict[str, dict[str, object]] = {}
         self._watchdogs: dict[str, float | None] = {}
+        self._watchdog_notes: dict[str, str] = {}
         self._limited_by: dict[str, list[str]] = {}
 
     # --- feeding ----------------------------------------------------------------------------------------
@@ -119,6 +120,7 @@ class ServoSummary:
         elif event.kind is EventKind.WATCHDOG:
             microseconds = event.values[0]
             self._watchdogs[event.name] = microseconds / 1e6 if microseconds >= 0 else None
+            self._watchdog_notes[event.name] = event.text
         elif event.kind is EventKind.LIMITER:
             self._limited_by.setdefault(event.name, []).append(event.text)
         elif event.kind is EventKind.TORQUE_ON:
@@ -188,12 +190,13 @@ class ServoSummary:
         }
 
     def drives(self) -> dict[str, dict[str, object]]:
-        """By name: the kind, the watchdog's time [s], and each counter that is not 0."""
+        """By name: the kind, the watchdog's time [s] or why it has none, and each counter that is not 0."""
         told = drive_counts(self.counters)
         return {
             name: {
                 "kind": kind,
                 **({"watchdog_s": self._watchdogs[name]} if name in self._watchdogs else {}),
+                **({"watchdog_note": note} if (note := self._watchdog_notes.get(name)) else {}),
                 **{counter: count for counter, count in told.get(name, {}).items() if count > 0},
             }
             for name, kind in self._rings.kinds.items()
@@ -250,6 +253,7 @@ _WORDS = (
     "_after",
     "_realtime",
     "_watchdogs",
+    "_watchdog_notes",
     "_limited_by",
 )
 

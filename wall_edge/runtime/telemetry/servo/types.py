@@ -50,7 +50,7 @@ class EventKind(IntEnum):
     """The last: nothing follows."""
     WATCHDOG = 11
     """Of the drive ``name``: after what time without setpoints its motors stop [µs] (``values``), -1 for
-    never."""
+    never; ``text``: why never."""
     LIMITER = 12
     """The motor of joint ``name`` bounds itself, by the limiter ``text``: told once, and no fault."""
 

@@ -14,5 +14,6 @@ def watchdog_words(drives: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _of_one(name: str, drive: Mapping[str, Any]) -> str:
     seconds = drive["watchdog_s"]
-    time = "has none: the heartbeat stands in" if seconds is None else f"{1e3 * seconds:.0f} ms"
+    note = f" ({drive['watchdog_note']})" if drive.get("watchdog_note") else ""
+    time = f"has none{note}: the heartbeat stands in" if seconds is None else f"{1e3 * seconds:.0f} ms"
     return f"{name} ({drive['kind']}) {time}"

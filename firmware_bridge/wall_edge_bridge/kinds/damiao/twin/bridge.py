@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge_bridge.kinds.damiao import DamiaoJoint, DamiaoSettings
+from wall_edge_bridge.kinds.damiao.settings import DamiaoJoint, DamiaoSettings
 from wall_edge_bridge.kinds.damiao.timing import SENT_BYTES
-from wall_edge_bridge.kinds.damiao.twin.can_twin import DamiaoTwin
+from wall_edge_bridge.kinds.damiao.twin.bus import DamiaoTwin
 from wall_edge_bridge.kinds.damiao.usb_bridge import HEAD, pack_arrived, parse_sent
-from wall_edge_bridge.sim.base import ByteTwin
+from wall_edge_bridge.sim import ByteTwin
 from wall_edge_bridge.sim.line import serial_duration
-from wall_edge_bridge.transport.base import Frame
+from wall_edge_bridge.transport import Frame
 
 
 class BridgeTwin(ByteTwin):
@@ -84,3 +84,11 @@ class BridgeTwin(ByteTwin):
 
     def set_fault(self, index: int, name: str) -> None:
         self.bus.set_fault(index, name)
+
+
+def make_twin(
+    settings: DamiaoSettings, joints: Sequence[DamiaoJoint], positions: npt.ArrayLike, *, timed: bool = False
+) -> BridgeTwin | DamiaoTwin:
+    """Behind the USB bridge where the settings name it, else on a CAN bus."""
+    twin = BridgeTwin if settings.interface == "damiao-usb" else DamiaoTwin
+    return twin(settings, joints, positions, timed=timed)

@@ -1,1 +1,0 @@
-"""One motor of the X series, simulated: its control table, and what it does."""

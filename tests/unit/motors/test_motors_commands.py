@@ -1,0 +1,198 @@
+"""``wall-edge motors``: on simulated motors of two kinds, as on real ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+from wall_edge_bridge.kinds import Found as MotorIdentity
+
+from wall_edge.cli import app
+from wall_edge.config import load_robot
+from wall_edge.errors import BusTimeout, ConfigError, DriveError, WallEdgeError
+from wall_edge.motors.roll_call import at_every_baudrate, compared
+from wall_edge.runtime.servo import realtime
+
+TABLETOP = Path(__file__).parents[3] / "examples" / "tabletop"
+MIXED = TABLETOP / "mixed.yaml"
+
+
+def run(*arguments: object, typed: str = "") -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["motors", *map(str, arguments)], input=typed)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, done.output
+
+
+@pytest.fixture(autouse=True)
+def _no_realtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process of the tests stays an ordinary one."""
+    monkeypatch.setattr(realtime, "apply", lambda *_, **__: None)
+
+
+def written(folder: Path, **keys: object) -> Path:
+    """A robot that extends the mixed one."""
+    path = folder / "robot.yaml"
+    path.write_text(yaml.safe_dump({"extends": str(MIXED), **keys}))
+    return path
+
+
+def test_scan_finds_every_motor_and_the_joint_it_is() -> None:
+    code, output = run("scan", TABLETOP / "damiao.yaml", "--json")
+    lines = json.loads(output)
+    assert code == 0
+    assert [(line["drive"], line["id"], line["verdict"]) for line in lines] == [
+        ("arm", number, "here") for number in range(1, 7)
+    ]
+    assert [line["joint"] for line in lines] == [joint.name for joint in load_robot(MIXED).joints]
+    assert {line["found"]["kind"] for line in lines} == {"damiao"}
+
+
+def test_motors_that_no_joint_has_and_joints_without_a_motor_are_told_apart() -> None:
+    lines = compared(load_robot(MIXED), "hand", [MotorIdentity(5, "damiao"), MotorIdentity(9, "damiao")])
+    assert [(line.id, line.verdict) for line in lines] == [
+        (4, "missing"),
+        (5, "here"),
+        (6, "missing"),
+        (9, "unknown"),
+    ]
+
+
+def test_every_baudrate_begins_with_what_robot_yaml_says() -> None:
+    config = load_robot(MIXED)
+    rates = [settings.baudrate for settings in at_every_baudrate(config.drives["arm"])]  # type: ignore[attr-defined]
+    assert rates[0] == 1_000_000
+    assert len(set(rates)) == len(rates) > 4
+    assert list(at_every_baudrate(config.drives["hand"])) == [config.drives["hand"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ((), "neither ROBOT.yaml nor --kind; expected a robot's file"),
+        (("--kind", "stepper"), "stepper"),
+        (("--kind", "damiao"), "--kind damiao without --channel"),
+        (("--kind", "feetech"), "--kind feetech without --port"),
+        (("--kind", "feetech", "--port", "/dev/none"), "/dev/none does not exist"),
+        (("--kind", "damiao", "--channel", "can7"), "can7 does not exist"),
+        (("--kind", "feetech", "--port", "/dev/none", "--bitrate", "5"), "bitrate"),
+        (("--kind", "feetech", "--port", "/dev/none", "--baudrate", "5"), "baudrate is 5"),
+    ],
+)
+def test_a_bus_that_cannot_be_is_one_line(arguments: tuple[str, ...], named: str) -> None:
+    with pytest.raises(WallEdgeError, match=named) as caught:
+        run("scan", *arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_set_id_renumbers_one_motor_and_says_so() -> None:
+    code, output = run("set-id", 6, 9, "--robot", MIXED, "--drive", "hand", "--yes")
+    assert (code, output) == (0, "motor 6 is 9 now\n")
+
+
+def test_set_id_asks_first_and_a_no_writes_nothing() -> None:
+    code, output = run("set-id", 1, 9, "--robot", MIXED, "--drive", "arm", typed="n\n")
+    assert code == 1
+    assert "feetech motor 1" in output
+    assert "is 9 now" not in output
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error", "named"),
+    [
+        (1, 2, DriveError, "a motor has id 2 already"),
+        (7, 8, DriveError, "no feetech motor answers as id 7"),
+        (1, 1, ConfigError, "OLD and NEW are both 1"),
+        (1, 300, ConfigError, "NEW 300; expected 0 to 253"),
+    ],
+)
+def test_set_id_refuses_before_it_asks(old: int, new: int, error: type[Exception], named: str) -> None:
+    with pytest.raises(error, match=named):
+        run("set-id", old, new, "--robot", MIXED, "--drive", "arm")
+
+
+def test_set_id_needs_to_know_which_of_several_drives() -> None:
+    with pytest.raises(ConfigError, match="no --drive; expected one of arm, hand"):
+        run("set-id", 1, 9, "--robot", MIXED)
+
+
+def test_watch_has_a_row_a_joint_and_powers_nothing() -> None:
+    code, output = run("watch", MIXED, "--seconds", "0", "--json")
+    rows = json.loads(output.splitlines()[0])
+    rest = load_robot(MIXED).control.rest
+    assert code == 0
+    np.testing.assert_allclose([row["position"] for row in rows], rest, atol=2e-3)
+    assert {(row["voltage"], row["faults"]) for row in rows[:3]} == {(12.1, "")}
+    assert all(0 <= row["age"] < 1e3 and row["temperature"] > 0 for row in rows)
+
+
+def test_watch_draws_a_table() -> None:
+    code, output = run("watch", MIXED, "--seconds", "0")
+    assert code == 0
+    assert "no bus errors" in output
+
+
+def test_jog_moves_one_joint_shows_its_limits_and_lets_go() -> None:
+    code, output = run("jog", MIXED, "gripper", "--by", "0.1", "--velocity", "1", "--yes")
+    text = " ".join(output.split())
+    assert code == 0
+    assert "its limits: -0.17 to 1.75 rad, 4 rad/s" in text
+    assert "watchdog of arm: none" in text
+    assert "watchdog of hand: 100 ms" in text
+    assert "to +0.1" in text
+    assert text.endswith("the arm is limp")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("elbow", "--by", "0.1"), "joint 'elbow'; expected one of shoulder_pan"),
+        (("gripper", "--by", "3"), r"would go to \+3.000 rad; expected -0.17 to 1.75"),
+        (("gripper", "--by", "0.1", "--velocity", "9"), "--velocity 9; expected more than 0, at most 4"),
+        (("gripper", "--by", "0.1", "--velocity", "0"), "--velocity 0"),
+        (("gripper", "--by", "nan"), "nan"),
+    ],
+)
+def test_jog_refuses_what_is_beyond_a_limit(arguments: tuple[str, ...], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        run("jog", MIXED, *arguments, "--yes")
+
+
+def test_jog_powers_nothing_on_a_no() -> None:
+    code, output = run("jog", MIXED, "gripper", "--by", "0.1", typed="n\n")
+    assert code == 1
+    assert "watchdog" not in output
+
+
+def test_calibrate_finds_zeros_directions_and_limits_again(tmp_path: Path) -> None:
+    """Of a file that has them wrong: the hand moves the motors by what they truly are."""
+    out = tmp_path / "calibrated.yaml"
+    code, output = run("calibrate", MIXED, "--out", out)
+    assert code == 0
+    assert "6 joints" in output
+    before, after = load_robot(MIXED), load_robot(out)
+    for old, new in zip(before.joints, after.joints, strict=True):
+        assert (new.name, new.id, new.drive, new.direction) == (old.name, old.id, old.drive, old.direction)
+        assert new.lower == pytest.approx(old.lower + 0.02, abs=2e-3)
+        assert new.upper == pytest.approx(old.upper - 0.02, abs=2e-3)
+        assert vars(new).get("zero_ticks", 2048) == 2048
+        assert vars(new).get("zero_rad", 0.0) == pytest.approx(0.0, abs=1e-3)
+
+
+def test_calibrate_overwrites_nothing_unless_told(tmp_path: Path) -> None:
+    out = tmp_path / "calibrated.yaml"
+    out.write_text("mine")
+    with pytest.raises(ConfigError, match="is there already"):
+        run("calibrate", MIXED, "--out", out)
+    assert out.read_text() == "mine"
+
+
+def test_a_silent_motor_ends_a_command_with_its_name(tmp_path: Path) -> None:
+    robot = written(tmp_path, simulated=False, simulation=None, cameras={})
+    with pytest.raises((BusTimeout, ConfigError, WallEdgeError)) as caught:
+        run("watch", robot, "--seconds", "0")
+    assert "\n" not in str(caught.value)
