@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import replace
 
 import numpy as np
@@ -272,3 +273,16 @@ def test_every_model_is_followed_by_its_own_numbers() -> None:
             feedback = rig.cycle(0.3)
         np.testing.assert_allclose(feedback.position, 0.3, atol=0.02)
         assert isinstance(rig.twin.motors[0].codec, MitCodec)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
+@pytest.mark.parametrize("register", [21, 22, 23])
+def test_a_range_that_is_none_is_not_taken_by_the_twin(register: int, value: float) -> None:
+    """Random requests once wrote TMAX 0: the next feedback divided by it."""
+    rig = DamiaoRig()
+    motor = rig.twin.motors[0]
+    before = dict(motor.registers)
+    data = RegisterFrame(1, 0x55, register, struct.pack("<f", value)).pack()
+    assert not rig.twin.handle(Frame(0x7FF, data), rig.clock())
+    assert motor.registers == before
+    rig.enabled(0.0)

@@ -27,8 +27,10 @@ from wall_edge_bridge.kinds.damiao.registers import (
     LOST_COMMUNICATION,
     MIT_MODE,
     MST_ID,
+    PMAX,
     REGISTERS,
     TMAX,
+    VMAX,
 )
 from wall_edge_bridge.kinds.damiao.twin.memory import Memory
 from wall_edge_bridge.sim.rotor import Rotor
@@ -160,11 +162,13 @@ class SimulatedMotor:
         if request.operation == WRITE:
             if not register.written:
                 return None
-            motor = self.id
-            self.registers[request.register] = parse_value(request.register, request.value)
+            motor, value = self.id, parse_value(request.register, request.value)
+            if request.register in (PMAX, VMAX, TMAX) and not 0 < value < math.inf:
+                return None  # no range to work in: what a real motor would do then is not known
+            self.registers[request.register] = value
             return RegisterFrame(motor, WRITE, request.register, request.value).pack()
-        value = pack_value(request.register, self.registers[request.register])
-        return RegisterFrame(self.id, READ, request.register, value).pack()
+        packed = pack_value(request.register, self.registers[request.register])
+        return RegisterFrame(self.id, READ, request.register, packed).pack()
 
     def feedback(self) -> bytes:
         """As it stands now."""
