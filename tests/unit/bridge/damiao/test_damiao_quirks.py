@@ -285,4 +285,4 @@ def test_a_range_that_is_none_is_not_taken_by_the_twin(register: int, value: flo
     data = RegisterFrame(1, 0x55, register, struct.pack("<f", value)).pack()
     assert not rig.twin.handle(Frame(0x7FF, data), rig.clock())
     assert motor.registers == before
-    rig.enabled(0.0)
+    rig.enabled()
