@@ -41,8 +41,11 @@ class PendingReplies:
 
     def ask(self, ids: Iterable[int], width: int) -> None:
         """Note a request."""
+        queues = self._widths
         for motor_id in ids:
-            self._widths.setdefault(motor_id, deque(maxlen=_REMEMBERED)).append(width)
+            if motor_id not in queues:
+                queues[motor_id] = deque(maxlen=_REMEMBERED)
+            queues[motor_id].append(width)
 
     def settle(self, motor_id: int, width: int) -> Literal["fresh", "late", "foreign"]:
         """Note a reply: to the latest request, to an older one, or to none of ours."""

@@ -18,7 +18,6 @@ from wall_edge_bridge.kinds.feetech.registers import (
     RADIANS_PER_TICK,
     STS3215,
     radians_to_ticks,
-    ticks_to_radians,
 )
 from wall_edge_bridge.kinds.feetech.settings import MAX_TICK, FeetechJoint
 
@@ -40,11 +39,16 @@ class JointScale:
             _require_reach(joint)
         self._zero = np.array([joint.zero_ticks for joint in joints])
         self._direction = np.array([joint.direction for joint in joints])
+        self._per_radian, self._radians = (
+            self._direction / RADIANS_PER_TICK,
+            self._direction * RADIANS_PER_TICK,
+        )
         self._effort = np.array([joint.stall_torque * joint.direction for joint in joints]) / 1000
 
     def radians(self, ticks: npt.NDArray[Any]) -> Floats:
         """Joint angles of encoder readings; NaN stays NaN."""
-        return ticks_to_radians(ticks, self._zero, self._direction)
+        there: Floats = (ticks - self._zero) * self._radians
+        return there
 
     def velocity(self, ticks: npt.NDArray[Any]) -> Floats:
         """rad/s of speeds in tick/s."""
@@ -63,9 +67,7 @@ class JointScale:
 
     def nearest_ticks(self, positions: Floats) -> list[int]:
         """Goals for ``positions`` [rad] inside the limits."""
-        ticks: list[int] = (
-            np.rint(radians_to_ticks(positions, self._zero, self._direction)).astype(int).tolist()
-        )
+        ticks: list[int] = np.rint(positions * self._per_radian + self._zero).astype(int).tolist()
         return ticks
 
 
