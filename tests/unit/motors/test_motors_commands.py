@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from typer.testing import CliRunner
-from wall_edge_bridge.kinds import Found as MotorIdentity
+from wall_edge_bridge.kinds import MotorIdentity
 
 from wall_edge.cli import app
 from wall_edge.config import load_robot
