@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from typer.testing import CliRunner
-from wall_edge_bridge.kinds import Found as MotorIdentity
+from wall_edge_bridge.kinds import MotorIdentity
 
 from wall_edge.cli import app
 from wall_edge.config import load_robot
@@ -49,7 +49,7 @@ def test_scan_finds_every_motor_and_the_joint_it_is() -> None:
         ("arm", number, "here") for number in range(1, 7)
     ]
     assert [line["joint"] for line in lines] == [joint.name for joint in load_robot(MIXED).joints]
-    assert {line["found"]["kind"] for line in lines} == {"damiao"}
+    assert {line["motor"]["kind"] for line in lines} == {"damiao"}
 
 
 def test_motors_that_no_joint_has_and_joints_without_a_motor_are_told_apart() -> None:
