@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -62,14 +63,17 @@ def bench_config(rate_hz: float) -> RobotConfig:
 
 
 class Feeder:
-    """Supervisor and policy of the measured loop: a heartbeat, and a chunk that begins where the plan is."""
+    """Supervisor and policy of the measured loop: a heartbeat, and a chunk that begins where the plan is.
 
-    def __init__(self) -> None:
-        self.chunks = Mailbox(chunk_dtype(_HORIZON, _DOF))
+    ``clock`` is CLOCK_MONOTONIC ns, or the loop's own.
+    """
+
+    def __init__(self, dof: int = _DOF, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        self.chunks = Mailbox(chunk_dtype(_HORIZON, dof))
         self.command = Mailbox(command_dtype())
-        self.feedback = Mailbox(feedback_dtype(_DOF))
-        self._index = 0
-        self.feed(time.monotonic_ns())
+        self.feedback = Mailbox(feedback_dtype(dof))
+        self._index, self._dof = 0, dof
+        self.feed(clock())
 
     def feed(self, now: int) -> None:
         """Publishes both, at ``now`` [ns]."""
@@ -80,7 +84,7 @@ class Feeder:
         plan_ns = 0 if feedback is None else int(feedback["plan_ns"])
         self._index += 1
         due = (plan_ns + _STEP_NS * np.arange(_HORIZON)) / 1e9
-        swing = 0.4 * np.sin(np.pi * due[:, None]) * np.linspace(0.5, 1.0, _DOF)
+        swing = 0.4 * np.sin(np.pi * due[:, None]) * np.linspace(0.5, 1.0, self._dof)
         Chunk(self._index, now, _STEP_NS, 1, swing, plan_ns, now).fill(chunk)
         self.chunks.write(chunk)
 

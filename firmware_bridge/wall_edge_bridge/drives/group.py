@@ -40,6 +40,9 @@ class DriveGroup(Drive):
     ``drives`` by their name in ROBOT.yaml, with ``timeouts_ms`` of the same names. A bus that stalls, or is
     gone, delays the others of a tick by its own timeout at most, and their joints are fresh: replies of the
     others wait in the kernel meanwhile. Only when every bus fails does a cycle raise.
+
+    ``line_ns``: how long a cycle occupies each line, where that is known. The longest is begun first and
+    collected last: what the others' requests and replies take to compute passes meanwhile.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class DriveGroup(Drive):
         drives: Mapping[str, Drive],
         timeouts_ms: Mapping[str, float],
         clock: Callable[[], int] = time.monotonic_ns,
+        line_ns: Mapping[str, int] | None = None,
     ) -> None:
         self.joints = tuple(joints)  # ids are each bus's own: only a drive can say whether two are the same
         self.limits = JointLimits(joints)
@@ -62,6 +66,9 @@ class DriveGroup(Drive):
             )
             for name, drive in drives.items()
         ]
+        times_ns = line_ns or {}
+        self._longest_last = sorted(self._members, key=lambda member: times_ns.get(member.name, 0))
+        self._longest_first = self._longest_last[::-1] if line_ns else self._members
         self._readings = JointReadings(tuple(joint.name for joint in joints))
         self._only = self._members[0].drive if self._is_one() else None
         slack = np.zeros(len(self.joints))
@@ -163,7 +170,7 @@ class DriveGroup(Drive):
         if setpoints is not None:
             self._require_allowed(setpoints.position)
         now_ns, refusal = self._clock(), None
-        for member in self._members:
+        for member in self._longest_first:
             share = setpoints if setpoints is None or self._only is not None else setpoints.of(member.where)
             try:
                 member.drive.start_cycle(share, min(deadline_ns, now_ns + member.timeout_ns))
@@ -177,7 +184,7 @@ class DriveGroup(Drive):
 
     def finish_cycle(self, deadline_ns: int) -> Feedback:
         now_ns = self._clock()
-        for member in self._members:
+        for member in self._longest_last:
             if member.name in self.failures:
                 continue
             try:

@@ -19,6 +19,7 @@ class JointLimits:
         self._joints = tuple(joints)
         self._lower = np.array([joint.lower for joint in joints])
         self._upper = np.array([joint.upper for joint in joints])
+        self._slack, self._least, self._most = 0.0, self._lower, self._upper
 
     def clip(self, position: Floats) -> Floats:
         """The nearest that is allowed."""
@@ -49,8 +50,10 @@ class JointLimits:
 
     def require_inside(self, position: Floats, slack: float, what: str, fix: str) -> None:
         """Raises DriveError naming the first joint more than ``slack`` [rad] beyond a limit, and both."""
+        if slack != self._slack:
+            self._slack, self._least, self._most = slack, self._lower - slack, self._upper + slack
         # NaN compares False, so it is refused too.
-        inside = (position >= self._lower - slack) & (position <= self._upper + slack)
+        inside = (position >= self._least) & (position <= self._most)
         if inside.all():
             return
         index = int(np.argmin(inside))

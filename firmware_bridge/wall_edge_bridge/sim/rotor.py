@@ -56,6 +56,8 @@ class Rotor:
         if self.powered:
             effort = self._kp * (self._goal - self.position) + self._kd * (self._speed - self.velocity)
             effort = min(max(effort + self._feed, -self.max_effort), self.max_effort)
+            if effort != effort:  # NaN, or infinities against each other: no number, no torque
+                effort = 0.0
         self.effort = effort
         # Friction is taken implicitly: a light rotor with much of it stays stable.
         velocity = self.velocity + (effort + self.load) * _STEP_S / self.inertia

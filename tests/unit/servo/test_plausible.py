@@ -21,9 +21,13 @@ class Joint:
         self.judge, self.now, self.setpoint = Plausibility(np.array([FASTEST]), 4 * MS), MS, np.zeros(1)
         self.judge.restart(np.zeros(1), np.array([self.now]))
 
-    def says(self, position: float, setpoint: float | None = None, after_ms: float = 4) -> bool:
+    def says(
+        self, position: float, setpoint: float | None = None, after_ms: float = 4, asked_ms: float = 0
+    ) -> bool:
+        """``asked_ms`` before it was received."""
         self.now += round(after_ms * MS)
-        believed = self.judge.believe(np.array([position]), np.array([self.now]), self.setpoint)
+        asked = self.now - round(asked_ms * MS)
+        believed = self.judge.believe(np.array([position]), np.array([self.now]), self.setpoint, asked)
         if setpoint is not None:
             self.setpoint = np.array([setpoint])
         self.judge.sent(self.setpoint)
@@ -77,6 +81,17 @@ def test_a_moving_joint_is_believed_again_after_readings_that_were_garbage(
     assert joint.says(0.016 * (10 + count))
 
 
+@pytest.mark.parametrize("stall_ms", [8, 20, 60, 90])
+def test_motion_during_a_stall_of_our_own_is_believed_when_an_answer_was_fetched_late(
+    stall_ms: float,
+) -> None:
+    """The answer was made at once, read after the stall; 4 ms later the joint has gone on for all of it."""
+    joint = Joint()
+    assert all(joint.says(0.016 * k, 0.016 * k + 0.3) for k in range(10))
+    assert joint.says(0.16, 0.46, after_ms=4 + stall_ms, asked_ms=stall_ms)
+    assert joint.says(0.16 + min(0.3, 4e-3 * (4 + stall_ms)), 0.46)
+
+
 def test_a_push_by_hand_is_motion() -> None:
     joint = Joint()
     assert all(joint.says(0.02 * k) for k in range(40))  # 5 rad/s, away from the setpoint
@@ -87,5 +102,5 @@ def test_each_joint_is_judged_by_itself_and_an_old_reading_keeps_its_verdict() -
     judge.restart(np.zeros(3), np.full(3, MS))
     times = np.array([5 * MS, 5 * MS, MS])
     position = np.array([0.01, 1.0, 0.0])
-    assert judge.believe(position, times, np.zeros(3)).tolist() == [True, False, True]
-    assert judge.believe(position, times, np.zeros(3)).tolist() == [True, False, True]
+    assert judge.believe(position, times, np.zeros(3), int(times.max())).tolist() == [True, False, True]
+    assert judge.believe(position, times, np.zeros(3), int(times.max())).tolist() == [True, False, True]

@@ -35,7 +35,13 @@ def open_drives(
                 drive.close()
         raise
     timeouts_ms = {name: settings.timeout_ms for name, settings in config.drives.items()}
-    return DriveGroup(config.joints, drives, timeouts_ms, clock)
+    return DriveGroup(config.joints, drives, timeouts_ms, clock, line_times_ns(config))
+
+
+def line_times_ns(config: RobotConfig) -> dict[str, int]:
+    """By drive, how long a cycle occupies its line [ns]."""
+    drives = config.drives.items()
+    return {name: kind_named(each.kind).cycle_ns(each, config.joints_of(name)) for name, each in drives}
 
 
 def _open(

@@ -67,7 +67,8 @@ class Joints:
         drive.connect()
         drive.check()
         for _ in range(START_CYCLES):
-            self._take(self._look(drive, self._clock()))
+            now = self._clock()
+            self._take(self._look(drive, now), now)
             if self.readings.fresh:
                 break
         self._require_fresh(drive)
@@ -106,7 +107,7 @@ class Joints:
     def look(self, now: int) -> None:
         """Updates ``position`` and sends no setpoint. Raises as :meth:`collect`."""
         assert self.drive is not None
-        self._take(self._look(self.drive, now))
+        self._take(self._look(self.drive, now), now)
         self._require_fresh(self.drive)
 
     def send(self, state: Floats, now: int, due_ns: int) -> None:
@@ -136,7 +137,7 @@ class Joints:
         """
         assert self.drive is not None
         if self._sent_ns:
-            whole = self._take(self._finish(self.drive, now + self._bus_timeout_ns))
+            whole = self._take(self._finish(self.drive, now + self._bus_timeout_ns), now)
             self.cycles += whole and self.readings.oldest_ns >= self._sent_ns
         self._require_fresh(self.drive)
         if self.enabled:
@@ -176,8 +177,8 @@ class Joints:
         except (BusError, OSError):
             return None
 
-    def _take(self, feedback: Feedback | None) -> bool:
-        return feedback is not None and self.readings.take(feedback, self.setpoint)
+    def _take(self, feedback: Feedback | None, asked_ns: int) -> bool:
+        return feedback is not None and self.readings.take(feedback, self.setpoint, asked_ns)
 
     def _require_fresh(self, drive: DriveGroup) -> None:
         if not self.readings.fresh:

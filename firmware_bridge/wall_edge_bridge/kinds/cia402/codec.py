@@ -20,7 +20,7 @@ COMMAND = struct.Struct("<Hi")
 FEEDBACK = struct.Struct("<Hi")
 """TPDO1: statusword, actual position."""
 _SDO = struct.Struct("<BHB4s")
-_SDO_LENGTH = 8
+SDO_LENGTH = 8
 _UPLOAD = 0x40
 _UPLOAD_REPLY = 2
 _EXPEDITED, _SIZED = 0x02, 0x01
@@ -47,7 +47,7 @@ def read(node: int, index: int, sub: int = 0) -> Frame:
 
 def upload_of(data: bytes) -> Upload | None:
     """Of an SDO reply; None of one that carries no value (a confirmation, an abort, a segment)."""
-    if len(data) != _SDO_LENGTH:
+    if len(data) != SDO_LENGTH:
         return None
     first, index, sub, value = _SDO.unpack(data)
     if first >> 5 != _UPLOAD_REPLY or not first & _EXPEDITED:

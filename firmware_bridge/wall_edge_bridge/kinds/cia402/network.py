@@ -13,7 +13,7 @@ from canopen.sdo.client import SdoClient
 from canopen.sdo.exceptions import SdoAbortedError, SdoCommunicationError
 
 from wall_edge.errors import BusTimeout, DriveError
-from wall_edge_bridge.kinds.cia402.codec import SDO_REPLY, SDO_REQUEST
+from wall_edge_bridge.kinds.cia402.codec import SDO_LENGTH, SDO_REPLY, SDO_REQUEST
 from wall_edge_bridge.kinds.cia402.settings import Cia402Joint
 from wall_edge_bridge.transport import Frame, FrameTransport
 
@@ -45,7 +45,8 @@ class WireNetwork(canopen.Network):
         deadline_ns = self.clock() + self.timeout_ns
         while not done() and (frames := self.wire.receive(deadline_ns)):
             for frame in frames:
-                if frame.id in self.subscribers and not (frame.extended or frame.remote):
+                whole = len(frame.data) == SDO_LENGTH  # canopen reads on where a shorter one ends
+                if frame.id in self.subscribers and whole and not (frame.extended or frame.remote):
                     self.notify(frame.id, bytearray(frame.data), frame.received_ns * 1e-9)
                 else:
                     self._observe(frame)

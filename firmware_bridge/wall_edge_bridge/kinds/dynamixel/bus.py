@@ -24,7 +24,9 @@ class DynamixelBus:
     A motor answers a sync read when the one before it in the list has answered. So one that is missing
     silences all after it: it is asked last the next time, and costs the others one cycle.
 
-    Every method raises BusError when the port is gone.
+    Outside cycles an exchange may last as long as its bytes do, and ``timeout_ns`` more; ``line_ns`` says how
+    long that is for a read of so many bytes of so many motors. Every method raises BusError when the port is
+    gone.
     """
 
     def __init__(
@@ -36,8 +38,9 @@ class DynamixelBus:
         clock: Callable[[], int] = time.monotonic_ns,
         *,
         fast: bool = False,
+        line_ns: Callable[[int, int], int] = lambda *_: 0,
     ) -> None:
-        self.wire = wire
+        self.wire, self._line_ns = wire, line_ns
         self.ids = tuple(ids)
         self.missing: frozenset[int] = frozenset()
         """Those that did not answer the last sync read."""
@@ -47,6 +50,8 @@ class DynamixelBus:
         self._clock = clock
         self._fast = fast
         self._replies = ReplyReader(wire, len(self.ids), counters, clock)
+        self._packets: dict[tuple[int, int, tuple[int, ...]], bytes] = {}
+        """Sync reads as they were sent before."""
         self._request: Request | None = None
         self._background: Callable[[dict[int, Answer]], None] | None = None
 
@@ -83,7 +88,10 @@ class DynamixelBus:
         order = tuple(ids)
         width = self._replies.width(order, block.width, fast=self._fast)
         self._request = Request(block, order, width, self._fast, deadline_ns)
-        packets = command + build_sync_read(block.address, width, order, fast=self._fast)
+        key = block.address, width, order
+        if key not in self._packets:
+            self._packets[key] = build_sync_read(*key, fast=self._fast)
+        packets = command + self._packets[key]
         self._replies.expect(self._request, packets)
         self.wire.send(packets, deadline_ns)
 
@@ -93,7 +101,8 @@ class DynamixelBus:
         if request is None or self._background is not None:
             return {}
         self._request = None
-        answers = self._replies.collect(request, min(deadline_ns, self._timeout()))
+        until_ns = self._timeout(request.width, len(request.ids))
+        answers = self._replies.collect(request, min(deadline_ns, until_ns))
         self.missing = frozenset(request.ids) - answers.keys()
         if len(self.missing) > 1:
             self._suspect(request.ids)
@@ -119,8 +128,9 @@ class DynamixelBus:
         """Sync reads until every motor has answered, up to ``ATTEMPTS``, then each silent one alone."""
         answers: dict[int, Answer] = {}
         for _ in range(ATTEMPTS):
-            self.ask(block, self._timeout())
-            answers |= self.collect(self._timeout())
+            deadline_ns = self._timeout(block.width, len(self.ids))
+            self.ask(block, deadline_ns)
+            answers |= self.collect(deadline_ns)
             if len(answers) == len(self.ids):
                 return answers
         for each in self.ids:
@@ -148,7 +158,7 @@ class DynamixelBus:
         self._take_stale()
         self._replies.expect(request, packet)
         self.wire.send(packet, self._timeout())
-        return self._replies.collect(request, self._timeout()).get(motor_id)
+        return self._replies.collect(request, self._timeout(request.width, 1)).get(motor_id)
 
     def raw(self, packet: bytes) -> bytes:
         """Send bytes of another protocol; what comes back."""
@@ -166,8 +176,8 @@ class DynamixelBus:
         while self._clock() < until_ns and self.wire.receive(CHUNK, until_ns):
             pass
 
-    def _timeout(self) -> int:
-        return self._clock() + self._timeout_ns
+    def _timeout(self, width: int = 0, motors: int = 0) -> int:
+        return self._clock() + self._timeout_ns + self._line_ns(width, motors)
 
     def _take_stale(self, deadline_ns: int | None = None) -> None:
         """What arrived since the last exchange: the answers to a background read, or none that is fresh."""

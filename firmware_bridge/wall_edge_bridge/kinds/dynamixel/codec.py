@@ -36,6 +36,7 @@ SDK removes none), and each motor's own CRC is over all that came before it, the
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import NamedTuple
@@ -191,6 +192,27 @@ def build_sync_write(address: int, data: Mapping[int, bytes]) -> bytes:
         )
     block = b"".join(bytes((motor_id,)) + value for motor_id, value in data.items())
     return build_packet(BROADCAST_ID, Instruction.SYNC_WRITE, _words(address, *widths) + block)
+
+
+class SyncWriter:
+    """Sync writes of one register of four bytes on the same motors: what a servo loop sends."""
+
+    def __init__(self, address: int, ids: Sequence[int]) -> None:
+        self._values = struct.Struct("<" + "Bi" * len(ids))
+        self._code = bytes((Instruction.SYNC_WRITE,)) + _words(address, 4)
+        self._fields = [field for motor_id in ids for field in (motor_id, 0)]
+
+    def packet(self, values: Sequence[int]) -> bytes:
+        """``values`` in the order of the motors. Raises ConfigError for one beyond 32 bits."""
+        self._fields[1::2] = values
+        try:
+            body = stuff(self._code + self._values.pack(*self._fields))
+        except struct.error:
+            raise ConfigError(
+                f"register values {list(values)}", expected="signed numbers of 32 bits"
+            ) from None
+        packet = HEADER + b"\xfe" + (len(body) + 2).to_bytes(2, "little") + body
+        return packet + crc16(packet).to_bytes(2, "little")
 
 
 def build_status(motor_id: int, error: int = 0, data: bytes = b"") -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from wall_edge.errors import BusTimeout, DriveError
 from wall_edge_bridge.drives import Drive, Feedback, Setpoints
 from wall_edge_bridge.kinds.dynamixel.bus import ATTEMPTS, DynamixelBus
+from wall_edge_bridge.kinds.dynamixel.codec import SyncWriter
 from wall_edge_bridge.kinds.dynamixel.memory import SETTINGS, require_model, require_settings
 from wall_edge_bridge.kinds.dynamixel.power import Power
 from wall_edge_bridge.kinds.dynamixel.readings import Readings
@@ -24,7 +26,15 @@ from wall_edge_bridge.kinds.dynamixel.registers import (
 from wall_edge_bridge.kinds.dynamixel.replies import Answer, Block
 from wall_edge_bridge.kinds.dynamixel.scan import what_answer
 from wall_edge_bridge.kinds.dynamixel.settings import CAPABILITIES, DynamixelJoint, DynamixelSettings
-from wall_edge_bridge.kinds.dynamixel.timing import HEALTH, MOTION, POSITION, STATUS, WATCHDOG_BLOCK, Leisure
+from wall_edge_bridge.kinds.dynamixel.timing import (
+    HEALTH,
+    MOTION,
+    POSITION,
+    STATUS,
+    WATCHDOG_BLOCK,
+    Leisure,
+    read_ns,
+)
 from wall_edge_bridge.transport import ByteTransport
 
 _GOAL = TABLE["goal_position"]
@@ -69,7 +79,9 @@ class DynamixelDrive(Drive):
             self.counters,
             clock,
             fast=settings.fast,
+            line_ns=partial(read_ns, settings),
         )
+        self._goals = SyncWriter(_GOAL.address, self._bus.ids)
         self._power = Power(self._bus, joints, self.limits, max(start_slack_rad, RADIANS_PER_TICK))
         self._leisure = Leisure(settings, self.dof)
         self._zero = np.array([joint.zero_ticks for joint in joints], np.float64)
@@ -182,7 +194,7 @@ class DynamixelDrive(Drive):
         if setpoints is not None:
             goals = np.rint(self.allowed(setpoints.position) * self._per_radian + self._zero)
             if self._readings.enabled:
-                command = self._bus.goals(_GOAL, goals.astype(np.int64).tolist())
+                command = self._goals.packet(goals.astype(np.int64).tolist())
         self.counters.cycles += 1
         now_ns = self._clock()
         self._leisure.note_request(now_ns)

@@ -18,8 +18,8 @@ HEALTH = Block.of("present_voltage", "present_temperature")
 STATUS_PERIOD_NS = 20_000_000
 """How often torque and hardware errors are read."""
 MOTION_PERIOD_NS = 30_000_000
-_STATUS_SHARE = 12
-"""On a slow line the periods grow: that read has a twelfth of it at most."""
+_STATUS_SHARE = 24
+"""On a slow line the periods grow: that read has so little of it at most."""
 _HEALTH_PERIOD_NS = 1_000_000_000
 _WATCHDOG_PERIOD_NS = 1_000_000_000
 _ADAPTER_NS = 2_000_000
@@ -54,13 +54,17 @@ def line_ns(settings: DynamixelSettings, count: int, motors: int) -> int:
     return round(count * _BITS_A_BYTE * 1e9 / settings.baudrate) + delays * settings.return_delay_us * 1000
 
 
+def read_ns(settings: DynamixelSettings, width: int, motors: int) -> int:
+    """ns of a sync read of ``width`` bytes of so many motors, with its replies."""
+    return line_ns(settings, read_bytes(width, motors, settings.fast), motors)
+
+
 class Leisure:
     """When each block is due. Times are CLOCK_MONOTONIC ns."""
 
     def __init__(self, settings: DynamixelSettings, motors: int) -> None:
         self._duration_ns = {
-            block: line_ns(settings, read_bytes(block.width, motors, settings.fast), motors)
-            for block in (STATUS, WATCHDOG_BLOCK, HEALTH)
+            block: read_ns(settings, block.width, motors) for block in (STATUS, WATCHDOG_BLOCK, HEALTH)
         }
         status_ns = max(STATUS_PERIOD_NS, _STATUS_SHARE * self._duration_ns[STATUS])
         self._periods = {STATUS: status_ns, WATCHDOG_BLOCK: _WATCHDOG_PERIOD_NS, HEALTH: _HEALTH_PERIOD_NS}

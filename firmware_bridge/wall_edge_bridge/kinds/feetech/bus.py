@@ -194,11 +194,12 @@ class FeetechBus:
 
     def _take_stale(self) -> None:
         """What arrived since the last exchange: none of it is fresh, but why it came is worth knowing."""
-        parser = StatusParser()
+        parser: StatusParser | None = None
         for _ in range(_MOST_STALE):
-            data = self.transport.receive(_CHUNK, self.clock())
+            data = self.transport.receive(_CHUNK, 0)
             if not data:
                 return
+            parser = parser or StatusParser()
             self._counters.stale_bytes += len(data)
             for _ in self._fresh(parser.feed(data)):
                 self._counters.late += 1

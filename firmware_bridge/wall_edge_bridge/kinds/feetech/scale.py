@@ -12,6 +12,7 @@ import numpy.typing as npt
 from wall_edge.errors import ConfigError
 from wall_edge_bridge.drives.values import Floats, JointReadings
 from wall_edge_bridge.kinds.feetech.bus import Answer, Block
+from wall_edge_bridge.kinds.feetech.codec import decode_sign_magnitude
 from wall_edge_bridge.kinds.feetech.faults import FAULTS
 from wall_edge_bridge.kinds.feetech.registers import (
     RADIANS_PER_TICK,
@@ -88,24 +89,33 @@ class ServoReadings(JointReadings):
         self._ids = tuple(joint.id for joint in joints)
         self._scale = JointScale(joints)
         self._ticks, self._speed, self._load = (np.full(len(joints), np.nan) for _ in range(3))
+        self._looked = False
+        """Whether some joint's speed and load are known."""
 
     def store(self, answers: Mapping[int, Answer], enabled: bool) -> None:
         """Answers of ``POSITION``, ``TORQUE_AND_POSITION`` or ``LOOK``, by servo id."""
+        present = _PRESENT.address
         for index, servo_id in enumerate(self._ids):
             answer = answers.get(servo_id)
             if answer is None:
                 continue
-            self._ticks[index] = answer.value(_PRESENT)
-            self.received_ns[index] = answer.received_ns
-            self.faults[index] = FAULTS[answer.error]
-            if enabled and answer.block != POSITION and answer.value(_TORQUE) != 1:
+            block, data, error, self.received_ns[index] = answer
+            at = present - block.address
+            # As answer.value(_PRESENT), written out: it is done for every joint in every cycle.
+            self._ticks[index] = decode_sign_magnitude(data[at] | data[at + 1] << 8)
+            self.faults[index] = FAULTS[error]
+            if enabled and at and answer.value(_TORQUE) != 1:
                 self.limp.add(index)
-            self._store_look(index, answer)
+            if self._looked or block == LOOK:
+                self._store_look(index, answer)
         self.position = self._scale.radians(self._ticks)
-        self.velocity = self._scale.velocity(self._speed)
-        self.effort = self._scale.effort(self._load)
+        if self._looked:
+            self.velocity = self._scale.velocity(self._speed)
+            self.effort = self._scale.effort(self._load)
+            self._looked = not bool(np.isnan(self._speed).all())
 
     def _store_look(self, index: int, answer: Answer) -> None:
+        self._looked = True
         if answer.block != LOOK:
             self._speed[index] = self._load[index] = np.nan
             return

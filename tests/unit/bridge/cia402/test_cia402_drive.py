@@ -275,3 +275,14 @@ def test_error_frames_speak_of_a_wrong_bit_rate(rig: Any) -> None:
     with pytest.raises(BusTimeout, match=r"axis_2 .*12 error frames.*bit rate"):
         rig.drive.connect()
     assert (rig.drive.counters.checksum_errors, rig.drive.counters.bus_off) == (12, 1)
+
+
+@pytest.mark.parametrize("length", range(8))
+def test_an_sdo_reply_that_is_cut_off_is_no_answer(rig: Any, length: int) -> None:
+    """canopen reads on where such a frame ends: struct.error came out of what configures a drive."""
+    rig.drive.connect()
+    for nth in range(1, 4):
+        rig.twin.replies.change(lambda said: said._replace(data=said.data[:length]), nth)
+    with pytest.raises(BusTimeout, match="no answer from"):
+        rig.drive.arm_watchdog(0.1)
+    assert rig.drive.arm_watchdog(0.1) == 0.1

@@ -102,6 +102,27 @@ def test_requests_go_out_on_all_buses_before_any_reply_is_awaited(robot: Robot) 
     assert all_buses == three_servos  # the longest bus, and not the sum
 
 
+def test_the_longest_line_is_begun_first_and_collected_last(robot: Robot) -> None:
+    """What the other buses compute passes while it is busy; the order of the joints stays."""
+    calls: list[str] = []
+
+    def noted(drive: Drive, name: str) -> None:
+        start, finish = drive.start_cycle, drive.finish_cycle
+        drive.start_cycle = lambda *a: (calls.append(f"start {name}"), start(*a))  # type: ignore[method-assign, assignment]
+        drive.finish_cycle = lambda *a: (calls.append(f"finish {name}"), finish(*a))[1]  # type: ignore[method-assign]
+
+    drives = robot.group.drives
+    times_ns = {"left": 300, "right": 500, "hand": 400}
+    robot.group = DriveGroup(JOINTS, drives, TIMEOUTS_MS, robot.clock, times_ns)
+    for name, drive in drives.items():
+        noted(drive, name)
+    feedback, _ = robot.cycle()
+    assert calls == [
+        "start right", "start hand", "start left", "finish left", "finish hand", "finish right",
+    ]  # fmt: skip
+    np.testing.assert_allclose(feedback.position, START, atol=1e-3)
+
+
 @pytest.mark.parametrize("stalled", BUSES)
 def test_a_bus_that_stalls_delays_the_others_by_its_own_timeout_at_most(robot: Robot, stalled: str) -> None:
     _, healthy_ns = robot.cycle()

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from wall_edge_bridge.drives import Setpoints
 from wall_edge_bridge.kinds.dynamixel import KIND, DynamixelSettings
+from wall_edge_bridge.kinds.dynamixel.codec import SyncWriter, build_sync_write
 
 from tests.unit.bridge.dynamixel.dynamixel_arm import Arm, seven
 from wall_edge.config_loader import Invalid
+from wall_edge.errors import ConfigError
 
 
 def rate(arm: Arm, cycles: int = 400) -> float:
@@ -76,3 +78,23 @@ def test_velocity_and_current_are_known_at_once_and_at_most_two_cycles_over_30_m
 def test_a_baud_rate_no_motor_has_is_refused(baudrate: int) -> None:
     with pytest.raises(Invalid, match="1000000"):
         DynamixelSettings(kind="dynamixel", baudrate=baudrate)
+
+
+def test_the_loops_sync_write_is_the_codecs_byte_for_byte() -> None:
+    """With negative goals, and with one whose bytes are a header's and are stuffed."""
+    writer = SyncWriter(116, (1, 2, 253))
+    for goals in ((0, 1, 4095), (-1, -(1 << 31), (1 << 31) - 1), (0x00FDFFFF, -1, 0x41FDFFFF)):
+        data = {
+            i: goal.to_bytes(4, "little", signed=True) for i, goal in zip((1, 2, 253), goals, strict=True)
+        }
+        assert writer.packet(goals) == build_sync_write(116, data)
+    with pytest.raises(ConfigError, match="32 bits"):
+        writer.packet((0, 0, 1 << 31))
+
+
+def test_a_short_timeout_is_no_hindrance_to_what_is_asked_outside_cycles() -> None:
+    """Settings of seven motors take longer on the line than a cycle of 500 Hz may wait for its replies."""
+    arm = Arm(seven(), timed=True, baudrate=3_000_000, timeout_ms=1.5)
+    arm.drive.check()
+    arm.drive.enable()
+    assert arm.drive.torque() == (True,) * 7

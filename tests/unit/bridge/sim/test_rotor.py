@@ -83,3 +83,15 @@ def test_the_path_does_not_depend_on_how_often_it_is_asked_for_and_never_goes_ba
     assert (coarse.position, coarse.velocity) == (fine.position, fine.velocity)
     coarse.advance(100 * MS)
     assert coarse.position == fine.position
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_no_number_is_no_torque(number: float) -> None:
+    """A request may carry any float: the shaft must not be lost for good."""
+    rotor = powered()
+    rotor.follow(number, number, 30.0, 1.0, number)
+    rotor.advance(100 * MS)
+    assert abs(rotor.position) < 1e3
+    rotor.follow(0.2, 0.0, 30.0, 1.0, 0.0)
+    rotor.advance(20_000 * MS)
+    assert rotor.position == pytest.approx(0.2, abs=1e-3)

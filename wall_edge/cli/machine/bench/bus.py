@@ -15,10 +15,19 @@ from wall_edge.config import load_robot
 from wall_edge.provenance import provenance
 from wall_edge.signals import interruptible
 
+_COLUMNS = ("drive", "motors", "ceiling", "cycles/s", "ratio", "protocol", "CPU µs", "real time")
+_NOTE = """\
+ceiling: cycles/s that the line allows, at worst stuffing.
+cycles/s, ratio: line and the drive's own processor time ("CPU").
+protocol: the ratio of a drive that computes in no time.
+real time: cycles/s with the twin in another process, its and the scheduler's time too."""
+
 
 def bus(
     robot: Annotated[Path, typer.Argument(help="ROBOT.yaml")],
-    seconds: Annotated[float, typer.Option(help="How long each bus is measured.", min=0.5)] = 3.0,
+    seconds: Annotated[
+        float, typer.Option(help="How long each bus is measured in real time.", min=0.5, max=3600.0)
+    ] = 3.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Cycles a second of each drive beside what its line allows, and what one lost reply costs.
@@ -32,22 +41,35 @@ def bus(
     if as_json:
         print(json.dumps({"drives": figures, "simulated": config.simulated, **facts}))
         return
-    SafeConsole().print(_table(figures, "; ".join(str(fact) for fact in facts.values())))
-
-
-def _table(figures: dict[str, BusFigures], caption: str) -> Table:
-    table = Table(caption=caption)
-    for column in ("drive", "kind", "joints", "cycles/s", "ceiling", "ratio", "cycles of a lost reply"):
-        table.add_column(column, justify="left" if column in ("drive", "kind") else "right")
+    console = SafeConsole()
+    console.print(_table(figures))
     for name, row in figures.items():
-        lost = row["lost_reply_extra_cycles"]
+        if row["lost_reply_ms"] is not None:
+            console.print(
+                f"{name}: one lost reply costs {row['lost_reply_joints']} joint of "
+                f"{row['lost_reply_extra_cycles']} cycle, which lasts {row['lost_reply_ms']:.1f} ms longer"
+            )
+    console.print(_NOTE if config.simulated else "Measured on the real buses.")
+    console.print("; ".join(str(fact) for fact in facts.values()))
+
+
+def _table(figures: dict[str, BusFigures]) -> Table:
+    table = Table()
+    for column in _COLUMNS:
+        table.add_column(column, justify="left" if column in _COLUMNS[:2] else "right")
+    for name, row in figures.items():
         table.add_row(
             name,
-            row["kind"],
-            str(row["joints"]),
-            f"{row['cycles_hz']:.0f}",
+            f"{row['joints']} {row['kind']}",
             f"{row['ceiling_hz']:.0f}",
+            f"{row['cycles_hz']:.0f}",
             f"{row['ratio']:.2f}",
-            "-" if lost is None else str(lost),
+            _number(row["protocol_ratio"], 2),
+            _number(row["drive_cpu_us"]),
+            _number(row["two_processes_hz"]),
         )
     return table
+
+
+def _number(value: float | None, digits: int = 0) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

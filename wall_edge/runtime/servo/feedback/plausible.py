@@ -26,6 +26,9 @@ class Plausibility:
     must lie where setpoints lead, and must not go on from a refused one: an offset that was lost, or a horn
     that slipped, stays refused though every further step of it is small, and though it leads back, as it does
     when the servo takes the jump for an error to correct.
+
+    A reading shows the joint at some moment between its question and its arrival: a process that stalled may
+    fetch it long after it was made. So the time until the next one counts from its question.
     """
 
     def __init__(self, fastest: Floats, period_ns: int) -> None:
@@ -34,6 +37,7 @@ class Plausibility:
         self._good: Floats = np.zeros_like(fastest)
         self._good_ns: Times = np.zeros(len(fastest), np.int64)
         self._answer_ns = self._good_ns.copy()
+        self._received_ns = self._good_ns.copy()
         self._believed: Mask = np.ones(len(fastest), np.bool_)
         self._refused: Floats = np.full_like(fastest, np.nan)
         self._run = np.zeros(len(fastest), np.int64)  # refused readings that go on from one another
@@ -44,7 +48,7 @@ class Plausibility:
     def restart(self, position: Floats, received_ns: Times) -> None:
         """Believe these, whatever was before."""
         self._good[:], self._low[:], self._high[:] = position, position, position
-        self._good_ns[:], self._answer_ns[:] = received_ns, received_ns
+        self._good_ns[:], self._answer_ns[:], self._received_ns[:] = received_ns, received_ns, received_ns
         self._refused[:], self._run[:], self._believed[:] = np.nan, 0, True
         self._clean = True
 
@@ -53,13 +57,15 @@ class Plausibility:
         np.minimum(self._low, setpoint, out=self._low)
         np.maximum(self._high, setpoint, out=self._high)
 
-    def believe(self, position: Floats, received_ns: Times, setpoint: Floats) -> Mask:
-        """[dof] of readings that came at ``received_ns``; one that is not new keeps its verdict."""
-        new = received_ns > self._answer_ns
+    def believe(self, position: Floats, received_ns: Times, setpoint: Floats, asked_ns: int) -> Mask:
+        """[dof] of readings that came at ``received_ns`` of a cycle begun at ``asked_ns``; an old one keeps
+        its verdict."""
+        new = received_ns > self._received_ns
         silent_ns = np.minimum(received_ns - self._answer_ns, self._gap_ns)
         reach = _NOISE_RAD + self._fastest * np.maximum(silent_ns, 0) / 1e9
         moved = np.abs(position - self._good)
         if self._clean and new.all() and (moved <= reach).all():
+            np.minimum(received_ns, asked_ns, out=self._answer_ns)
             self._take_all(position, received_ns, setpoint)
             return self._believed
         limit = _NOISE_RAD + self._fastest * np.maximum(received_ns - self._good_ns, 0) / 1e9
@@ -68,23 +74,24 @@ class Plausibility:
         persists = goes_on & (self._run >= _PERSISTS)
         near, led_there = moved <= reach, led & (moved <= limit)  # NaN is neither
         good: Mask = np.array((near & ~persists) | (led_there & ~goes_on))
-        self._take(new & good, position, received_ns, setpoint)
+        self._take(new & good, position, np.minimum(received_ns, asked_ns), setpoint)
         refused = new & ~good
         self._run[refused] = np.where(goes_on, self._run + 1, 1)[refused]
         self._refused[refused] = position[refused]
-        self._answer_ns[new], self._believed[new] = received_ns[new], good[new]
+        self._answer_ns[new] = np.minimum(received_ns, asked_ns)[new]
+        self._received_ns[new], self._believed[new] = received_ns[new], good[new]
         self._clean = bool(self._believed.all())
         return self._believed
 
     def _take_all(self, position: Floats, received_ns: Times, setpoint: Floats) -> None:
         """As :meth:`_take` of all, where nothing was refused before: nearly always, and at a third of it."""
         self._good[:] = position
-        self._good_ns[:] = self._answer_ns[:] = received_ns
+        self._good_ns[:], self._received_ns[:] = self._answer_ns, received_ns
         np.minimum(position, setpoint, out=self._low)
         np.maximum(position, setpoint, out=self._high)
 
-    def _take(self, good: Mask, position: Floats, received_ns: Times, setpoint: Floats) -> None:
-        self._good[good], self._good_ns[good] = position[good], received_ns[good]
+    def _take(self, good: Mask, position: Floats, asked_ns: Times, setpoint: Floats) -> None:
+        self._good[good], self._good_ns[good] = position[good], asked_ns[good]
         self._refused[good], self._run[good] = np.nan, 0
         self._low[good] = np.minimum(position, setpoint)[good]
         self._high[good] = np.maximum(position, setpoint)[good]

@@ -63,8 +63,10 @@ class Readings:
         """Setpoints [dof] rad explain motion towards them."""
         self._plausible.sent(setpoint)
 
-    def take(self, feedback: Feedback, setpoint: Floats) -> bool:
+    def take(self, feedback: Feedback, setpoint: Floats, asked_ns: int) -> bool:
         """Whether every joint's reading was believed; ``setpoint`` [dof] rad is the one in force.
+
+        ``asked_ns``: when the cycle began that asked for it.
 
         Raises DriveError for a motor's fault or lost torque.
         """
@@ -77,7 +79,7 @@ class Readings:
         received_ns = feedback.received_ns
         good = received_ns >= self.arrived_ns
         if self._powered:
-            believed = self._plausible.believe(feedback.position, received_ns, setpoint)
+            believed = self._plausible.believe(feedback.position, received_ns, setpoint, asked_ns)
             if self._impossible or not believed.all():
                 self._note_impossible(feedback.position, believed, setpoint)
             good &= believed
