@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
-from wall_edge_bridge.sim import ByteTwin, FrameTwin
-from wall_edge_bridge.sim.stations import Station, station_for, wait
+from wall_edge_bridge.sim import ByteTwin, FrameTwin, station_for
+from wall_edge_bridge.sim.stations import Station, wait
 
 
 @contextmanager
