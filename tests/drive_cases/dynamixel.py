@@ -29,6 +29,7 @@ CASE = Case(
     tolerance=RADIANS_PER_TICK / 2 + 1e-9,
     settles_within=RADIANS_PER_TICK,
     a_fault="overload",
+    notices_within_s=0.04,  # the status is read on a 24th of the line's time
     watchdog_s=0.1,
     memory=lambda twin: [motor.memory for motor in twin.motors],
 )
