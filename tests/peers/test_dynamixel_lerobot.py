@@ -11,7 +11,7 @@ import pytest
 from wall_edge_bridge.kinds.dynamixel import KIND, DynamixelJoint, DynamixelSettings
 from wall_edge_bridge.kinds.dynamixel.registers import TABLE
 from wall_edge_bridge.kinds.dynamixel.twin import DynamixelTwin
-from wall_edge_bridge.sim.pty import PtyPort, serving_port
+from wall_edge_bridge.sim import PtyPort, serving_port
 
 from tests.peers.dynamixel_twin import NAMES, START, TICKS, make_twin
 

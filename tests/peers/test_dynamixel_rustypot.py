@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from wall_edge_bridge.kinds.dynamixel.registers import TABLE
 from wall_edge_bridge.kinds.dynamixel.twin import DynamixelTwin
-from wall_edge_bridge.sim.pty import serving_port
+from wall_edge_bridge.sim import serving_port
 
 from tests.peers.dynamixel_twin import START, TICKS, make_twin
 

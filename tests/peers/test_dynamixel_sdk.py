@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from wall_edge_bridge.kinds.dynamixel.registers import TABLE
 from wall_edge_bridge.kinds.dynamixel.twin import DynamixelTwin
-from wall_edge_bridge.sim.pty import PtyPort, serving_port
+from wall_edge_bridge.sim import PtyPort, serving_port
 
 from tests.peers.dynamixel_twin import TICKS, make_twin
 
