@@ -107,6 +107,11 @@ class DriveGroup(Drive):
             there[member.indices] = member.drive.allowed(there[member.indices])
         return there
 
+    @property
+    def timeout_ns(self) -> int:
+        """Of the bus that may take longest."""
+        return max(member.timeout_ns for member in self._members)
+
     def connect(self) -> None:
         for member in self._members:
             member.drive.connect()

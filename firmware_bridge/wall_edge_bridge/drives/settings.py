@@ -21,8 +21,9 @@ class DriveSettings:
     """One bus with motors of one kind."""
 
     kind: str
-    timeout_ms: float = 20.0
-    """How long the replies of one cycle may take [ms]."""
+    timeout_ms: float = 5.0
+    """How long the replies of one cycle may take [ms]: what a lost one costs. A simulated robot waits for at
+    least 20, as its bytes wait for a thread of the kernel."""
     on_loss: Literal["latch", "recover"] = "latch"
     """When the adapter vanishes: it stays lost, or is opened again (``transport.recovering``). Either way
     feedback that grows too old is a fault."""

@@ -15,6 +15,9 @@ from wall_edge_bridge.transport.recovering import tell_reopenings
 from wall_edge.config import RobotConfig
 from wall_edge.errors import BusError
 
+_SIMULATED_MS = 20.0
+"""A pseudo-terminal's bytes wait for a kernel thread, which waits for a processor."""
+
 
 def open_drives(
     config: RobotConfig, places: Mapping[str, str], clock: Callable[[], int] = time.monotonic_ns
@@ -34,7 +37,8 @@ def open_drives(
             with contextlib.suppress(Exception):
                 drive.close()
         raise
-    timeouts_ms = {name: settings.timeout_ms for name, settings in config.drives.items()}
+    least_ms = _SIMULATED_MS if places else 0.0
+    timeouts_ms = {name: max(settings.timeout_ms, least_ms) for name, settings in config.drives.items()}
     return DriveGroup(config.joints, drives, timeouts_ms, clock, line_times_ns(config))
 
 

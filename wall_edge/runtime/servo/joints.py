@@ -32,8 +32,7 @@ class Joints:
         self.names = [joint.name for joint in config.joints]
         self.lower: Floats = np.array(config.per_joint(lambda joint: joint.lower))
         self.upper: Floats = np.array(config.per_joint(lambda joint: joint.upper))
-        longest_ms = max(settings.timeout_ms for settings in config.drives.values())
-        self._bus_timeout_ns = round(longest_ms * 1e6)  # the group keeps each bus to its own
+        self._bus_timeout_ns = 0
         self._timeout_ns = round(config.control.feedback_timeout_ms * 1e6)
         self._slack = config.control.start_slack_rad
         self._glance_ns = round(0.5e9 / config.control.rate_hz)
@@ -64,6 +63,7 @@ class Joints:
         Raises BusError, DriveError, RuntimeFault.
         """
         drive = self.drive = self._open_drives()
+        self._bus_timeout_ns = drive.timeout_ns  # the group keeps each bus to its own
         drive.connect()
         drive.check()
         for _ in range(START_CYCLES):
