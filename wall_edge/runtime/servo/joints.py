@@ -16,6 +16,8 @@ from wall_edge.runtime.servo.feedback.readings import Readings
 from wall_edge.runtime.servo.feedback.watch import Watch
 
 START_CYCLES = 10
+_LOOKS_UNDER_TORQUE = 3
+"""At where joints were powered, until all have answered; a watchdog waits for the first setpoint meanwhile."""
 
 
 class Joints:
@@ -95,11 +97,19 @@ class Joints:
         return {} if self.drive is None else self.drive.watchdog_notes
 
     def enable(self) -> None:
-        """Torque on where the joints are. Raises DriveError, BusError."""
+        """Torque on where the joints are, which is looked at anew: a limp arm sinks while it is powered.
+
+        Raises DriveError, BusError.
+        """
         assert self.drive is not None
         self.drive.enable()
         self.enabled = True
-        self.written_ns = self._clock()
+        begin_ns = self.written_ns = self._clock()
+        for _ in range(_LOOKS_UNDER_TORQUE):
+            now = self._clock()
+            self._take(self._look(self.drive, now), now)
+            if self.readings.oldest_ns >= begin_ns:
+                break
         self.setpoint[:] = self.position
         self.readings.power()
         self._watch.restart(self.drive.drives, self.written_ns)
