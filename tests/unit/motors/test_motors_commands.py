@@ -179,7 +179,7 @@ def test_jog_powers_nothing_that_moved_while_it_asked(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Joints, "look", moved)
     monkeypatch.setattr(Joints, "enable", lambda _: pytest.fail("it was powered"))
-    with pytest.raises(RuntimeFault, match="joint shoulder_pan moved from .* since its way was shown"):
+    with pytest.raises(RuntimeFault, match=r"joint shoulder_pan moved from .* since its way was shown"):
         run("jog", MIXED, "gripper", "--by", "0.1", typed="y\n")
     assert len(looks) == 1
 

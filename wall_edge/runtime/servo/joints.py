@@ -17,7 +17,7 @@ from wall_edge.runtime.servo.feedback.watch import Watch
 
 START_CYCLES = 10
 _LOOKS_UNDER_TORQUE = 3
-"""At where joints were powered, until all have answered; a watchdog waits for the first setpoint meanwhile."""
+"""At where joints were powered, until all have answered; watchdogs await the first setpoint meanwhile."""
 
 
 class Joints:

@@ -187,8 +187,10 @@ class FeetechBus:
     def _request(self, address: int, width: int, ids: tuple[int, ...]) -> bytes:
         key = address, width, ids
         if key not in self._requests:
+            # Of 2 bytes even a lone servo is asked by a sync read: the echo of a read looks like its answer.
+            alone = len(ids) == 1 and width > 2
             self._requests[key] = (
-                build_read(ids[0], address, width) if len(ids) == 1 else build_sync_read(address, width, ids)
+                build_read(ids[0], address, width) if alone else build_sync_read(address, width, ids)
             )
         return self._requests[key]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 from wall_edge_bridge.drives import Drive
 from wall_edge_bridge.kinds import MotorIdentity
@@ -13,6 +14,7 @@ from wall_edge_bridge.kinds.feetech.twin.motor import SimulatedServo
 from wall_edge_bridge.sim import VirtualClock
 
 from tests.drive_cases.feetech import JOINTS
+from tests.drive_cases.rig import START
 from tests.unit.bridge.feetech.loop import SETTINGS, Loop
 from wall_edge.errors import BusTimeout, DriveError
 
@@ -92,6 +94,17 @@ def test_an_adapter_that_echoes_is_no_motor_of_any_kind() -> None:
 def test_bytes_that_are_no_packets_point_to_the_baud_rate() -> None:
     with pytest.raises((BusTimeout, DriveError), match=r"baud rate"):
         connect(lambda _: b"\x80\x00\xf8\x00")
+
+
+def test_the_echo_of_a_lone_servos_request_is_not_its_position() -> None:
+    """Lost once: ``read 2 bytes from 56`` echoed is a status with a fault, at tick 568."""
+    loop = Loop(JOINTS[:1])
+    loop.twin.echo = True
+    drive = loop.open(JOINTS[:1])
+    drive.connect()
+    feedback = loop.cycle(drive)
+    np.testing.assert_allclose(feedback.position, START[:1], atol=1e-3)
+    assert feedback.faults == ((),)
 
 
 def test_an_echo_is_never_taken_for_a_reply() -> None:
