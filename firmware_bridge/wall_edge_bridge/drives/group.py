@@ -130,10 +130,13 @@ class DriveGroup(Drive):
         return {name: note for name, note in notes.items() if note}
 
     def enable(self) -> None:
-        """On every bus; when one refuses, those before it are disabled again, unless they held already."""
+        """On every bus; when one refuses, those before it are disabled again, unless they held already.
+
+        The slowest is first: while one is enabled, nobody feeds the watchdogs of those before it.
+        """
         undo: list[Drive] = []
         try:
-            for member in self._members:
+            for member in sorted(self._members, key=lambda member: -member.drive.enable_s):
                 held = all(member.drive.torque())
                 member.drive.enable()
                 if not held:

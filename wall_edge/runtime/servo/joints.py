@@ -11,7 +11,7 @@ from wall_edge_bridge.drives.group import DriveGroup
 
 from wall_edge.array_types import Floats
 from wall_edge.config import RobotConfig
-from wall_edge.errors import BusError, RuntimeFault
+from wall_edge.errors import BusError, BusTimeout, RuntimeFault
 from wall_edge.runtime.servo.feedback.readings import Readings
 from wall_edge.runtime.servo.feedback.watch import Watch
 
@@ -156,11 +156,13 @@ class Joints:
     def brake(self, state: Floats, now: int, due_ns: int) -> None:
         """As :meth:`send`, with feedback that nobody needs: half a period is enough for it.
 
-        A bus that answers no more must not slow down the braking on the others. Raises DriveError when
-        refused, BusError or OSError when no bus takes setpoints.
+        A bus that answers no more must not slow down the braking on the others; nor does one tick whose
+        setpoints found no room end it, as the arm would fall at speed. Raises DriveError when refused,
+        BusError or OSError when no bus is there.
         """
         assert self.drive is not None
-        self.drive.start_cycle(self._setpoints(state, due_ns), now + self._glance_ns)
+        with contextlib.suppress(BusTimeout):
+            self.drive.start_cycle(self._setpoints(state, due_ns), now + self._glance_ns)
         self.setpoint[:] = state[0]
         with contextlib.suppress(Exception):  # not even a bug in what reads them may end the braking
             self.drive.finish_cycle(now + self._glance_ns)
