@@ -144,7 +144,9 @@ class DynamixelDrive(Drive):
     # --- power ---------------------------------------------------------------------------------------------
 
     def arm_watchdog(self, timeout_s: float) -> float | None:
-        """To the next 20 ms: sooner, a tick that waits for another bus would trip it. Motors arm theirs under torque only: ``enable`` does it, and reads it back.
+        """To the next 20 ms, as a shorter one might trip in a tick that waits for another bus.
+
+        Motors arm theirs under torque only: ``enable`` does it, and reads it back.
 
         Raises DriveError for motors whose firmware may turn when it expires (DynamixelSDK issue 584).
         """
