@@ -129,6 +129,9 @@ class FeetechBus:
                 break
             now_ns = self.clock()
             for status in self._fresh(exchange.parser.feed(data)):
+                if status.id not in ids:  # the last that it was asked, but in another exchange
+                    self._counters.late += 1
+                    continue
                 data = status.params[: exchange.block.width]
                 answers[status.id] = Answer(exchange.block, data, status.error, now_ns)
             if now_ns >= deadline_ns:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pytest
 from wall_edge_bridge.kinds.dynamixel import DynamixelJoint
-from wall_edge_bridge.kinds.dynamixel.codec import build_read, build_sync_read
+from wall_edge_bridge.kinds.dynamixel.codec import build_read, build_status, build_sync_read
+from wall_edge_bridge.kinds.dynamixel.replies import Answer
+from wall_edge_bridge.kinds.dynamixel.timing import POSITION, STATUS
 
 from tests.drive_cases.rig import MS, START
 from tests.unit.bridge.dynamixel.dynamixel_arm import Arm, with_
@@ -379,3 +382,19 @@ def test_lost_torque_is_told_although_every_look_between_cycles_comes_too_late()
     arm.twin.lose_torque(2)
     told = arm.until(lambda feedback: feedback.limp, 0.25, START)
     assert told.limp == (arm.joints[2].name,)
+
+
+def test_a_position_that_is_late_into_a_look_at_the_torque_is_none_of_it() -> None:
+    """Lost once: its low byte was taken for torque_enable, and a motor that held was said to be limp."""
+    arm = Arm()
+    bus, last = arm.drive._bus, arm.motors[-1].id
+    arm.twin.replies.drop(6)
+    bus.ask(POSITION, arm.clock() + 20_000_000)
+    assert last not in bus.collect(arm.clock() + 20_000_000)
+    looks: list[Mapping[int, Answer]] = []
+    bus.ask_in_background(STATUS, 2_000_000, looks.append)
+    arm.twin.replies.say(build_status(last, 0, bytes((0, 8, 0, 0))), arm.clock())
+    late = bus.counters.late
+    bus.ask(POSITION, arm.clock() + 20_000_000)
+    assert looks[0].keys() == set(bus.ids) - {last}
+    assert bus.counters.late == late + 1
