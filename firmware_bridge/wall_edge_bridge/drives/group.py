@@ -141,11 +141,12 @@ class DriveGroup(Drive):
     def enable(self) -> None:
         """On every bus; when one refuses, those before it are disabled again, unless they held already.
 
-        The slowest is first: while one is enabled, nobody feeds the watchdogs of those before it.
+        The slowest is first, and before it those whose faults are to be cleared, which may take a reboot:
+        while one is enabled, nobody feeds the watchdogs of those before it.
         """
         undo: list[Drive] = []
         try:
-            for member in sorted(self._members, key=lambda member: -member.drive.enable_s):
+            for member in sorted(self._members, key=self._haste):
                 member.sent, member.behind = None, False
                 held = all(member.drive.torque())
                 member.drive.enable()
@@ -156,6 +157,10 @@ class DriveGroup(Drive):
                 with contextlib.suppress(WallEdgeError):
                     drive.disable()
             raise
+
+    def _haste(self, member: _Member) -> tuple[bool, float]:
+        faulty = any(self._readings.faults[index] for index in member.indices)
+        return not faulty, -member.drive.enable_s
 
     def disable(self) -> None:
         """On every bus, whatever happens on the others; raises the first trouble at the end."""
