@@ -97,15 +97,16 @@ class RobotConfig:
             # Seen on the tabletop: chunks that never win over the motion before them make the arm wander off.
             expected = f"less than policy.chunk_period_ms ({self.policy.chunk_period_ms:g})"
             raise Invalid("control.blend_ms", control.blend_ms, expected=expected)
+        watchdog_ms = 1e3 * control.watchdog_s
+        guarded = any(kind_named(each.kind).capabilities.watchdog for each in self.drives.values())
         # What several drives may wait in one tick does not add up: their deadlines run side by side.
         for name, settings in self.drives.items():
             key, timeout_ms = f"drives.{name}.timeout_ms", settings.timeout_ms
             if timeout_ms >= control.feedback_timeout_ms:
                 expected = f"less than control.feedback_timeout_ms ({control.feedback_timeout_ms:g})"
                 raise Invalid(key, timeout_ms, expected=expected)
-            watchdog_ms = 1e3 * control.watchdog_s
-            if kind_named(settings.kind).capabilities.watchdog and timeout_ms >= watchdog_ms:
-                # One silent bus would trip the watchdogs of the others.
+            if guarded and timeout_ms >= watchdog_ms:
+                # One silent bus, of whatever kind, would trip the watchdogs of the others.
                 expected = f"less than the watchdogs' time (control.watchdog_periods: {watchdog_ms:g} ms)"
                 raise Invalid(key, timeout_ms, expected=expected)
 

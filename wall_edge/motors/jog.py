@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from wall_edge.array_types import Floats
 from wall_edge.config import RobotConfig
-from wall_edge.errors import ConfigError
+from wall_edge.errors import ConfigError, RuntimeFault
 from wall_edge.runtime.motion.homing import Homing
 from wall_edge.runtime.motion.limits import Limiter
 from wall_edge.runtime.servo.joints import Joints
 from wall_edge.runtime.servo.timing import Ticker
 
+_STILL_RAD = 0.05
+"""How far a joint may move between what a person was shown and power."""
 _SETTLE_S = 0.5
 """How long the joints are held after the motion, so that what is told is where they stand."""
 
@@ -48,6 +50,18 @@ class Jog:
             raise ConfigError(f"--velocity {velocity:g}", expected=expected)
         return cls(index, position.copy(), goal, velocity)
 
+    def require_still(self, names: Sequence[str], position: Floats) -> None:
+        """That the joints ``names`` stand where the plan begins. Raises RuntimeFault."""
+        moved = np.abs(position - self.start)
+        if not moved.max() <= _STILL_RAD:
+            i = int(np.argmax(moved))
+            raise RuntimeFault(
+                f"joint {names[i]} moved from {self.start[i]:+.3f} to {position[i]:+.3f} rad since its way "
+                "was shown",
+                expected=f"within {_STILL_RAD:g} rad",
+                fix="hold the arm still, and jog again; nothing was powered",
+            )
+
 
 def run_jog(
     config: RobotConfig,
@@ -62,7 +76,7 @@ def run_jog(
     """
     dt = ticker.period_ns / 1e9
     limiter = Limiter(config.bounds(), dt)
-    limiter.reset(jog.start)
+    limiter.reset(joints.position)  # where torque went on, not where the plan was made
     target = limiter.position.copy()
     target[jog.index] = jog.goal
     way = Homing(limiter.state, target.tolist(), jog.velocity, config.bounds())

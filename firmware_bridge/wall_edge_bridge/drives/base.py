@@ -29,6 +29,8 @@ class Drive(ABC):
     capabilities = Capabilities()
     slack_rad = 1e-6
     """How far beyond a limit a setpoint counts as rounding."""
+    enable_s = 0.02
+    """About how long ``enable`` takes; nobody feeds the watchdogs of other buses meanwhile."""
     watchdog_note = ""
     """Why :meth:`arm_watchdog` answered None; else empty."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,9 @@ from wall_edge_bridge.drives.joints import Joint
 from wall_edge_bridge.drives.limits import JointLimits
 from wall_edge_bridge.drives.values import BusCounters, Feedback, Floats, JointReadings, Setpoints
 
+_LONGEST_STEP_S = 0.02
+"""Of a bus that catches up: a stall of ours lets no joint step farther."""
+
 
 @dataclass
 class _Member:
@@ -24,6 +27,10 @@ class _Member:
     indices: npt.NDArray[np.intp]
     """Where its joints stand among the robot's."""
     timeout_ns: int
+    sent: Floats | None = None
+    """Where its joints were last sent [rad]; None since they were enabled."""
+    behind: bool = False
+    """Whether that is not where they were to go: its bus did not take it."""
     words: tuple[object, ...] = ()
     """Its faults, limiters and limp joints when they were last copied: they hardly ever change."""
 
@@ -78,6 +85,8 @@ class DriveGroup(Drive):
         self._lowest = np.array([joint.lower for joint in joints]) - slack
         self._highest = np.array([joint.upper for joint in joints]) + slack
         self._alike = all(type(drive).allowed is Drive.allowed for drive in drives.values())
+        self._fastest = np.array([joint.max_velocity for joint in joints])
+        self._started_ns = 0
         self.failures: dict[str, Exception] = {}
         """By the drive's name, what its bus met in the last cycle; empty when all went well."""
 
@@ -136,10 +145,15 @@ class DriveGroup(Drive):
         return {name: note for name, note in notes.items() if note}
 
     def enable(self) -> None:
-        """On every bus; when one refuses, those before it are disabled again, unless they held already."""
+        """On every bus; when one refuses, those before it are disabled again, unless they held already.
+
+        The slowest is first, and before it those whose faults are to be cleared, which may take a reboot:
+        while one is enabled, nobody feeds the watchdogs of those before it.
+        """
         undo: list[Drive] = []
         try:
-            for member in self._members:
+            for member in sorted(self._members, key=self._haste):
+                member.sent, member.behind = None, False
                 held = all(member.drive.torque())
                 member.drive.enable()
                 if not held:
@@ -149,6 +163,10 @@ class DriveGroup(Drive):
                 with contextlib.suppress(WallEdgeError):
                     drive.disable()
             raise
+
+    def _haste(self, member: _Member) -> tuple[bool, float]:
+        faulty = any(self._readings.faults[index] for index in member.indices)
+        return not faulty, -member.drive.enable_s
 
     def disable(self) -> None:
         """On every bus, whatever happens on the others; raises the first trouble at the end."""
@@ -170,18 +188,33 @@ class DriveGroup(Drive):
         return tuple(values)
 
     def start_cycle(self, setpoints: Setpoints | None, deadline_ns: int) -> None:
-        """On every bus that takes it; on none when one joint's setpoint is not allowed (DriveError)."""
+        """On every bus that takes it; on none when one joint's setpoint is not allowed (DriveError).
+
+        A bus that took none for a while goes on from the last that it took, at its joints' greatest speed.
+        """
         failures = self.failures
         failures.clear()
         if setpoints is not None:
             self._require_allowed(setpoints.position)
+            if not (np.isfinite(setpoints.velocity).all() and np.isfinite(setpoints.effort).all()):
+                raise DriveError(
+                    f"feed-forward {setpoints.velocity} rad/s, {setpoints.effort} Nm",
+                    expected="finite numbers",
+                    fix="mend what sends it; nothing was sent",
+                )
         now_ns, refusal = self._clock(), None
+        since_s, self._started_ns = (now_ns - self._started_ns) * 1e-9, now_ns
         for member in self._longest_first:
             share = setpoints if setpoints is None or self._only is not None else setpoints.of(member.where)
+            if member.behind and share is not None:
+                share = self._caught_up(member, share, min(since_s, _LONGEST_STEP_S))
             try:
                 member.drive.start_cycle(share, min(deadline_ns, now_ns + member.timeout_ns))
+                if share is not None:
+                    member.sent = share.position.copy()
             except (BusError, OSError) as error:
                 failures[member.name] = error
+                member.behind = member.sent is not None
             except DriveError as error:  # what one drive will not do is no reason for the others to stand
                 refusal, failures[member.name] = refusal or error, error
         if refusal is not None:
@@ -239,6 +272,15 @@ class DriveGroup(Drive):
             if inside.all():
                 return
         self.allowed(position)
+
+    def _caught_up(self, member: _Member, share: Setpoints, seconds: float) -> Setpoints:
+        """``share``, no farther from what ``member`` was sent last than its joints go in ``seconds``."""
+        assert member.sent is not None
+        reach = self._fastest[member.indices] * seconds
+        position = np.minimum(np.maximum(share.position, member.sent - reach), member.sent + reach)
+        there = position == share.position
+        member.behind = not there.all()
+        return replace(share, position=position, velocity=np.where(there, share.velocity, 0.0))
 
     def _take(self, member: _Member, feedback: Feedback) -> None:
         readings, where = self._readings, member.where

@@ -1,6 +1,6 @@
 """Wires that come back: for ``on_loss: recover``, an adapter that vanished is opened again.
 
-Opening is tried inside ``send`` and ``receive``, at most every 100 ms; meanwhile they raise BusError at once.
+Opening is tried inside ``send`` and ``receive``, at most every 20 ms; meanwhile they raise BusError at once.
 What a motor lost meanwhile, its torque or its place, is for the drive and the loop to find out.
 """
 
@@ -12,7 +12,7 @@ from typing import Generic, NoReturn, TypeVar
 from wall_edge.errors import BusError, BusTimeout
 from wall_edge_bridge.transport.base import BusHealth, ByteTransport, Frame, FrameTransport, Wire
 
-RETRY_NS = 100_000_000
+RETRY_NS = 20_000_000
 WireType = TypeVar("WireType", ByteTransport, FrameTransport)
 
 

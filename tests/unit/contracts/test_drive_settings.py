@@ -243,6 +243,10 @@ class TestChannels:
             "drives.arm.timeout_ms is 50.0; expected less than the watchdogs' time (control.watchdog"
         )
         assert "50 ms)" in told
+        # Lost once: of the two only the bus without a watchdog was slow, and nobody looked at it.
+        mixed = self.robot({"channel": "can0"}, {"channel": "can1"}, watchdog_periods=12.5)
+        mixed["drives"]["hand"] = {"kind": "feetech", "port": "/dev/ttyACM9", "timeout_ms": 50}
+        assert message(mixed).startswith("drives.hand.timeout_ms is 50.0; expected less than the watchdogs'")
         plain = with_changes(TWO, {"drives.arm.timeout_ms": 50, "control.watchdog_periods": 4})
         assert robot_from_mapping(plain, "robot.yaml").control.watchdog_s == pytest.approx(0.016)
 

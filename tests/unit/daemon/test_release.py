@@ -13,15 +13,19 @@ import pytest
 import typer
 import yaml
 from typer.testing import CliRunner
+from wall_edge_bridge.drives.group import DriveGroup
+from wall_edge_bridge.kinds.damiao.registers import PMAX
 from wall_edge_bridge.kinds.feetech.twin import FeetechTwin
 from wall_edge_bridge.sim import PtyPort, PtyStation, serve, serving_port
 from wall_edge_bridge.transport import SerialTransport
 
 from tests.machines.powered_arm import real_file, servos_of
 from tests.servo_rig import Rig
+from tests.unit.bridge.damiao.damiao_rig import JOINTS, DamiaoRig
 from wall_edge.cli.robot.release import release
 from wall_edge.config import RobotConfig
 from wall_edge.errors import BusError, WallEdgeError
+from wall_edge.runtime.daemon import release as released
 from wall_edge.runtime.daemon.readiness import check_buses
 from wall_edge.runtime.daemon.release import read_torque, release_arm
 from wall_edge.runtime.ipc.mailbox_types import ServoCommand, ServoState
@@ -245,3 +249,14 @@ class TestServoLoop:
 
         rig.run(t20=both)
         assert rig.summary()["pickup_us"]["count"] == rig.summary()["chunks"]["taken"] == 1
+
+
+def test_places_are_told_in_the_motors_own_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lost once: a motor whose ranges nobody had read was said to stand at half its angle."""
+    rig = DamiaoRig(joints=[replace(joint, model="custom") for joint in JOINTS], start=0.5)
+    for motor in rig.twin.motors:
+        motor.registers[PMAX] = 25.0
+    drives = DriveGroup(rig.joints, {"arm": rig.another_drive()}, {"arm": 20.0}, rig.clock)
+    monkeypatch.setattr(released, "open_drives", lambda *_: drives)
+    places = released.read_places(None)  # type: ignore[arg-type]
+    assert [angle for angle, _ in places.values()] == pytest.approx([0.5] * 3, abs=1e-3)

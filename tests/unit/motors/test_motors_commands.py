@@ -15,9 +15,10 @@ from wall_edge_bridge.kinds import MotorIdentity
 
 from wall_edge.cli import app
 from wall_edge.config import load_robot
-from wall_edge.errors import BusTimeout, ConfigError, DriveError, WallEdgeError
+from wall_edge.errors import BusTimeout, ConfigError, DriveError, RuntimeFault, WallEdgeError
 from wall_edge.motors.roll_call import at_every_baudrate, compared
 from wall_edge.runtime.servo import realtime
+from wall_edge.runtime.servo.joints import Joints
 
 TABLETOP = Path(__file__).parents[3] / "examples" / "tabletop"
 MIXED = TABLETOP / "mixed.yaml"
@@ -170,6 +171,21 @@ def test_jog_powers_nothing_on_a_no() -> None:
     code, output = run("jog", MIXED, "gripper", "--by", "0.1", typed="n\n")
     assert code == 1
     assert "watchdog" not in output
+
+
+def test_jog_powers_nothing_that_moved_while_it_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lost once: the arm was powered where it was, then sent to where it had been when its way was shown."""
+    looks: list[Joints] = []
+
+    def moved(joints: Joints, _: int) -> None:
+        looks.append(joints)
+        joints.position[0] += 0.1
+
+    monkeypatch.setattr(Joints, "look", moved)
+    monkeypatch.setattr(Joints, "enable", lambda _: pytest.fail("it was powered"))
+    with pytest.raises(RuntimeFault, match=r"joint shoulder_pan moved from .* since its way was shown"):
+        run("jog", MIXED, "gripper", "--by", "0.1", typed="y\n")
+    assert len(looks) == 1
 
 
 def test_calibrate_finds_zeros_directions_and_limits_again(tmp_path: Path) -> None:

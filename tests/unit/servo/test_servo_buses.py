@@ -237,3 +237,18 @@ def test_another_program_is_told_by_the_bus_it_is_on() -> None:
 
 def test_config_of_one_bus_is_the_same_arm() -> None:
     assert [joint.name for joint in TWO.joints] == [joint.name for joint in CONFIG.joints]
+
+
+def test_a_tick_without_room_on_the_bus_does_not_end_the_braking() -> None:
+    """Lost once: one full send queue while it braked, and the arm fell at speed."""
+    rig = Rig()
+    full = BusTimeout("the send queue is full")
+    script = {
+        f"t{AT_SPEED}": lambda: setattr(rig.drive, "faults", ((Fault("overheat", Reaction.CHECK),), ())),
+        f"t{AT_SPEED + 3}": lambda: rig.drive.broken.update(write=full),
+        f"t{AT_SPEED + 4}": rig.drive.broken.clear,
+    }
+    dash(rig, **script)
+    assert rig.states.count(ServoState.FAULT) > 100
+    assert speeds(rig.drive.written)[-1] == 0.0
+    assert len(rig.drive.written) == rig.loop.ticker.ticks - 1

@@ -44,6 +44,8 @@ def jog(
         _show(config, plan)
         if not yes:
             typer.confirm("The arm is powered, then goes limp. Hold it. Move?", abort=True)
+        joints.look(time.monotonic_ns())  # somebody may have taken long to say yes
+        plan.require_still(joints.names, joints.position)
         try:
             for name, armed_s in joints.arm_watchdogs().items():
                 none = ", ".join(("none", *filter(None, [joints.watchdog_notes.get(name)])))

@@ -57,6 +57,9 @@ def read_places(config: RobotConfig) -> dict[str, tuple[float, int | None]]:
     drive = open_drives(config, {})
     position = np.full(drive.dof, np.nan)
     try:
+        for each in drive.drives.values():  # what some motors' numbers span is read from them
+            with contextlib.suppress(WallEdgeError, OSError):
+                each.connect()
         for _ in range(_READS):
             with contextlib.suppress(BusError):
                 position = drive.cycle(None, time.monotonic_ns() + _READ_NS).position

@@ -11,11 +11,13 @@ from wall_edge_bridge.drives.group import DriveGroup
 
 from wall_edge.array_types import Floats
 from wall_edge.config import RobotConfig
-from wall_edge.errors import BusError, RuntimeFault
+from wall_edge.errors import BusError, BusTimeout, RuntimeFault
 from wall_edge.runtime.servo.feedback.readings import Readings
 from wall_edge.runtime.servo.feedback.watch import Watch
 
 START_CYCLES = 10
+_LOOKS_UNDER_TORQUE = 3
+"""At where joints were powered, until all have answered; watchdogs await the first setpoint meanwhile."""
 
 
 class Joints:
@@ -95,11 +97,19 @@ class Joints:
         return {} if self.drive is None else self.drive.watchdog_notes
 
     def enable(self) -> None:
-        """Torque on where the joints are. Raises DriveError, BusError."""
+        """Torque on where the joints are, which is looked at anew: a limp arm sinks while it is powered.
+
+        Raises DriveError, BusError.
+        """
         assert self.drive is not None
         self.drive.enable()
         self.enabled = True
-        self.written_ns = self._clock()
+        begin_ns = self.written_ns = self._clock()
+        for _ in range(_LOOKS_UNDER_TORQUE):
+            now = self._clock()
+            self._take(self._look(self.drive, now), now)
+            if self.readings.oldest_ns >= begin_ns:
+                break
         self.setpoint[:] = self.position
         self.readings.power()
         self._watch.restart(self.drive.drives, self.written_ns)
@@ -146,11 +156,13 @@ class Joints:
     def brake(self, state: Floats, now: int, due_ns: int) -> None:
         """As :meth:`send`, with feedback that nobody needs: half a period is enough for it.
 
-        A bus that answers no more must not slow down the braking on the others. Raises DriveError when
-        refused, BusError or OSError when no bus takes setpoints.
+        A bus that answers no more must not slow down the braking on the others; nor does one tick whose
+        setpoints found no room end it, as the arm would fall at speed. Raises DriveError when refused,
+        BusError or OSError when no bus is there.
         """
         assert self.drive is not None
-        self.drive.start_cycle(self._setpoints(state, due_ns), now + self._glance_ns)
+        with contextlib.suppress(BusTimeout):
+            self.drive.start_cycle(self._setpoints(state, due_ns), now + self._glance_ns)
         self.setpoint[:] = state[0]
         with contextlib.suppress(Exception):  # not even a bug in what reads them may end the braking
             self.drive.finish_cycle(now + self._glance_ns)

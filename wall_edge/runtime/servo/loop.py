@@ -103,6 +103,7 @@ class ServoLoop:
             self.touched = True
             self._publication.torque_on()
             self.joints.enable()
+            self.pilot.limiter.reset(self.joints.position)  # and while torque went on, bus by bus
             self.pilot.begin()
             self.machine.go(Event.READY)
         except (WallEdgeError, OSError) as error:

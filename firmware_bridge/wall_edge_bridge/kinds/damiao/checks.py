@@ -73,12 +73,14 @@ def require_inside(limits: JointLimits, motors: Sequence[Motor], position: Float
 def remaining_cause(fault: Fault, facts: Facts, voltage: float | None, temperature: float) -> str:
     """Why a fault that needs a check must stay; empty when its cause is gone."""
     if fault in (FAULTS[OVER_VOLTAGE], FAULTS[UNDER_VOLTAGE]):
-        if voltage is None:
+        if voltage is None or math.isnan(voltage):
             return "the motor does not tell its voltage"
         least, most = facts.under_voltage, facts.over_voltage
-        if least is not None and voltage <= least:
+        if (least if fault == FAULTS[UNDER_VOLTAGE] else most) is None:
+            return "the motor does not tell at what voltage it gives up"
+        if least is not None and not voltage > least:
             return f"its supply is at {voltage:.1f} V, it needs more than {least:g} V"
-        if most is not None and voltage >= most:
+        if most is not None and not voltage < most:
             return f"its supply is at {voltage:.1f} V, it bears less than {most:g} V"
     if fault in (FAULTS[MOS_HOT], FAULTS[ROTOR_HOT]):
         limit = (facts.over_temperature or _USUAL_LIMIT) - _COOLER_BY

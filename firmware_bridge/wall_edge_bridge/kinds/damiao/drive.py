@@ -125,7 +125,10 @@ class DamiaoDrive(DamiaoCycle):
         return tuple(None if i in silent else state == ENABLED for i, state in enumerate(self._states))
 
     def _power(self) -> None:
-        """The goal goes first, and again after: whether a motor keeps one while it has no torque or not."""
+        """The goal goes first, and again after: whether a motor keeps one while it has no torque or not.
+
+        Who did not confirm the first is not enabled: it would jump to a goal that it kept.
+        """
         there = self._readings.position.tolist()
         hold = self._to_all(
             [motor.command(p, 0.0, 0.0) for motor, p in zip(self._motors, there, strict=True)]
@@ -133,9 +136,9 @@ class DamiaoDrive(DamiaoCycle):
         enable = self._to_all([ENABLE] * self.dof)
         limp: set[int] = set(range(self.dof))
         for _ in range(_ATTEMPTS):
-            self._exchange({index: hold[index] for index in limp})
-            self._exchange({index: enable[index] for index in limp})
-            silent = self._exchange({index: hold[index] for index in limp})
+            deaf = self._exchange({index: hold[index] for index in limp})
+            self._exchange({index: enable[index] for index in limp - deaf})
+            silent = deaf | self._exchange({index: hold[index] for index in limp - deaf})
             limp = silent | {index for index in limp if self._states[index] != ENABLED}
             if not limp:
                 return

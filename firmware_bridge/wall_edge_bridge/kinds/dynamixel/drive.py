@@ -144,11 +144,13 @@ class DynamixelDrive(Drive):
     # --- power ---------------------------------------------------------------------------------------------
 
     def arm_watchdog(self, timeout_s: float) -> float | None:
-        """To the nearest 20 ms. Motors arm theirs under torque only: ``enable`` does it, and reads it back.
+        """To the next 20 ms, as a shorter one might trip in a tick that waits for another bus.
+
+        Motors arm theirs under torque only: ``enable`` does it, and reads it back.
 
         Raises DriveError for motors whose firmware may turn when it expires (DynamixelSDK issue 584).
         """
-        units = round(timeout_s / WATCHDOG_UNIT_S) if math.isfinite(timeout_s) else 0
+        units = math.ceil(timeout_s / WATCHDOG_UNIT_S - 1e-6) if math.isfinite(timeout_s) else 0
         if not 1 <= units <= WATCHDOG_MAX:
             raise DriveError(
                 f"bus watchdog of {timeout_s:g} s",

@@ -107,6 +107,9 @@ class ReplyReader:
                 statuses = [*statuses, *self._fast_parts(request, parser.fast_statuses)]
                 parser.fast_statuses = []
             for status in statuses:
+                if status.id not in request.ids:  # the last that it was asked, but in another exchange
+                    self._counters.late += 1
+                    continue
                 answers[status.id] = Answer(request.block, status.data, status.error, now_ns)
             if now_ns >= deadline_ns:  # something else may never stop talking
                 break

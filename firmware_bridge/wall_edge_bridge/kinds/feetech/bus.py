@@ -129,6 +129,9 @@ class FeetechBus:
                 break
             now_ns = self.clock()
             for status in self._fresh(exchange.parser.feed(data)):
+                if status.id not in ids:  # the last that it was asked, but in another exchange
+                    self._counters.late += 1
+                    continue
                 data = status.params[: exchange.block.width]
                 answers[status.id] = Answer(exchange.block, data, status.error, now_ns)
             if now_ns >= deadline_ns:
@@ -187,8 +190,10 @@ class FeetechBus:
     def _request(self, address: int, width: int, ids: tuple[int, ...]) -> bytes:
         key = address, width, ids
         if key not in self._requests:
+            # Of 2 bytes even a lone servo is asked by a sync read: the echo of a read looks like its answer.
+            alone = len(ids) == 1 and width > 2
             self._requests[key] = (
-                build_read(ids[0], address, width) if len(ids) == 1 else build_sync_read(address, width, ids)
+                build_read(ids[0], address, width) if alone else build_sync_read(address, width, ids)
             )
         return self._requests[key]
 

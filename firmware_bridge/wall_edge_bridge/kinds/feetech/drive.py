@@ -120,7 +120,7 @@ class FeetechDrive(Drive):
         self._recovery.prepare(self._readings.faults, self._remaining_cause, self._clear)
         answers = self._read_all(TORQUE_AND_POSITION)
         self._require_inside()
-        self._bus.write(_GOAL, [answer.value(_PRESENT) for answer in answers])
+        self._hold([answer.value(_PRESENT) for answer in answers])
         before = [int(answer.value(_TORQUE) == 1) for answer in answers]
         try:
             self._bus.write(_TORQUE, [1] * self.dof)
@@ -212,6 +212,25 @@ class FeetechDrive(Drive):
                     expected=f"torque_enable {expected}",
                     fix=fix,
                 )
+
+    def _hold(self, ticks: Sequence[int]) -> None:
+        """A sync write is not acknowledged: under torque, a goal that was lost makes a servo jump."""
+        clipped = self._start_slack / RADIANS_PER_TICK + 1  # a servo may keep goals within its own limits
+        for _ in range(ATTEMPTS):
+            self._bus.write(_GOAL, ticks)
+            goals = [answer.value(_GOAL) for answer in self._read_all(Block.of(_GOAL))]
+            astray = [
+                i
+                for i, (goal, tick) in enumerate(zip(goals, ticks, strict=True))
+                if abs(goal - tick) > clipped
+            ]
+            if not astray:
+                return
+        raise DriveError(
+            f"joint {self._servos[astray[0]]}: goal_position reads back as {goals[astray[0]]}",
+            expected=f"{ticks[astray[0]]}, its present position, before torque",
+            fix="check the cable and the servo's supply",
+        )
 
     def _require_inside(self) -> None:
         self.limits.require_inside(

@@ -35,6 +35,7 @@ class ODriveDrive(Drive):
     """
 
     capabilities = CAPABILITIES
+    enable_s = 0.3  # an axis tells its state every 100 ms
 
     def __init__(
         self,

@@ -12,7 +12,9 @@ from wall_edge_bridge.kinds.damiao.registers import (
     LOST_COMMUNICATION,
     MST_ID,
     OT_VALUE,
+    OV_VALUE,
     TIMEOUT,
+    UV_VALUE,
     VBUS,
 )
 
@@ -78,6 +80,17 @@ def test_a_voltage_that_is_not_told_clears_nothing() -> None:
     rig.connected()
     rig.twin.set_fault(0, "under-voltage")
     with pytest.raises(DriveError, match="does not tell its voltage"):
+        rig.drive.enable()
+
+
+@pytest.mark.parametrize(("name", "mute"), [("under-voltage", UV_VALUE), ("over-voltage", OV_VALUE)])
+def test_a_voltage_whose_limit_is_not_told_clears_nothing(name: str, mute: int) -> None:
+    """Lost once: without a limit any voltage passed."""
+    rig = DamiaoRig()
+    rig.twin.motors[0].mute = {mute}
+    rig.connected()
+    rig.twin.set_fault(0, name)
+    with pytest.raises(DriveError, match="does not tell at what voltage it gives up"):
         rig.drive.enable()
 
 

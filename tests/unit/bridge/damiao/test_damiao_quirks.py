@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -244,6 +245,37 @@ def test_enable_moves_nothing_whether_motors_keep_their_last_goal_or_not(keeps: 
     for _ in range(50):
         rig.clock.sleep(rig.clock() + 2_000_000)
         np.testing.assert_allclose(rig.twin.positions(rig.clock()), [-1.0, 0.0, 0.5], atol=0.005)
+
+
+def test_a_motor_that_did_not_hear_its_goal_is_not_enabled_to_its_last_one() -> None:
+    """Lost once: the goal before power went unconfirmed, and the motor jumped until the next one."""
+    rig = DamiaoRig()
+    rig.enabled()
+    rig.cycle(1.0)
+    rig.drive.disable()
+    rig.twin.set_positions(np.zeros(3))
+    rig.cycle()
+    motor, send = rig.twin.motors[1], rig.wire.send
+    lost: list[Frame] = []
+    goals: list[float] = []
+
+    def lossy(frames: Sequence[Frame], deadline_ns: int) -> None:
+        goal = [f for f in frames if f.id == motor.id and not f.data.startswith(b"\xff" * 7)]
+        dropped = goal if not lost else []
+        lost.extend(dropped)
+        send([f for f in frames if f not in dropped], deadline_ns)
+
+    enable = motor._enable
+
+    def noted() -> None:
+        goals.append(motor._command[0])
+        enable()
+
+    rig.wire.send = lossy  # type: ignore[method-assign]
+    motor._enable = noted  # type: ignore[method-assign]
+    rig.drive.enable()
+    assert len(lost) == 1
+    np.testing.assert_allclose(goals, 0.0, atol=1e-3)
 
 
 def test_a_firmware_that_does_not_tell_its_voltage_is_used_without() -> None:

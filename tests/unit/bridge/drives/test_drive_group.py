@@ -260,3 +260,40 @@ def test_a_group_is_a_drive_and_its_setpoints_are_each_buss_share(robot: Robot) 
     np.testing.assert_array_equal(share.position, START[[5, 1]])
     np.testing.assert_array_equal(share.velocity, 2 * START[[5, 1]])
     assert share.due_ns == 7
+
+
+@pytest.mark.parametrize("bus", BUSES)
+def test_a_bus_that_comes_back_goes_on_from_where_it_stopped(robot: Robot, bus: str) -> None:
+    """Lost once: after a replug its joints jumped to where the others were by then, as fast as motors go."""
+    robot.group.enable()
+    goal, own = START.copy(), BUSES[bus]
+    for _ in range(5):
+        robot.cycle(goal)
+    wire = robot.wires[bus]
+    send, receive = wire.send, wire.receive
+    robot.unplug(bus)
+    for _ in range(20):
+        goal = goal + 0.02
+        robot.cycle(goal)
+    np.testing.assert_allclose(robot.cycle(goal)[0].position[own], START[own], atol=2e-3)
+    wire.send, wire.receive = send, receive  # type: ignore[method-assign]
+    path = [START[own]]
+    for _ in range(30):
+        robot.cycle(goal)
+        path.append(robot.twins[bus].positions(robot.clock()))
+    fastest = np.abs(np.diff(path, axis=0)).max() / (PERIOD_NS * 1e-9)
+    assert fastest <= JOINTS[0].max_velocity * 1.1
+    np.testing.assert_allclose(path[-1], goal[own], atol=5e-3)
+
+
+@pytest.mark.parametrize("name", ["velocity", "effort"])
+def test_feed_forward_that_is_no_number_reaches_no_bus(robot: Robot, name: str) -> None:
+    robot.group.enable()
+    robot.cycle(START)
+    standing = [twin.positions(robot.clock()).copy() for twin in robot.twins.values()]
+    setpoints = replace(Setpoints.hold(START + 0.2), **{name: np.full(6, np.nan)})
+    with pytest.raises(DriveError, match=r"feed-forward .*nan.* nothing was sent"):
+        robot.group.start_cycle(setpoints, robot.clock() + PERIOD_NS)
+    robot.clock.sleep(robot.clock() + 10**8)
+    for twin, before in zip(robot.twins.values(), standing, strict=True):
+        np.testing.assert_allclose(twin.positions(robot.clock()), before, atol=1e-3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from wall_edge_bridge.kinds.feetech.drive import FeetechDrive
 from wall_edge_bridge.kinds.feetech.registers import RADIANS_PER_TICK
 from wall_edge_bridge.kinds.feetech.twin import FeetechTwin
 from wall_edge_bridge.kinds.feetech.twin.motor import SimulatedServo
+from wall_edge_bridge.sim import ByteWire
 
 from tests.drive_cases.feetech import JOINTS
 from tests.drive_cases.rig import START
@@ -55,7 +56,31 @@ def test_setpoints_take_effect_before_the_reading_of_their_cycle(drive: FeetechD
 def test_enable_sends_the_goal_before_the_torque(drive: FeetechDrive, loop: Loop) -> None:
     drive.enable()
     sent = [(request.instruction, request.params[0]) for request in loop.take()]
-    assert sent == [(0x82, 56), (0x82, 40), (0x83, 42), (0x83, 40), (0x82, 40)]
+    assert sent == [(0x82, 56), (0x82, 40), (0x83, 42), (0x82, 42), (0x83, 40), (0x82, 40)]
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_a_goal_that_was_lost_never_makes_the_arm_jump(
+    drive: FeetechDrive, loop: Loop, lost: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lost once: nobody acknowledges a sync write, and under torque the arm went to its last goal at once."""
+    drive.enable()
+    drive.disable()
+    loop.twin.set_positions(np.zeros(6))
+    left = [lost]
+
+    def lossy(wire: Loop, data: bytes, deadline_ns: int) -> None:
+        if b"\x83\x2a\x02" in data and left[0]:
+            left[0] -= 1
+        else:
+            ByteWire.send(wire, data, deadline_ns)
+
+    monkeypatch.setattr(Loop, "send", lossy)
+    with nullcontext() if lost < 3 else pytest.raises(DriveError, match="goal_position reads back as"):
+        drive.enable()
+    loop.clock.now_ns += 100_000_000
+    np.testing.assert_allclose(loop.twin.positions(loop.clock()), 0.0, atol=2e-3)
+    assert loop.torque() == [int(lost < 3)] * 6
 
 
 def test_a7_connecting_and_looking_change_no_register(loop: Loop) -> None:

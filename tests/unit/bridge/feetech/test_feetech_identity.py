@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 from wall_edge_bridge.drives import Drive
 from wall_edge_bridge.kinds import MotorIdentity
 from wall_edge_bridge.kinds.feetech import KIND
 from wall_edge_bridge.kinds.feetech.codec import build_status
+from wall_edge_bridge.kinds.feetech.registers import STS3215
+from wall_edge_bridge.kinds.feetech.scale import LOOK
 from wall_edge_bridge.kinds.feetech.twin.motor import SimulatedServo
 from wall_edge_bridge.sim import VirtualClock
 
 from tests.drive_cases.feetech import JOINTS
+from tests.drive_cases.rig import START
 from tests.unit.bridge.feetech.loop import SETTINGS, Loop
 from wall_edge.errors import BusTimeout, DriveError
 
@@ -94,6 +98,17 @@ def test_bytes_that_are_no_packets_point_to_the_baud_rate() -> None:
         connect(lambda _: b"\x80\x00\xf8\x00")
 
 
+def test_the_echo_of_a_lone_servos_request_is_not_its_position() -> None:
+    """Lost once: ``read 2 bytes from 56`` echoed is a status with a fault, at tick 568."""
+    loop = Loop(JOINTS[:1])
+    loop.twin.echo = True
+    drive = loop.open(JOINTS[:1])
+    drive.connect()
+    feedback = loop.cycle(drive)
+    np.testing.assert_allclose(feedback.position, START[:1], atol=1e-3)
+    assert feedback.faults == ((),)
+
+
 def test_an_echo_is_never_taken_for_a_reply() -> None:
     loop = Loop()
     loop.twin.echo = True
@@ -166,3 +181,16 @@ def test_a_real_clock_is_the_default() -> None:
     assert isinstance(loop.clock, VirtualClock)
     loop._sleep = None  # it must not wait for a virtual line
     assert [each.id for each in KIND.scan(SETTINGS, loop, range(1, 9))] == [1, 2, 3, 4, 5, 6]
+
+
+def test_an_answer_late_into_the_question_to_another_servo_is_not_believed() -> None:
+    """Lost once: it was the last that this servo had been asked, and ended the program."""
+    loop = Loop()
+    bus = loop.open()._bus
+    loop.twin.replies.drop()
+    assert bus.read_one(LOOK, 1, attempts=1) == (None, 0)
+    loop.twin.replies.say(build_status(1, 0, bytes(LOOK.width)), loop.clock() + 1_000)
+    loop.twin.replies.latency_ns = 2_000
+    answer, _ = bus.read_one(LOOK, 2, attempts=1)
+    assert answer is not None
+    assert answer.value(STS3215["present_temperature"]) > 0

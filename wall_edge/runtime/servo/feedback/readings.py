@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from wall_edge_bridge.drives import Feedback
+from wall_edge_bridge.drives import Fault, Feedback, Reaction
 
 from wall_edge.array_types import Floats
 from wall_edge.config import RobotConfig
@@ -68,9 +68,10 @@ class Readings:
 
         ``asked_ns``: when the cycle began that asked for it.
 
-        Raises DriveError for a motor's fault or lost torque.
+        Raises DriveError for a motor's fault or lost torque. Of arms without power yet, only for a fault that
+        is a person's: the others are for the drive's ``enable`` to clear, or to refuse.
         """
-        if any(feedback.faults):
+        if any(feedback.faults) and (self._powered or _for_a_person(feedback.faults)):
             raise motor_fault(self._names, feedback.faults)
         if self._powered and feedback.limp:
             raise lost_torque(feedback.limp)
@@ -130,3 +131,7 @@ class Readings:
             self._impossible.setdefault(i, jump)
         for i in [i for i in self._impossible if believed[i]]:
             del self._impossible[i]
+
+
+def _for_a_person(faults: Iterable[Sequence[Fault]]) -> bool:
+    return any(fault.reaction is Reaction.PERSON for joint in faults for fault in joint)
