@@ -13,6 +13,7 @@ import numpy.typing as npt
 from wall_edge.errors import BusError, DriveError, WallEdgeError
 from wall_edge_bridge.drives.base import Drive
 from wall_edge_bridge.drives.joints import Joint
+from wall_edge_bridge.drives.keeper import kept
 from wall_edge_bridge.drives.limits import JointLimits
 from wall_edge_bridge.drives.values import BusCounters, Feedback, Floats, JointReadings, Setpoints
 
@@ -77,6 +78,7 @@ class DriveGroup(Drive):
         self._lowest = np.array([joint.lower for joint in joints]) - slack
         self._highest = np.array([joint.upper for joint in joints]) + slack
         self._alike = all(type(drive).allowed is Drive.allowed for drive in drives.values())
+        self._watchdogs: dict[str, float | None] = {}
         self.failures: dict[str, Exception] = {}
         """By the drive's name, what its bus met in the last cycle; empty when all went well."""
 
@@ -121,7 +123,9 @@ class DriveGroup(Drive):
 
     def arm_watchdogs(self, timeout_s: float) -> dict[str, float | None]:
         """By the drive's name, what it has [s]; None for motors without. Raises DriveError, BusError."""
-        return {member.name: member.drive.arm_watchdog(timeout_s) for member in self._members}
+        for member in self._members:
+            self._watchdogs[member.name] = member.drive.arm_watchdog(timeout_s)
+        return dict(self._watchdogs)
 
     @property
     def watchdog_notes(self) -> dict[str, str]:
@@ -130,14 +134,23 @@ class DriveGroup(Drive):
         return {name: note for name, note in notes.items() if note}
 
     def enable(self) -> None:
-        """On every bus; when one refuses, those before it are disabled again, unless they held already."""
+        """On every bus; when one refuses, those before it are disabled again, unless they held already.
+
+        Those before it are commanded to hold meanwhile, where they have a watchdog: powering one bus may take
+        longer than that.
+        """
         undo: list[Drive] = []
         try:
-            for member in self._members:
-                held = all(member.drive.torque())
-                member.drive.enable()
-                if not held:
-                    undo.append(member.drive)
+            with contextlib.ExitStack() as keepers:
+                for member in self._members:
+                    held = all(member.drive.torque())
+                    member.drive.enable()
+                    if not held:
+                        undo.append(member.drive)
+                    watchdog_s = self._watchdogs.get(member.name)
+                    if watchdog_s is not None and member is not self._members[-1]:
+                        keeper = kept(member.drive, watchdog_s, member.timeout_ns, self._clock)
+                        keepers.enter_context(keeper)
         except WallEdgeError:
             for drive in undo:
                 with contextlib.suppress(WallEdgeError):
