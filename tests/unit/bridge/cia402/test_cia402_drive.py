@@ -229,6 +229,18 @@ def test_a_drive_that_lost_its_power_is_not_powered_by_a_setpoint(rig: Any) -> N
     assert rig.cycle(START).limp == ()
 
 
+def test_a_drive_that_stops_quickly_by_itself_is_not_let_go_in_the_middle(rig: Any) -> None:
+    """It brakes, or holds: "disable voltage" would drop what it holds."""
+    enabled(rig)
+    rig.twin.nodes[2].machine._go(State.QUICK_STOP)
+    for _ in range(4):
+        feedback = rig.cycle(START)
+    assert feedback.limp == (rig.joints[2].name,)  # it follows no more
+    assert rig.twin.nodes[2].machine.state is State.QUICK_STOP
+    rig.drive.disable()
+    assert not any(rig.powered())
+
+
 def test_a_drive_that_holds_already_is_not_let_go_by_enabling_again(rig: Any) -> None:
     enabled(rig)
     other = rig.another_drive()
