@@ -308,6 +308,18 @@ def test_feedback_that_is_late_by_a_cycle_is_at_most_one_cycle_old(rig: Rig) -> 
     assert rig.drive.counters.late > 0
 
 
+def test_a_late_feedback_is_not_taken_for_a_motor_that_does_not_let_go(rig: Rig) -> None:
+    """It says "run", as the motor did when it sent it."""
+    connected(rig).drive.enable()
+    rig.cycle(START)
+    rig.twin.motors[2].delay_ns = 12 * MS
+    late = rig.drive.cycle(Setpoints.hold(START), rig.clock() + MS)
+    assert late.received_ns[2] <= rig.clock() - MS
+    rig.twin.motors[2].delay_ns = 0
+    rig.drive.disable()
+    assert not any(rig.powered())
+
+
 def test_feed_forward_is_bounded_by_max_effort_and_has_the_joints_sense() -> None:
     joints = [dataclasses.replace(joint, max_effort=2.0) for joint in JOINTS]
     rig = connected(Rig(KIND, CASE, joints=joints))
