@@ -229,6 +229,20 @@ def test_a_drive_that_lost_its_power_is_not_powered_by_a_setpoint(rig: Any) -> N
     assert rig.cycle(START).limp == ()
 
 
+@pytest.mark.parametrize(
+    ("said", "rate_hz", "written"), [(None, 250.0, (4, -3)), (None, 400.0, (25, -4)), (2, 250.0, (2, -3))]
+)
+def test_drives_interpolate_over_the_loops_period(
+    said: float | None, rate_hz: float, written: tuple[int, int]
+) -> None:
+    """2 ms at 250 Hz made each move and stand in turns."""
+    kind, case = load_case("cia402")
+    settings = Cia402Settings(kind="cia402", sync_ms=said).paced(1 / rate_hz)
+    rig = enabled(Rig(kind, dataclasses.replace(case, settings=settings)))
+    objects = rig.twin.nodes[0].dictionary
+    assert tuple(objects[obj.INTERPOLATION, sub].value for sub in (1, 2)) == written
+
+
 def test_a_drive_that_stops_quickly_by_itself_is_not_let_go_in_the_middle(rig: Any) -> None:
     """It brakes, or holds: "disable voltage" would drop what it holds."""
     enabled(rig)
