@@ -156,7 +156,9 @@ class Power:
         """Disable voltage, on all at once and then one by one; the statusword is read back."""
         if self._bus.synchronous:
             self._bus.set_synchronous(False)
-            frames = [codec.command(joint.id, obj.DISABLE_VOLTAGE, 0) for joint in self._joints]
+            # Where it is: a drive may follow the target for a moment before it obeys the controlword.
+            there = zip(self._joints, self._readings.counts, strict=True)
+            frames = [codec.command(joint.id, obj.DISABLE_VOLTAGE, counts) for joint, counts in there]
             with suppress(BusError):
                 self._bus.wire.send([*frames, codec.SYNC], self._clock() + _POLL_NS)
         silent = {index for index in self.every if not self._let_go(index)}

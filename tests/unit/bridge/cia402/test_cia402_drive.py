@@ -229,6 +229,19 @@ def test_a_drive_that_lost_its_power_is_not_powered_by_a_setpoint(rig: Any) -> N
     assert rig.cycle(START).limp == ()
 
 
+def test_letting_go_commands_no_drive_to_count_zero(rig: Any) -> None:
+    """Drives that read the controlword later than the target would jerk there first."""
+    enabled(rig)
+    rig.sent.clear()
+    rig.drive.disable()
+    sent = {frame.id: frame.data for frames in rig.sent for frame in frames}
+    commands = [codec.COMMAND.unpack(sent[codec.RPDO1 + joint.id]) for joint in rig.joints]
+    assert {control for control, _ in commands} == {obj.DISABLE_VOLTAGE}
+    there = [node.machine.position for node in rig.twin.nodes]
+    assert [target for _, target in commands] == pytest.approx(there, abs=50)
+    assert any(there)
+
+
 @pytest.mark.parametrize(
     ("said", "rate_hz", "written"), [(None, 250.0, (4, -3)), (None, 400.0, (25, -4)), (2, 250.0, (2, -3))]
 )
