@@ -312,6 +312,12 @@ def test_feedback_that_is_late_by_a_cycle_is_at_most_one_cycle_old(rig: Rig) -> 
     assert rig.drive.counters.late > 0
 
 
+def test_a_motor_in_the_cold_is_not_thousands_of_degrees_hot(rig: Rig) -> None:
+    rig.twin.motors[1].temperature = -5.0
+    connected(rig).drive.enable()
+    assert rig.cycle(START).temperature[1] == pytest.approx(-5.0, abs=1.0)
+
+
 def test_a_late_feedback_is_not_taken_for_a_motor_that_does_not_let_go(rig: Rig) -> None:
     """It says "run", as the motor did when it sent it."""
     connected(rig).drive.enable()
