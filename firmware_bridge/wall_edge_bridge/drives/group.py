@@ -158,7 +158,13 @@ class DriveGroup(Drive):
             raise
 
     def disable(self) -> None:
-        """On every bus, whatever happens on the others; raises the first trouble at the end."""
+        """On every bus, whatever happens on the others; raises the first trouble at the end.
+
+        All are told at once, then each is told again and read back: a dead bus may take seconds for that.
+        """
+        if len(self._members) > 1:
+            with contextlib.suppress(Exception):
+                self._on_each(lambda drive: drive.let_go_at_once())
         self._on_each(lambda drive: drive.disable())
 
     def torque(self) -> tuple[bool | None, ...]:

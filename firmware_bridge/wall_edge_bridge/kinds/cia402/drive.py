@@ -89,6 +89,9 @@ class Cia402Drive(Drive):
         self._enabled = True
         self._readings.values.limp.clear()
 
+    def let_go_at_once(self) -> None:
+        self._power.let_go_at_once()
+
     def disable(self) -> None:
         self._enabled = False
         self._readings.values.limp.clear()

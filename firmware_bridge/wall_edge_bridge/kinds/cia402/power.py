@@ -152,15 +152,19 @@ class Power:
             for frame in self._bus.wire.receive(until_ns):
                 self._bus.observe(frame)
 
-    def stop(self) -> None:
-        """Disable voltage, on all at once and then one by one; the statusword is read back."""
+    def let_go_at_once(self) -> None:
+        """Disable voltage on all that have it in their PDO, where they are: a target may be obeyed first."""
         if self._bus.synchronous:
-            self._bus.set_synchronous(False)
-            # Where it is: a drive may follow the target for a moment before it obeys the controlword.
             there = zip(self._joints, self._readings.counts, strict=True)
             frames = [codec.command(joint.id, obj.DISABLE_VOLTAGE, counts) for joint, counts in there]
-            with suppress(BusError):
-                self._bus.wire.send([*frames, codec.SYNC], self._clock() + _POLL_NS)
+            self._bus.wire.send([*frames, codec.SYNC], self._clock() + _POLL_NS)
+
+    def stop(self) -> None:
+        """Disable voltage, on all at once and then one by one; the statusword is read back."""
+        with suppress(BusError):
+            self.let_go_at_once()
+        if self._bus.synchronous:
+            self._bus.set_synchronous(False)
         silent = {index for index in self.every if not self._let_go(index)}
         if silent:
             raise self.no_answer(silent)
