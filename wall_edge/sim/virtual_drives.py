@@ -29,7 +29,7 @@ class VirtualDrives(DriveGroup):
         self._wires = {name: wire_to(twin, clock, sleep) for name, twin in twins.by_drive.items()}
         drives = {
             name: kind_named(settings.kind).open_drive(
-                settings,
+                settings.paced(1 / config.control.rate_hz),
                 config.joints_of(name),
                 self._wires[name],
                 clock=clock,

@@ -84,6 +84,12 @@ class Drive(ABC):
         When one joint refuses, all are left as they were found. Raises DriveError, BusError.
         """
 
+    def let_go_at_once(self) -> None:  # noqa: B027 - a kind without waits for nothing in ``disable``
+        """Torque off, said once, and no answer awaited: what one of several buses does before ``disable``.
+
+        Raises BusError.
+        """
+
     @abstractmethod
     def disable(self) -> None:
         """Torque off: the arm goes limp. Read back where the motors can say. Raises DriveError, BusError."""

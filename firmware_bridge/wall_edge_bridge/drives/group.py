@@ -13,6 +13,7 @@ import numpy.typing as npt
 from wall_edge.errors import BusError, DriveError, WallEdgeError
 from wall_edge_bridge.drives.base import Drive
 from wall_edge_bridge.drives.joints import Joint
+from wall_edge_bridge.drives.keeper import kept
 from wall_edge_bridge.drives.limits import JointLimits
 from wall_edge_bridge.drives.values import BusCounters, Feedback, Floats, JointReadings, Setpoints
 
@@ -87,6 +88,7 @@ class DriveGroup(Drive):
         self._alike = all(type(drive).allowed is Drive.allowed for drive in drives.values())
         self._fastest = np.array([joint.max_velocity for joint in joints])
         self._started_ns = 0
+        self._watchdogs: dict[str, float | None] = {}
         self.failures: dict[str, Exception] = {}
         """By the drive's name, what its bus met in the last cycle; empty when all went well."""
 
@@ -136,7 +138,9 @@ class DriveGroup(Drive):
 
     def arm_watchdogs(self, timeout_s: float) -> dict[str, float | None]:
         """By the drive's name, what it has [s]; None for motors without. Raises DriveError, BusError."""
-        return {member.name: member.drive.arm_watchdog(timeout_s) for member in self._members}
+        for member in self._members:
+            self._watchdogs[member.name] = member.drive.arm_watchdog(timeout_s)
+        return dict(self._watchdogs)
 
     @property
     def watchdog_notes(self) -> dict[str, str]:
@@ -147,17 +151,24 @@ class DriveGroup(Drive):
     def enable(self) -> None:
         """On every bus; when one refuses, those before it are disabled again, unless they held already.
 
-        The slowest is first, and before it those whose faults are to be cleared, which may take a reboot:
-        while one is enabled, nobody feeds the watchdogs of those before it.
+        The slowest is first, and before it those whose faults are to be cleared, which may take a reboot. Where
+        the rest takes longer than a watchdog of those that hold, they are commanded to hold meanwhile.
         """
         undo: list[Drive] = []
+        order = sorted(self._members, key=self._haste)
         try:
-            for member in sorted(self._members, key=self._haste):
-                member.sent, member.behind = None, False
-                held = all(member.drive.torque())
-                member.drive.enable()
-                if not held:
-                    undo.append(member.drive)
+            with contextlib.ExitStack() as keepers:
+                for place, member in enumerate(order):
+                    member.sent, member.behind = None, False
+                    held = all(member.drive.torque())
+                    member.drive.enable()
+                    if not held:
+                        undo.append(member.drive)
+                    rest_s = sum(each.drive.enable_s for each in order[place + 1 :])
+                    watchdog_s = self._watchdogs.get(member.name)
+                    if watchdog_s is not None and rest_s > watchdog_s / 2:
+                        keeper = kept(member.drive, watchdog_s, member.timeout_ns, self._clock)
+                        keepers.enter_context(keeper)
         except WallEdgeError:
             for drive in undo:
                 with contextlib.suppress(WallEdgeError):
@@ -169,7 +180,13 @@ class DriveGroup(Drive):
         return not faulty, -member.drive.enable_s
 
     def disable(self) -> None:
-        """On every bus, whatever happens on the others; raises the first trouble at the end."""
+        """On every bus, whatever happens on the others; raises the first trouble at the end.
+
+        All are told at once, then each is told again and read back: a dead bus may take seconds for that.
+        """
+        if len(self._members) > 1:
+            with contextlib.suppress(Exception):
+                self._on_each(lambda drive: drive.let_go_at_once())
         self._on_each(lambda drive: drive.disable())
 
     def torque(self) -> tuple[bool | None, ...]:

@@ -37,6 +37,10 @@ class DriveSettings:
         """The same at another place: where a simulated robot's motors are (a pseudo-terminal, a socket)."""
         raise NotImplementedError
 
+    def paced(self, period_s: float) -> DriveSettings:  # noqa: ARG002 - most motors take setpoints as they come
+        """The same for a servo loop of this period [s]."""
+        return self
+
     def __post_init__(self) -> None:
         positive("timeout_ms", self.timeout_ms, "ms", 1000)
 

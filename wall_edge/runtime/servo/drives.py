@@ -31,6 +31,7 @@ def open_drives(
     try:
         for name, settings in config.drives.items():
             at = settings.at(places[name]) if places else settings
+            at = at.paced(1 / config.control.rate_hz)
             drives[name] = _open(at, config.joints_of(name), config.control.start_slack_rad, clock)
     except BaseException:
         for drive in drives.values():

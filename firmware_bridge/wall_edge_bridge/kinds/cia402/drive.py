@@ -89,6 +89,9 @@ class Cia402Drive(Drive):
         self._enabled = True
         self._readings.values.limp.clear()
 
+    def let_go_at_once(self) -> None:
+        self._power.let_go_at_once()
+
     def disable(self) -> None:
         self._enabled = False
         self._readings.values.limp.clear()
@@ -119,12 +122,20 @@ class Cia402Drive(Drive):
         self._bus.wire.send([*frames, *self._bus.begin()], deadline_ns)
 
     def _commands(self, position: Floats) -> list[Frame]:
-        """A drive that lost its power is told to stay without, until ``enable``."""
+        """A drive that lost its power is told to stay without, until ``enable``.
+
+        One that has stopped quickly by itself is left to brake or hold as its object 605A says: "disable
+        voltage" would cut its torque in the middle.
+        """
         targets = np.rint(position * self._scale + self._zero).astype(np.int64).tolist()
         limp = self._readings.values.limp
+        words = [obj.ENABLE_OPERATION] * self.dof
+        for index in limp:
+            stopping = self._readings.states[index] is State.QUICK_STOP
+            words[index] = obj.QUICK_STOP if stopping else obj.DISABLE_VOLTAGE
         frames = [
-            Frame(cob, _COMMAND(obj.DISABLE_VOLTAGE if index in limp else obj.ENABLE_OPERATION, target))
-            for index, (cob, target) in enumerate(zip(self._rpdos, targets, strict=True))
+            Frame(cob, _COMMAND(word, target))
+            for cob, word, target in zip(self._rpdos, words, targets, strict=True)
         ]
         return frames + self._power.heartbeat.due()
 

@@ -152,13 +152,19 @@ class Power:
             for frame in self._bus.wire.receive(until_ns):
                 self._bus.observe(frame)
 
+    def let_go_at_once(self) -> None:
+        """Disable voltage on all that have it in their PDO, where they are: a target may be obeyed first."""
+        if self._bus.synchronous:
+            there = zip(self._joints, self._readings.counts, strict=True)
+            frames = [codec.command(joint.id, obj.DISABLE_VOLTAGE, counts) for joint, counts in there]
+            self._bus.wire.send([*frames, codec.SYNC], self._clock() + _POLL_NS)
+
     def stop(self) -> None:
         """Disable voltage, on all at once and then one by one; the statusword is read back."""
+        with suppress(BusError):
+            self.let_go_at_once()
         if self._bus.synchronous:
             self._bus.set_synchronous(False)
-            frames = [codec.command(joint.id, obj.DISABLE_VOLTAGE, 0) for joint in self._joints]
-            with suppress(BusError):
-                self._bus.wire.send([*frames, codec.SYNC], self._clock() + _POLL_NS)
         silent = {index for index in self.every if not self._let_go(index)}
         if silent:
             raise self.no_answer(silent)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wall_edge.checks import between, positive
 from wall_edge.config_loader import Invalid
@@ -18,18 +18,21 @@ class Cia402Settings(CanSettings):
     """A CAN channel with CiA 402 drives."""
 
     kind: str = "cia402"
-    sync_ms: int = 2
-    """The servo loop's period [ms], over which drives interpolate (object 60C2)."""
+    sync_ms: float | None = None
+    """Over which time drives interpolate (object 60C2) [ms]; null: the servo loop's period."""
     host_node: int = 127
     """Our own id, under which the heartbeat goes out that the drives watch."""
     sdo_timeout_ms: float = 100.0
     """How long a drive may take to answer while it is configured [ms]."""
 
+    def paced(self, period_s: float) -> Cia402Settings:
+        return self if self.sync_ms is not None else replace(self, sync_ms=1e3 * period_s)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.data_bitrate is not None:
             raise Invalid("data_bitrate", self.data_bitrate, expected="null: CANopen is classic CAN")
-        between("sync_ms", self.sync_ms, 1, 255, "ms")
+        between("sync_ms", self.sync_ms, 0.1, 255, "ms")
         if self.host_node not in IDS:
             raise Invalid("host_node", self.host_node, expected="1 to 127")
         positive("sdo_timeout_ms", self.sdo_timeout_ms, "ms", 10_000)

@@ -33,10 +33,12 @@ def _map(nodes: Nodes, joint: int, parameters: int, mapping: int, cob: int, entr
     nodes.write(joint, parameters, 1, "I", cob)
 
 
-def select_csp(nodes: Nodes, joint: int, spec: Cia402Joint, sync_ms: int) -> None:
+def select_csp(nodes: Nodes, joint: int, spec: Cia402Joint, sync_ms: float | None) -> None:
     """Cyclic synchronous position mode, interpolated over the loop's period where the drive can be told."""
-    if nodes.write_if_there(joint, obj.INTERPOLATION, 1, "B", sync_ms):
-        nodes.write_if_there(joint, obj.INTERPOLATION, 2, "b", -3)
+    if sync_ms is not None:
+        value, exponent = interpolation(sync_ms)
+        if nodes.write_if_there(joint, obj.INTERPOLATION, 1, "B", value):
+            nodes.write_if_there(joint, obj.INTERPOLATION, 2, "b", exponent)
     nodes.write(joint, obj.MODE, 0, "b", obj.CSP)
     mode = nodes.find(joint, obj.MODE_DISPLAY, 0, "b")
     if mode not in (None, obj.CSP):
@@ -45,6 +47,12 @@ def select_csp(nodes: Nodes, joint: int, spec: Cia402Joint, sync_ms: int) -> Non
             expected=f"{obj.CSP}, cyclic synchronous position",
             fix="check that the drive has this mode",
         )
+
+
+def interpolation(period_ms: float) -> tuple[int, int]:
+    """Object 60C2: a number of 8 bits and a power of ten of seconds, to 0.1 ms where that fits."""
+    tenths = round(10 * period_ms)
+    return (tenths, -4) if tenths % 10 and tenths < 256 else (round(period_ms), -3)
 
 
 def arm(nodes: Nodes, joint: int, spec: Cia402Joint, host: int, timeout_ms: int) -> bool:

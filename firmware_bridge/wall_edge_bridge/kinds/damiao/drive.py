@@ -31,6 +31,8 @@ from wall_edge_bridge.transport import Frame, FrameTransport, Wire
 
 _ATTEMPTS = 3
 
+_SEND_NS = 5_000_000
+
 
 class DamiaoDrive(DamiaoCycle):
     """Motors of one bus. Nothing is ever written to their flash, and never a zero (``registers`` say why)."""
@@ -114,6 +116,10 @@ class DamiaoDrive(DamiaoCycle):
                 self._let_go([index for index, powered in enumerate(before) if not powered])
             raise
         self._enabled = True
+
+    def let_go_at_once(self) -> None:
+        frames = list(self._to_all([DISABLE] * self.dof).values())
+        self._wire.send(frames, self._clock() + _SEND_NS)
 
     def disable(self) -> None:
         self._enabled = False

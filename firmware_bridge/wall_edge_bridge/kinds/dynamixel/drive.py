@@ -177,6 +177,9 @@ class DynamixelDrive(Drive):
         self._readings.restart(enabled=True)
         self._leisure.start(self._clock(), self._watchdog_units)
 
+    def let_go_at_once(self) -> None:
+        self._bus.write("torque_enable", [0] * self.dof)
+
     def disable(self) -> None:
         self._readings.restart(enabled=False)
         self._power.disable(bool(self._watchdog_units))

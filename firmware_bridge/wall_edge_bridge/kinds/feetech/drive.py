@@ -133,6 +133,9 @@ class FeetechDrive(Drive):
         self._readings.limp.clear()
         self._enabled, self._torque_due_ns = True, self._clock()
 
+    def let_go_at_once(self) -> None:
+        self._bus.write(_TORQUE, [0] * self.dof)
+
     def disable(self) -> None:
         """Torque off on every servo, sent several times and then read back.
 

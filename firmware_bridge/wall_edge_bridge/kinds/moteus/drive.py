@@ -76,6 +76,10 @@ class MoteusDrive(Drive):
         self._enabled = True
         self._readings.values.limp.clear()
 
+    def let_go_at_once(self) -> None:
+        stops = [(i, each.stop) for i, each in enumerate(self._motors.frames) if self._readings.powered(i)]
+        self._bus.send(stops, self._motors.clock() + _STOP_NS)
+
     def disable(self) -> None:
         self._enabled = False
         self._readings.values.limp.clear()

@@ -132,6 +132,9 @@ class ODriveDrive(Drive):
             raise
         self._commands, self._readings.enabled = commands, True
 
+    def let_go_at_once(self) -> None:
+        self._motors.send(*(codec.set_state(node, State.IDLE) for node in self._motors.ids))
+
     def disable(self) -> None:
         self._readings.enabled, self._commands = False, []
         self._readings.limp.clear()

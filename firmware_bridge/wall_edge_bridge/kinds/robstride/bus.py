@@ -88,9 +88,10 @@ def find_instead(exchange: FrameExchange, ids: Sequence[int], host: int) -> str:
     heard = [*exchange.others, *exchange.listen(QUIET_S)]
     if foreign := [frame for frame in heard if not _is_ours(frame, host)]:
         return f"frames of another protocol, as {_show(foreign[-1])}"
-    damiao = _ask(exchange, [_damiao_request(motor) for motor in ids])
+    # A lost answer must not make a setpoint of the next question.
+    damiao = [frame for _ in range(ATTEMPTS) for frame in _ask(exchange, [_damiao_request(m) for m in ids])]
     if answers := [frame for frame in damiao if frame.data[2:3] == b"\x33" and not frame.extended]:
-        names = ", ".join(str(frame.data[0]) for frame in answers)
+        names = ", ".join(map(str, sorted({frame.data[0] for frame in answers})))
         return f"Damiao motors under {names}"
     mit = _ask(exchange, [Frame(motor, MIT_READ_FAULTS) for motor in ids])
     if numbers := sorted({frame.data[0] for frame in mit if _is_mit_answer(frame, ids)}):

@@ -25,6 +25,8 @@ ANY_HOST = 0xFE
 """The host to which a motor tells its id."""
 ZEROS = bytes(8)
 WORDS = struct.Struct(">4H")
+STATE_WORDS = struct.Struct(">3Hh")
+"""Of feedback: position, velocity, effort; temperature, which may be below zero."""
 _PARAMETER = struct.Struct("<HH4s")
 _REPORT = struct.Struct("<II")
 
@@ -130,18 +132,18 @@ def control(
 def feedback(ranges: Ranges, motor: int, host: int, state: State) -> Frame:
     """The motor's side of ``parse_feedback``."""
     bits = sum(1 << bit for bit, fault in FEEDBACK_FAULTS.items() if fault in state.faults)
-    words = WORDS.pack(
+    words = STATE_WORDS.pack(
         quantize(state.position, -ranges.position, ranges.position),
         quantize(state.velocity, -ranges.velocity, ranges.velocity),
         quantize(state.effort, -ranges.effort, ranges.effort),
-        round(state.temperature * 10) & 0xFFFF,
+        round(state.temperature * 10),
     )
     return Frame(identifier(Type.FEEDBACK, state.mode << 14 | bits << 8 | motor, host), words, extended=True)
 
 
 def parse_feedback(frame: Frame, ranges: Ranges) -> State:
     """Of a whole feedback frame, see ``sender``."""
-    position, velocity, effort, temperature = WORDS.unpack(frame.data)
+    position, velocity, effort, temperature = STATE_WORDS.unpack(frame.data)
     return State(
         frame.id >> 22 & 3,
         feedback_faults(frame.id >> 16 & 0x3F),

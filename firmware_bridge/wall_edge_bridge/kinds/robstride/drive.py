@@ -19,6 +19,8 @@ from wall_edge_bridge.kinds.robstride.scale import RobStrideScale
 from wall_edge_bridge.kinds.robstride.settings import CAPABILITIES, RobStrideJoint, RobStrideSettings
 from wall_edge_bridge.transport import Frame, FrameTransport
 
+_SEND_NS = 5_000_000
+
 
 class RobStrideDrive(Drive):
     """RobStride motors in operation control mode on one CAN channel.
@@ -83,6 +85,10 @@ class RobStrideDrive(Drive):
             self._power.restore(powered)
             raise
         self._commands, self._readings.enabled = commands, True
+
+    def let_go_at_once(self) -> None:
+        frames = [codec.stop(self._motors.host, motor) for motor in self._motors.ids]
+        self._wire.send(frames, self._clock() + _SEND_NS)
 
     def disable(self) -> None:
         self._readings.enabled, self._commands = False, []

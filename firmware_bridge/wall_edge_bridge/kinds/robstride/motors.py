@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from wall_edge.errors import BusTimeout, DriveError
 from wall_edge_bridge.drives import BusCounters
-from wall_edge_bridge.kinds.exchange import bus_trouble
+from wall_edge_bridge.kinds.exchange import ATTEMPTS, bus_trouble
 from wall_edge_bridge.kinds.robstride import codec
 from wall_edge_bridge.kinds.robstride.bus import MIT, RobStrideBus, find_instead
 from wall_edge_bridge.kinds.robstride.codec import Mode
@@ -95,9 +95,18 @@ class RobStrideMotors:
         return units * WATCHDOG_UNIT_S
 
     def stop(self, ids: Iterable[int]) -> None:
-        """Torque off, read from each answer that it is; the silent are named when the others are limp."""
-        replies = self._bus.command({motor: codec.stop(self.host, motor) for motor in ids})
-        self.readings.store(replies)
+        """Torque off, read from each answer that it is; the silent are named when the others are limp.
+
+        An answer that says otherwise may be a late one to the last setpoint: those are asked again.
+        """
+        ids = list(ids)
+        replies, running = set[int](), ids
+        for _ in range(ATTEMPTS):
+            replies |= self.try_command({motor: codec.stop(self.host, motor) for motor in running})
+            modes = zip(self.ids, self.readings.modes, strict=True)
+            running = [m for m, mode in modes if m in running and m in replies and mode == Mode.RUN]
+            if not running:
+                break
         for joint, mode in zip(self.joints, self.readings.modes, strict=True):
             if joint.id in replies and mode == Mode.RUN:
                 raise DriveError(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from wall_edge_bridge.drives import BusCounters, Fault
 from wall_edge_bridge.drives.values import JointReadings
 from wall_edge_bridge.kinds.robstride import codec
-from wall_edge_bridge.kinds.robstride.codec import ANY_HOST, WORDS, Mode, Type
+from wall_edge_bridge.kinds.robstride.codec import ANY_HOST, STATE_WORDS, Mode, Type
 from wall_edge_bridge.kinds.robstride.registers import (
     FEEDBACK_FAULTS,
     MECH_POS,
@@ -79,7 +79,7 @@ class RobStrideReadings(JointReadings):
 
     def feedback(self, index: int, frame: Frame) -> None:
         """A joint's own, whole."""
-        position, velocity, effort, temperature = WORDS.unpack(frame.data)
+        position, velocity, effort, temperature = STATE_WORDS.unpack(frame.data)
         self.position[index], self.velocity[index], self.effort[index] = self._scale.values(
             index, position, velocity, effort
         )

@@ -229,6 +229,45 @@ def test_a_drive_that_lost_its_power_is_not_powered_by_a_setpoint(rig: Any) -> N
     assert rig.cycle(START).limp == ()
 
 
+def test_letting_go_commands_no_drive_to_count_zero(rig: Any) -> None:
+    """Drives that read the controlword later than the target would jerk there first."""
+    enabled(rig)
+    rig.sent.clear()
+    rig.drive.disable()
+    sent = {frame.id: frame.data for frames in rig.sent for frame in frames}
+    commands = [codec.COMMAND.unpack(sent[codec.RPDO1 + joint.id]) for joint in rig.joints]
+    assert {control for control, _ in commands} == {obj.DISABLE_VOLTAGE}
+    there = [node.machine.position for node in rig.twin.nodes]
+    assert [target for _, target in commands] == pytest.approx(there, abs=50)
+    assert any(there)
+
+
+@pytest.mark.parametrize(
+    ("said", "rate_hz", "written"), [(None, 250.0, (4, -3)), (None, 400.0, (25, -4)), (2, 250.0, (2, -3))]
+)
+def test_drives_interpolate_over_the_loops_period(
+    said: float | None, rate_hz: float, written: tuple[int, int]
+) -> None:
+    """2 ms at 250 Hz made each move and stand in turns."""
+    kind, case = load_case("cia402")
+    settings = Cia402Settings(kind="cia402", sync_ms=said).paced(1 / rate_hz)
+    rig = enabled(Rig(kind, dataclasses.replace(case, settings=settings)))
+    objects = rig.twin.nodes[0].dictionary
+    assert tuple(objects[obj.INTERPOLATION, sub].value for sub in (1, 2)) == written
+
+
+def test_a_drive_that_stops_quickly_by_itself_is_not_let_go_in_the_middle(rig: Any) -> None:
+    """It brakes, or holds: "disable voltage" would drop what it holds."""
+    enabled(rig)
+    rig.twin.nodes[2].machine._go(State.QUICK_STOP)
+    for _ in range(4):
+        feedback = rig.cycle(START)
+    assert feedback.limp == (rig.joints[2].name,)  # it follows no more
+    assert rig.twin.nodes[2].machine.state is State.QUICK_STOP
+    rig.drive.disable()
+    assert not any(rig.powered())
+
+
 def test_a_drive_that_holds_already_is_not_let_go_by_enabling_again(rig: Any) -> None:
     enabled(rig)
     other = rig.another_drive()

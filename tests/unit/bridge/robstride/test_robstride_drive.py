@@ -62,12 +62,16 @@ def test_the_question_that_finds_mit_framing_is_not_put_where_another_protocol_s
     assert all(frame.extended for frame in sent)
 
 
-def test_a_damiao_motor_under_the_id_is_told_and_gets_no_setpoint(rig: Rig) -> None:
+@pytest.mark.parametrize("lost", [0, 2])
+def test_a_damiao_motor_under_the_id_is_told_and_gets_no_setpoint(rig: Rig, lost: int) -> None:
+    """Some of its answers may be lost: the next question would be a setpoint to it, at its full kp."""
     rig.twin.silence(0)
-    handle = rig.twin.handle
+    handle, questions = rig.twin.handle, [0]
 
     def damiao_too(frame: Frame, now_ns: int) -> list[Frame]:
         if frame.id == 0x7FF and frame.data[:3] == b"\x01\x00\x33":
+            questions[0] += 1
+        if frame.id == 0x7FF and questions[0] > lost:
             rig.twin.replies.put(Frame(0x11, b"\x01\x00\x33\x07\x11\0\0\0"), now_ns)
         return handle(frame, now_ns)
 
@@ -306,6 +310,24 @@ def test_feedback_that_is_late_by_a_cycle_is_at_most_one_cycle_old(rig: Rig) -> 
     rig.wait(0.05)
     assert (rig.drive.cycle(Setpoints.hold(START), rig.soon()).received_ns == rig.clock()).all()
     assert rig.drive.counters.late > 0
+
+
+def test_a_motor_in_the_cold_is_not_thousands_of_degrees_hot(rig: Rig) -> None:
+    rig.twin.motors[1].temperature = -5.0
+    connected(rig).drive.enable()
+    assert rig.cycle(START).temperature[1] == pytest.approx(-5.0, abs=1.0)
+
+
+def test_a_late_feedback_is_not_taken_for_a_motor_that_does_not_let_go(rig: Rig) -> None:
+    """It says "run", as the motor did when it sent it."""
+    connected(rig).drive.enable()
+    rig.cycle(START)
+    rig.twin.motors[2].delay_ns = 12 * MS
+    late = rig.drive.cycle(Setpoints.hold(START), rig.clock() + MS)
+    assert late.received_ns[2] <= rig.clock() - MS
+    rig.twin.motors[2].delay_ns = 0
+    rig.drive.disable()
+    assert not any(rig.powered())
 
 
 def test_feed_forward_is_bounded_by_max_effort_and_has_the_joints_sense() -> None:

@@ -164,7 +164,7 @@ def test_a_drive_counts_that_its_bus_was_opened_again(tmp_path: Path) -> None:
         drives={"arm": settings},
         joints=tuple(joints),
         joints_of=lambda _: tuple(joints),
-        control=SimpleNamespace(start_slack_rad=0.1),
+        control=SimpleNamespace(start_slack_rad=0.1, rate_hz=250.0),
     )
     twin = kind.make_twin(settings, joints, [0.0], timed=False)
     with serving_at(twin, place):
