@@ -94,6 +94,15 @@ def test_set_id_renumbers_one_motor_and_says_so() -> None:
     assert (code, output) == (0, "motor 6 is 9 now\n")
 
 
+@pytest.mark.parametrize(
+    "command", [("scan", MIXED), ("set-id", 6, 9, "--drive", "hand", "--yes", "--robot", MIXED)]
+)
+def test_a_bus_named_beside_robot_yaml_is_not_passed_over(command: tuple[object, ...]) -> None:
+    """set-id wrote to ROBOT.yaml's bus, whatever --port said."""
+    with pytest.raises(ConfigError, match=r"--port beside .*mixed\.yaml; expected ROBOT\.yaml or a bus"):
+        run(*command, "--port", "/dev/ttyUSB9")
+
+
 def test_set_id_asks_first_and_a_no_writes_nothing() -> None:
     code, output = run("set-id", 1, 9, "--robot", MIXED, "--drive", "arm", typed="n\n")
     assert code == 1
@@ -115,6 +124,12 @@ def test_set_id_refuses_before_it_asks(old: int, new: int, error: type[Exception
         run("set-id", old, new, "--robot", MIXED, "--drive", "arm")
 
 
+def test_set_id_to_the_same_id_mends_what_a_damiao_answers_on() -> None:
+    """As the refusal of a motor that answers elsewhere says; it was refused itself."""
+    code, output = run("set-id", 6, 6, "--robot", MIXED, "--drive", "hand", "--yes")
+    assert (code, output) == (0, "motor 6 is 6 now\n")
+
+
 def test_set_id_needs_to_know_which_of_several_drives() -> None:
     with pytest.raises(ConfigError, match="no --drive; expected one of arm, hand"):
         run("set-id", 1, 9, "--robot", MIXED)
@@ -128,6 +143,25 @@ def test_watch_has_a_row_a_joint_and_powers_nothing() -> None:
     np.testing.assert_allclose([row["position"] for row in rows], rest, atol=2e-3)
     assert {(row["voltage"], row["faults"]) for row in rows[:3]} == {(12.1, "")}
     assert all(0 <= row["age"] < 1e3 and row["temperature"] > 0 for row in rows)
+
+
+def test_help_says_units() -> None:
+    """Rich took ``[rad]`` for markup and left it out."""
+    for command, unit in (("jog", "[rad/s]"), ("scan", "[bit/s]")):
+        assert unit in run(command, "--help")[1]
+
+
+def test_watch_tells_joints_apart_on_80_columns() -> None:
+    """Both shoulder joints were should…, both of the wrist wrist_…"""
+    output = run("watch", MIXED, "--seconds", "0")[1]
+    assert {joint.name for joint in load_robot(MIXED).joints} <= set(output.split())
+    assert max(map(len, output.splitlines())) <= 80
+
+
+def test_watch_prints_every_look_into_a_pipe() -> None:
+    """``watch | head`` printed nothing and never ended."""
+    output = run("watch", TABLETOP / "damiao.yaml", "--seconds", "0.3", "--rate", "10")[1]
+    assert output.count("no bus errors") >= 2
 
 
 def test_watch_draws_a_table() -> None:

@@ -21,6 +21,7 @@ from wall_edge.cli.motors.options import (
     Port,
     Robot,
     named_settings,
+    require_no_other,
 )
 from wall_edge.config import RobotConfig, load_robot
 from wall_edge.errors import BusTimeout
@@ -47,12 +48,18 @@ def scan(
     Nothing is powered or written. Exit code 1 when a motor of ROBOT.yaml is missing.
     """
     with interruptible():
+        options = {
+            "port": port,
+            "channel": channel,
+            "interface": interface,
+            "baudrate": baudrate,
+            "bitrate": bitrate,
+        }
         if robot is not None:
+            require_no_other(robot, kind=kind, **options)
             lines = _of_robot(load_robot(robot), every_baudrate)
         else:
-            settings = named_settings(
-                kind, port=port, channel=channel, interface=interface, baudrate=baudrate, bitrate=bitrate
-            )
+            settings = named_settings(kind, **options)
             lines = [Line("", "", motor.id, "here", motor) for motor in _motors_at(settings, every_baudrate)]
     print(json.dumps([_plain(line) for line in lines])) if as_json else SafeConsole().print(_table(lines))
     if missing := [
