@@ -13,7 +13,7 @@ from wall_edge_bridge.kinds import MotorIdentity
 
 from wall_edge.cli import app
 from wall_edge.config import load_robot
-from wall_edge.errors import BusTimeout, ConfigError, DriveError, WallEdgeError
+from wall_edge.errors import BusError, BusTimeout, ConfigError, DriveError, WallEdgeError
 from wall_edge.motors.roll_call import at_every_baudrate, compared
 from wall_edge.runtime.servo import realtime
 
@@ -92,6 +92,25 @@ def test_a_bus_that_cannot_be_is_one_line(arguments: tuple[str, ...], named: str
 def test_set_id_renumbers_one_motor_and_says_so() -> None:
     code, output = run("set-id", 6, 9, "--robot", MIXED, "--drive", "hand", "--yes")
     assert (code, output) == (0, "motor 6 is 9 now\n")
+
+
+def test_scan_looks_at_the_other_buses_when_one_is_not_there(tmp_path: Path) -> None:
+    """The first one's absence was all that it said."""
+    places = {"arm": {"channel": "nocan0"}, "hand": {"channel": "nocan1"}}
+    drives = {name: {"kind": "damiao", **place} for name, place in places.items()}
+    cameras = {name: {"kind": "opencv", "device": i} for i, name in enumerate(("face_view", "wrist_view"))}
+    robot = tmp_path / "robot.yaml"
+    document = yaml.safe_load((TABLETOP / "robot.yaml").read_text())
+    del document["simulation"]
+    for name, camera in cameras.items():
+        document["cameras"][name].update(camera)
+    for index, joint in enumerate(document["joints"]):
+        joint["drive"] = "arm" if index < 3 else "hand"
+    robot.write_text(yaml.safe_dump({**document, "simulated": False, "drives": drives}))
+    done = CliRunner().invoke(app, ["motors", "scan", str(robot), "--json"])
+    assert isinstance(done.exception, BusError)
+    assert all(f"{name} does not exist" in str(done.exception) for name in ("nocan0", "nocan1"))
+    assert [line["verdict"] for line in json.loads(done.stdout)] == ["missing"] * 6
 
 
 @pytest.mark.parametrize(
