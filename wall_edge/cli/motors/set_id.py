@@ -28,6 +28,10 @@ from wall_edge.motors.access import motor_places
 from wall_edge.motors.roll_call import look_for
 
 
+_ATTEMPTS = 3
+"""One reply may be late or lost: no reason to say that there is no motor."""
+
+
 def set_id(
     old: Annotated[int, typer.Argument(help="The id that the motor has now.")],
     new: Annotated[int, typer.Argument(help="The id that it is to have.")],
@@ -90,7 +94,10 @@ def _require_free(settings: DriveSettings, old: int, new: int) -> None:
             raise ConfigError(f"{name} {value}", expected=f"{kind.ids.start} to {kind.ids.stop - 1}")
     if old == new and not kind.mends_id:
         raise ConfigError(f"OLD and NEW are both {old}", expected="two ids")
-    here = {motor.id for motor in look_for(settings, [old, new])}
+    for _ in range(_ATTEMPTS):
+        here = {motor.id for motor in look_for(settings, [old, new])}
+        if old in here:
+            break
     if old not in here:
         raise DriveError(
             f"no {kind.name} motor answers as id {old} on {settings.place}", expected="one", fix="scan"
