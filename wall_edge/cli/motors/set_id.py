@@ -27,7 +27,6 @@ from wall_edge.errors import ConfigError, DriveError
 from wall_edge.motors.access import motor_places
 from wall_edge.motors.roll_call import look_for
 
-
 _ATTEMPTS = 3
 """One reply may be late or lost: no reason to say that there is no motor."""
 
