@@ -16,6 +16,7 @@ from inspect import cleandoc
 from typing import Any
 
 import typer
+from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
@@ -117,7 +118,17 @@ def _command(name: str, command: Any) -> Any:
         holder.add_typer(command, name=name)
     else:
         holder.command(name)(command)
-    return get_group(holder).commands[name]
+    return _with_brackets(get_group(holder).commands[name])
+
+
+def _with_brackets(command: Any) -> Any:
+    """The command, its help escaped: rich takes the unit ``[rad]`` for markup and leaves it out."""
+    for each in (*command.params, *getattr(command, "commands", {}).values()):
+        if hasattr(each, "params"):
+            _with_brackets(each)
+        elif getattr(each, "help", None):
+            each.help = escape(each.help)
+    return command
 
 
 def _nothing() -> None:

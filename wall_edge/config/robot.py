@@ -105,6 +105,11 @@ class RobotConfig:
             if timeout_ms >= control.feedback_timeout_ms:
                 expected = f"less than control.feedback_timeout_ms ({control.feedback_timeout_ms:g})"
                 raise Invalid(key, timeout_ms, expected=expected)
+            line_ms = kind_named(settings.kind).cycle_ns(settings, self.joints_of(name)) / 1e6
+            if not self.simulated and timeout_ms <= line_ms:
+                raise Invalid(
+                    key, timeout_ms, expected=f"more than a cycle takes on the line ({line_ms:.3g} ms)"
+                )
             if guarded and timeout_ms >= watchdog_ms:
                 # One silent bus, of whatever kind, would trip the watchdogs of the others.
                 expected = f"less than the watchdogs' time (control.watchdog_periods: {watchdog_ms:g} ms)"

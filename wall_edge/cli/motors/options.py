@@ -33,6 +33,13 @@ def one_drive(config: RobotConfig, name: str | None) -> str:
     return name
 
 
+def require_no_other(robot: Path, **options: str | int | None) -> None:
+    """Raises ConfigError for options of a bus beside a file that says where its motors are."""
+    for name, value in options.items():
+        if value is not None:
+            raise ConfigError(f"--{name} beside {robot}", expected="ROBOT.yaml or a bus by options, not both")
+
+
 def named_settings(kind: str | None, **options: str | int | None) -> DriveSettings:
     """Of options that were given. Raises ConfigError for one that the kind does not have."""
     if kind is None:

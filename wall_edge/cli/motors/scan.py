@@ -21,9 +21,10 @@ from wall_edge.cli.motors.options import (
     Port,
     Robot,
     named_settings,
+    require_no_other,
 )
 from wall_edge.config import RobotConfig, load_robot
-from wall_edge.errors import BusTimeout
+from wall_edge.errors import BusError, BusTimeout
 from wall_edge.motors.access import motor_places
 from wall_edge.motors.roll_call import Line, at_every_baudrate, compared, look_for
 from wall_edge.signals import interruptible
@@ -46,15 +47,24 @@ def scan(
 
     Nothing is powered or written. Exit code 1 when a motor of ROBOT.yaml is missing.
     """
+    closed: list[BusError] = []
     with interruptible():
+        options = {
+            "port": port,
+            "channel": channel,
+            "interface": interface,
+            "baudrate": baudrate,
+            "bitrate": bitrate,
+        }
         if robot is not None:
-            lines = _of_robot(load_robot(robot), every_baudrate)
+            require_no_other(robot, kind=kind, **options)
+            lines = _of_robot(load_robot(robot), every_baudrate, closed)
         else:
-            settings = named_settings(
-                kind, port=port, channel=channel, interface=interface, baudrate=baudrate, bitrate=bitrate
-            )
+            settings = named_settings(kind, **options)
             lines = [Line("", "", motor.id, "here", motor) for motor in _motors_at(settings, every_baudrate)]
     print(json.dumps([_plain(line) for line in lines])) if as_json else SafeConsole().print(_table(lines))
+    if closed:
+        raise BusError("; ".join(map(str, closed)))
     if missing := [
         f"{line.joint} (id {line.id}, drive {line.drive})" for line in lines if line.verdict == "missing"
     ]:
@@ -64,12 +74,20 @@ def scan(
         )
 
 
-def _of_robot(config: RobotConfig, every_baudrate: bool) -> list[Line]:
+def _of_robot(config: RobotConfig, every_baudrate: bool, closed: list[BusError]) -> list[Line]:
+    """Of several buses, one that is not there goes to ``closed``, and the others are looked at."""
     lines = []
     with motor_places(config) as (places, _):
         for name, settings in config.drives.items():
             there = settings.at(places[name]) if name in places else settings
-            lines += compared(config, name, _motors_at(there, every_baudrate))
+            try:
+                motors = _motors_at(there, every_baudrate)
+            except BusError as error:
+                if len(config.drives) == 1:
+                    raise
+                closed.append(error)
+                motors = []
+            lines += compared(config, name, motors)
     return lines
 
 

@@ -20,11 +20,15 @@ from wall_edge.cli.motors.options import (
     Port,
     named_settings,
     one_drive,
+    require_no_other,
 )
 from wall_edge.config import load_robot
 from wall_edge.errors import ConfigError, DriveError
 from wall_edge.motors.access import motor_places
 from wall_edge.motors.roll_call import look_for
+
+_ATTEMPTS = 3
+"""One reply may be late or lost: no reason to say that there is no motor."""
 
 
 def set_id(
@@ -43,17 +47,19 @@ def set_id(
     """Write another id into one motor's memory, and read it back.
 
     Refused when no motor has the old id, or one has the new one. Connect a single motor, unpowered by torque.
+    A Damiao answers on its id + 16 afterwards; with OLD for NEW that alone is mended.
     """
+    options = {
+        "port": port,
+        "channel": channel,
+        "interface": interface,
+        "baudrate": baudrate,
+        "bitrate": bitrate,
+    }
     if robot is None:
-        _renumber(
-            named_settings(
-                kind, port=port, channel=channel, interface=interface, baudrate=baudrate, bitrate=bitrate
-            ),
-            old,
-            new,
-            yes,
-        )
+        _renumber(named_settings(kind, **options), old, new, yes)
         return
+    require_no_other(robot, kind=kind, **options)
     config = load_robot(robot)
     name = one_drive(config, drive)
     with motor_places(config) as (places, _):
@@ -85,14 +91,17 @@ def _require_free(settings: DriveSettings, old: int, new: int) -> None:
     for name, value in (("OLD", old), ("NEW", new)):
         if value not in kind.ids:
             raise ConfigError(f"{name} {value}", expected=f"{kind.ids.start} to {kind.ids.stop - 1}")
-    if old == new:
+    if old == new and not kind.mends_id:
         raise ConfigError(f"OLD and NEW are both {old}", expected="two ids")
-    here = {motor.id for motor in look_for(settings, [old, new])}
+    for _ in range(_ATTEMPTS):
+        here = {motor.id for motor in look_for(settings, [old, new])}
+        if old in here:
+            break
     if old not in here:
         raise DriveError(
             f"no {kind.name} motor answers as id {old} on {settings.place}", expected="one", fix="scan"
         )
-    if new in here:
+    if new in here and new != old:
         raise DriveError(
             f"a motor has id {new} already", expected="a free id", fix="give that one another id first"
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.live import Live
 from rich.table import Table
 from wall_edge_bridge.drives import Drive, Feedback
@@ -20,6 +21,8 @@ from wall_edge.motors.reading import COLUMNS, rows
 from wall_edge.signals import stop_flag, unhold
 
 _LOOK_NS = 500_000_000
+_HEADINGS = {"temperature": "temp."}
+_DECIMALS = {"temperature": 1, "voltage": 1, "age": 1}
 
 
 def watch(
@@ -43,10 +46,12 @@ def watch(
         with Live(console=console, auto_refresh=False, transient=False) as live:
             while not stop_requested():
                 table = _look(motors.drives, as_json)
-                if not as_json:
+                if not as_json and not console.is_terminal:
+                    console.print(table)  # Live would keep all but the last from a pipe
+                elif not as_json:
                     live.update(table, refresh=True)
                 if end is not None and time.monotonic() >= end:
-                    return
+                    break
                 time.sleep(1.0 / rate)
 
 
@@ -65,15 +70,17 @@ def _look(drives: Drive, as_json: bool) -> Table:
 
 def _table(lines: list[dict[str, object]], drives: Drive) -> Table:
     counters = {name: count for name, count in vars(drives.counters).items() if count and name != "cycles"}
-    table = Table(caption=", ".join(f"{name} {count}" for name, count in counters.items()) or "no bus errors")
+    caption = ", ".join(f"{name} {count}" for name, count in counters.items()) or "no bus errors"
+    table = Table(caption=caption, box=SIMPLE_HEAD)  # a terminal of 80 columns has no room for lines
     for name, unit in COLUMNS.items():
-        table.add_column(f"{name} [{unit}]" if unit else name, justify="left" if not unit else "right")
+        heading = f"{_HEADINGS.get(name, name)}\n[{unit}]" if unit else name
+        table.add_column(heading, justify="right" if unit else "left", no_wrap=name != "faults")
     for line in lines:
-        table.add_row(*(_cell(value) for value in line.values()))
+        table.add_row(*(_cell(name, value) for name, value in line.items()))
     return table
 
 
-def _cell(value: object) -> str:
+def _cell(name: str, value: object) -> str:
     if value is None:
         return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"{value:.{_DECIMALS.get(name, 3)}f}" if isinstance(value, float) else str(value)

@@ -13,4 +13,5 @@ KIND = Kind(
     ids=IDS,
     package=__name__,
     sets_id=True,
+    mends_id=True,
 )

@@ -95,12 +95,13 @@ def _require_one(bus: DamiaoBus, joint: DamiaoJoint, answers: Sequence[Answer], 
     on = answers[0].reply_id
     if on != joint.reply_id:
         also = " (as motors leave the factory)" if on == 0 else ""
+        fix = f"set feedback_id: {on}, or mend"
         if on in ids:
-            also = ", which that motor takes for commands"
+            also, fix = ", which that motor takes for commands", "mend"
         raise DriveError(
             f"joint {joint.name}: motor {joint.id} answers on 0x{on:x}{also}",
             expected=f"0x{joint.reply_id:x}, its feedback_id",
-            fix=f"set feedback_id: {on}, or mend the motor: `wall-edge motors set-id {joint.id} {joint.id}`",
+            fix=f"{fix} the motor: `wall-edge motors set-id {joint.id} {joint.id} --robot ROBOT.yaml`",
         )
 
 

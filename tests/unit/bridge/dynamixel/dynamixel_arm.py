@@ -31,7 +31,8 @@ class Arm(Rig):
         connect: bool = True,
         **keys: Any,
     ) -> None:
-        case = dataclasses.replace(CASE, settings=dataclasses.replace(CASE.settings, **keys))
+        patient = {"timeout_ms": 20.0, **keys}
+        case = dataclasses.replace(CASE, settings=dataclasses.replace(CASE.settings, **patient))
         if positions is None:
             positions = START if joints is None or len(joints) == 6 else np.zeros(len(joints))
         super().__init__(KIND, case, joints=joints, positions=positions, timed=timed)
