@@ -255,9 +255,9 @@ class TestChannels:
 
     def test_a_cycle_must_fit_into_the_time_for_its_replies(self) -> None:
         """Lost once: five milliseconds for motors whose return delays alone take longer."""
-        robot = self.robot({"channel": "can0"}, {"channel": "can1", "timeout_ms": 0.3})
+        robot = self.robot({"channel": "can0"}, {"channel": "can1", "timeout_ms": 0.2})
         assert message(robot).startswith(
-            "drives.hand.timeout_ms is 0.3; expected more than a cycle takes on the line (0."
+            "drives.hand.timeout_ms is 0.2; expected more than a cycle takes on the line (0."
         )
 
     def test_what_is_a_file_is_relative_to_robot_yaml(self, tmp_path: Path) -> None:
