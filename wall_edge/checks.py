@@ -21,14 +21,14 @@ _MAX_TEXT = 4096
 def between(key: str, value: float | None, low: float, high: float, unit: str = "") -> None:
     """From ``low`` to ``high``, both included; None passes."""
     if value is not None and not low <= value <= high:
-        raise Invalid(key, value, expected=f"{low:g} to {high:g} {unit}")
+        raise Invalid(key, value, expected=f"{low:.12g} to {high:.12g} {unit}")
 
 
 def positive(key: str, value: float | None, unit: str, high: float) -> None:
     """More than 0 and at most ``high``; None passes."""
     if value is None or 0 < value <= high:
         return
-    bound = "more than 0" if value <= 0 else f"at most {high:g}"
+    bound = "more than 0" if value <= 0 else f"at most {high:.12g}"
     raise Invalid(key, value, expected=f"{bound} {unit}")
 
 

@@ -180,7 +180,7 @@ class DriveGroup(Drive):
         return not faulty, -member.drive.enable_s
 
     def disable(self) -> None:
-        """On every bus, whatever happens on the others; raises the first trouble at the end.
+        """On every bus, whatever happens on the others; raises every trouble at the end.
 
         All are told at once, then each is told again and read back: a dead bus may take seconds for that.
         """
@@ -272,14 +272,16 @@ class DriveGroup(Drive):
         self._on_each(lambda drive: drive.close())
 
     def _on_each(self, action: Callable[[Drive], None]) -> None:
-        first: Exception | None = None
+        troubles: list[Exception] = []
         for member in self._members:
             try:
                 action(member.drive)
             except Exception as error:  # noqa: BLE001 - the other buses' motors must be let go all the same
-                first = first or error
-        if first is not None:
-            raise first
+                troubles.append(error)
+        if len(troubles) > 1 and isinstance(troubles[0], WallEdgeError):
+            raise type(troubles[0])("; and ".join(map(str, troubles)))
+        if troubles:
+            raise troubles[0]
 
     def _require_allowed(self, position: Floats) -> None:
         """As ``allowed``, for all drives at once where none has a say of its own."""

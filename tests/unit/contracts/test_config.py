@@ -161,7 +161,7 @@ def test_a_mistake_is_named(tmp_path: Path, changes: dict[str, object], words: l
         ({"instruction": "i" * 10**5}, ["instruction is 'i", "at most 4096"]),
         (
             {"drives__arm__baudrate": 10**18},
-            ["drives.arm.baudrate is 1000000000000000000", "1200 to 6e+06 bit/s"],
+            ["drives.arm.baudrate is 1000000000000000000", "1200 to 6000000 bit/s"],
         ),
         ({"drives__arm__baudrate": 1}, ["drives.arm.baudrate is 1"]),
         ({"drives__arm__port": "/dev/\x1b[1m"}, ["drives.arm.port"]),
@@ -171,7 +171,7 @@ def test_a_mistake_is_named(tmp_path: Path, changes: dict[str, object], words: l
         ({"joints__0__name": "../evil"}, ["joints[0].name"]),
         ({"joints__0__upper": 1e300}, ["joints[0].upper", "-1000 to 1000 rad"]),
         ({"joints__0__max_velocity": 1e300}, ["max_velocity", "at most 1000 rad/s"]),
-        ({"joints__0__max_jerk": 1e300}, ["max_jerk", "at most 1e+08"]),
+        ({"joints__0__max_jerk": 1e300}, ["max_jerk", "at most 100000000"]),
         ({"cameras": {"<|action|>": CAMERA}}, ["cameras.<|action|> is", "a name of at most 64"]),
         ({"cameras": {"../../evil": CAMERA}}, ["cameras.../../evil"]),
         ({"cameras": {f"view{n}": CAMERA for n in range(2000)}}, ["cameras is", "0 to 16 entries"]),

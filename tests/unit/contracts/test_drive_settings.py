@@ -231,7 +231,7 @@ class TestChannels:
                 "drives.hand.channel is './a'; expected another device",
             ),
             ({"channel": 0}, {"channel": "can0"}, "drives.arm.channel is 0; expected text"),
-            ({"channel": "can0", "bitrate": 9}, {}, "drives.arm.bitrate is 9; expected 10000 to 1e+06"),
+            ({"channel": "can0", "bitrate": 9}, {}, "drives.arm.bitrate is 9; expected 10000 to 1000000"),
         ],
     )
     def test_mistakes(self, arm: dict[str, object], hand: dict[str, object], told: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,7 @@ from wall_edge.runtime.latch import require_unlatched
 from wall_edge.runtime.servo import realtime
 from wall_edge.runtime.servo.joints import Joints
 from wall_edge.runtime.servo.timing import Ticker
-from wall_edge.signals import stop_flag, unhold
+from wall_edge.signals import INTERRUPTED, stop_flag, unhold
 
 
 def jog(
@@ -55,6 +56,9 @@ def jog(
         finally:
             _release(joints)
     print(f"{joint} from {plan.start[plan.index]:+.3f} to {there[plan.index]:+.3f} rad; the arm is limp")
+    if stop_requested():
+        print("interrupted: it braked before its goal", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED)
 
 
 def _show(config: RobotConfig, plan: Jog) -> None:

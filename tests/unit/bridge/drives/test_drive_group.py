@@ -297,3 +297,12 @@ def test_feed_forward_that_is_no_number_reaches_no_bus(robot: Robot, name: str) 
     robot.clock.sleep(robot.clock() + 10**8)
     for twin, before in zip(robot.twins.values(), standing, strict=True):
         np.testing.assert_allclose(twin.positions(robot.clock()), before, atol=1e-3)
+
+
+def test_every_bus_that_keeps_its_torque_is_named(robot: Robot) -> None:
+    robot.group.enable()
+    robot.unplug("left")
+    robot.unplug("hand")
+    with pytest.raises(BusError, match=r"left vanished; and hand vanished"):
+        robot.group.disable()
+    assert robot.powered()["right"] == [False, False]
