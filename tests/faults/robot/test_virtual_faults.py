@@ -63,7 +63,7 @@ NAMED = {
     "torque-lost": "joint shoulder_pan lost its torque",
     "servo-rebooted": "joint shoulder_pan",
     "servo-limits": "does not follow",
-    "second-program": "lost its torque",
+    "second-program": "expected one program on the bus",  # its answers are seen before the torque is missed
 }
 """What a person reads: the joint at fault, and why."""
 

@@ -36,4 +36,4 @@ def test_a_silent_bus_adds_its_timeout_at_most_and_leaves_the_others_fresh() -> 
 def test_a_loop_that_cannot_follow_is_no_measurement() -> None:
     """A line that is longer than the period."""
     with pytest.raises(RuntimeFault):
-        twenty_joints.measure((("damiao", 7, {}),), 30, rate_hz=1000.0)
+        twenty_joints.measure((("damiao", 7, {"timeout_ms": 3.0}),), 30, rate_hz=1000.0)

@@ -211,6 +211,8 @@ def test_it_waits_for_every_bus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     kind = Kind("other", CanSettings, OffsetJoint, Capabilities(), range(1, 128), "other_kind")
     monkeypatch.setitem(registry.KINDS, "other", "other_kind")
     monkeypatch.setitem(sys.modules, "other_kind", SimpleNamespace(KIND=kind))
+    timing = SimpleNamespace(cycle_ns=lambda _, joints: 270_000 * len(joints))
+    monkeypatch.setitem(sys.modules, "other_kind.timing", timing)
     data = yaml.safe_load(SO101.read_text())
     data["drives"] |= {
         "left": {"kind": "other", "channel": "can0"},
