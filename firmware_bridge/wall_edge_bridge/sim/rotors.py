@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -39,3 +40,37 @@ class RotorTwin(FrameTwin):
     def set_positions(self, positions: npt.ArrayLike) -> None:
         for rotor, angle in zip(self.rotors(), self.angles(positions), strict=True):
             rotor.position, rotor.velocity = angle, 0.0
+
+
+class RotorMotor(Protocol):
+    """One simulated motor that turns a rotor."""
+
+    rotor: Rotor
+    silent: bool
+    """Cut off the bus."""
+    offset: float
+    """rad that it reports beyond where its shaft is."""
+
+    def reboot(self, now_ns: int) -> None: ...
+
+
+Motor = TypeVar("Motor", bound=RotorMotor)
+
+
+class MotorsTwin(RotorTwin, Generic[Motor]):
+    """``motors`` in the order of the joints, then any that are no joint's."""
+
+    motors: list[Motor]
+
+    def rotors(self) -> list[Rotor]:
+        return [motor.rotor for motor in self.motors[: len(self.joints)]]
+
+    def silence(self, index: int, silent: bool = True) -> None:
+        self.motors[index].silent = silent
+
+    def reboot(self, index: int, now_ns: int) -> None:
+        self.advance(now_ns)
+        self.motors[index].reboot(now_ns)
+
+    def shift_zero(self, index: int, radians: float) -> None:
+        self.motors[index].offset += self.direction[index] * radians

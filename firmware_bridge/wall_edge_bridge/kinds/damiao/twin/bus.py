@@ -12,14 +12,13 @@ from wall_edge_bridge.kinds.damiao.registers import DISABLED, ENABLED, FAULTS
 from wall_edge_bridge.kinds.damiao.settings import DamiaoJoint, DamiaoSettings
 from wall_edge_bridge.kinds.damiao.twin.motor import SimulatedMotor
 from wall_edge_bridge.sim.line import can_duration
-from wall_edge_bridge.sim.rotor import Rotor
-from wall_edge_bridge.sim.rotors import RotorTwin
+from wall_edge_bridge.sim.rotors import MotorsTwin
 from wall_edge_bridge.transport import Frame
 
 STATES = {fault.name: state for state, fault in FAULTS.items()}
 
 
-class DamiaoTwin(RotorTwin):
+class DamiaoTwin(MotorsTwin[SimulatedMotor]):
     """``motors`` in the order of the joints, then any that ``add`` put beside them.
 
     They hear each other: what one says on another's id is a command to that one.
@@ -57,25 +56,12 @@ class DamiaoTwin(RotorTwin):
         for motor in self.motors:
             motor.advance(now_ns)
 
-    def rotors(self) -> list[Rotor]:
-        return [motor.rotor for motor in self.motors[: len(self.joints)]]
-
     def powered(self, now_ns: int) -> tuple[bool, ...]:
         self.advance(now_ns)
         return tuple(motor.state == ENABLED for motor in self.motors[: len(self.joints)])
 
-    def silence(self, index: int, silent: bool = True) -> None:
-        self.motors[index].silent = silent
-
     def lose_torque(self, index: int) -> None:
         self.motors[index].fail(DISABLED)
-
-    def reboot(self, index: int, now_ns: int) -> None:
-        self.advance(now_ns)
-        self.motors[index].reboot(now_ns)
-
-    def shift_zero(self, index: int, radians: float) -> None:
-        self.motors[index].offset += self.direction[index] * radians
 
     def set_fault(self, index: int, name: str) -> None:
         self.motors[index].fail(STATES[name])

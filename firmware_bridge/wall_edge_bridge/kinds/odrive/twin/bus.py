@@ -11,15 +11,14 @@ from wall_edge_bridge.kinds.odrive.errors import State
 from wall_edge_bridge.kinds.odrive.settings import ODriveJoint, ODriveSettings
 from wall_edge_bridge.kinds.odrive.twin.motor import SimulatedODrive
 from wall_edge_bridge.sim.line import can_duration
-from wall_edge_bridge.sim.rotor import Rotor
-from wall_edge_bridge.sim.rotors import RotorTwin
+from wall_edge_bridge.sim.rotors import MotorsTwin
 from wall_edge_bridge.transport import Frame
 
 _QUEUE_NS = 120_000_000
 """What nobody fetched for so long is lost, as in a receive queue."""
 
 
-class ODriveTwin(RotorTwin):
+class ODriveTwin(MotorsTwin[SimulatedODrive]):
     """``motors`` in the order of the joints; their attributes are the quirks of real ones."""
 
     def __init__(
@@ -69,24 +68,12 @@ class ODriveTwin(RotorTwin):
                         self.replies.put(answer, ready_ns)
         return self.replies.collect(now_ns)
 
-    def rotors(self) -> list[Rotor]:
-        return [motor.rotor for motor in self.motors]
-
     def powered(self, now_ns: int) -> tuple[bool, ...]:
         self.advance(now_ns)
         return tuple(motor.state == State.CLOSED_LOOP for motor in self.motors)
 
-    def silence(self, index: int, silent: bool = True) -> None:
-        self.motors[index].silent = silent
-
     def lose_torque(self, index: int) -> None:
         self.motors[index].stop()
-
-    def reboot(self, index: int, now_ns: int) -> None:
-        self.motors[index].reboot(now_ns)
-
-    def shift_zero(self, index: int, radians: float) -> None:
-        self.motors[index].offset += self.direction[index] * radians
 
     def set_fault(self, index: int, name: str) -> None:
         self.motors[index].fail(name)

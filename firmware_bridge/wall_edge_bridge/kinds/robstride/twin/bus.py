@@ -11,12 +11,11 @@ from wall_edge_bridge.kinds.robstride.codec import Mode
 from wall_edge_bridge.kinds.robstride.settings import RobStrideJoint, RobStrideSettings
 from wall_edge_bridge.kinds.robstride.twin.motor import SimulatedRobStride
 from wall_edge_bridge.sim.line import can_duration
-from wall_edge_bridge.sim.rotor import Rotor
-from wall_edge_bridge.sim.rotors import RotorTwin
+from wall_edge_bridge.sim.rotors import MotorsTwin
 from wall_edge_bridge.transport import Frame
 
 
-class RobStrideTwin(RotorTwin):
+class RobStrideTwin(MotorsTwin[SimulatedRobStride]):
     """``motors`` in the order of the joints; their attributes are the quirks of real ones."""
 
     def __init__(
@@ -57,24 +56,12 @@ class RobStrideTwin(RotorTwin):
                     self._reach(motor, frame, now_ns, ready_ns)
         return self.replies.collect(now_ns)
 
-    def rotors(self) -> list[Rotor]:
-        return [motor.rotor for motor in self.motors]
-
     def powered(self, now_ns: int) -> tuple[bool, ...]:
         self.advance(now_ns)
         return tuple(motor.mode == Mode.RUN for motor in self.motors)
 
-    def silence(self, index: int, silent: bool = True) -> None:
-        self.motors[index].silent = silent
-
     def lose_torque(self, index: int) -> None:
         self.motors[index].stop()
-
-    def reboot(self, index: int, now_ns: int) -> None:
-        self.motors[index].reboot(now_ns)
-
-    def shift_zero(self, index: int, radians: float) -> None:
-        self.motors[index].offset += self.direction[index] * radians
 
     def set_fault(self, index: int, name: str) -> None:
         self.replies.put(self.motors[index].fail(name), 0)
