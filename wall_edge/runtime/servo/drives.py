@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from wall_edge_bridge.drives import Drive, DriveSettings, Feedback, Joint, Setpoints
 from wall_edge_bridge.drives.group import DriveGroup
@@ -27,20 +28,26 @@ def open_drives(
     A bus that does not open keeps nobody from the others, as torque must go off on those: its drive says so
     whenever it is asked for something, and ``connect`` is the first to. Raises ConfigError, DriveError.
     """
+    placed = {name: _placed(settings, places.get(name)) for name, settings in config.drives.items()}
     drives: dict[str, Drive] = {}
     try:
-        for name, settings in config.drives.items():
-            at = settings.at(places[name]) if places else settings
-            at = at.paced(1 / config.control.rate_hz)
-            drives[name] = _open(at, config.joints_of(name), config.control.start_slack_rad, clock)
+        for name, settings in placed.items():
+            paced = settings.paced(1 / config.control.rate_hz)
+            drives[name] = _open(paced, config.joints_of(name), config.control.start_slack_rad, clock)
     except BaseException:
         for drive in drives.values():
             with contextlib.suppress(Exception):
                 drive.close()
         raise
-    least_ms = _SIMULATED_MS if places else 0.0
-    timeouts_ms = {name: max(settings.timeout_ms, least_ms) for name, settings in config.drives.items()}
+    timeouts_ms = {name: settings.timeout_ms for name, settings in placed.items()}
     return DriveGroup(config.joints, drives, timeouts_ms, clock, line_times_ns(config))
+
+
+def _placed(settings: DriveSettings, place: str | None) -> DriveSettings:
+    """As they are, or for simulated motors at ``place``, with time for them to answer."""
+    if place is None:
+        return settings
+    return replace(settings.at(place), timeout_ms=max(settings.timeout_ms, _SIMULATED_MS))
 
 
 def line_times_ns(config: RobotConfig) -> dict[str, int]:
