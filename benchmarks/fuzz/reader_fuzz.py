@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import json
 import mmap
 import os
@@ -78,6 +79,7 @@ def _batch(reader: Reader, seed: int, first: int, end: int, pristine: Path, repo
     clock[:16] = struct.pack("qd", first, time.monotonic())
     worker = os.fork()
     if worker == 0:
+        gc.freeze()  # the parent's garbage may hold thread pools, whose threads a forked process lacks
         os.close(receiver)
         _work(reader, seed, first, end, pristine, clock, sender)
     os.close(sender)
