@@ -1,7 +1,17 @@
 """The bundle: what export leaves and engines load."""
 
 from wall_edge.bundle.capacity import MAX_FAST_TOKENS, MAX_SUBGOAL_TOKENS, session_capacity
-from wall_edge.bundle.embodiment import RADIANS, Embodiment, Normalization
+from wall_edge.bundle.embodiment import (
+    ROTATION_SIZES,
+    Degree,
+    Embodiment,
+    Layout,
+    Pose,
+    Reference,
+    RotationForm,
+    Unit,
+    joint_layout,
+)
 from wall_edge.bundle.fast_settings import FAST_TOKENIZER, FastSettings
 from wall_edge.bundle.goldens import require_goldens, unchecked_stage
 from wall_edge.bundle.graphs.specs import INT8, ONNX_TYPES, PRECISIONS, ElementType, GraphSpec, TensorSpec
@@ -43,10 +53,11 @@ __all__ = [
     "MAX_TOKENS",
     "ONNX_TYPES",
     "PRECISIONS",
-    "RADIANS",
+    "ROTATION_SIZES",
     "TOKENIZER",
     "Bundle",
     "CalibrationRecord",
+    "Degree",
     "ElementType",
     "Embodiment",
     "FamilyLoss",
@@ -55,16 +66,21 @@ __all__ = [
     "ImageGeometry",
     "KeysValues",
     "Manifest",
-    "Normalization",
+    "Layout",
+    "Pose",
+    "Reference",
+    "RotationForm",
     "SecondOpinion",
     "Sensitivity",
     "Source",
     "TensorSpec",
     "Tolerance",
+    "Unit",
     "Wording",
     "check_grid",
     "describe_opinion",
     "file_digest",
+    "joint_layout",
     "put_in_place",
     "replaced_name",
     "require_goldens",

@@ -35,7 +35,7 @@ from wall_edge.checks import (
 from wall_edge.config_loader import Invalid
 from wall_edge.errors import ConfigError
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MANIFEST, DIGEST, TOKENIZER, GOLDENS = "manifest.yaml", "manifest.sha256", "tokenizer.json", "goldens.npz"
 HEAD_TOKENS = "lm_head_tokens.npy"
 MAX_HORIZON = 1024
@@ -142,7 +142,8 @@ class Manifest:
 
     @property
     def dof(self) -> int:
-        return len(self.embodiment.dof_names)
+        """Degrees of freedom of an action."""
+        return len(self.embodiment.action)
 
     @property
     def action_slots(self) -> int:
@@ -170,12 +171,12 @@ class Manifest:
     def _check_slots(self) -> None:
         robot = self.embodiment
         for key, slots, width in (
-            ("state_slots", robot.state_slots, self.state_slots),
-            ("action_slots", robot.action_slots, max(self.action_slots, 1)),
+            ("state", robot.state.slots, self.state_slots),
+            ("action", robot.action.slots, max(self.action_slots, 1)),
         ):
-            bound = width if self.fast is None or key == "state_slots" else MAX_SIZE
+            bound = width if self.fast is None or key == "state" else MAX_SIZE
             for i, slot in enumerate(slots):
-                between(f"embodiment.{key}[{i}]", slot, 0, bound - 1, "(the model's slots)")
+                between(f"embodiment.{key}.degrees[{i}].slot", slot, 0, bound - 1, "(the model's slots)")
 
     def _check_prompt(self) -> None:
         """The images leave room for words, and the cache of keys and values can be made."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from wall_edge.bundle import MAX_STEPS, check_grid
+from wall_edge.bundle import MAX_STEPS, Reference, check_grid
 from wall_edge.checks import (
     MAX_SIDE,
     between,
@@ -25,8 +25,8 @@ class ModelConfig:
     """Steps in an action chunk."""
     action_rate_hz: float | None = None
     """Steps of a chunk a second."""
-    action_reference: Literal["absolute", "state"] | None = None
-    """Whether actions are joint positions or offsets from the observed joints."""
+    action_reference: Reference | None = None
+    """Whether actions are values, offsets from the observed state, or from the chunk's first step."""
     integration_steps: int | None = None
     """Flow integration steps of equal length: 10 as LeRobot, 9 as upstream."""
     time_grid: tuple[float, ...] | None = None

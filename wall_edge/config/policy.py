@@ -31,6 +31,8 @@ class PolicyConfig:
     """Pause between two subgoals [ms]."""
     max_chunk_age_ms: float = 1000.0
     """A chunk whose observation is older is refused [ms]."""
+    unreachable: Literal["nearest", "hold"] = "nearest"
+    """What becomes of poses that the arm cannot reach: the nearest that it can, or the last that it could."""
     scheduler: SchedulerConfig = field(default_factory=AsyncScheduler)
     """How chunks that take time to compute are joined into one motion: ``{kind: …}`` with its settings."""
 

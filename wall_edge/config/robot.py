@@ -14,6 +14,8 @@ from wall_edge.config.bounds import Bounds
 from wall_edge.config.camera import CameraConfig
 from wall_edge.config.control import ControlConfig
 from wall_edge.config.document import complete, read_document
+from wall_edge.config.embodiment import EmbodimentConfig, SinkConfig
+from wall_edge.config.kinematics import KinematicsConfig
 from wall_edge.config.drives import check_drives, read_drives, read_joints
 from wall_edge.config.limits import MAX_PATH
 from wall_edge.config.model import ModelConfig
@@ -21,6 +23,7 @@ from wall_edge.config.places import absolute, same_device, with_absolute_place
 from wall_edge.config.policy import PolicyConfig
 from wall_edge.config.scheduler import nest_scheduler
 from wall_edge.config.simulation import SimulationConfig
+from wall_edge.config.workspace import WorkspaceConfig
 from wall_edge.config_loader import Invalid, from_mapping
 
 
@@ -44,6 +47,11 @@ class RobotConfig:
     """Whether arm and cameras are simulated: together or not at all."""
     simulation: SimulationConfig | None = None
     model: ModelConfig | None = None
+    kinematics: KinematicsConfig | None = None
+    embodiment: EmbodimentConfig | None = None
+    """null: the policy commands the joints by their own names, in rad."""
+    workspace: WorkspaceConfig | None = None
+    sinks: dict[str, SinkConfig] = field(default_factory=dict)
 
     @property
     def dof(self) -> int:
@@ -163,7 +171,11 @@ def robot_from_document(document: object, where: str, path: Path) -> RobotConfig
         for name, camera in config.cameras.items()
     }
     drives = {name: with_absolute_place(settings, folder) for name, settings in config.drives.items()}
-    return replace(config, bundle=(folder / config.bundle).resolve(), drives=drives, cameras=cameras)
+    kinematics = config.kinematics
+    if kinematics is not None:
+        kinematics = replace(kinematics, urdf=(folder / kinematics.urdf).resolve())
+    bundle = (folder / config.bundle).resolve()
+    return replace(config, bundle=bundle, drives=drives, cameras=cameras, kinematics=kinematics)
 
 
 def _robot(document: object, where: str) -> RobotConfig:

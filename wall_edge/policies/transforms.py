@@ -1,4 +1,8 @@
-"""Joint positions in rad ↔ what the model takes and gives."""
+"""Policy values ↔ what the model takes and gives: normalisation, and offsets from a state or a first step.
+
+Policy values are the degrees of freedom of the manifest's embodiment, each in its own unit, absolute. Rotations
+are composed as rotations, whatever they are written as: no component of one is ever added to another's.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +10,30 @@ import numpy as np
 import numpy.typing as npt
 
 from wall_edge.array_types import Floats, Floats32
-from wall_edge.bundle import Manifest
+from wall_edge.bundle import Embodiment, Layout, Manifest
 from wall_edge.errors import PolicyError
+from wall_edge.kinematics.rotations import from_matrix, to_matrix
 
 
 def physical(manifest: Manifest, actions: npt.NDArray[np.floating], state: Floats) -> Floats:
-    """Normalised actions ``[horizon, dof]`` → joint positions in rad."""
-    positions = manifest.embodiment.action.restore(actions.astype(np.float64))
-    return positions + state if manifest.embodiment.action_reference == "state" else positions
+    """Normalised actions ``[horizon, degrees]`` → policy values, from a state of policy values ``[degrees]``.
 
-
-def normalised(manifest: Manifest, positions: Floats, state: Floats) -> Floats:
-    """Joint positions ``[horizon, dof]`` in rad → normalised actions; :func:`physical` the other way."""
-    relative = positions - state if manifest.embodiment.action_reference == "state" else positions
-    return manifest.embodiment.action.normalize(relative)
-
-
-def model_state(manifest: Manifest, state: Floats) -> tuple[Floats32, Floats32]:
-    """Joints ``[dof]`` in rad → what the state token takes and its mask, ``[slots]`` both.
-
-    Raises :class:`PolicyError`.
+    Raises :class:`KinematicsError` for numbers that are no rotation.
     """
-    if state.shape != (manifest.dof,) or not np.all(np.isfinite(state)):
-        raise PolicyError(f"joint state {state.tolist()}", expected=f"{manifest.dof} finite values in rad")
-    values, mask = np.zeros((2, manifest.state_slots), dtype=np.float32)
-    slots = list(manifest.embodiment.state_slots)
-    values[slots] = manifest.embodiment.state.normalize(state)
-    mask[slots] = 1.0
-    return values, mask
+    values = manifest.embodiment.action.restore(actions.astype(np.float64))
+    return absolute(manifest.embodiment, values, state)
+
+
+def normalised(manifest: Manifest, values: Floats, state: Floats) -> Floats:
+    """Policy values ``[horizon, degrees]`` → normalised actions; :func:`physical` the other way."""
+    return manifest.embodiment.action.normalize(relative(manifest.embodiment, values, state))
+
+
+def absolute(embodiment: Embodiment, offsets: Floats, state: Floats) -> Floats:
+    """What actions as the model has them (restored) mean as policy values."""
+    return _shift(embodiment, offsets, state, _apply)
+
+
+def relative(embodiment: Embodiment, values: Floats, state: Floats) -> Floats:
+    """Policy values as offsets from what each degree of freedom is relative to."""
+    return _shift(embodiment, values, state, _difference)
