@@ -97,6 +97,11 @@ class RobotModel:
             for name, entry in self.joints.items()
         }
 
+    def slider(self, joint: str) -> UrdfJoint | None:
+        """What a joint of ROBOT.yaml is in the URDF if that is prismatic."""
+        entry = self.joints.get(joint)
+        return entry if entry is not None and self.urdf.joints[entry.joint].kind == "prismatic" else None
+
     def _chain(self, config: RobotConfig, name: str, pose: Pose) -> PoseChain:
         chain = chain_between(self.urdf, pose.base, pose.tip)
         ours = {entry.joint: joint for joint, entry in self.joints.items()}

@@ -117,7 +117,7 @@ def test_what_does_not_fit_together_is_one_line(changes: dict[str, Any], told: s
 def test_a_joint_of_a_chain_that_no_motor_moves() -> None:
     data = document()
     data["joints"][2]["name"] = "spare"
-    with pytest.raises(WallEdgeError, match="poses.left: joint left_elbow between"):
+    with pytest.raises(WallEdgeError, match=r"poses\.left: joint left_elbow between"):
         RobotModel.of(robot_from_mapping(data, "ROBOT.yaml"))
 
 
