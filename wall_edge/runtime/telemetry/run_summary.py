@@ -18,6 +18,7 @@ class Summary(TypedDict):
     policy: dict[str, Any]
     subgoals: dict[str, Any]
     bus: dict[str, Any]
+    workspace: dict[str, Any]
     report: str
 
 
@@ -61,5 +62,6 @@ def summarise(record: RunLog, report: Path) -> Summary:
             "correct_rate": correct / judged if judged else 0.0,
         },
         bus=servo.get("bus", {"cycles_hz": 0.0, "errors": 0}),
+        workspace=servo.get("workspace", {"stops": 0}),
         report=str(report),
     )
