@@ -41,7 +41,7 @@ class PoseColumns:
         ]
 
     def write(self, values: Floats, positions: Floats, rotations: Floats) -> None:
-        """Into ``values [..., degrees]``: ``positions [..., 3]``, and ``rotations [..., 3, 3]`` in their form.
+        """Into ``values [..., degrees]``: ``positions [..., 3]`` and ``rotations [..., 3, 3]`` in their form.
 
         A rotation is written as data sets have it: angles within ±π (pitch and the like within ±π/2), a
         rotation vector of at most π, a quaternion with w ≥ 0. Where a policy was trained on another way of
@@ -53,7 +53,7 @@ class PoseColumns:
             values[..., self.rotation] = from_matrix(self.form, rotations)
 
     def read(self, values: Floats, still: Floats) -> tuple[Floats, Floats]:
-        """Positions ``[horizon, 3]`` and rotations ``[horizon, 3, 3]``, for which ``still [3, 3]`` stands in.
+        """Positions ``[horizon, 3]``, rotations ``[horizon, 3, 3]``; ``still [3, 3]`` where there are none.
 
         Raises :class:`PolicyError` for numbers that are no rotation.
         """
@@ -81,7 +81,8 @@ def require_near(chain: PoseChain, positions: Floats, rotations: Floats) -> None
     if distance.max() > bound:
         step = int(np.argmax(distance))
         raise PolicyError(
-            f"the action chunk puts pose {chain.name} {distance[step]:.4g} m from {chain.chain.base} at step {step}",
+            f"the action chunk puts pose {chain.name} {distance[step]:.4g} m from {chain.chain.base} "
+            f"at step {step}",
             expected=f"at most {bound:.3g} m, three times what the arm reaches",
             fix="check the unit and the frame of its positions",
         )

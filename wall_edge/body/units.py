@@ -37,7 +37,7 @@ class JointUnits:
         columns: Mapping[str, int],
         model: RobotModel | None,
     ) -> JointUnits:
-        """``columns``: where each joint of ROBOT.yaml is. Raises :class:`ConfigError` for units that none has."""
+        """``columns``: where each joint is. Raises :class:`ConfigError` for a unit that it cannot have."""
         which = [i for i, degree in enumerate(layout.degrees) if degree.part == "joint"]
         lines = []
         for i in which:
@@ -77,7 +77,9 @@ def _line(degree: Degree, entries: Mapping[str, Entry], model: RobotModel | None
     if (degree.unit == "m") != (slider is not None):
         kind = "a slider" if slider is not None else "no slider of the URDF"
         expected = "m, percent or own" if slider is not None else "rad, deg, percent or own"
-        raise ConfigError(f"{degree.name} is in {degree.unit}, and joint {degree.of} is {kind}", expected=expected)
+        raise ConfigError(
+            f"{degree.name} is in {degree.unit}, and joint {degree.of} is {kind}", expected=expected
+        )
     if slider is not None:
         return 1 / slider.scale, -slider.offset / slider.scale
     return (math.pi / 180 if degree.unit == "deg" else 1.0), 0.0

@@ -175,8 +175,12 @@ def robot_from_document(document: object, where: str, path: Path) -> RobotConfig
     kinematics = config.kinematics
     if kinematics is not None:
         kinematics = replace(kinematics, urdf=(folder / kinematics.urdf).resolve())
+    sinks = {
+        name: sink if sink.path is None else replace(sink, path=absolute(sink.path, folder))
+        for name, sink in config.sinks.items()
+    }
     bundle = (folder / config.bundle).resolve()
-    return replace(config, bundle=bundle, drives=drives, cameras=cameras, kinematics=kinematics)
+    return replace(config, bundle=bundle, drives=drives, cameras=cameras, kinematics=kinematics, sinks=sinks)
 
 
 def _robot(document: object, where: str) -> RobotConfig:

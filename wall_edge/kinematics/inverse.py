@@ -43,6 +43,8 @@ class SolverSettings:
     cap_s: float = 6e-3
     iterations: int = 12
     block: int = 8
+    orientation: bool = True
+    """Whether that of the poses counts; if not, it is followed as far as positions let it."""
 
     def __post_init__(self) -> None:
         ranges = {
@@ -71,7 +73,7 @@ class Poses:
 class Solution:
     """``positions [H, n]``; which of them are at their poses ``[H]``, and how far off, m and rad ``[H]``.
 
-    With fewer than six joints ``solved`` is about the position alone. ``cold``: the last plan was none, or no
+    With fewer than six joints, or without orientation, ``solved`` is about the position. ``cold``: the last plan was none, or no
     use. ``capped``: time ran out before the iterations did.
     """
 
@@ -90,7 +92,7 @@ class ChunkSolver:
     def __init__(self, chain: Chain, settings: SolverSettings | None = None) -> None:
         self.chain = chain
         self.settings = settings or SolverSettings()
-        self._full = len(chain.joints) >= FULL
+        self._full = self.settings.orientation and len(chain.joints) >= FULL
         self._weight = self.settings.orientation_weight if self._full else self.settings.weak_weight
 
     def solve(self, poses: Poses, seed: Floats, dt: float, previous: Floats | None = None) -> Solution:
