@@ -41,10 +41,14 @@ class JointEntry:
         if mapped and len(self.joints) > 1:
             raise Invalid("joint", list(self.joints), expected=f"one joint, as {self.unit} has a range")
         if mapped != (self.range is not None):
-            expected = f"the joint's positions at both ends of {self.unit}" if mapped else f"none, of {self.unit}"
+            expected = (
+                f"the joint's positions at both ends of {self.unit}" if mapped else f"none, of {self.unit}"
+            )
             raise Invalid("range", self.range, expected=expected)
         if (self.unit == "own" and self.values is None) or (self.values is not None and not mapped):
-            raise Invalid("values", self.values, expected="two values of the policy for unit own (or percent)")
+            raise Invalid(
+                "values", self.values, expected="two values of the policy for unit own (or percent)"
+            )
         for key in ("values", "range"):
             ends = getattr(self, key)
             for i, end in enumerate(ends or ()):
@@ -132,7 +136,7 @@ class EmbodimentConfig:
                 continue
             counted(key, entries, 1, MAX_DOF)
             for name, entry in entries.items():
-                require_name(f"{key}.{name}", name, also=".")
+                require_name(f"{key}.{name}", name)
                 between(f"{key}.{name}.slot", entry.slot, 0, 1 << 20)
 
     @property
