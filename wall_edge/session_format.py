@@ -2,7 +2,7 @@
 
 A folder::
 
-    session.yaml    format version, robot, state, actions, cameras, horizon, action rate, and the bundle that acted
+    session.yaml    format version, robot, state, actions, cameras, horizon, action rate, bundle
     000001.npz      one sample; uncompressed, no pickles
     000002.npz      …
 

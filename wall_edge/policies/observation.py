@@ -12,9 +12,9 @@ from wall_edge.array_types import Floats, Frame
 class Observation:
     """What the robot saw: frames ``[h, w, 3]`` uint8 by camera, and its state.
 
-    ``state``: what a policy is given is policy values ``[degrees]``; the observer measures joints ``[dof]`` in
-    rad, of which ``wall_edge.body`` makes them. ``time_ns`` is when the joints were measured, ``frames_ns`` when the oldest frame was taken
-    (CLOCK_MONOTONIC), ``plan_ns`` the plan clock at ``time_ns``; ``index`` counts observations.
+    ``state``: a policy is given policy values ``[degrees]``; the observer measures joints ``[dof]`` in rad, of
+    which ``wall_edge.body`` makes them. ``time_ns`` is when the joints were measured, ``frames_ns`` when the
+    oldest frame was taken (CLOCK_MONOTONIC), ``plan_ns`` the plan clock at ``time_ns``; ``index`` counts observations.
     """
 
     time_ns: int
@@ -27,7 +27,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class Guidance:
-    """Where a chunk should go: ``target`` policy values [horizon, degrees], ``weights`` [horizon] from 0 to 1.
+    """Where a chunk should go: policy values ``target [horizon, degrees]``, ``weights [horizon]`` in 0 to 1.
 
     ``max_weight`` bounds the guidance at every flow step; ``jacobian``: through the expert's Jacobian.
     """

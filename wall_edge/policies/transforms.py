@@ -1,7 +1,7 @@
 """Policy values ↔ what the model takes and gives: normalisation, and offsets from a state or a first step.
 
 Policy values are the degrees of freedom of the manifest's embodiment, each in its own unit, absolute.
-Rotations are composed as rotations, whatever they are written as: no component of one is ever added to another's.
+Rotations are composed as rotations, whatever they are written as: no component is added to another's.
 """
 
 from __future__ import annotations

@@ -25,11 +25,11 @@ Part = Literal["joint", "position", "rotation", "sink", "held"]
 """What a degree of freedom is: a joint, a component of a pose's position or rotation, a value for a named
 sink (a base, a lift), or one that is held and that nobody follows."""
 Unit = Literal["rad", "deg", "percent", "m", "own"]
-"""``percent`` and ``own`` are mapped onto a joint's range by ROBOT.yaml; a rotation's numbers are rad or have none
-(``own``)."""
+"""``percent`` and ``own`` are mapped onto a joint's range by ROBOT.yaml; a rotation's numbers are rad or have
+none (``own``)."""
 Reference = Literal["absolute", "state", "first"]
-"""Actions are values, or offsets from the observed state, or (but for the first step, which is a value) offsets
-from the chunk's first step."""
+"""Actions are values, or offsets from the observed state, or (but for the first step, which is a value)
+offsets from the chunk's first step."""
 RotationForm = Literal["rpy", "euler_zyx", "rotvec", "quaternion", "6d"]
 """How a rotation is written; ``wall_edge.kinematics.rotations`` says what each means."""
 _MOST_SLOTS = 1 << 20
@@ -131,7 +131,7 @@ class Layout:
         return tuple(degree.slot for degree in self.degrees)
 
     def columns(self, part: Part, of: str) -> list[int]:
-        """Where the components of a pose's part (or a joint, or a sink) stand, in their order; empty for none."""
+        """Where the components of a pose's part (or a joint, or a sink) stand, in their order."""
         found = [(d.index, i) for i, d in enumerate(self.degrees) if (d.part, d.of) == (part, of)]
         return [column for _, column in sorted(found)]
 

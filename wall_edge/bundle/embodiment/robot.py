@@ -15,8 +15,8 @@ from wall_edge.config_loader import Invalid
 class Pose:
     """An end-effector pose: ``tip`` in the axes of ``frame``; all three are links of the robot's URDF.
 
-    ``offset_axes``: what an offset of a pose is in. ``base``: p = p₀ + Δp, R = ΔR·R₀; ``tip``: p = p₀ + R₀·Δp,
-    R = R₀·ΔR, as in the universal manipulation interface (Chi et al., arXiv 2402.10329).
+    ``offset_axes``: what an offset of a pose is in. ``base``: p = p₀ + Δp, R = ΔR·R₀; ``tip``:
+    p = p₀ + R₀·Δp, R = R₀·ΔR, as in the universal manipulation interface (Chi et al., arXiv 2402.10329).
     """
 
     base: str
