@@ -39,7 +39,7 @@ def manifest_of(config: RobotConfig) -> Manifest:
     state, action = layout_of(config.embodiment.observed), layout_of(config.embodiment.action)
     poses = {} if config.kinematics is None else config.kinematics.poses
     embodiment = Embodiment("two arms", state, action, poses)
-    given = SimpleNamespace(embodiment=embodiment, action_rate_hz=RATE_HZ, horizon=HORIZON)
+    given = SimpleNamespace(embodiment=embodiment, action_rate_hz=RATE_HZ, horizon=HORIZON, fast=None)
     return cast(Manifest, given)
 
 
