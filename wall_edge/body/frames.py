@@ -27,6 +27,16 @@ class Frame:
         """Poses of the other frame, in this one."""
         return (positions - self.position) @ self.rotation, self.rotation.T @ rotations
 
+    def move(self, positions: Floats) -> Floats:
+        """Positions ``[..., 3]`` of this frame, in the other one."""
+        moved: Floats = positions @ self.rotation.T + self.position
+        return moved
+
+    def back(self, positions: Floats) -> Floats:
+        """Positions ``[..., 3]`` of the other frame, in this one."""
+        moved: Floats = (positions - self.position) @ self.rotation
+        return moved
+
 
 def fixed_frame(robot: Robot, of: str, to: str) -> Frame:
     """The frame of link ``of`` in that of link ``to``.

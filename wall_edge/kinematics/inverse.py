@@ -11,6 +11,7 @@ Arms with fewer than six joints cannot have every orientation: they follow it we
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from time import perf_counter
 
 import numpy as np
@@ -140,9 +141,11 @@ class ChunkSolver:
         horizon = targets.positions.shape[1]
         q = np.repeat(first[:, None], horizon, 1)
         edges = [0, 2, *range(self.settings.block, horizon, self.settings.block), horizon]
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in pairwise(edges):
             block = slice(start, end)
-            pace = np.clip(q[:, start - 1] - q[:, start - 2], -most, most) if start > 1 else np.zeros_like(first)
+            pace = (
+                np.clip(q[:, start - 1] - q[:, start - 2], -most, most) if start > 1 else np.zeros_like(first)
+            )
             last = q[:, start - 1] if start else first
             ahead = last[:, None] + pace[:, None] * np.arange(1, horizon - start + 1)
             q[:, start:] = np.clip(ahead, self.chain.lower[:, None], self.chain.upper[:, None])
@@ -176,7 +179,7 @@ class ChunkSolver:
 
 
 def shifted(plan: Floats, executed: int, most: Floats) -> Floats:
-    """A plan ``[H, n]`` less the steps executed, its end drawn on as it last moved, by at most ``most [n]`` a step."""
+    """A plan ``[H, n]`` less the steps executed, drawn on as it last moved, within ``most [n]`` a step."""
     horizon = len(plan)
     executed = min(max(executed, 0), horizon - 1)
     pace = np.clip(plan[-1] - plan[-2], -most, most) if horizon > 1 else np.zeros_like(plan[0])

@@ -19,6 +19,7 @@ class Summary(TypedDict):
     subgoals: dict[str, Any]
     kinematics: dict[str, Any]
     bus: dict[str, Any]
+    workspace: dict[str, Any]
     report: str
 
 
@@ -68,5 +69,6 @@ def summarise(record: RunLog, report: Path) -> Summary:
             "p99_ms": percentiles([chunk.kinematics_ms for chunk in record.chunks], 99)["p99"],
         },
         bus=servo.get("bus", {"cycles_hz": 0.0, "errors": 0}),
+        workspace=servo.get("workspace", {"stops": 0}),
         report=str(report),
     )
