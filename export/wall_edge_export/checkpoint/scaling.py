@@ -12,7 +12,7 @@ Range = tuple[Floats, Floats]
 
 @dataclass(frozen=True)
 class Scaling:
-    """``normalised = (value - offset) / scale`` by the model's slot, of the first slots or of all: ``[slots]``.
+    """``normalised = (value - offset) / scale`` by the model's slot, ``[slots]``: the first of them, or all.
 
     ``clip`` bounds the normalised values.
     """
