@@ -12,7 +12,7 @@ import numpy.typing as npt
 from wall_edge.array_types import Floats
 from wall_edge.body.model import PoseChain
 from wall_edge.body.poses import PoseColumns
-from wall_edge.config.kinematics import KinematicsConfig
+from wall_edge.config import KinematicsConfig
 from wall_edge.kinematics.inverse import FULL, ChunkSolver, Poses, Solution, SolverSettings
 from wall_edge.kinematics.newton import Targets, refined
 

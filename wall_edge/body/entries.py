@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from wall_edge.bundle import Layout
-from wall_edge.config.embodiment import Entry, HeldEntry, JointEntry, SinkEntry
+from wall_edge.config import Entry, HeldEntry, JointEntry, SinkEntry
 
 
 def entry_of(entries: Mapping[str, Entry], name: str) -> tuple[Entry | None, int]:

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from wall_edge.body.entries import entry_of
-from wall_edge.bundle import Degree, Layout, Manifest
-from wall_edge.config import RobotConfig
-from wall_edge.config.embodiment import Entry
-from wall_edge.config.embodiment_layout import expand
+from wall_edge.bundle import Degree, Layout, Manifest, Reference
+from wall_edge.config import Entry, RobotConfig, expand
 from wall_edge.errors import ConfigError
 
 _FIX = "export the bundle for this robot with --robot"
@@ -33,10 +31,9 @@ def require_match(config: RobotConfig, manifest: Manifest) -> None:
         return
     sides = (("state", embodiment.observed, robot.state), ("action", embodiment.action, robot.action))
     for side, entries, layout in sides:
-        _require_sinks(config, layout)
-        degrees, rotations = expand(entries, [(d.name, d.slot) for d in layout.degrees])
+        degrees, rotations = expand(entries, [(d.name, d.slot) for d in layout.degrees], _reference(config))
         for mine, theirs in zip(degrees, layout.degrees, strict=True):
-            if _left_open(entries, mine.name):
+            if side == "state" or _left_open(config, entries, mine.name):
                 mine = replace(mine, reference=theirs.reference)
             if mine != theirs:
                 raise ConfigError(
@@ -54,20 +51,16 @@ def require_match(config: RobotConfig, manifest: Manifest) -> None:
         _require_poses(config, manifest, layout)
 
 
-def _require_sinks(config: RobotConfig, layout: Layout) -> None:
-    for degree in layout.degrees:
-        if degree.part == "sink" and degree.of not in config.sinks:
-            raise ConfigError(
-                f"embodiment: {degree.name} goes to the sink {degree.of}",
-                expected=f"one of sinks: {', '.join(config.sinks) or 'there is none'}",
-                fix=f"add 'sinks: {{{degree.of}: {{}}}}', or hold it (kind: held)",
-            )
-
-
-def _left_open(entries: Mapping[str, Entry], name: str) -> bool:
+def _left_open(config: RobotConfig, entries: Mapping[str, Entry], name: str) -> bool:
     """Whether ROBOT.yaml leaves to the checkpoint what a value is relative to."""
     entry, _ = entry_of(entries, name)
-    return getattr(entry, "reference", None) is None
+    asked = None if config.model is None else config.model.action_reference
+    return asked is None and getattr(entry, "reference", None) is None
+
+
+def _reference(config: RobotConfig) -> Reference:
+    asked = None if config.model is None else config.model.action_reference
+    return asked or "absolute"
 
 
 def _require_own_joints(config: RobotConfig, layout: Layout) -> None:

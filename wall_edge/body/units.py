@@ -13,7 +13,7 @@ from wall_edge.array_types import Floats
 from wall_edge.body.entries import joint_ends
 from wall_edge.body.model import RobotModel
 from wall_edge.bundle import Degree, Layout
-from wall_edge.config.embodiment import Entry
+from wall_edge.config import Entry
 from wall_edge.errors import ConfigError
 
 

@@ -22,8 +22,7 @@ from tests.unit.body.two_arms import kinematics, robot
 from wall_edge.array_types import Floats
 from wall_edge.body.body import Body
 from wall_edge.bundle import Embodiment, Layout, Manifest
-from wall_edge.config.embodiment import EmbodimentConfig
-from wall_edge.config.embodiment_layout import expand
+from wall_edge.config import EmbodimentConfig, expand
 from wall_edge.errors import ConfigError, PolicyError
 
 
@@ -118,13 +117,6 @@ class TestRefused:
 
 
 class TestContradictions:
-    def test_a_sink_that_is_none(self) -> None:
-        config = robot(embodiment={"action": {"lift": {"kind": "sink", "sink": "lift", "size": 1}}})
-        with pytest.raises(
-            ConfigError, match="the sink lift; expected one of sinks: there is none"
-        ):
-            Body.of(config, manifest_of(config))
-
     def test_a_joint_that_two_move(self) -> None:
         both = {**two_poses(), "pan": {"kind": "joint", "joint": "left_pan"}}
         with pytest.raises(ConfigError, match="left_pan is moved by pose left and by a joint's"):

@@ -23,7 +23,7 @@ from tests.unit.body.two_arms import ARM, kinematics, robot
 from wall_edge.body.body import Body
 from wall_edge.body.units import JointUnits
 from wall_edge.bundle import Embodiment, Manifest, joint_layout
-from wall_edge.config.embodiment import JointEntry
+from wall_edge.config import JointEntry
 from wall_edge.errors import ConfigError, PolicyError
 from wall_edge.kinematics.rotations import exp
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wall_edge.array_types import Floats
-from wall_edge.config.embodiment import SinkConfig
+from wall_edge.config import SinkConfig
 from wall_edge.errors import ConfigError
 from wall_edge.runtime.ipc.mailbox_types import Chunk
 
