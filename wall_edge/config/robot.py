@@ -14,9 +14,9 @@ from wall_edge.config.bounds import Bounds
 from wall_edge.config.camera import CameraConfig
 from wall_edge.config.control import ControlConfig
 from wall_edge.config.document import complete, read_document
+from wall_edge.config.drives import check_drives, read_drives, read_joints
 from wall_edge.config.embodiment import EmbodimentConfig, SinkConfig
 from wall_edge.config.kinematics import KinematicsConfig
-from wall_edge.config.drives import check_drives, read_drives, read_joints
 from wall_edge.config.limits import MAX_PATH
 from wall_edge.config.model import ModelConfig
 from wall_edge.config.places import absolute, same_device, with_absolute_place
