@@ -1,0 +1,90 @@
+"""The training sequences of one sample: both prompts behind one observation, then noisy chunks.
+
+::
+
+    observation ─┬─ subgoal prompt + answer                       (text loss)
+                 └─ action prompt + state ── chunk × noises       (flow loss)
+
+The two prompts share one prefix pass under a block mask; the chunks attend to the keys/values of the
+observation and the action prompt, exactly as the exported expert graph does. Every token has the position
+that it will have when its branch runs alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wall_edge.bundle import ImageGeometry
+from wall_edge.policies.prompt_text import (
+    TURN_END,
+    Ids,
+    PromptTokenizer,
+    action_text,
+    next_position,
+    observation_text,
+    positions,
+    subgoal_text,
+)
+
+NOISES = 2
+
+
+class Layout:
+    """Where everything stands in the prefix. All sentences must have the same token counts.
+
+    ``cameras`` are those of the prompt, in order.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PromptTokenizer,
+        cameras: Mapping[str, ImageGeometry],
+        horizon: int,
+        instruction: str,
+        subgoal: str,
+    ) -> None:
+        self.tokenizer, self.cameras, self.horizon = tokenizer, cameras, horizon
+        tokens = {camera: geometry.tokens for camera, geometry in cameras.items()}
+        self.root = tokenizer.encode(observation_text(tokens))
+        self.end = tokenizer.encode(TURN_END)
+        self._lengths = tuple(len(part) for part in self._parts(instruction, subgoal))
+        root, question, answer, self.length = (int(n) for n in np.cumsum(self._lengths))
+        images = np.flatnonzero(self.root == tokenizer.ids.image)
+        self.first_image = int(images[0])
+        self.image_places = torch.from_numpy(images - self.first_image)
+        self.answer = slice(question, answer)
+        self.predicts_answer = slice(question - 1, answer - 1)
+        self.action_branch = torch.tensor([*range(root), *range(answer, self.length)])
+        self.positions, self.chunk_positions = self._positions()
+        sees = np.tril(np.ones((self.length, self.length), dtype=bool))
+        sees[answer:, root:answer] = False
+        self.bias = torch.from_numpy(np.where(sees, 0.0, -1e9).astype(np.float32))
+
+    def _parts(self, instruction: str, subgoal: str) -> tuple[Ids, Ids, Ids, Ids]:
+        encode = self.tokenizer.encode
+        answer = np.concatenate((encode(subgoal), self.end))
+        return self.root, encode(subgoal_text(instruction)), answer, encode(action_text(subgoal))
+
+    def ids(self, instructions: Sequence[str], subgoals: Sequence[str]) -> Tensor:
+        """Token ids ``[B, length]`` of a batch."""
+        rows = []
+        for instruction, subgoal in zip(instructions, subgoals, strict=True):
+            parts = self._parts(instruction, subgoal)
+            if tuple(len(part) for part in parts) != self._lengths:
+                raise ValueError(f"{instruction!r} / {subgoal!r} has other token counts than the layout")
+            rows.append(np.concatenate(parts))
+        return torch.from_numpy(np.stack(rows))
+
+    def _positions(self) -> tuple[Tensor, Tensor]:
+        cells = [geometry.cells for geometry in self.cameras.values()]
+        root = positions(self.root, cells, self.tokenizer.ids.image)
+        start = next_position(root)
+        _, question, answer, action = self._lengths
+        line = np.concatenate((start + np.arange(question + answer), start + np.arange(action)))
+        prefix = np.concatenate((root, np.broadcast_to(line, (3, len(line)))), axis=1)
+        chunk = np.broadcast_to(start + action + np.arange(self.horizon), (3, self.horizon))
+        return torch.from_numpy(prefix), torch.from_numpy(chunk.copy())
