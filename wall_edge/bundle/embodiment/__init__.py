@@ -1,8 +1,8 @@
 """The robot that a policy was trained for: what each of the model's slots means, and its statistics.
 
-The values of a policy's state and actions, each in its own unit, are *policy values*: what data sets, sessions and
-goldens hold. ``wall_edge.body`` makes joint positions of them and needs ROBOT.yaml and a URDF for it; nothing
-that has the manifest alone does.
+The values of a policy's state and actions, each in its own unit, are *policy values*: what data sets,
+sessions and goldens hold. ``wall_edge.body`` makes joint positions of them and needs ROBOT.yaml and a URDF
+for it; nothing that has the manifest alone does.
 """
 
 from wall_edge.bundle.embodiment.layout import (

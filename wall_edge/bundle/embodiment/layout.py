@@ -19,19 +19,21 @@ from wall_edge.checks import (
     require_unique,
 )
 from wall_edge.config_loader import Invalid
-from wall_edge.kinematics.rotations import SIZES as ROTATION_SIZES
+from wall_edge.kinematics.rotations import SIZES
 
 Part = Literal["joint", "position", "rotation", "sink", "held"]
 """What a degree of freedom is: a joint, a component of a pose's position or rotation, a value for a named
 sink (a base, a lift), or one that is held and that nobody follows."""
 Unit = Literal["rad", "deg", "percent", "m", "own"]
-"""``percent`` and ``own`` are mapped onto a joint's range by ROBOT.yaml; a rotation's numbers are rad or have none
-(``own``)."""
+"""``percent`` and ``own`` are mapped onto a joint's range by ROBOT.yaml; a rotation's numbers are rad or have
+none (``own``)."""
 Reference = Literal["absolute", "state", "first"]
-"""Actions are values, or offsets from the observed state, or (but for the first step, which is a value) offsets
-from the chunk's first step."""
+"""Actions are values, or offsets from the observed state, or (but for the first step, which is a value)
+offsets from the chunk's first step."""
 RotationForm = Literal["rpy", "euler_zyx", "rotvec", "quaternion", "6d"]
 """How a rotation is written; ``wall_edge.kinematics.rotations`` says what each means."""
+ROTATION_SIZES = SIZES
+"""Numbers of each form."""
 _MOST_SLOTS = 1 << 20
 
 
@@ -51,11 +53,13 @@ class Degree:
     """Of an action; a state is absolute."""
 
     def __post_init__(self) -> None:
-        require_name("name", self.name, also=".")
+        require_name("name", self.name)
         between("slot", self.slot, 0, _MOST_SLOTS)
         between("index", self.index, 0, MAX_DOF)
         if (self.part == "held") != (self.of == ""):
-            raise Invalid("of", self.of, expected="the name of a joint, a pose or a sink (none for what is held)")
+            raise Invalid(
+                "of", self.of, expected="the name of a joint, a pose or a sink (none for what is held)"
+            )
         units = {"position": ("m",), "rotation": ("rad", "own")}.get(self.part)
         if units is not None and self.unit not in units:
             raise Invalid("unit", self.unit, expected=f"{' or '.join(units)}, of a {self.part}")
@@ -76,7 +80,7 @@ class Layout:
 
     def __post_init__(self) -> None:
         counted("degrees", self.degrees, 1, MAX_DOF)
-        require_names("degrees", self.names, also=".")
+        require_names("degrees", self.names)
         require_unique("degrees", self.slots, "slot")
         for key in ("offset", "scale"):
             if len(getattr(self, key)) != len(self.degrees):
@@ -99,12 +103,19 @@ class Layout:
         for part, of in dict.fromkeys((d.part, d.of) for d in self.degrees if d.part != "held"):
             self._check_components(part, of)
         for pose in dict.fromkeys(d.of for d in self.degrees if d.part in ("position", "rotation")):
-            if len({d.reference for d in self.degrees if d.part in ("position", "rotation") and d.of == pose}) > 1:
+            if (
+                len(
+                    {d.reference for d in self.degrees if d.part in ("position", "rotation") and d.of == pose}
+                )
+                > 1
+            ):
                 raise Invalid("degrees", pose, expected="one reference for position and rotation of a pose")
 
     def _check_components(self, part: Part, of: str) -> None:
         indices = [self.degrees[column].index for column in self.columns(part, of)]
-        size = {"joint": 1, "position": 3, "sink": len(indices)}.get(part) or ROTATION_SIZES[self.rotations[of]]
+        size = {"joint": 1, "position": 3, "sink": len(indices)}.get(part) or ROTATION_SIZES[
+            self.rotations[of]
+        ]
         if indices != list(range(size)):
             raise Invalid("degrees", indices, expected=f"all {size} components of {of}'s {part}")
 
@@ -122,7 +133,7 @@ class Layout:
         return tuple(degree.slot for degree in self.degrees)
 
     def columns(self, part: Part, of: str) -> list[int]:
-        """Where the components of a pose's part (or a joint, or a sink) stand, in their order; empty for none."""
+        """Where the components of a pose's part (or a joint, or a sink) stand, in their order."""
         found = [(d.index, i) for i, d in enumerate(self.degrees) if (d.part, d.of) == (part, of)]
         return [column for _, column in sorted(found)]
 

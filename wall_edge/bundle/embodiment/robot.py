@@ -10,12 +10,13 @@ from wall_edge.bundle.embodiment.layout import Degree, Layout
 from wall_edge.checks import require_name, require_title
 from wall_edge.config_loader import Invalid
 
+
 @dataclass(frozen=True)
 class Pose:
     """An end-effector pose: ``tip`` in the axes of ``frame``; all three are links of the robot's URDF.
 
-    ``offset_axes``: what an offset of a pose is in. ``base``: p = p₀ + Δp, R = ΔR·R₀; ``tip``: p = p₀ + R₀·Δp,
-    R = R₀·ΔR, as in the universal manipulation interface (Chi et al., arXiv 2402.10329).
+    ``offset_axes``: what an offset of a pose is in. ``base``: p = p₀ + Δp, R = ΔR·R₀; ``tip``:
+    p = p₀ + R₀·Δp, R = R₀·ΔR, as in the universal manipulation interface (Chi et al., arXiv 2402.10329).
     """
 
     base: str
@@ -41,7 +42,9 @@ class Embodiment:
         require_title("name", self.name)
         for key, degree in self._degrees():
             if degree.part in ("position", "rotation") and degree.of not in self.poses:
-                raise Invalid(key, degree.of, expected=f"one of poses: {', '.join(self.poses) or 'there is none'}")
+                raise Invalid(
+                    key, degree.of, expected=f"one of poses: {', '.join(self.poses) or 'there is none'}"
+                )
         for degree in self.state.degrees:
             if degree.reference != "absolute":
                 raise Invalid("state.degrees", degree.reference, expected=f"absolute for {degree.name}")
@@ -73,7 +76,9 @@ def unreferred(
     if degree.reference == "absolute" or degree.part == "held":
         return ""
     referred = state if degree.reference == "state" else action
-    name = f"the state that {degree.name} is an offset from" if degree.reference == "state" else "the first step"
+    name = (
+        f"the state that {degree.name} is an offset from" if degree.reference == "state" else "the first step"
+    )
     if degree.part in ("joint", "sink"):
         same = [d for d in referred if (d.part, d.of, d.index) == (degree.part, degree.of, degree.index)]
         if not same or same[0].unit != degree.unit:
