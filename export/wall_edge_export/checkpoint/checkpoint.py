@@ -21,7 +21,7 @@ from wall_edge.errors import CheckpointError
 from wall_edge.files import shown
 from wall_edge_export.checkpoint.completeness import require_layers, require_tensors
 from wall_edge_export.checkpoint.config_keys import refuse_later_family, unknown_switches
-from wall_edge_export.checkpoint.dof import Layout, layouts
+from wall_edge_export.checkpoint.dof import Layout, trained
 from wall_edge_export.checkpoint.hub import resolve_checkpoint
 from wall_edge_export.checkpoint.lerobot_policy import TYPE, LeRobotPolicy
 from wall_edge_export.checkpoint.lora.adapter import LoraAdapter
@@ -71,9 +71,10 @@ class Checkpoint:
             # The base was trained for other robots: what its block says does not hold for this policy.
             settings = read_json(self.policy.folder / "config.json", "the policy's settings")
             self.config["wall_edge"] = settings.get("wall_edge", {})
-        layout = layouts(self.config, self.config_folder, self._slots)
-        self.action_layout: Layout = layout["dof_config"]
-        self.state_layout: Layout = layout["agent_pos_config"]
+        robot = trained(self.config, self.config_folder, self._slots)
+        self.action_layout: Layout = robot.action
+        self.state_layout: Layout = robot.state
+        self.trained_robot: str | None = robot.robot
         self.shape: ModelShape = self._resized(model_shape(self.config))
         require_layers(self.folder, self.shape, self._tensors)
         self._adapter = self._open_adapter(adapter)

@@ -33,6 +33,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class _CustomRobot:
+    name: str | None = None
     customized_dof_config: dict[str, int] | None = None
     customized_agent_pos_config: dict[str, int] | None = None
 
@@ -46,6 +47,12 @@ class _Training:
     customized_robot_config: _CustomRobot | None = None
     enable_customized_robot_config: bool = True
 
+    @property
+    def robot_name(self) -> str | None:
+        """What the smaller robot's statistics go by, unless it is switched off."""
+        robot = self.customized_robot_config
+        return None if robot is None or not self.enable_customized_robot_config else robot.name
+
     def customized(self, key: str) -> dict[str, int] | None:
         """The smaller robot's groups, unless they are switched off."""
         robot = self.customized_robot_config
@@ -55,7 +62,16 @@ class _Training:
         return groups or None
 
 
-def layouts(config: dict[str, Any], folder: Path, slots: Callable[[str], int | None]) -> dict[str, Layout]:
+@dataclass(frozen=True)
+class Trained:
+    """What a checkpoint's files say of the robot that it was trained on; ``robot``: its name, if they do."""
+
+    action: Layout
+    state: Layout
+    robot: str | None = None
+
+
+def trained(config: dict[str, Any], folder: Path, slots: Callable[[str], int | None]) -> Trained:
     """Layouts of ``dof_config`` and ``agent_pos_config``, which are completed in ``config``.
 
     ``slots`` tells the width that the model's tensors have; of several layouts in the files it decides which
@@ -69,7 +85,8 @@ def layouts(config: dict[str, Any], folder: Path, slots: Callable[[str], int | N
         if isinstance(raw, dict):
             refuse_later_family(raw, str(yaml))
         sources.append(from_mapping(_Training, raw, str(yaml), CheckpointError, strict=False))
-    return {key: _layout(config, key, sources, slots) for key in _CUSTOMIZED}
+    action, state = (_layout(config, key, sources, slots) for key in _CUSTOMIZED)
+    return Trained(action, state, next((name for source in sources if (name := source.robot_name)), None))
 
 
 def _layout(

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge.bundle import Normalization
 from wall_edge.config_loader import Invalid, from_mapping
 from wall_edge.errors import CheckpointError
 from wall_edge.files import is_plain_name, shown
+from wall_edge_export.checkpoint.scaling import Range, Scaling
 from wall_edge_export.checkpoint.weights import read_header, read_json
 from wall_edge_export.model.shapes import MAX_SLOTS
 
@@ -42,7 +42,6 @@ _IDENTITY = "IDENTITY"
 _MODES = (_IDENTITY, "MEAN_STD", *_RANGES)
 
 Statistics = Mapping[str, npt.NDArray[np.float64]]
-Range = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,7 @@ class LeRobotPolicy:
         beside = sorted(self.folder.glob("policy_*processor*"))
         return [self.folder / "config.json", *(path for path in beside if path.is_file())]
 
-    def normalizations(self) -> tuple[Normalization, Normalization]:
+    def normalizations(self) -> tuple[Scaling, Scaling]:
         """Of the state and of the actions, in the dataset's own units; LeRobot clips neither."""
         state = self._normalization("policy_preprocessor", _NORMALIZER, STATE, self.state_dof)
         action = self._normalization("policy_postprocessor", _UNNORMALIZER, ACTION, self.action_dof)
@@ -175,7 +174,7 @@ class LeRobotPolicy:
                     ranges[key] = np.min(values, axis=0), np.max(values, axis=0)
         return ranges
 
-    def _normalization(self, pipeline: str, name: str, key: str, dof: int) -> Normalization:
+    def _normalization(self, pipeline: str, name: str, key: str, dof: int) -> Scaling:
         step = self._step(pipeline, name)
         where = self.folder / f"{pipeline}.json"
         normalizer = from_mapping(_Normalizer, step.config, str(where), CheckpointError, strict=False)
@@ -247,14 +246,14 @@ def _state_mode(normalizer: _Normalizer) -> str:
     return normalizer.norm_map.get(feature.type, _IDENTITY)
 
 
-def affine(mode: str, statistics: Statistics, eps: float, dof: int, *, restores: bool) -> Normalization:
+def affine(mode: str, statistics: Statistics, eps: float, dof: int, *, restores: bool) -> Scaling:
     """LeRobot's rule for ``mode`` as an offset and a scale; raises ValueError on unfit statistics.
 
     Normalising by mean and standard deviation divides by ``std + eps``, but restoring multiplies by ``std``
     alone, so the two directions differ. A range that is empty counts as ``eps``.
     """
     if mode == _IDENTITY:
-        return Normalization((0.0,) * dof, (1.0,) * dof)
+        return Scaling(np.zeros(dof), np.ones(dof))
     low, high = (_values(statistics, name, dof) for name in _RANGES.get(mode, ("mean", "std")))
     if mode == "MEAN_STD":
         # Where nothing ever moved LeRobot restores the mean; eps does too, and can be divided by.
@@ -264,7 +263,7 @@ def affine(mode: str, statistics: Statistics, eps: float, dof: int, *, restores:
         offset, scale = low + span / 2, span / 2
     if not np.all(np.isfinite(offset)) or not np.all(scale > 0) or not np.all(np.isfinite(scale)):
         raise ValueError(f"spread {scale.tolist()}")
-    return Normalization(tuple(offset.tolist()), tuple(scale.tolist()))
+    return Scaling(offset, scale)
 
 
 def _values(statistics: Statistics, name: str, dof: int) -> npt.NDArray[np.float64]:

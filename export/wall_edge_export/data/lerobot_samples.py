@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 from PIL import Image
 
 from wall_edge.array_types import Floats, Frame
+from wall_edge.bundle import Embodiment
 from wall_edge.checks import MAX_FRAME_PIXELS
 from wall_edge.errors import ConfigError
 from wall_edge.policies.observation import Observation
@@ -27,8 +28,9 @@ STATE, ACTION = "observation.state", "action"
 
 @dataclass(frozen=True)
 class _Rows:
-    """One parquet file of n rows: ``time [n]`` s from the episode's start, ``state``, ``action [n, dof]``.
+    """One parquet file of n rows: ``time [n]`` s from the episode's start, ``state`` and ``action``.
 
+    Both are ``[n, degrees]``.
     ``images``: encoded pictures by camera, of those that are stored in the rows.
     """
 
@@ -44,25 +46,24 @@ class _Rows:
 class LeRobotSamples:
     """Every row of the dataset is a sample; its actions are those of the rows that follow.
 
-    ``sizes``: width and height by camera; camera NAME is the feature ``observation.images.NAME``; ``to_rad``:
-    what the dataset's angles are multiplied by. Raises :class:`ConfigError` naming the file that is missing,
-    damaged or of another embodiment.
+    Values stay in the data set's own units, which are the policy's. ``sizes``: width and height by camera;
+    camera NAME is the feature ``observation.images.NAME``. Raises :class:`ConfigError` naming the file that
+    is missing, damaged or of another embodiment.
     """
 
     def __init__(
         self,
         root: Path,
-        dof_names: Sequence[str],
+        embodiment: Embodiment,
         sizes: Mapping[str, tuple[int, int]],
         horizon: int,
         action_rate_hz: float,
-        to_rad: float = 1.0,
     ) -> None:
-        self._to_rad = to_rad
-        self._dof, self._sizes = len(dof_names), sizes
+        self._widths = {STATE: len(embodiment.state), ACTION: len(embodiment.action)}
+        self._sizes = sizes
         self._after: Floats = np.arange(horizon) / action_rate_hz
         self._dataset = open_dataset(root, tuple(sizes))
-        _check_features(root / INFO, self._dataset, dof_names, sizes)
+        _check_features(root / INFO, self._dataset, embodiment, sizes)
         self._ends = np.cumsum([episode.length for episode in self._dataset.episodes], dtype=np.int64)
         self._cache: _Rows | None = None
 
@@ -91,9 +92,8 @@ class LeRobotSamples:
         following = np.abs(rows.time[indices] - (time_s + self._after)[:, None]).argmin(axis=1)
         time_ns = round(1e9 * time_s)
         frames = {name: self._frame(name, rows, row, episode) for name in self._sizes}
-        state, actions = rows.state[row] * self._to_rad, rows.action[indices[following]] * self._to_rad
-        observation = Observation(time_ns, frames, state, frames_ns=time_ns)
-        return Sample(observation, self._words(rows, row), actions)
+        observation = Observation(time_ns, frames, rows.state[row], frames_ns=time_ns)
+        return Sample(observation, self._words(rows, row), rows.action[indices[following]])
 
     def _rows(self, path: Path) -> _Rows:
         """Samples are read in the order of time, so one file at a time is enough."""
@@ -109,7 +109,7 @@ class LeRobotSamples:
         table = self._dataset.folder.table(path, columns + [f"{IMAGES}{name}" for name in image_names])
         episode, task = (whole_numbers(path, table, column)[:, 0] for column in (columns[0], columns[2]))
         time = seconds(path, table, columns[1])[:, 0]
-        state, action = (numbers(path, table, column, self._dof) for column in columns[3:])
+        state, action = (numbers(path, table, column, self._widths[column]) for column in columns[3:])
         images = {name: table[f"{IMAGES}{name}"] for name in image_names}
         return _Rows(path, episode, time, task, state, action, images)
 
@@ -150,12 +150,15 @@ def joint_names(names: object) -> tuple[str, ...]:
 
 
 def _check_features(
-    where: Path, dataset: Dataset, dof_names: Sequence[str], sizes: Mapping[str, tuple[int, int]]
+    where: Path, dataset: Dataset, embodiment: Embodiment, sizes: Mapping[str, tuple[int, int]]
 ) -> None:
-    expected = [name.removesuffix(".pos") for name in dof_names]
-    for key in (STATE, ACTION):
+    for key, layout in ((STATE, embodiment.state), (ACTION, embodiment.action)):
         names = joint_names(dataset.features[key].names) if key in dataset.features else ()
-        require_names(where, names or (f"{key} without joint names",), expected)
+        names = names or (f"{key} without joint names",)
+        # A LeRobot policy has no names: those of its degrees of freedom are ROBOT.yaml's, as are the joints'.
+        own = [degree.name.removesuffix(".pos") for degree in layout.degrees]
+        joints = [degree.of if degree.part == "joint" else own[i] for i, degree in enumerate(layout.degrees)]
+        require_names(where, names, joints if list(names) == joints else own)
     for name, size in sizes.items():
         feature = dataset.features.get(f"{IMAGES}{name}")
         if feature is None or feature.dtype not in ("video", "image"):

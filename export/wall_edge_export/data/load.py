@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wall_edge.bundle import RADIANS, Embodiment, ImageGeometry, file_digest
+from wall_edge.bundle import Embodiment, ImageGeometry, file_digest
 from wall_edge.errors import ConfigError
 from wall_edge.session_format import HEADER
 from wall_edge_export.data.robot_checks import refuse_absurd, require_units
@@ -66,7 +66,7 @@ def _open(
 ) -> SampleSource:
     sizes = {name: (geometry.width, geometry.height) for name, geometry in cameras.items()}
     if (folder / HEADER).is_file():
-        return SessionSamples(folder, embodiment.dof_names, sizes, horizon, action_rate_hz)
+        return SessionSamples(folder, embodiment, sizes, horizon, action_rate_hz)
     if not (folder / _LEROBOT).is_file():
         raise ConfigError(
             f"{folder}: no {HEADER} and no {_LEROBOT}",
@@ -81,8 +81,7 @@ def _open(
             expected="the packages that read them",
             fix="pip install 'wall-edge[datasets]'",
         ) from error
-    factor = RADIANS[embodiment.data_unit]
-    return LeRobotSamples(folder, embodiment.dof_names, sizes, horizon, action_rate_hz, to_rad=factor)
+    return LeRobotSamples(folder, embodiment, sizes, horizon, action_rate_hz)
 
 
 def _digest(folder: Path, files: Iterable[Path]) -> str:

@@ -16,7 +16,7 @@ MIN_SAMPLES = 8
 class SampleSet:
     """Samples and where they are from; ``sha256`` covers the files that were read.
 
-    Row k of a sample's ``actions [horizon, dof]`` was due k action periods after the observation.
+    Row k of a sample's ``actions [horizon, degrees]`` was due k action periods after the observation.
     """
 
     name: str

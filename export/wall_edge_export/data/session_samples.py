@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from wall_edge.bundle import Embodiment
 from wall_edge.errors import ConfigError
-from wall_edge.session_format import HEADER, Sample, SessionHeader, read_session
+from wall_edge.session_format import HEADER, Sample, SessionHeader, read_session, units_of
 from wall_edge_export.data.robot_checks import require_camera, require_names
 
 
@@ -23,14 +24,14 @@ class SessionSamples:
     def __init__(
         self,
         folder: Path,
-        dof_names: Sequence[str],
+        embodiment: Embodiment,
         sizes: Mapping[str, tuple[int, int]],
         horizon: int,
         action_rate_hz: float,
     ) -> None:
         self._session, self._cameras = read_session(folder), tuple(sizes)
         where, header = folder / HEADER, self._session.header
-        require_names(where, header.dof_names, dof_names)
+        _require_degrees(where, header, embodiment)
         _require_cameras(where, header, sizes)
         _require_chunks(where, header, horizon, action_rate_hz)
         self.total = len(self._session.files)
@@ -43,6 +44,18 @@ class SessionSamples:
         self.files.add(path)
         frames = {name: sample.observation.frames[name] for name in self._cameras}
         return replace(sample, observation=replace(sample.observation, frames=frames))
+
+
+def _require_degrees(where: Path, header: SessionHeader, embodiment: Embodiment) -> None:
+    for units, layout in ((header.state, embodiment.state), (header.actions, embodiment.action)):
+        require_names(where, tuple(units), layout.names)
+        for name, unit in units_of(layout).items():
+            if units[name] != unit:
+                raise ConfigError(
+                    f"{where}: {name} in {units[name]}",
+                    expected=f"{unit}, as the checkpoint and ROBOT.yaml have it",
+                    fix="record with a bundle of this checkpoint",
+                )
 
 
 def _require_cameras(where: Path, header: SessionHeader, sizes: Mapping[str, tuple[int, int]]) -> None:

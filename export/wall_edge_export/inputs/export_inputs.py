@@ -59,7 +59,7 @@ class ExportInputs:
         tokenizer = PromptTokenizer(checkpoint.tokenizer)
         _check_tokenizer(checkpoint, tokenizer)
         checkpoint.check()
-        codec = None if fast is None else _fast_codec(fast, checkpoint, settings)
+        codec = None if fast is None else _fast_codec(fast, checkpoint, settings, robot)
         head = None if vocabulary is None else subgoal_tokens(vocabulary, tokenizer)
         if codec is not None:
             count = codec.settings.vocab_size
@@ -138,18 +138,23 @@ def subgoal_tokens(path: Path, tokenizer: PromptTokenizer) -> Ids:
     return np.unique(np.concatenate([tokenizer.encode(f"{line}{TURN_END}") for line in sentences]))
 
 
-def _fast_codec(folder: Path, checkpoint: Checkpoint, settings: ExportSettings) -> FastCodec:
-    """The FAST tokenizer in ``folder``, for this robot's chunks."""
-    trained = checkpoint.action_layout.names
-    if trained and set(trained) != set(settings.embodiment.dof_names):
+def _fast_codec(
+    folder: Path, checkpoint: Checkpoint, settings: ExportSettings, robot: RobotConfig | None
+) -> FastCodec:
+    """The FAST tokenizer in ``folder``, for this robot's chunks.
+
+    A chunk spells all degrees of freedom that are not masked: what ROBOT.yaml does not describe as padding.
+    """
+    trained, driven = checkpoint.action_layout.names, settings.embodiment.action.names
+    described = robot is not None and robot.embodiment is not None
+    if trained and not described and set(trained) != set(driven):
         raise ConfigError(
-            f"FAST actions for {', '.join(settings.embodiment.dof_names)}",
+            f"FAST actions for {', '.join(driven)}",
             expected=f"all degrees of freedom that the model was trained with: {', '.join(trained)}",
             fix="a FAST chunk spells them all: name them all in ROBOT.yaml",
         )
     fast = FastSettings.read(folder / "processor_config.json", CheckpointError)
-    dof = len(settings.embodiment.dof_names)
-    return FastCodec(folder / "tokenizer.json", fast, settings.horizon, dof, CheckpointError)
+    return FastCodec(folder / "tokenizer.json", fast, settings.horizon, len(driven), CheckpointError)
 
 
 def _check_tokenizer(checkpoint: Checkpoint, tokenizer: PromptTokenizer) -> None:

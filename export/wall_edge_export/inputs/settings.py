@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from wall_edge.bundle import Embodiment, ImageGeometry, Wording, uniform_grid
+from wall_edge.bundle import Embodiment, ImageGeometry, Reference, Wording, uniform_grid
 from wall_edge.config import ModelConfig, RobotConfig
 from wall_edge.config_loader import from_mapping
 from wall_edge.errors import CheckpointError, ConfigError
@@ -18,7 +18,7 @@ from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.checkpoint.lerobot_policy import LeRobotPolicy
 from wall_edge_export.checkpoint.outline import Outline
 from wall_edge_export.inputs.cameras import CameraBlock, camera_geometries
-from wall_edge_export.inputs.embodiment import Unit, embodiment
+from wall_edge_export.inputs.embodiment import JointUnit, embodiment
 
 T = TypeVar("T")
 
@@ -57,8 +57,8 @@ def resolve_settings(checkpoint: Checkpoint, robot: RobotConfig | None) -> Expor
         checkpoint,
         robot,
         statistics=block.robot,
-        unit=block.unit or _checkpoint_unit(checkpoint),
-        reference=_require("action_reference", block.action_reference),
+        unit=block.unit or _checkpoint_unit(checkpoint, robot),
+        reference=_reference(block.action_reference, robot),
     )
     return ExportSettings(**vars(chunk_settings(checkpoint, robot)), embodiment=joints)
 
@@ -107,9 +107,19 @@ def _lerobot_block(policy: LeRobotPolicy | None) -> dict[str, Any]:
     return {"horizon": policy.horizon, "cameras": cameras or None}
 
 
-def _checkpoint_unit(outline: Outline) -> Unit:
+def _checkpoint_unit(outline: Outline, robot: RobotConfig | None) -> JointUnit | None:
     """LeRobot's datasets are in degrees, in rad or in per cent of a range, and nothing says which."""
-    return "rad" if outline.policy is None else _require("unit (rad or deg)", None)
+    if outline.policy is None or (robot is not None and robot.embodiment is not None):
+        return None
+    return _require("unit (rad or deg; where joints differ, embodiment says it of each)", None)
+
+
+def _reference(general: Reference | None, robot: RobotConfig | None) -> Reference:
+    """Of all actions; not asked for where every entry of ``embodiment`` says its own, or moves nothing."""
+    entries = robot.embodiment.action.values() if robot is not None and robot.embodiment is not None else ()
+    if entries and all(getattr(entry, "reference", "absolute") is not None for entry in entries):
+        return general or "absolute"
+    return _require("action_reference", general)
 
 
 def _where(outline: Outline) -> str:

@@ -48,10 +48,10 @@ def chunks(
     integration_steps: int | None = None,
     seed: int = 0,
 ) -> Floats:
-    """Normalised action chunks ``[samples, horizon, dof]``; the noise depends on ``seed`` alone."""
+    """Normalised action chunks ``[samples, horizon, degrees]``; the noise depends on ``seed`` alone."""
     policy = FlowPolicy(Encoder.on(engine, manifest, prompts), integration_steps=integration_steps)
     rng = np.random.default_rng(seed)
-    shape, slots = (manifest.horizon, manifest.action_slots), list(manifest.embodiment.action_slots)
+    shape, slots = (manifest.horizon, manifest.action_slots), list(manifest.embodiment.action.slots)
     rows = [
         policy.normalised_chunk(s.observation, s.words, rng.standard_normal(shape, dtype=np.float32))[
             :, slots
@@ -70,7 +70,7 @@ def chunks(
 
 
 def action_error(actual: Floats, reference: Floats) -> ActionError:
-    """Compare chunks ``[samples, horizon, dof]``; the bound is a bootstrap over the observations."""
+    """Compare chunks ``[samples, horizon, degrees]``; the bound is a bootstrap over the observations."""
     loss = np.square(actual - reference).sum(axis=(1, 2))
     size = np.square(reference).sum(axis=(1, 2))
     dot = float((actual * reference).sum())

@@ -11,7 +11,7 @@ from wall_edge.policies.encoder import observed_frames
 from wall_edge.policies.fast_codec import FastCodec
 from wall_edge.policies.fast_policy import first_action_token
 from wall_edge.policies.prompt_text import TURN_END, Ids, PromptTokenizer, next_position, subgoal_text
-from wall_edge.policies.transforms import model_state
+from wall_edge.policies.transforms import model_state, normalised
 from wall_edge.policies.vision import patches
 from wall_edge.session_format import Sample
 from wall_edge_export.inputs.export_inputs import ExportInputs
@@ -54,12 +54,9 @@ def model_input(sample: Sample, manifest: Manifest, inputs: ExportInputs) -> Mod
 
 def _actions(sample: Sample, manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
     """Normalised actions and their mask ``[horizon, slots]``, as training sees them."""
-    embodiment = manifest.embodiment
-    relative = embodiment.action_reference == "state"
-    offsets = sample.actions - sample.observation.state if relative else sample.actions
     actions, mask = np.zeros((2, manifest.horizon, manifest.action_slots), dtype=np.float32)
-    slots = list(embodiment.action_slots)
-    actions[:, slots] = embodiment.action.normalize(offsets)
+    slots = list(manifest.embodiment.action.slots)
+    actions[:, slots] = normalised(manifest, sample.actions, sample.observation.state)
     mask[:, slots] = 1.0
     return actions, mask
 
@@ -70,7 +67,7 @@ def _continuation(ids: Ids, start: int, shared: int) -> Continuation:
 
 def fast_tokens(tokenizer: PromptTokenizer, codec: FastCodec, actions: np.ndarray, manifest: Manifest) -> Ids:
     """Token ids that spell normalised actions ``[horizon, slots]``, and the turn's end."""
-    live = actions[:, sorted(manifest.embodiment.action_slots)]
+    live = actions[:, sorted(manifest.embodiment.action.slots)]
     first = first_action_token(tokenizer, codec.settings.vocab_size)
     spelled = first + np.array(codec.encode(live), dtype=np.int64)
     return np.concatenate([spelled, tokenizer.encode(TURN_END)])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -27,6 +28,17 @@ DOF_GROUPS = {
     "head_actions": 2,
     "height": 1,
     "car_pose": 3,
+}
+# The later 26: rotations as the first two rows of their matrices; fine-tunes call the last six padding.
+_ARM_6D = {"ee_cartesian_pos": 3, "ee_rotation_6D": 6, "gripper": 1}
+STATE_26_GROUPS = {
+    **{f"follow_{side}_{part}": size for side in ("left", "right") for part, size in _ARM_6D.items()},
+    "velocity_decomposed": 3,
+    "height": 1,
+    "head_actions": 2,
+}
+DOF_26_GROUPS = {
+    f"{name}_relative" if "_ee_" in name else name: size for name, size in STATE_26_GROUPS.items()
 }
 _END_OF_TEXT = "<|endoftext|>"
 _ADDED_TO_QWEN = 2
@@ -52,6 +64,8 @@ class NamedShape:
     full_attention: tuple[int, ...]
     base_vocab: int
     fast_tokens: int = 0
+    dof_groups: Mapping[str, int] = field(default_factory=DOF_GROUPS.copy)
+    state_groups: Mapping[str, int] = field(default_factory=DOF_GROUPS.copy)
 
     @property
     def vocab_size(self) -> int:
@@ -95,6 +109,7 @@ SHAPES = {
     "wall-oss-mini": replace(_FLOW, layers=6, vision_depth=8, full_attention=(1, 3, 5, 7)),
     "tiny": _TINY,
     "tiny-fast": replace(_TINY, fast_tokens=2048),
+    "tiny-26": replace(_TINY, dof_groups=DOF_26_GROUPS, state_groups=STATE_26_GROUPS),
 }
 
 
@@ -155,8 +170,8 @@ def model_config(shape: NamedShape, tokenizer: Tokenizer, torch_dtype: str) -> d
         "rope_scaling": {"type": "mrope", "mrope_section": list(shape.mrope_section)},
         "vision_config": _vision_config(shape),
         **_expert_config(shape),
-        "dof_config": DOF_GROUPS,
-        "agent_pos_config": DOF_GROUPS,
+        "dof_config": dict(shape.dof_groups),
+        "agent_pos_config": dict(shape.state_groups),
         "noise_scheduler": {"beta_alpha": 1.5, "beta_beta": 1.0, "s": 0.999, "num_inference_timesteps": 10},
         "image_token_id": ids["<|image_pad|>"],
         "vision_start_token_id": ids["<|vision_start|>"],

@@ -1,0 +1,178 @@
+"""What a checkpoint's statistics contradict of what ROBOT.yaml says: units, limits, the workspace, the robot.
+
+No file of a checkpoint says units or frames. What can be seen is where the values of training lie: nowhere
+that this robot can be, or where only another unit puts them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from wall_edge.bundle import Degree, Embodiment
+from wall_edge.config import EmbodimentConfig, JointEntry, RobotConfig
+from wall_edge.errors import CheckpointError
+from wall_edge_export.inputs.statistics import Side, Statistics
+
+_GRIPPERS = ("gripper", "jaw", "claw", "finger", "hand")
+_ROOM = 0.05
+"""Of a range's width: how far beside it values of training may lie before they miss it."""
+_BEYOND = 0.01
+"""Of the width of a per cent's range: LeRobot clamps to it."""
+Ends = tuple[tuple[float, float], tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Lowest and highest value of a degree of freedom in training, of the state and of absolute actions."""
+
+    degree: Degree
+    low: float
+    high: float
+
+
+def refuse_contradictions(statistics: Statistics, embodiment: Embodiment, robot: RobotConfig | None) -> None:
+    """Raise :class:`CheckpointError` naming a degree of freedom that cannot be what it is said to be."""
+    seen = _seen(statistics, embodiment)
+    section = robot.embodiment if robot is not None else None
+    ends = _ends(section)
+    for one in seen.values():
+        if one.degree.part == "joint":
+            _refuse_unit(statistics, one, ends.get(one.degree.of))
+    _refuse_placeholders(statistics, embodiment)
+    if robot is not None:
+        limits = {joint.name: (joint.lower, joint.upper) for joint in robot.joints}
+        for one in seen.values():
+            if one.degree.part == "joint":
+                _refuse_far_joint(statistics, one, limits[one.degree.of], ends.get(one.degree.of))
+            if one.degree.part == "position":
+                _refuse_far_position(statistics, one, robot)
+
+
+def _seen(statistics: Statistics, embodiment: Embodiment) -> dict[tuple[str, str, int], _Seen]:
+    """By what is moved."""
+    found: dict[tuple[str, str, int], _Seen] = {}
+    for side, layout in ((statistics.action, embodiment.action), (statistics.state, embodiment.state)):
+        for degree, low, high in _values(side, layout.degrees):
+            key = (degree.part, degree.of, degree.index)
+            other = found.get(key)
+            if other is not None:
+                low, high = min(low, other.low), max(high, other.high)
+            found[key] = _Seen(degree, low, high)
+    return found
+
+
+def _values(side: Side, degrees: tuple[Degree, ...]) -> Iterator[tuple[Degree, float, float]]:
+    for degree in degrees if side.seen is not None else ():
+        if degree.part != "held" and degree.reference == "absolute" and side.seen is not None:
+            low, high = (float(values[degree.slot]) for values in side.seen)
+            if math.isfinite(low) and math.isfinite(high):
+                yield degree, low, high
+
+
+def _ends(section: EmbodimentConfig | None) -> Mapping[str, Ends]:
+    """By joint: the policy's values at both ends of its range, and its positions there."""
+    if section is None:
+        return {}
+    entries = (*section.observed.values(), *section.action.values())
+    mapped = [(entry, entry.ends) for entry in entries if isinstance(entry, JointEntry)]
+    return {entry.joints[0]: ends for entry, ends in mapped if ends is not None}
+
+
+def _refuse_unit(statistics: Statistics, seen: _Seen, ends: Ends | None) -> None:
+    """Per cent taken for degrees leaves half of a gripper's travel, and the other way about.
+
+    LeRobot's arms give a gripper in 0 to 100 of its range (``motors_bus.py``, ``RANGE_0_100``) and everything
+    else in degrees or -100 to 100, clamped: a gripper whose ``values`` all lie within 0 and 100, and
+    any joint that spans both ends exactly, is no angle.
+    """
+    joint, unit, low, high = seen.degree.of, seen.degree.unit, seen.low, seen.high
+    what = f"{statistics.folder}: {joint} went from {low:.4g} to {high:.4g}"
+    if unit in ("rad", "deg"):
+        named = any(word in joint.lower() for word in _GRIPPERS)
+        whole = abs(high - 100) < 1e-3 and min(abs(low), abs(low + 100)) < 1e-3
+        if whole or (named and low >= -0.5 and 2 * math.pi < high <= 100.5):
+            raise CheckpointError(
+                f"{what}, per cent of its range, and not {unit}",
+                expected="percent as its unit",
+                fix=f"describe {joint} under embodiment in ROBOT.yaml: kind: joint, unit: percent, and range",
+            )
+    if unit == "percent" and ends is not None:
+        first, last = sorted(ends[0])
+        room = _BEYOND * (last - first)
+        if low < first - room or high > last + room:
+            raise CheckpointError(
+                f"{what}, and its per cent from {first:g} to {last:g}",
+                expected="values within",
+                fix=f"set values of {joint} in ROBOT.yaml ([-100, 100]?), or its unit to deg",
+            )
+
+
+def _refuse_placeholders(statistics: Statistics, embodiment: Embodiment) -> None:
+    """Of what a robot's data did not have, upstream says min 0, delta 1 (``wall_x/model/action_head.py``)."""
+    if statistics.robot is None:
+        return
+    for side, layout in ((statistics.state, embodiment.state), (statistics.action, embodiment.action)):
+        for pose in dict.fromkeys(d.of for d in layout.degrees if d.part == "position"):
+            slots = [layout.degrees[column].slot for column in layout.columns("position", pose)]
+            if side.seen is not None and all(
+                np.array_equal(values[slots], [end] * 3)
+                for values, end in zip(side.seen, (0.0, 1.0), strict=True)
+            ):
+                raise CheckpointError(
+                    f"{statistics.folder}: robot {statistics.robot} had no {pose}: min 0, delta 1",
+                    expected="statistics of its position",
+                    fix=f"set model.robot in ROBOT.yaml, or describe what {pose} is in as padding",
+                )
+
+
+def _refuse_far_joint(
+    statistics: Statistics, seen: _Seen, limits: tuple[float, float], ends: Ends | None
+) -> None:
+    low, high = seen.low, seen.high
+    if seen.degree.unit == "deg":
+        low, high = math.radians(low), math.radians(high)
+    if ends is not None:
+        (first, last), (start, end) = ends
+        low, high = sorted(start + (value - first) / (last - first) * (end - start) for value in (low, high))
+    if _missed((low, high), limits):
+        unit = "m" if seen.degree.unit == "m" else "rad"
+        raise _missing(statistics, seen.degree.of, (low, high), limits, unit, "the joint's limits")
+
+
+def _refuse_far_position(statistics: Statistics, seen: _Seen, robot: RobotConfig) -> None:
+    """Where the workspace's axes are those of the pose's numbers; others need the arm's geometry."""
+    if robot.workspace is None or robot.kinematics is None:
+        return
+    pose = seen.degree.of
+    bounds = robot.workspace.poses.get(pose)
+    if bounds is None or bounds.frame != robot.kinematics.poses[pose].frame:
+        return
+    axis = "xyz"[seen.degree.index]
+    box = None if bounds.box is None else getattr(bounds.box, axis)
+    if box is not None and _missed((seen.low, seen.high), box):
+        raise _missing(statistics, f"{axis} of {pose}", (seen.low, seen.high), box, "m", "the workspace")
+
+
+def _missed(seen: tuple[float, float], allowed: tuple[float, float]) -> bool:
+    room = _ROOM * (allowed[1] - allowed[0])
+    return seen[1] < allowed[0] - room or seen[0] > allowed[1] + room
+
+
+def _missing(
+    statistics: Statistics,
+    what: str,
+    seen: tuple[float, float],
+    allowed: tuple[float, float],
+    unit: str,
+    whose: str,
+) -> CheckpointError:
+    of = "" if statistics.robot is None else f" of robot {statistics.robot}"
+    return CheckpointError(
+        f"{statistics.folder}: statistics{of}: {what} went from {seen[0]:.4g} to {seen[1]:.4g} {unit}",
+        expected=f"some of {whose}, {allowed[0]:.4g} to {allowed[1]:.4g} {unit}",
+        fix="set model.robot in ROBOT.yaml to this robot's, or correct unit, frame or range there",
+    )

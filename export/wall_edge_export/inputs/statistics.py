@@ -1,0 +1,144 @@
+"""A checkpoint's normalisation statistics by the model's slot, and the layouts that they make.
+
+Two flavours are known: upstream's ``min`` and ``delta`` tensors, and LeRobot's processors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from wall_edge.array_types import Floats
+from wall_edge.bundle import Degree, Layout, RotationForm
+from wall_edge.errors import CheckpointError
+from wall_edge.files import is_plain_name, shown
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
+from wall_edge_export.checkpoint.lerobot_policy import ACTION, STATE, LeRobotPolicy
+from wall_edge_export.checkpoint.scaling import Range, Scaling
+
+_MOST_VALUE = 1e4
+_FIX = "use the statistics that were saved with these weights"
+
+
+@dataclass(frozen=True)
+class Side:
+    """Statistics of the state, or of the actions; ``seen``: the smallest and largest values, where known."""
+
+    scaling: Scaling
+    seen: Range | None
+
+    def layout(self, degrees: Sequence[Degree], rotations: dict[str, RotationForm], folder: Path) -> Layout:
+        """The statistics of some of the slots. Raises :class:`CheckpointError` for numbers that are none.
+
+        What never moved has no range to be normalised by (a ``delta`` of 0). Of what is held, a range of 1
+        stands in, as in upstream's loader (``wall_x/data/load_lerobot_dataset.py``); of what moves, nothing.
+        """
+        offset, scale = (
+            np.array([values[d.slot] for d in degrees]) for values in self._columns(degrees, folder)
+        )
+        for i, degree in enumerate(degrees):
+            if degree.part == "held" and scale[i] == 0:
+                offset[i], scale[i] = offset[i] + 0.5, 0.5
+            if not abs(offset[i]) <= _MOST_VALUE or not 0 < scale[i] <= _MOST_VALUE:
+                still = (
+                    "" if scale[i] else "it never moved in training: describe it as held in ROBOT.yaml, or "
+                )
+                numbers = f"middle {offset[i]:g}, half range {scale[i]:g}"
+                raise CheckpointError(
+                    f"{folder}: the normaliser of {degree.name}: {numbers}",
+                    expected=f"numbers of at most {_MOST_VALUE:g}, and delta above 0",
+                    fix=still + _FIX,
+                )
+        return Layout(
+            tuple(degrees), tuple(offset.tolist()), tuple(scale.tolist()), self.scaling.clip, rotations
+        )
+
+    def _columns(self, degrees: Sequence[Degree], folder: Path) -> tuple[Floats, Floats]:
+        width, last = len(self.scaling.offset), max(degrees, key=lambda degree: degree.slot)
+        if last.slot >= width:
+            raise CheckpointError(
+                f"{folder}: a normaliser of {width} values",
+                expected=f"one for slot {last.slot}, {last.name}",
+                fix=_FIX,
+            )
+        return self.scaling.offset, self.scaling.scale
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of one robot. ``folder``: whose they are, for messages; ``robot``: whose, in upstream's flavour."""
+
+    folder: Path
+    state: Side
+    action: Side
+    robot: str | None = None
+
+
+def read_statistics(checkpoint: Checkpoint, robot: str | None) -> Statistics:
+    """Of either flavour; ``robot``: whose to take in a checkpoint of upstream's that holds several.
+
+    Raises :class:`CheckpointError` for what is missing or cannot be meant.
+    """
+    return _upstream(checkpoint, robot) if checkpoint.policy is None else _lerobot(checkpoint.policy)
+
+
+def _lerobot(policy: LeRobotPolicy) -> Statistics:
+    state, action = policy.normalizations()
+    seen = policy.ranges()
+    return Statistics(policy.folder, Side(state, seen.get(STATE)), Side(action, seen.get(ACTION)))
+
+
+def _upstream(checkpoint: Checkpoint, robot: str | None) -> Statistics:
+    name, by_kind = _of_robot(checkpoint, robot)
+    state = _min_delta(checkpoint.folder, by_kind["propri"], checkpoint.shape.state_dof, clip=1.0)
+    action = _min_delta(checkpoint.folder, by_kind["action"], checkpoint.shape.action_dof, clip=None)
+    return Statistics(checkpoint.folder, state, action, name)
+
+
+def _of_robot(checkpoint: Checkpoint, robot: str | None) -> tuple[str, dict[str, dict[str, Floats]]]:
+    """The robot's name, and ``action`` and ``propri`` → ``min`` and ``delta``."""
+    by_robot: dict[str, dict[str, dict[str, Floats]]] = {}
+    for kind, statistic, name, values in checkpoint.normalizers():
+        by_robot.setdefault(name, {}).setdefault(kind, {})[statistic] = values.double().numpy()
+    if not by_robot:
+        raise CheckpointError(
+            f"{checkpoint.folder}: no normalisation statistics",
+            expected="tensors action_preprocessor.normalizer_{action,propri}.{min,delta}.ROBOT",
+            fix="export a fine-tuned checkpoint, or the folder that LeRobot saved with its processors",
+        )
+    # What ROBOT.yaml or the block says; else the only ones; else those that config.yml's own robot goes by.
+    only = next(iter(by_robot)) if len(by_robot) == 1 else None
+    name = robot or only or checkpoint.trained_robot or ""
+    if name not in by_robot:
+        raise CheckpointError(
+            f"{checkpoint.folder}: normalisation for robot {shown(repr(name or None), 60)}",
+            expected=f"one of {shown(', '.join(sorted(by_robot)))}",
+            fix="set model.robot in ROBOT.yaml and pass --robot",
+        )
+    if not is_plain_name(name, "/") or ".." in name:
+        what = f"{checkpoint.folder}: a robot named {shown(repr(name), 60)}"
+        raise CheckpointError(what, expected="a plain name")
+    for kind in ("action", "propri"):
+        if set(by_robot[name].get(kind, {})) != {"min", "delta"}:
+            what = f"{checkpoint.folder}: normalizer_{kind}.*.{name}"
+            raise CheckpointError(what, expected="min and delta")
+    return name, by_robot[name]
+
+
+def _min_delta(folder: Path, values: Mapping[str, Floats], slots: int, *, clip: float | None) -> Side:
+    """Upstream's rule: to [-1, 1] by ``2·(x - min)/delta - 1``.
+
+    Statistics cover all of the model's slots, or the first of them where the rest is padding. What they hold
+    for slots that are not used does not matter.
+    """
+    low, delta = values["min"], values["delta"]
+    if low.ndim != 1 or low.shape != delta.shape or len(low) > slots:
+        raise CheckpointError(
+            f"{folder}: normaliser min of shape {list(low.shape)}, delta {list(delta.shape)}",
+            expected=f"one axis each, of the model's {slots} slots or the first of them",
+            fix=_FIX,
+        )
+    return Side(Scaling(low + delta / 2, delta / 2, clip), (low, low + delta))
