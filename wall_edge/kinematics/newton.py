@@ -1,0 +1,119 @@
+"""Joint positions that bring a tip nearer to its poses: damped Gauss and Newton, many postures at once.
+
+The error is ``[Δp; weight · log(R* Rᵀ)]``. Damping is half its square plus 1e-6 (Sugihara, "Solvability-unconcerned
+inverse kinematics by the Levenberg–Marquardt method", 2011), so that singular postures stand still instead of
+jumping. Joints that are at a limit and would leave it are taken out of the step (an active set); clamping alone
+leaves 7 joints short of poses that they reach.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+import numpy.typing as npt
+
+from wall_edge.array_types import Floats
+from wall_edge.kinematics.chain import Chain, Motion
+
+CLOSE_M, CLOSE_RAD = 1e-5, 1e-4
+"""Where iterations end."""
+_DAMPING = 1e-6
+_LONGEST_STEP = 0.5
+"""rad or m, of any joint in one iteration."""
+_FARTHEST = 0.3
+"""m: a pose farther away is approached as if it were here, or damping would hold the arm where it is."""
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """Poses of a tip: ``positions [3, B]`` and ``columns [3, 3, B]`` of rotations, as in :class:`Motion`."""
+
+    positions: Floats
+    columns: Floats
+
+    @staticmethod
+    def of(positions: Floats, rotations: Floats) -> Targets:
+        """Of ``positions [B, 3]`` and ``rotations [B, 3, 3]``."""
+        return Targets(np.ascontiguousarray(positions.T), np.ascontiguousarray(rotations.transpose(2, 1, 0)))
+
+    def at(self, which: slice | npt.NDArray[np.bool_]) -> Targets:
+        """Some of them."""
+        return Targets(self.positions[:, which], self.columns[:, :, which])
+
+
+@dataclass(frozen=True, eq=False)
+class Postures:
+    """``q [n, B]`` and how far the tip is from its targets: m ``[B]``, rad ``[B]``."""
+
+    q: Floats
+    error_m: Floats
+    error_rad: Floats
+
+
+def refined(
+    chain: Chain, q: Floats, targets: Targets, weight: float, iterations: int, deadline: float = np.inf
+) -> Postures:
+    """``q [n, B]`` after at most so many iterations; fewer where a tip is close or ``perf_counter`` says so.
+
+    ``weight`` (m/rad) is what a radian counts; 0: positions alone.
+    """
+    result = Postures(q.copy(), np.empty(q.shape[1]), np.empty(q.shape[1]))
+    places = np.arange(q.shape[1])
+    for i in range(iterations + 1):
+        motion = chain.motion(q)
+        off, turn = targets.positions - motion.tip, turn_to(motion, targets)
+        error_m, error_rad = _lengths(off), _lengths(turn)
+        result.q[:, places], result.error_m[places], result.error_rad[places] = q, error_m, error_rad
+        far = (error_m >= CLOSE_M) | ((error_rad >= CLOSE_RAD) & (weight != 0))
+        if i == iterations or not far.any() or perf_counter() > deadline:
+            break
+        off = off * np.minimum(1, _FARTHEST / np.maximum(error_m, 1e-12))
+        error = np.concatenate([off, weight * turn]) if weight else off
+        q = _stepped(chain, q, chain.jacobian_of(motion), error, weight)
+        if not far.all():
+            q, places, targets = q[:, far], places[far], targets.at(far)
+    return result
+
+
+def errors_of(chain: Chain, q: Floats, targets: Targets) -> tuple[Floats, Floats]:
+    """How far the tip of ``q [n, B]`` is from its targets: m ``[B]``, rad ``[B]``."""
+    motion = chain.motion(q)
+    return _lengths(targets.positions - motion.tip), _lengths(turn_to(motion, targets))
+
+
+def turn_to(motion: Motion, targets: Targets) -> Floats:
+    """log(R* Rᵀ) ``[3, B]``, where each turn is less than π; at π an axis that is not exact."""
+    a, b = motion.columns, targets.columns
+    sine = 0.5 * (a[:, [1, 2, 0]] * b[:, [2, 0, 1]] - a[:, [2, 0, 1]] * b[:, [1, 2, 0]]).sum(0)
+    cosine = 0.5 * ((a * b).sum((0, 1)) - 1)
+    length = _lengths(sine)
+    flipped = (length < 1e-6) & (cosine < 0)
+    if flipped.any():  # half a turn, about whichever axis comes first
+        sine[:, flipped], length[flipped] = a[0][:, flipped], 1.0
+    result: Floats = sine * (
+        np.where(flipped, np.pi, np.arctan2(length, cosine)) / np.maximum(length, 1e-300)
+    )
+    return result
+
+
+def _stepped(chain: Chain, q: Floats, jacobian: Floats, error: Floats, weight: float) -> Floats:
+    if weight:
+        jacobian[3:] *= weight
+    else:
+        jacobian = jacobian[:3]
+    slope = (jacobian * error[:, None]).sum(0)
+    lower, upper = chain.lower[:, None], chain.upper[:, None]
+    free = ~(((q <= lower) & (slope < 0)) | ((q >= upper) & (slope > 0)))
+    j = (jacobian * free).transpose(2, 0, 1)
+    square = j @ j.transpose(0, 2, 1)
+    damping = 0.5 * (error * error).sum(0) + _DAMPING
+    square += damping[:, None, None] * np.eye(len(error))
+    step = (j.transpose(0, 2, 1) @ np.linalg.solve(square, error.T[:, :, None]))[:, :, 0].T
+    step *= np.minimum(1, _LONGEST_STEP / np.maximum(np.abs(step).max(0), 1e-12))
+    return np.asarray(np.clip(q + step, lower, upper))
+
+
+def _lengths(vectors: Floats) -> Floats:
+    return np.asarray(np.sqrt((vectors * vectors).sum(0)))
