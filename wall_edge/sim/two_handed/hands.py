@@ -45,6 +45,11 @@ class Hands:
         split = numbers.reshape(*numbers.shape[:-1], 2, 7)
         return Hands(split[..., :3] + BASES, rotations.from_rpy(split[..., 3:6]), split[..., 6])
 
+    @staticmethod
+    def at_wrists(wrists: Floats, rotation: Floats, gripper: Floats) -> Hands:
+        """From where each wrist's axes meet [..., 2, 3] (m, table frame)."""
+        return Hands(wrists - TOOL * rotation[..., 2], rotation, gripper)
+
     def slots(self) -> Floats:
         """[..., 14]"""
         rpy = rotations.to_rpy(self.rotation)
