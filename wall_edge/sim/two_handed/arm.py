@@ -1,9 +1,9 @@
 """Both arms' kinematics in closed form, apart from the robot's own: what the simulation holds to be true.
 
 The geometry is that of examples/two_handed/robot.urdf. At zero the upper arm stands up, the forearm points
-forward and the tool down; lift, elbow and wrist_pitch turn about parallel axes, and the three wrist axes meet in
-a point. So a tip's rotation is ``Rz(pan)·Ry(lift + elbow + wrist_pitch)·Rx(wrist_roll)·Rz(wrist_yaw)``, whose
-only singularity, wrist_roll = ±π/2, has the tool horizontal.
+forward and the tool down; lift, elbow and wrist_pitch turn about parallel axes, and the three wrist axes meet
+in a point. So a tip's rotation is ``Rz(pan)·Ry(lift + elbow + wrist_pitch)·Rx(wrist_roll)·Rz(wrist_yaw)``,
+whose only singularity, wrist_roll = ±π/2, has the tool horizontal.
 """
 
 from __future__ import annotations
@@ -35,9 +35,7 @@ UPPER: Floats = np.tile([2.4, 1.6, 1.4, 1.9, 1.2, 2.8, GRIPPER_OPEN], 2)
 def forward(q: npt.ArrayLike) -> Floats:
     """Both hands' slots [..., 14] for joints ``q`` [..., 14] (rad)."""
     joints = np.asarray(q, dtype=np.float64)
-    pan, lift, elbow, pitch, roll, yaw, gripper = np.moveaxis(
-        joints.reshape(*joints.shape[:-1], 2, 7), -1, 0
-    )
+    pan, lift, elbow, pitch, roll, yaw, gripper = np.moveaxis(joints.reshape(*joints.shape[:-1], 2, 7), -1, 0)
     out = UPPER_ARM * np.sin(lift) + FOREARM * np.cos(lift + elbow)
     up = SHOULDER_HEIGHT + UPPER_ARM * np.cos(lift) - FOREARM * np.sin(lift + elbow)
     zero = np.zeros_like(pan)
@@ -67,7 +65,8 @@ def inverse(slots: npt.ArrayLike) -> Floats:
     yaw = np.arctan2(rest[..., 1, 0], rest[..., 1, 1])
     joints = (pan, lift, elbow, pitch - lift - elbow, roll, yaw, hands.gripper * GRIPPER_OPEN)
     stacked = np.stack(joints, axis=-1)
-    return np.clip(stacked.reshape(*stacked.shape[:-2], 14), LOWER, UPPER)
+    joined: Floats = stacked.reshape(*stacked.shape[:-2], 14).clip(LOWER, UPPER)
+    return joined
 
 
 def _about_z(angle: Floats) -> Floats:
