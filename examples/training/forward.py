@@ -59,9 +59,9 @@ class PackedForward:
         layout = self._layout
 
         def chunk(tokens: Tensor) -> Tensor:
-            return self._model.model(
-                tokens, layout.chunk_positions, None, n_action=layout.horizon, past=past
-            )[0]
+            positions = layout.chunk_positions
+            out: Tensor = self._model.model(tokens, positions, None, n_action=layout.horizon, past=past)[0]
+            return out
 
         hidden: Tensor = vmap(chunk)(chunks)
         return hidden

@@ -44,7 +44,7 @@ class Optimiser:
         for group in self._adam.param_groups:
             group["lr"] = self.rate(number)
         self._adam.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._parameters, CLIP)
         self._adam.step()
         decay = min(EMA, (1 + number) / (10 + number))

@@ -12,12 +12,16 @@ that it will have when its branch runs alone.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 
+from examples.training.policy_files import PolicyKind
 from wall_edge.bundle import ImageGeometry
 from wall_edge.policies.prompt_text import (
     TURN_END,
@@ -88,3 +92,12 @@ class Layout:
         prefix = np.concatenate((root, np.broadcast_to(line, (3, len(line)))), axis=1)
         chunk = np.broadcast_to(start + action + np.arange(self.horizon), (3, self.horizon))
         return torch.from_numpy(prefix), torch.from_numpy(chunk.copy())
+
+
+def layout_of(kind: PolicyKind, tokenizer: Tokenizer, task: tuple[str, str]) -> Layout:
+    """The layout of a policy whose tokenizer is not in a folder yet; ``task``: an instruction, a subgoal."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tokenizer.json"
+        tokenizer.save(str(path))
+        prompts = PromptTokenizer(path)
+    return Layout(prompts, kind.cameras, kind.horizon, *task)

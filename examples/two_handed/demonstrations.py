@@ -1,7 +1,8 @@
-"""Training samples for the two-handed policy, made on the fly: scenes, pictures and the demonstrator's answers.
+"""Training samples for the two-handed policy, made on the fly: scenes, pictures and the demonstrator's
+answers.
 
-Random streams: the trainer draws from ``np.random.default_rng([TRAIN_STREAM, seed])``; evaluation episodes from
-``[EPISODE_STREAM, seed, index]``. The first word differs, so an evaluation episode is never one that was
+Random streams: the trainer draws from ``np.random.default_rng([TRAIN_STREAM, seed])``; evaluation episodes
+from ``[EPISODE_STREAM, seed, index]``. The first word differs, so an evaluation episode is never one that was
 trained on.
 
 States are drawn off the demonstrator's path on purpose, 6 to 8 cm past every limit of what it does itself: a
@@ -50,10 +51,10 @@ class Batch:
     """B samples. Lengths in metres unless normalised, angles in radians.
 
     ``frames``: camera → uint8 [B, height, width, 3]; ``state`` [B, 14] slots; ``actions`` [B, 32, 14] slots
-    relative to it; ``instructions`` and ``subgoals`` in words. For auxiliary losses: ``target_xy`` [B, 2] of the
-    block to touch, ``word_xy`` [B, 2, 2] of the two blocks that the instruction names (normalised); per colour
-    ``colours`` [B, 5, 4] (present, touched, x, y) and per cell of the front view ``cells`` [B, 15, 5, 4] of the
-    blocks that it shows.
+    relative to it; ``instructions`` and ``subgoals`` in words. For auxiliary losses: ``target_xy`` [B, 2] of
+    the block to touch, ``word_xy`` [B, 2, 2] of the two blocks that the instruction names (normalised); per
+    colour ``colours`` [B, 5, 4] (present, touched, x, y) and per cell of the front view ``cells`` [B, 15, 5,
+    4] of the blocks that it shows.
     """
 
     frames: dict[str, Frame]
@@ -124,7 +125,7 @@ def relative(commands: list[Hands], state: Hands) -> Floats:
 
 
 def absolute(actions: Floats, state: Hands) -> Hands:
-    """The inverse of :func:`relative` for one step: slots [..., 14] and the state that they are relative to."""
+    """The inverse of :func:`relative` for one step: slots [..., 14] and the state they are relative to."""
     split = actions.reshape(*actions.shape[:-1], 2, 7)
     return Hands(
         state.position + split[..., :3],
@@ -136,8 +137,8 @@ def absolute(actions: Floats, state: Hands) -> Hands:
 def action_spread(rng: np.random.Generator, samples: int = 4096) -> Floats:
     """Spread [14] of the actions over samples and horizon.
 
-    One number for all positions and one for all rotations: each axis as exact as the others. A floor keeps the
-    noise of what hardly moves from being blown up to unit size.
+    One number for all positions and one for all rotations: each axis as exact as the others. A floor keeps
+    the noise of what hardly moves from being blown up to unit size.
     """
     scenes, tasks = _sample_scenes(rng, samples)
     hands, target, active = _sample_states(rng, scenes, tasks)
@@ -178,7 +179,9 @@ def _sample_states(
     size = len(scenes)
     pairs = list(zip(scenes, tasks, strict=True))
     touches = [task.touch(_done(scene)) for scene, task in pairs]
-    target = np.array([scene.xy[scene.index(touch.colour)] for (scene, _), touch in zip(pairs, touches)])
+    target = np.array(
+        [scene.xy[scene.index(touch.colour)] for scene, touch in zip(scenes, touches, strict=True)]
+    )
     active = np.array([touch.hand for touch in touches])
     done = np.array([_done(scene) for scene in scenes])[:, None] > 0
     first = np.array([scene.xy[scene.index(task.first.colour)] for scene, task in pairs])
@@ -199,7 +202,9 @@ def _sample_states(
     return Hands(position, _tools(rng, position), _grippers(rng, active)), target, active
 
 
-def _active_places(rng: np.random.Generator, start: Floats, target: Floats, active: Floats) -> Floats:
+def _active_places(
+    rng: np.random.Generator, start: Floats, target: Floats, active: npt.NDArray[np.int64]
+) -> Floats:
     """Tips [B, 3] of the hands that are to touch ``target`` [B, 2]."""
     size = len(start)
     anywhere = _anywhere(rng, size)[np.arange(size), active]
@@ -251,7 +256,7 @@ def _on_the_way(rng: np.random.Generator, start: Floats, target: Floats) -> Floa
     return np.column_stack((there, np.where(share[:, 0] > 0, goal, rising)))
 
 
-def _uncrossed(position: Floats, active: Floats) -> Floats:
+def _uncrossed(position: Floats, active: npt.NDArray[np.int64]) -> Floats:
     """The same tips [B, 2, 3], the idle hand pushed outwards where it is at or beyond the active one."""
     rows, idle = np.arange(len(active)), 1 - active
     sign = OUTWARD[idle]
@@ -271,14 +276,12 @@ def _tools(rng: np.random.Generator, position: Floats) -> Floats:
     return rotations.from_rpy(turn + tilt)
 
 
-def _grippers(rng: np.random.Generator, active: Floats) -> Floats:
+def _grippers(rng: np.random.Generator, active: npt.NDArray[np.int64]) -> Floats:
     """[B, 2]: closed or open as the demonstrator wants it, or somewhere between."""
     goal = (np.arange(2) != active[:, None]).astype(np.float64)
     close = np.clip(goal + 0.04 * rng.normal(size=goal.shape), 0.0, 1.0)
-    return np.where(rng.random(goal.shape) < 0.5, close, rng.random(goal.shape))
+    return np.asarray(np.where(rng.random(goal.shape) < 0.5, close, rng.random(goal.shape)))
 
 
 def _done(scene: Scene) -> int:
     return int(scene.touched.sum())
-
-

@@ -1,7 +1,7 @@
 """What the two-handed policy's files say: upstream's 20 slots, its cameras and its words.
 
-The slots are those of upstream's ``workspace/lerobot_example/config_qact.yml``: two hands, then head, height and
-base, which this robot has not.
+The slots are those of upstream's ``workspace/lerobot_example/config_qact.yml``: two hands, then head, height
+and base, which this robot has not.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Train the two-handed policy from scripted demonstrations: ``python examples/two_handed/train.py --out DIR``.
+"""Train the two-handed policy from scripted demonstrations: ``python examples/two_handed/train.py --out
+DIR``.
 
 In pose space: no joints, no inverse kinematics. Data is made on the fly; the result is a WALL-OSS checkpoint
 folder. What decides success is written down in the comments below and in README.md.
@@ -8,32 +9,29 @@ from __future__ import annotations
 
 import argparse
 import platform
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 from wall_edge_export.model.config import model_shape
 from wall_edge_export.model.wall import WallModel
 
 from examples.training.forward import PackedForward, initialise
 from examples.training.loop import Optimiser, quick_memory, run
-from examples.training.packing import NOISES, Layout
+from examples.training.packing import NOISES, Layout, layout_of
 from examples.training.policy_files import build_tokenizer, model_config, normalizers, save_checkpoint
 from examples.two_handed.demonstrations import CELLS, LOWER, UPPER, Batch, action_spread, sample_batch
 from examples.two_handed.policy_kind import KIND, LIVE, padded, tasks
-from wall_edge.policies.prompt_text import PromptTokenizer
 from wall_edge.policies.vision import cut
 from wall_edge.sim.blocks import COLOURS, TRAIN_STREAM
 
 SPARSE_STEPS = (3, 10, 19, 31)
 LOSSES = ("flow", "text", "image", "cell", "place", "target", "sparse")
-# "place" decides it: the position of the block that each colour word means, asked of that very token. Without it
-# the blocks are never told apart; a loss at the last token alone asks for two hops at once.
+# "place" decides it: the position of the block that each colour word means, asked of that very token. Without
+# it the blocks are never told apart; a loss at the last token alone asks for two hops at once.
 WEIGHTS = torch.tensor([1.0, 1.0, 0.3, 0.3, 1.0, 0.5, 0.5])
 
 
@@ -72,7 +70,7 @@ class Trainer:
         self.spread = action_spread(self.rng)
         self.tokenizer = build_tokenizer(KIND, tasks())
         self.config = model_config(KIND, self.tokenizer)
-        self.layout = _layout(self.tokenizer)
+        self.layout = layout_of(KIND, self.tokenizer, tasks()[0])
         self.colour_places = _colour_places(self.layout)
         self.live = torch.from_numpy(padded(np.ones(LIVE), 0.0)).float()
         self.model = WallModel(model_shape(self.config))
@@ -89,7 +87,8 @@ class Trainer:
         done = np.array([subgoal.split()[2] for subgoal in batch.subgoals])
         first = np.array([instruction.split()[2] for instruction in batch.instructions])
         current = np.where((done == first)[:, None], batch.word_xy[:, 0], batch.word_xy[:, 1])
-        # In the order of the colour words: two in the instruction, one in the answer, one in the action prompt.
+        # In the order of the colour words: two in the instruction, one in the answer, one in the action
+        # prompt.
         words = np.concatenate((batch.word_xy, current[:, None], current[:, None]), axis=1)
         noise = self.rng.standard_normal((size, NOISES, KIND.horizon, KIND.slots))
         return Tensors(
@@ -144,15 +143,6 @@ def _seen_loss(outputs: Tensor, truth: Tensor) -> Tensor:
     present, loss = truth[..., :1], nn.functional.binary_cross_entropy_with_logits
     place = ((outputs[..., 2:] - truth[..., 2:]).square() * present).mean()
     return loss(outputs[..., :1], present) + loss(outputs[..., 1:2], truth[..., 1:2]) + place
-
-
-def _layout(tokenizer: Tokenizer) -> Layout:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "tokenizer.json"
-        tokenizer.save(str(path))
-        prompts = PromptTokenizer(path)
-    instruction, subgoal = tasks()[0]
-    return Layout(prompts, KIND.cameras, KIND.horizon, instruction, subgoal)
 
 
 def _colour_places(layout: Layout) -> Tensor:

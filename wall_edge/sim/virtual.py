@@ -31,9 +31,9 @@ from wall_edge.runtime.policy.action_loop import ActionLoop, PendingChunk
 from wall_edge.runtime.policy.observer import Observer
 from wall_edge.runtime.servo.loop import ServoLoop
 from wall_edge.runtime.telemetry.run_log import ChunkRecord, SubgoalRecord
+from wall_edge.sim.blocks import STEP_HZ
 from wall_edge.sim.tabletop import arm
 from wall_edge.sim.tabletop.referee import TabletopWorld
-from wall_edge.sim.tabletop.scene import STEP_HZ
 from wall_edge.sim.twins import RobotTwins
 from wall_edge.sim.virtual_drives import VirtualDrives
 

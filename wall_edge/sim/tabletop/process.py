@@ -18,13 +18,12 @@ from wall_edge.runtime.ipc.mailbox import Mailbox, MailboxReader
 from wall_edge.runtime.ipc.messages import Places, Stop
 from wall_edge.runtime.ipc.reporting import reporting
 from wall_edge.runtime.servo import realtime
+from wall_edge.sim.blocks import STEP_HZ
 from wall_edge.sim.motors import motors
 from wall_edge.sim.tabletop import arm
-from wall_edge.sim.tabletop.camera import SIZE
 from wall_edge.sim.tabletop.messages import BlockTouch, EpisodeEnd, EpisodeStart, StartEpisode
 from wall_edge.sim.tabletop.referee import TabletopWorld
-from wall_edge.sim.tabletop.render import CAMERAS
-from wall_edge.sim.tabletop.scene import STEP_HZ
+from wall_edge.sim.tabletop.render import CAMERAS, SIZE
 from wall_edge.sim.twins import RobotTwins
 
 _STEP_NS = round(1e9 / STEP_HZ)

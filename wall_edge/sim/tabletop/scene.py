@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wall_edge.errors import ConfigError
-from wall_edge.sim.tabletop import arm
 from wall_edge.sim.blocks import BLOCKS, COLOURS, SPACING, STEP_HZ, TOUCH_RADIUS, TOUCH_STEPS, Scene
+from wall_edge.sim.tabletop import arm
 from wall_edge.sim.tabletop.arm import Array
 
 Status = Literal["running", "success", "wrong_block", "timeout"]

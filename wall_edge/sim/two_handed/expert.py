@@ -1,13 +1,14 @@
 """The scripted demonstrator of the two-handed task: a pure function of what can be seen.
 
-The active hand flies at hover height towards its block and sinks into a funnel above it, closed; the other one
-rises, goes home and opens. Speeds and heights are smooth functions of the poses, so the same picture always
-asks for nearly the same motion. A hand that comes near the other one slows down.
+The active hand flies at hover height towards its block and sinks into a funnel above it, closed; the other
+one rises, goes home and opens. Speeds and heights are smooth functions of the poses, so the same picture
+always asks for nearly the same motion. A hand that comes near the other one slows down.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from wall_edge.array_types import Floats
 from wall_edge.sim.blocks import TOUCH_HEIGHT, TOUCH_RADIUS
@@ -49,11 +50,11 @@ def upright(position: Floats) -> Floats:
     return rotations.from_rpy(np.stack((0 * turn, 0 * turn, turn), axis=-1))
 
 
-def command(hands: Hands, target: Floats, active: Floats) -> Hands:
+def command(hands: Hands, target: Floats, active: npt.NDArray[np.int64]) -> Hands:
     """What the demonstrator commands for hands [B, 2, …].
 
-    ``target`` [B, 2] is the block (m), ``active`` [B] the hand that touches it. The command lies beyond the next
-    wanted pose by as much as the servos will lag behind it.
+    ``target`` [B, 2] is the block (m), ``active`` [B] the hand that touches it. The command lies beyond the
+    next wanted pose by as much as the servos will lag behind it.
     """
     step, turn, grip = _step(hands, target, np.arange(2) == np.asarray(active)[:, None])
     return Hands(
@@ -73,7 +74,9 @@ def follow(hands: Hands, commanded: Hands) -> Hands:
     )
 
 
-def rollout(hands: Hands, target: Floats, active: Floats, horizon: int = HORIZON) -> list[Hands]:
+def rollout(
+    hands: Hands, target: Floats, active: npt.NDArray[np.int64], horizon: int = HORIZON
+) -> list[Hands]:
     """The next ``horizon`` commands of the demonstrator through the servos' lag."""
     commands = []
     for _ in range(horizon):
@@ -88,7 +91,7 @@ def smooth(x: Floats) -> Floats:
     return x * x * (3 - 2 * x)
 
 
-def _step(hands: Hands, target: Floats, active: Floats) -> tuple[Floats, Floats, Floats]:
+def _step(hands: Hands, target: Floats, active: npt.NDArray[np.bool_]) -> tuple[Floats, Floats, Floats]:
     """The next motion: of tips [B, 2, 3] (m), of tools as rotation vectors [B, 2, 3], of grippers [B, 2]."""
     here = hands.position
     goal_xy = np.where(active[..., None], target[:, None], HOME[:, :2])

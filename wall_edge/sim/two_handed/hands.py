@@ -45,6 +45,11 @@ class Hands:
         split = numbers.reshape(*numbers.shape[:-1], 2, 7)
         return Hands(split[..., :3] + BASES, rotations.from_rpy(split[..., 3:6]), split[..., 6])
 
+    @staticmethod
+    def at_wrists(wrists: Floats, rotation: Floats, gripper: Floats) -> Hands:
+        """From where each wrist's axes meet [..., 2, 3] (m, table frame)."""
+        return Hands(wrists - TOOL * rotation[..., 2], rotation, gripper)
+
     def slots(self) -> Floats:
         """[..., 14]"""
         rpy = rotations.to_rpy(self.rotation)
@@ -58,11 +63,12 @@ class Hands:
 
 def elbow(base: Floats, wrist: Floats) -> Floats:
     """Elbow [3] (m) of the arm at ``base`` [3], bent upwards, for the place of its wrist [3]."""
-    shoulder = base + [0.0, 0.0, SHOULDER_HEIGHT]
+    shoulder = base + np.array([0.0, 0.0, SHOULDER_HEIGHT])
     x, y, z = (wrist - shoulder).tolist()
     out = float(np.hypot(x, y))
     reach = min(max(float(np.hypot(out, z)), abs(UPPER_ARM - FOREARM) + 1e-3), UPPER_ARM + FOREARM - 1e-3)
     cosine = (UPPER_ARM**2 + reach**2 - FOREARM**2) / (2 * UPPER_ARM * reach)
     lift = np.arctan2(z, out) + np.arccos(cosine)
     along = UPPER_ARM * np.cos(lift) / max(out, 1e-9)
-    return np.asarray(shoulder + [x * along, y * along, UPPER_ARM * np.sin(lift)])
+    bend: Floats = shoulder + np.array([x * along, y * along, UPPER_ARM * np.sin(lift)])
+    return bend

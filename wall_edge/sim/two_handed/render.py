@@ -34,7 +34,7 @@ _TABLE = Table((-0.10, 0.42), (-0.42, 0.42))
 
 
 def render(slots: npt.ArrayLike, scene: Scene) -> dict[str, Frame]:
-    """Frames [height, width, 3] RGB of `CAMERAS` for both hands' ``slots`` [14] and the blocks as they are."""
+    """Frames [height, width, 3] RGB of `CAMERAS` for both hands' ``slots`` [14] and the blocks."""
     hands = Hands.of(slots)
     world = np.concatenate((_arm_points(hands), block_points(scene)))
     frames = {"face_view": _face_view(hands, world, scene)}
@@ -86,7 +86,9 @@ def _wrist_view(own: int, hands: Hands, world: Floats, scene: Scene) -> Frame:
         if min(far[3:]) < 5 * NEAR:
             continue
         scale = camera.focal / far[3]
-        if hand != own and far[2] > 5 * NEAR:  # one's own wrist is behind the lens: only the fingers are drawn
+        if (
+            hand != own and far[2] > 5 * NEAR
+        ):  # one's own wrist is behind the lens: only the fingers are drawn
             draw.line((arm[2], arm[3]), fill=LINK, width=round(scale * _LINK_WIDTH[2]))
         _draw_fingers(draw, arm, scale, _TIPS[hand])
     return finished(canvas)
@@ -125,7 +127,7 @@ def _wrist_camera(tip: Floats, rotation: Floats) -> Camera:
 
 
 def face_cells(points: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Which 28-pixel cell of the front view, row by row, shows each of some points [N, 3]; and whether any."""
+    """Which 28-pixel cell of the front view shows each of the points [N, 3], row by row; whether one does."""
     camera, _ = _face_camera()
     pixels, _ = camera.project(points)
     width, height = (side // 28 for side in SIZES["face_view"])

@@ -21,7 +21,7 @@ TIME_LIMIT_S = 15.0
 
 @dataclass(frozen=True)
 class Touch:
-    """One thing to do: the block of colour ``colour`` (index into `COLOURS`) with ``hand`` (0: left, 1: right)."""
+    """The block of colour ``colour`` (index into `COLOURS`) with ``hand`` (0: left, 1: right)."""
 
     colour: int
     hand: int
@@ -52,9 +52,9 @@ class Task:
         return f"touch {self.touch(done).words}."
 
 
-def reachable(hand: int, y: float | Floats) -> bool | Floats:
+def reachable(hand: int, y: float) -> bool:
     """Whether a hand may be sent to blocks at ``y`` (m)."""
-    return OUTWARD[hand] * y >= -OVERLAP
+    return bool(OUTWARD[hand] * y >= -OVERLAP)
 
 
 def sample_scene(rng: np.random.Generator, clear_of: Floats | None = None, clearance: float = 0.07) -> Scene:
