@@ -1,0 +1,201 @@
+"""Chains of joints from a base link to a tip link, and where they bring it: many postures at once.
+
+Each joint's frame is turned so that its axis is z. What is fixed between two joints is one 4×3 product, and
+arrays have the postures last, ``[…, 3, B]``: 64 postures of six joints take about as long as three.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from wall_edge.array_types import Floats
+from wall_edge.errors import KinematicsError
+from wall_edge.kinematics.robot import Joint, Robot, Vector
+from wall_edge.kinematics.rotations import to_matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """Of B postures: the joints' axes and origins ``[n, 3, B]``, the tip ``[3, B]``, its frame ``[3, 3, B]``.
+
+    Of ``columns`` the first index is the column: ``columns[j, i]`` is element (i, j) of the rotation matrix.
+    """
+
+    axes: Floats
+    origins: Floats
+    tip: Floats
+    columns: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """n joints between two links. ``lower``, ``upper`` (rad, m) and ``velocity`` (rad/s, m/s) are ``[n]``.
+
+    ``steps [n, 4, 3]`` lead from one joint's frame to the next one's: three columns of a rotation, then the
+    translation; ``last [4, 3]`` leads to the tip. Postures ``q`` are in the order of ``joints``.
+    """
+
+    base: str
+    tip: str
+    joints: tuple[str, ...]
+    sliding: tuple[bool, ...]
+    lower: Floats
+    upper: Floats
+    velocity: Floats
+    steps: Floats
+    last: Floats
+
+    def limited(self, lower: Floats, upper: Floats, velocity: Floats) -> Chain:
+        """The same chain within these limits too ``[n]``: a robot may allow less than its URDF.
+
+        Raises:
+            KinematicsError: where a joint is left without a range.
+        """
+        lower, upper = np.maximum(self.lower, lower), np.minimum(self.upper, upper)
+        for name, low, high in zip(self.joints, lower, upper, strict=True):
+            if not low < high:
+                raise KinematicsError(
+                    f"joint {name} may move from {low:.6g} to {high:.6g}", expected="a range"
+                )
+        return replace(self, lower=lower, upper=upper, velocity=np.minimum(self.velocity, velocity))
+
+    def forward(self, q: Floats) -> tuple[Floats, Floats]:
+        """Of ``q [B, n]``: tip positions ``[B, 3]`` (m, in the base's frame), rotations ``[B, 3, 3]``."""
+        motion = self.motion(np.asarray(q, np.float64).T)
+        return np.array(motion.tip.T), np.array(motion.columns.transpose(2, 1, 0))
+
+    def origins(self, q: Floats) -> Floats:
+        """Positions ``[B, n + 1, 3]`` of all joints, then of the tip, m."""
+        motion = self.motion(np.asarray(q, np.float64).T)
+        return np.array(np.concatenate([motion.origins, motion.tip[None]]).transpose(2, 0, 1))
+
+    def jacobian(self, q: Floats) -> Floats:
+        """``[B, 6, n]``: the tip's velocity (m/s), then its turning (rad/s), for 1 rad/s or m/s a joint."""
+        return np.array(self.jacobian_of(self.motion(np.asarray(q, np.float64).T)).transpose(2, 0, 1))
+
+    def motion(self, q: Floats) -> Motion:
+        """All frames for ``q [n, B]``."""
+        count, batch = q.shape
+        sine, cosine = np.sin(q), np.cos(q)
+        axes, origins = np.empty((count, 3, batch)), np.empty((count, 3, batch))
+        position: Floats = np.zeros((3, batch))
+        columns = np.repeat(np.eye(3)[:, :, None], batch, 2)
+        for i, step in enumerate(self.steps):
+            frame = (step @ columns.reshape(3, -1)).reshape(4, 3, batch)
+            position = position + frame[3]
+            if self.sliding[i]:
+                position = position + frame[2] * q[i]
+                columns = frame[:3]
+            else:
+                columns = np.empty((3, 3, batch))
+                columns[0] = cosine[i] * frame[0] + sine[i] * frame[1]
+                columns[1] = cosine[i] * frame[1] - sine[i] * frame[0]
+                columns[2] = frame[2]
+            axes[i], origins[i] = frame[2], position
+        frame = (self.last @ columns.reshape(3, -1)).reshape(4, 3, batch)
+        return Motion(axes, origins, position + frame[3], frame[:3])
+
+    def jacobian_of(self, motion: Motion) -> Floats:
+        """``[6, n, B]``, as :meth:`jacobian`."""
+        result = np.empty((6, *motion.axes.shape[::2]))
+        arm = motion.tip - motion.origins
+        x, y, z = motion.axes[:, 0], motion.axes[:, 1], motion.axes[:, 2]
+        result[0] = y * arm[:, 2] - z * arm[:, 1]
+        result[1] = z * arm[:, 0] - x * arm[:, 2]
+        result[2] = x * arm[:, 1] - y * arm[:, 0]
+        result[3:] = motion.axes.transpose(1, 0, 2)
+        for i, sliding in enumerate(self.sliding):
+            if sliding:
+                result[:3, i], result[3:, i] = motion.axes[i], 0.0
+        return result
+
+
+def chain_between(robot: Robot, base: str, tip: str, locked: Mapping[str, float] | None = None) -> Chain:
+    """The chain of a robot from link ``base`` down to link ``tip``.
+
+    ``locked`` joints stand where it says (rad, m) and are none of the chain's.
+
+    Raises:
+        KinematicsError: for links that are not there or not one above the other, for a chain without a joint
+            that moves, and for a joint that follows another one, unless it is locked.
+    """
+    locked = dict(locked or {})
+    names, limits, sliding, steps = [], [], [], []
+    pending = np.eye(4)
+    for joint in _joints_between(robot, base, tip):
+        pending = pending @ _transform(joint.xyz, joint.rpy)
+        if joint.kind == "fixed":
+            continue
+        turn = np.eye(4)
+        turn[:3, :3] = _z_along(joint.axis)
+        if joint.name in locked:
+            pending = pending @ turn @ _moved(joint, locked[joint.name]) @ turn.T
+            continue
+        if joint.mimic is not None:
+            what = f"joint {joint.name} between {base} and {tip} follows {joint.mimic.joint}"
+            raise KinematicsError(
+                what, expected="joints that move by themselves", fix="lock it, or move the tip link"
+            )
+        steps.append(_step(pending @ turn))
+        names.append(joint.name)
+        sliding.append(joint.kind == "prismatic")
+        limits.append((joint.limits.lower, joint.limits.upper, joint.limits.velocity))
+        pending = turn.T
+    if not names:
+        raise KinematicsError(f"no joint moves between {base} and {tip}", expected="at least one")
+    lower, upper, velocity = np.array(limits).T
+    return Chain(
+        base, tip, tuple(names), tuple(sliding), lower, upper, velocity, np.array(steps), _step(pending)
+    )
+
+
+def _joints_between(robot: Robot, base: str, tip: str) -> list[Joint]:
+    for link in (base, tip):
+        if link not in robot.links:
+            raise KinematicsError(f"no link {link}", expected=f"one of {', '.join(robot.links)}")
+    joints: list[Joint] = []
+    link = tip
+    while link != base:
+        if link not in robot.parents:
+            above = ", ".join([joint.parent for joint in joints])
+            raise KinematicsError(
+                f"link {base} is not above {tip}",
+                expected=f"one of {above}" if above else "a tip below the root",
+            )
+        joints.append(robot.parents[link])
+        link = joints[-1].parent
+    return joints[::-1]
+
+
+def _transform(xyz: Vector, rpy: Vector) -> Floats:
+    result = np.eye(4)
+    result[:3, :3], result[:3, 3] = to_matrix("rpy", np.array(rpy)), xyz
+    return result
+
+
+def _z_along(axis: Vector) -> Floats:
+    """A rotation whose z is ``axis``."""
+    if axis == (0.0, 0.0, 1.0):
+        return np.eye(3)
+    z = np.array(axis) / math.sqrt(sum(a * a for a in axis))
+    x = np.cross(np.eye(3)[np.argmin(np.abs(z))], z)
+    x /= np.linalg.norm(x)
+    return np.stack([x, np.cross(z, x), z], -1)
+
+
+def _moved(joint: Joint, position: float) -> Floats:
+    """A joint's motion in a frame whose z is its axis."""
+    result = np.eye(4)
+    if joint.kind == "prismatic":
+        result[2, 3] = position
+    else:
+        result[:2, :2] = [[math.cos(position), -math.sin(position)], [math.sin(position), math.cos(position)]]
+    return result
+
+
+def _step(transform: Floats) -> Floats:
+    return np.vstack([transform[:3, :3].T, transform[:3, 3]])
