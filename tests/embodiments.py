@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -25,12 +26,18 @@ def pose_degrees(
     return (*position, *rotation)
 
 
-def layout(
-    degrees: Sequence[Degree], offset: float = 0.0, scale: float = 4.0, **rotations: RotationForm
-) -> Layout:
-    """All degrees with one offset and scale; 4 has room for every angle."""
-    count = len(degrees)
-    return Layout(tuple(degrees), (offset,) * count, (scale,) * count, rotations=rotations)
+def layout(degrees: Sequence[Degree], **rotations: RotationForm) -> Layout:
+    """Statistics with room for every rotation, and for ±2 of all else."""
+    scale = tuple(_half_range(degree, rotations) for degree in degrees)
+    return Layout(tuple(degrees), (0.0,) * len(degrees), scale, rotations=rotations)
+
+
+def _half_range(degree: Degree, rotations: dict[str, RotationForm]) -> float:
+    if degree.part != "rotation":
+        return 2.0
+    form = rotations.get(degree.of, "rpy")
+    angles = {"rpy": (math.pi, math.pi / 2, math.pi), "rotvec": (math.pi,) * 3}
+    return {**angles, "euler_zyx": angles["rpy"]}.get(form, (1.0,) * 6)[degree.index]
 
 
 def one_arm(

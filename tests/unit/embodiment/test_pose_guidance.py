@@ -21,7 +21,7 @@ HORIZON, SLOTS = 3, 26
 class Session:
     """Answers noise with zeros, and keeps the guidance that it was given."""
 
-    def denoise(self, noise: Any, mask: Any, positions: Any, grid: Any, pull: Any = None) -> Any:
+    def denoise(self, noise: Any, mask: Any, _positions: Any, _grid: Any, pull: Any = None) -> Any:
         self.mask, self.pull = mask, pull
         return np.zeros_like(noise)
 
@@ -80,5 +80,5 @@ def test_an_offset_from_a_state_near_the_seam_is_pulled() -> None:
     session = guided(embodiment, state, target)
     rotation = [embodiment.action.slots[c] for c in embodiment.action.columns("rotation", "arm")]
     assert session.pull.weights[1, rotation].tolist() == [0.5] * 3
-    yaw = embodiment.action.scale[0] * session.pull.target[:, rotation[2]]
+    yaw = np.pi * session.pull.target[:, rotation[2]]
     np.testing.assert_allclose(yaw, [0.0, 2 * np.pi - 6.24, 2 * np.pi - 6.22], atol=1e-6)

@@ -73,6 +73,8 @@ def test_it_stays_the_same_rotation(form: RotationForm, turn: tuple[float, ...],
         (WHOLE, [0.0, 1.55, 0.0], True),  # (π, π - 1.55, π) is as good
         (WHOLE, [0.0, 1.0, 0.0], False),
         (rotation("rpy", [-1, -1, -1], [1, 1, 1]), [1.0, 1.0, -1.0], False),
+        (rotation("rpy", [-1.8, -0.5, -1.8], [1.8, 0.5, 1.8]), [0.0, 0.0, 3.1], True),  # mean, deviation
+        (rotation("rpy", [-1.8, -0.5, -1.8], [1.8, 0.5, 1.8]), [0.0, 0.0, 2.5], False),
         (rotation("rpy", [2, -1, -1], [4.2, 1, 1]), [PI, 0.0, 0.0], False),  # the range goes across π
         (rotation("quaternion", [-1] * 4, [1] * 4), [0.0, 0.0, 0.6, 0.8], True),
         (rotation("quaternion", [-1, -1, -1, 0], [1] * 4), [0.0, 0.0, 0.6, 0.8], False),
