@@ -67,7 +67,7 @@ def _check_layout(layout: Sequence[Named]) -> None:
 
 def _groups(entries: Mapping[str, Entry], layout: Sequence[Named]) -> dict[str, list[Named]]:
     """The checkpoint's names by the entry that covers them."""
-    names = {name for name, _ in layout}
+    names = [name for name, _ in layout]
     groups: dict[str, list[Named]] = {}
     nameless: list[str] = []
     for name, slot in layout:
