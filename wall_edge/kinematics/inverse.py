@@ -11,6 +11,7 @@ Arms with fewer than six joints cannot have every orientation: they follow it we
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from time import perf_counter
 
 import numpy as np
@@ -42,6 +43,8 @@ class SolverSettings:
     cap_s: float = 6e-3
     iterations: int = 12
     block: int = 8
+    orientation: bool = True
+    """Whether that of the poses counts; if not, it is followed as far as positions let it."""
 
     def __post_init__(self) -> None:
         ranges = {
@@ -70,7 +73,7 @@ class Poses:
 class Solution:
     """``positions [H, n]``; which of them are at their poses ``[H]``, and how far off, m and rad ``[H]``.
 
-    With fewer than six joints ``solved`` is about the position alone. ``cold``: the last plan was none, or no
+    With fewer than six joints, or without orientation, ``solved`` is about the position. ``cold``: the last plan was none, or no
     use. ``capped``: time ran out before the iterations did.
     """
 
@@ -89,7 +92,7 @@ class ChunkSolver:
     def __init__(self, chain: Chain, settings: SolverSettings | None = None) -> None:
         self.chain = chain
         self.settings = settings or SolverSettings()
-        self._full = len(chain.joints) >= FULL
+        self._full = self.settings.orientation and len(chain.joints) >= FULL
         self._weight = self.settings.orientation_weight if self._full else self.settings.weak_weight
 
     def solve(self, poses: Poses, seed: Floats, dt: float, previous: Floats | None = None) -> Solution:
@@ -138,9 +141,11 @@ class ChunkSolver:
         horizon = targets.positions.shape[1]
         q = np.repeat(first[:, None], horizon, 1)
         edges = [0, 2, *range(self.settings.block, horizon, self.settings.block), horizon]
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in pairwise(edges):
             block = slice(start, end)
-            pace = np.clip(q[:, start - 1] - q[:, start - 2], -most, most) if start > 1 else np.zeros_like(first)
+            pace = (
+                np.clip(q[:, start - 1] - q[:, start - 2], -most, most) if start > 1 else np.zeros_like(first)
+            )
             last = q[:, start - 1] if start else first
             ahead = last[:, None] + pace[:, None] * np.arange(1, horizon - start + 1)
             q[:, start:] = np.clip(ahead, self.chain.lower[:, None], self.chain.upper[:, None])
@@ -174,7 +179,7 @@ class ChunkSolver:
 
 
 def shifted(plan: Floats, executed: int, most: Floats) -> Floats:
-    """A plan ``[H, n]`` less the steps executed, its end drawn on as it last moved, by at most ``most [n]`` a step."""
+    """A plan ``[H, n]`` less the steps executed, drawn on as it last moved, within ``most [n]`` a step."""
     horizon = len(plan)
     executed = min(max(executed, 0), horizon - 1)
     pace = np.clip(plan[-1] - plan[-2], -most, most) if horizon > 1 else np.zeros_like(plan[0])

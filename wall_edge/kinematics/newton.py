@@ -1,9 +1,9 @@
 """Joint positions that bring a tip nearer to its poses: damped Gauss and Newton, many postures at once.
 
-The error is ``[Δp; weight · log(R* Rᵀ)]``. Damping is half its square plus 1e-6 (Sugihara, "Solvability-unconcerned
-inverse kinematics by the Levenberg–Marquardt method", 2011), so that singular postures stand still instead of
-jumping. Joints that are at a limit and would leave it are taken out of the step (an active set); clamping alone
-leaves 7 joints short of poses that they reach.
+The error is ``[Δp; weight · log(R* Rᵀ)]``. Damping is half its square plus 1e-6 (Sugihara,
+"Solvability-unconcerned inverse kinematics by the Levenberg–Marquardt method", 2011), so that singular
+postures stand still instead of jumping. Joints that are at a limit and would leave it are taken out of the
+step (an active set); clamping alone leaves 7 joints short of poses that they reach.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ CLOSE_M, CLOSE_RAD = 1e-5, 1e-4
 _DAMPING = 1e-6
 _LONGEST_STEP = 0.5
 """rad or m, of any joint in one iteration."""
+_EASE = 0.5
 _FARTHEST = 0.3
 """m: a pose farther away is approached as if it were here, or damping would hold the arm where it is."""
 
@@ -106,11 +107,15 @@ def _stepped(chain: Chain, q: Floats, jacobian: Floats, error: Floats, weight: f
     slope = (jacobian * error[:, None]).sum(0)
     lower, upper = chain.lower[:, None], chain.upper[:, None]
     free = ~(((q <= lower) & (slope < 0)) | ((q >= upper) & (slope > 0)))
+    if len(q) > 6:
+        toward = np.where(slope > 0, upper - q, q - lower)
+        ease = np.clip(toward / _EASE, 0.1, 1.0)
+        free = free * ease
     j = (jacobian * free).transpose(2, 0, 1)
     square = j @ j.transpose(0, 2, 1)
     damping = 0.5 * (error * error).sum(0) + _DAMPING
     square += damping[:, None, None] * np.eye(len(error))
-    step = (j.transpose(0, 2, 1) @ np.linalg.solve(square, error.T[:, :, None]))[:, :, 0].T
+    step = (j.transpose(0, 2, 1) @ np.linalg.solve(square, error.T[:, :, None]))[:, :, 0].T * free
     step *= np.minimum(1, _LONGEST_STEP / np.maximum(np.abs(step).max(0), 1e-12))
     return np.asarray(np.clip(q + step, lower, upper))
 

@@ -43,6 +43,7 @@ class Limiter:
         self._dt = dt
         self._bandwidth = min(_BANDWIDTH, _PER_TICK / dt)
         self._joints: list[JointMotion] | None = None
+        self._before: list[JointMotion] | None = None
         self.state: Floats = np.zeros((3, len(bounds)))
         """Rows: position [rad], velocity [rad/s], acceleration [rad/s²] of the last setpoint; read only."""
         self.hits = {
@@ -65,6 +66,11 @@ class Limiter:
         """The last setpoint [dof, rad]."""
         row: Floats = self.state[0]
         return row
+
+    @property
+    def joints(self) -> list[JointMotion]:
+        """The same as ``state``, joint by joint."""
+        return self._require_position()
 
     @property
     def at_rest(self) -> bool:
@@ -94,6 +100,11 @@ class Limiter:
         """One tick of the fastest stop."""
         pairs = zip(self._require_position(), self._bounds, strict=True)
         return self._keep([stop_of(s[1], s[2], b).after(s, self._dt) for s, b in pairs])
+
+    def revoke(self) -> None:
+        """As if the last step had not been taken: it is not sent. Once, until the next."""
+        assert self._before is not None
+        self._keep(self._before)
 
     def counts(self) -> dict[str, object]:
         """How often each bound acted (lists by joint), and the refused references."""
@@ -148,7 +159,7 @@ class Limiter:
         return self._joints
 
     def _keep(self, joints: list[JointMotion]) -> Floats:
-        self._joints = joints
+        self._before, self._joints = self._joints, joints
         self.state[:] = tuple(zip(*joints, strict=True))
         return self.position
 

@@ -27,6 +27,15 @@ class ChunkRecord:
     observation: int = 0
     """Which observation it came from, counted over the run."""
     scheduler: str = ""
+    solved: int = 0
+    """Steps over all poses that the joints bring to their pose; 0 without poses."""
+    nearest: int = 0
+    """Those that are only as near as limits and speeds allow."""
+    held: int = 0
+    """Those held where the pose could still be reached."""
+    confined: int = 0
+    """Those that the workspace changed."""
+    kinematics_ms: float = 0.0
 
     @property
     def latency_ms(self) -> float:
