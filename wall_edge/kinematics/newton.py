@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from time import perf_counter
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +23,11 @@ CLOSE_M, CLOSE_RAD = 1e-5, 1e-4
 _DAMPING = 1e-6
 _LONGEST_STEP = 0.5
 """rad or m, of any joint in one iteration."""
-_EASE = 0.5
+_STALLED = 1e-5
+"""rad or m: a posture that moves by less has arrived, or gets no nearer."""
 _FARTHEST = 0.3
 """m: a pose farther away is approached as if it were here, or damping would hold the arm where it is."""
+Which: TypeAlias = slice | npt.NDArray[np.bool_] | npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +42,7 @@ class Targets:
         """Of ``positions [B, 3]`` and ``rotations [B, 3, 3]``."""
         return Targets(np.ascontiguousarray(positions.T), np.ascontiguousarray(rotations.transpose(2, 1, 0)))
 
-    def at(self, which: slice | npt.NDArray[np.bool_]) -> Targets:
+    def at(self, which: Which) -> Targets:
         """Some of them."""
         return Targets(self.positions[:, which], self.columns[:, :, which])
 
@@ -51,6 +54,14 @@ class Postures:
     q: Floats
     error_m: Floats
     error_rad: Floats
+
+    def at(self, which: Which) -> Postures:
+        """Some of them."""
+        return Postures(self.q[:, which], self.error_m[which], self.error_rad[which])
+
+    def put(self, which: Which, other: Postures) -> None:
+        """Others in the place of some."""
+        self.q[:, which], self.error_m[which], self.error_rad[which] = other.q, other.error_m, other.error_rad
 
 
 def refined(
@@ -66,22 +77,26 @@ def refined(
         motion = chain.motion(q)
         off, turn = targets.positions - motion.tip, turn_to(motion, targets)
         error_m, error_rad = _lengths(off), _lengths(turn)
-        result.q[:, places], result.error_m[places], result.error_rad[places] = q, error_m, error_rad
+        result.put(places, Postures(q, error_m, error_rad))
         far = (error_m >= CLOSE_M) | ((error_rad >= CLOSE_RAD) & (weight != 0))
         if i == iterations or not far.any() or perf_counter() > deadline:
             break
         off = off * np.minimum(1, _FARTHEST / np.maximum(error_m, 1e-12))
         error = np.concatenate([off, weight * turn]) if weight else off
-        q = _stepped(chain, q, chain.jacobian_of(motion), error, weight)
-        if not far.all():
-            q, places, targets = q[:, far], places[far], targets.at(far)
+        step = _step(chain, q, chain.jacobian_of(motion), error, weight)
+        moving = far & (np.abs(step).max(0) > _STALLED)
+        if not moving.any():
+            break
+        q = np.clip(q + step, chain.lower[:, None], chain.upper[:, None])
+        if not moving.all():
+            q, places, targets = q[:, moving], places[moving], targets.at(moving)
     return result
 
 
-def errors_of(chain: Chain, q: Floats, targets: Targets) -> tuple[Floats, Floats]:
-    """How far the tip of ``q [n, B]`` is from its targets: m ``[B]``, rad ``[B]``."""
+def compared(chain: Chain, q: Floats, targets: Targets) -> Postures:
+    """``q [n, B]`` with how far they are from their targets."""
     motion = chain.motion(q)
-    return _lengths(targets.positions - motion.tip), _lengths(turn_to(motion, targets))
+    return Postures(q, _lengths(targets.positions - motion.tip), _lengths(turn_to(motion, targets)))
 
 
 def turn_to(motion: Motion, targets: Targets) -> Floats:
@@ -99,25 +114,16 @@ def turn_to(motion: Motion, targets: Targets) -> Floats:
     return result
 
 
-def _stepped(chain: Chain, q: Floats, jacobian: Floats, error: Floats, weight: float) -> Floats:
-    if weight:
-        jacobian[3:] *= weight
-    else:
-        jacobian = jacobian[:3]
+def _step(chain: Chain, q: Floats, jacobian: Floats, error: Floats, weight: float) -> Floats:
+    jacobian[3:] *= weight
+    jacobian = jacobian[: len(error)]
     slope = (jacobian * error[:, None]).sum(0)
-    lower, upper = chain.lower[:, None], chain.upper[:, None]
-    free = ~(((q <= lower) & (slope < 0)) | ((q >= upper) & (slope > 0)))
-    if len(q) > 6:
-        toward = np.where(slope > 0, upper - q, q - lower)
-        ease = np.clip(toward / _EASE, 0.1, 1.0)
-        free = free * ease
-    j = (jacobian * free).transpose(2, 0, 1)
-    square = j @ j.transpose(0, 2, 1)
+    low, high = q <= chain.lower[:, None], q >= chain.upper[:, None]
+    j = (jacobian * ~((low & (slope < 0)) | (high & (slope > 0)))).transpose(2, 0, 1)
     damping = 0.5 * (error * error).sum(0) + _DAMPING
-    square += damping[:, None, None] * np.eye(len(error))
-    step = (j.transpose(0, 2, 1) @ np.linalg.solve(square, error.T[:, :, None]))[:, :, 0].T * free
-    step *= np.minimum(1, _LONGEST_STEP / np.maximum(np.abs(step).max(0), 1e-12))
-    return np.asarray(np.clip(q + step, lower, upper))
+    square = j @ j.transpose(0, 2, 1) + damping[:, None, None] * np.eye(len(error))
+    step = (j.transpose(0, 2, 1) @ np.linalg.solve(square, error.T[:, :, None]))[:, :, 0].T
+    return np.asarray(step * np.minimum(1, _LONGEST_STEP / np.maximum(np.abs(step).max(0), 1e-12)))
 
 
 def _lengths(vectors: Floats) -> Floats:
