@@ -33,18 +33,33 @@ class PackedForward:
     def __call__(self, ids: Tensor, patches: Tensor, state: Tensor, noisy: Tensor, time: Tensor) -> Passed:
         """``ids [B, T]``, ``patches [B, n, patch_dim]``, ``state [B, slots]``, ``noisy [B, noises, horizon,
         slots]`` at ``time [B, noises]``."""
+        images = self.images(patches)
+        hidden, cache = self.prefix(ids, images, state)
+        return Passed(images, hidden, self.velocity(cache, noisy, time))
+
+    def images(self, patches: Tensor) -> Tensor:
+        """Image tokens ``[B, N, H]`` of all cameras."""
+        tokens: Tensor = vmap(self._images)(patches)
+        return tokens
+
+    def prefix(self, ids: Tensor, images: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Hidden states ``[B, T, H]`` and keys/values of both prompts."""
         model, layout, mask = self._model, self._layout, self._mask
-        images = vmap(self._images)(patches)
         x = model.model.embed_tokens(ids)
         x = torch.cat((x[:, : layout.first_image], self._views(x, images)), dim=1)
         embedded = model.action_preprocessor.embed_state(state * mask, mask.expand_as(state))
         is_state = (ids == layout.tokenizer.ids.state).unsqueeze(-1)
         x = torch.where(is_state, embedded[:, None], x)
         hidden, cache = vmap(lambda tokens: model.model(tokens, layout.positions, layout.bias))(x)
-        chunks = model.action_preprocessor.embed_action(noisy * mask, mask.expand_as(noisy), time)
-        behind = cache.index_select(1, layout.action_branch)
-        velocity = model.action_preprocessor.action_proj_back(vmap(self._chunks)(chunks, behind))
-        return Passed(images, hidden, velocity)
+        return hidden, cache
+
+    def velocity(self, cache: Tensor, noisy: Tensor, time: Tensor) -> Tensor:
+        """``[B, noises, horizon, slots]`` behind the action prompt's keys/values."""
+        head, mask = self._model.action_preprocessor, self._mask
+        chunks = head.embed_action(noisy * mask, mask.expand_as(noisy), time)
+        behind = cache.index_select(1, self._layout.action_branch)
+        velocity: Tensor = head.action_proj_back(vmap(self._chunks)(chunks, behind))
+        return velocity
 
     def _images(self, patches: Tensor) -> Tensor:
         tower = self._model.visual

@@ -7,11 +7,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge.array_types import Floats
+from wall_edge.array_types import Floats, Frame
 from wall_edge.errors import ConfigError
-from wall_edge.sim.blocks import BLOCKS, STEP_HZ, TOUCH_RADIUS, TOUCH_STEPS, Scene
+from wall_edge.sim.blocks import BLOCKS, EPISODE_STREAM, STEP_HZ, TOUCH_RADIUS, TOUCH_STEPS, Scene
+from wall_edge.sim.two_handed import expert, render
 from wall_edge.sim.two_handed.hands import HANDS, Hands
-from wall_edge.sim.two_handed.scene import TIME_LIMIT_S, Task
+from wall_edge.sim.two_handed.scene import TIME_LIMIT_S, Task, sample_scene, sample_task
 
 Status = Literal["running", "success", "wrong_block", "wrong_hand", "timeout"]
 
@@ -81,6 +82,30 @@ class Episode:
                 self.status = "success"
 
 
-def judged_tips(slots: npt.ArrayLike) -> Floats:
-    """Both tips [2, 3] in the table frame (m) of 14 slots."""
-    return Hands.of(slots).position
+class TwoHandedTable:
+    """Call `step` at 30 Hz with both hands' true slots; `frames` whenever a camera is read."""
+
+    def __init__(self, seed: int = 0, time_limit_s: float = TIME_LIMIT_S) -> None:
+        self._seed, self._time_limit_s = seed, time_limit_s
+        self._tips: Floats = expert.HOME
+        self.episode = self.new_episode(0)
+
+    def new_episode(self, index: int) -> Episode:
+        """Lay the blocks of episode ``index`` and start its clock.
+
+        Fixed by (seed, index), except that a layout with a block within 7 cm of a tip, as of the last `step`,
+        is drawn again: nobody lays a block under a gripper.
+        """
+        rng = np.random.default_rng([EPISODE_STREAM, self._seed, index])
+        scene = sample_scene(rng, clear_of=self._tips[:, :2])
+        self.episode = Episode(scene, sample_task(rng, scene), self._time_limit_s)
+        return self.episode
+
+    def frames(self, slots: npt.ArrayLike) -> dict[str, Frame]:
+        """All camera frames for both hands' ``slots`` [14]; see `render.render`."""
+        return render.render(slots, self.episode.scene)
+
+    def step(self, slots: npt.ArrayLike) -> Status:
+        """Advance the episode by 1/30 s with both hands at ``slots`` [14]; a finished one stays."""
+        self._tips = Hands.of(slots).position
+        return self.episode.step(self._tips)
