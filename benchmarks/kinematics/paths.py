@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -37,11 +38,15 @@ def paths(chain: Chain, kind: str, rng: np.random.Generator) -> Iterator[Path]:
     the motion passes a posture of little dexterity: one in a hundred has less. ``limits``: a joint or
     more rest at a limit for a part of the way.
     """
-    suits = {"pi": _crosses, "singular": _singular(chain, rng), "limits": lambda q, _: _rests(chain, q)}[kind]
+    tests: dict[str, Callable[[Floats, Floats], bool]] = {
+        "pi": _crosses,
+        "singular": _singular(chain, rng),
+        "limits": partial(_rests, chain),
+    }
     while True:
         q = _motion(chain, rng, beyond=kind == "limits")
         positions, rotations = chain.forward(q)
-        if suits(q, rotations):
+        if tests[kind](q, rotations):
             rotations = to_matrix("rpy", from_matrix("rpy", rotations))
             yield Path(kind, q[0], Poses(positions[1:], rotations[1:]))
 
@@ -56,17 +61,17 @@ def _motion(chain: Chain, rng: np.random.Generator, beyond: bool) -> Floats:
     wave = rng.uniform(-0.15, 0.15, len(start)) * np.sin(2 * np.pi * time) ** 2
     q = start + along * (end - start) + wave
     if beyond:
-        return np.clip(q, chain.lower, chain.upper)
+        return np.asarray(np.clip(q, chain.lower, chain.upper))
     margin = 0.05 * (upper - lower)
     inside = bool((q > lower + margin).all() and (q < upper - margin).all())
-    return q if inside else _motion(chain, rng, beyond)
+    return np.asarray(q) if inside else _motion(chain, rng, beyond)
 
 
-def _crosses(_: Floats, rotations: Floats) -> bool:
+def _crosses(_q: Floats, rotations: Floats) -> bool:
     return bool((np.abs(np.diff(from_matrix("rpy", rotations), axis=0)) > np.pi).any())
 
 
-def _rests(chain: Chain, q: Floats) -> bool:
+def _rests(chain: Chain, q: Floats, _: Floats) -> bool:
     at = (q <= chain.lower) | (q >= chain.upper)
     return bool((at.sum(0) >= STEPS // 8).any() and at.all(0).sum() < len(chain.joints) - 2)
 

@@ -72,25 +72,65 @@ def refined(
     ``weight`` (m/rad) is what a radian counts; 0: positions alone.
     """
     result = Postures(q.copy(), np.empty(q.shape[1]), np.empty(q.shape[1]))
-    places = np.arange(q.shape[1])
-    for i in range(iterations + 1):
+    places, now, care = np.arange(q.shape[1]), _State.at(chain, q, targets, weight), np.ones(q.shape[1])
+    for _ in range(iterations):
+        result.put(places, now.postures)
+        moving = now.far & (perf_counter() < deadline)
+        step = _step(chain, now, care) if moving.any() else np.zeros_like(now.postures.q)
+        moving &= np.abs(step).max(0) > _STALLED
+        if not moving.any():
+            return result
+        if not moving.all():
+            places, now, care, step = places[moving], now.some(moving), care[moving], step[:, moving]
+            targets = targets.at(moving)
+        q = np.clip(now.postures.q + step, chain.lower[:, None], chain.upper[:, None])
+        after = _State.at(chain, q, targets, weight)
+        worse = (after.cost > now.cost) & (q == now.postures.q + step).all(0)
+        care = np.where(worse, care * 10, np.maximum(care / 3, 1))
+        now = after.but(worse, now) if worse.any() else after
+    result.put(places, now.postures)
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """Postures, their errors as the solver weighs them ``[rows, B]``, and the slopes ``[rows, n, B]``."""
+
+    postures: Postures
+    error: Floats
+    jacobian: Floats
+    cost: Floats
+    far: npt.NDArray[np.bool_]
+
+    @staticmethod
+    def at(chain: Chain, q: Floats, targets: Targets, weight: float) -> _State:
         motion = chain.motion(q)
         off, turn = targets.positions - motion.tip, turn_to(motion, targets)
         error_m, error_rad = _lengths(off), _lengths(turn)
-        result.put(places, Postures(q, error_m, error_rad))
         far = (error_m >= CLOSE_M) | ((error_rad >= CLOSE_RAD) & (weight != 0))
-        if i == iterations or not far.any() or perf_counter() > deadline:
-            break
         off = off * np.minimum(1, _FARTHEST / np.maximum(error_m, 1e-12))
-        error = np.concatenate([off, weight * turn]) if weight else off
-        step = _step(chain, q, chain.jacobian_of(motion), error, weight)
-        moving = far & (np.abs(step).max(0) > _STALLED)
-        if not moving.any():
-            break
-        q = np.clip(q + step, chain.lower[:, None], chain.upper[:, None])
-        if not moving.all():
-            q, places, targets = q[:, moving], places[moving], targets.at(moving)
-    return result
+        jacobian = chain.jacobian_of(motion)
+        jacobian[3:] *= weight
+        rows = 6 if weight else 3
+        error = np.concatenate([off, weight * turn])[:rows]
+        cost = error_m**2 + (weight * error_rad) ** 2
+        return _State(Postures(q, error_m, error_rad), error, jacobian[:rows], cost, far)
+
+    def some(self, which: Which) -> _State:
+        """Some of them."""
+        j = self.jacobian[..., which]
+        return _State(self.postures.at(which), self.error[:, which], j, self.cost[which], self.far[which])
+
+    def but(self, which: Which, other: _State) -> _State:
+        """Others in the place of some."""
+        self.postures.put(which, other.postures.at(which))
+        for mine, theirs in zip(
+            (self.error, self.jacobian, self.cost, self.far),
+            (other.error, other.jacobian, other.cost, other.far),
+            strict=True,
+        ):
+            mine[..., which] = theirs[..., which]
+        return self
 
 
 def compared(chain: Chain, q: Floats, targets: Targets) -> Postures:
@@ -114,13 +154,12 @@ def turn_to(motion: Motion, targets: Targets) -> Floats:
     return result
 
 
-def _step(chain: Chain, q: Floats, jacobian: Floats, error: Floats, weight: float) -> Floats:
-    jacobian[3:] *= weight
-    jacobian = jacobian[: len(error)]
-    slope = (jacobian * error[:, None]).sum(0)
+def _step(chain: Chain, state: _State, care: Floats) -> Floats:
+    q, error = state.postures.q, state.error
+    slope = (state.jacobian * error[:, None]).sum(0)
     low, high = q <= chain.lower[:, None], q >= chain.upper[:, None]
-    j = (jacobian * ~((low & (slope < 0)) | (high & (slope > 0)))).transpose(2, 0, 1)
-    damping = 0.5 * (error * error).sum(0) + _DAMPING
+    j = (state.jacobian * ~((low & (slope < 0)) | (high & (slope > 0)))).transpose(2, 0, 1)
+    damping = care * (0.5 * (error * error).sum(0) + _DAMPING)
     square = j @ j.transpose(0, 2, 1) + damping[:, None, None] * np.eye(len(error))
     step = (j.transpose(0, 2, 1) @ np.linalg.solve(square, error.T[:, :, None]))[:, :, 0].T
     return np.asarray(step * np.minimum(1, _LONGEST_STEP / np.maximum(np.abs(step).max(0), 1e-12)))
