@@ -20,6 +20,7 @@ from wall_edge.body.match import own_names, require_match
 from wall_edge.body.model import RobotModel
 from wall_edge.body.poses import PoseColumns, require_near
 from wall_edge.body.units import JointUnits
+from wall_edge.body.workspace import Confinement, Path
 from wall_edge.bundle import Layout, Manifest
 from wall_edge.config import RobotConfig
 from wall_edge.errors import ConfigError, PolicyError
@@ -62,6 +63,7 @@ class Body:
         self._still_action = np.array(still_values(commanded, action))
         self._observed_poses = PoseColumns.all_of(state)
         self._arms = _arms(config, model, action)
+        self._confinement = _confinement(config, model)
         self._sinks = {name: action.columns("sink", name) for name in _sinks(action)}
         moved = self._moved_by_one()
         self.unmoved = [i for i in range(config.dof) if i not in moved]
@@ -116,8 +118,7 @@ class Body:
         begun = perf_counter()
         positions = np.repeat(np.asarray(start, np.float64)[None], len(values), axis=0)
         positions[:, self._units.joints] = self._units.positions(values)
-        poses = {arm.chain.name: self._poses(arm, values, start) for arm in self._arms}
-        confined = 0
+        poses, confined = self._poses(values, start)
         chunks = []
         for arm in self._arms:
             chunk = arm.follow(poses[arm.chain.name], start, self._dt_s, previous)
@@ -137,11 +138,17 @@ class Body:
             perf_counter() - begun,
         )
 
-    def _poses(self, arm: Arm, values: Floats, start: Floats) -> tuple[Floats, Floats]:
-        _, still = arm.chain.forward(start)
-        poses = arm.columns.read(values, still)
-        require_near(arm.chain, *poses)
-        return poses
+    def _poses(self, values: Floats, start: Floats) -> tuple[dict[str, Path], int]:
+        """The poses of each arm, inside the workspace, and how many steps had to be brought there."""
+        poses = {}
+        for arm in self._arms:
+            poses[arm.chain.name] = path = arm.columns.read(values, arm.chain, start)
+            require_near(arm.chain, *path)
+        if self._confinement is None:
+            return poses, 0
+        assert self.model is not None
+        tips = {name: chain.forward(start)[0] for name, chain in self.model.chains.items()}
+        return self._confinement.confine(poses, tips, self._dt_s)
 
     def _fill(self, values: Floats, joints: Floats, units: JointUnits, poses: list[PoseColumns]) -> None:
         values[..., units.degrees] = units.values(joints)
@@ -179,6 +186,13 @@ def _arms(config: RobotConfig, model: RobotModel | None, action: Layout) -> list
             )
     unreachable = config.policy.unreachable
     return [Arm(model.chains[pose.pose], pose, kinematics, unreachable) for pose in poses]
+
+
+def _confinement(config: RobotConfig, model: RobotModel | None) -> Confinement | None:
+    """None where nothing is to be kept anywhere."""
+    if model is None or config.workspace is None:
+        return None
+    return Confinement.of(config, model)
 
 
 def _sinks(action: Layout) -> Mapping[str, None]:

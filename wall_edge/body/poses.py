@@ -52,14 +52,14 @@ class PoseColumns:
         if self.rotation:
             values[..., self.rotation] = from_matrix(self.form, rotations)
 
-    def read(self, values: Floats, still: Floats) -> tuple[Floats, Floats]:
-        """Positions ``[horizon, 3]``, rotations ``[horizon, 3, 3]``; ``still [3, 3]`` where there are none.
+    def read(self, values: Floats, chain: PoseChain, start: Floats) -> tuple[Floats, Floats]:
+        """Positions ``[horizon, 3]``, rotations ``[horizon, 3, 3]``; those of joints ``start [dof]`` without.
 
         Raises :class:`PolicyError` for numbers that are no rotation.
         """
         positions = values[:, self.position]
         if not self.rotation:
-            return positions, np.broadcast_to(still, (len(values), 3, 3))
+            return positions, np.broadcast_to(chain.forward(start)[1], (len(values), 3, 3))
         try:
             return positions, to_matrix(self.form, values[:, self.rotation])
         except KinematicsError as problem:

@@ -147,3 +147,21 @@ class TestContinuity:
         again = body.values(chunk.positions, asked)
         np.testing.assert_allclose(again, asked, atol=5e-4)
         np.testing.assert_array_equal(again[:, -3:], asked[:, -3:])
+
+
+class TestWorkspace:
+    def test_what_leaves_it_is_kept_inside_and_counted(self) -> None:
+        box = {"x": [-1.0, 1.0], "y": [-1.0, 1.0], "z": [0.15, 1.0]}
+        workspace = {"poses": {"left": {"frame": "left_base", "box": box}}, "margin_m": 0.0}
+        body = body_of(two_poses(), workspace=workspace)
+        asked = body.values(np.tile(START, (HORIZON, 1)))
+        inside = body.joints(asked, START)
+        assert inside.confined == 0
+        asked[16:, 2] = np.linspace(asked[0, 2], 0.1, 16)
+        chunk = body.joints(asked, START)
+        below = int((asked[:, 2] < 0.15).sum())
+        assert chunk.confined == below > 0
+        assert chunk.solved == 2 * HORIZON
+        reached = body.values(chunk.positions)
+        assert reached[:, 2].min() > 0.15 - 1e-4
+        np.testing.assert_allclose(reached[asked[:, 2] > 0.151], asked[asked[:, 2] > 0.151], atol=1e-3)
