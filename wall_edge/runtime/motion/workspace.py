@@ -142,7 +142,7 @@ class WorkspaceWatch:
                 clear = inside
         for i, j, frame in self._pairs:
             clear = min(clear, _distance(tips[i], tips[j], frame) - self._tip_distance_m)
-        return clear if clear == clear else -math.inf  # NaN is nowhere inside
+        return clear
 
     def _breach(self, position: Sequence[float]) -> Breach:
         """What a posture outside is outside of."""
