@@ -40,6 +40,8 @@ class SolverSettings:
     tolerance_m: float = 1e-4
     tolerance_rad: float = 1.745e-3
     cap_s: float = 6e-3
+    orientation: bool = True
+    """Whether the orientation is asked for at all: a pose may have a position only."""
 
     def __post_init__(self) -> None:
         for key, (low, high) in _RANGES.items():
@@ -60,7 +62,7 @@ class Aim:
 
     def __init__(self, chain: Chain, settings: SolverSettings) -> None:
         self.chain, self.settings = chain, settings
-        self.full = len(chain.joints) >= FULL
+        self.full = settings.orientation and len(chain.joints) >= FULL
 
     def refined(self, q: Floats, targets: Targets, iterations: int, deadline: float = np.inf) -> Postures:
         """``q [n, B]`` nearer to its poses, as near as so many iterations bring it."""
