@@ -94,14 +94,14 @@ def _plausible(layout: Layout, columns: list[int], form: str, values: Floats) ->
     """
     beyond = _beyond(layout, columns, values)
     if form == "quaternion":
-        usual = values[..., 3] >= -0.05
+        usual = np.asarray(values[..., 3] >= -0.05)
     elif form == "rotvec":
         length = np.linalg.norm(values, axis=-1)
-        usual = length <= _USUAL[0]
+        usual = np.asarray(length <= _USUAL[0])
         # The statistics are a box around a ball: its corners are no rotation that anybody saw.
         beyond = np.maximum(beyond, length / max(np.pi, *(np.abs(layout.offset) + layout.scale)[columns]))
     else:
-        usual = (np.abs(values) <= _USUAL).all(-1)
+        usual = np.asarray((np.abs(values) <= _USUAL).all(-1))
     return np.asarray((beyond <= _NEARLY) | (usual & (beyond <= _LOOSELY)))
 
 
