@@ -94,7 +94,7 @@ def _plausible(layout: Layout, columns: list[int], form: str, values: Floats) ->
     """
     beyond = _beyond(layout, columns, values)
     if form == "quaternion":
-        usual: npt.NDArray[np.bool_] = np.asarray(values[..., 3] >= -0.05)
+        usual = np.asarray(values[..., 3] >= -0.05)
     elif form == "rotvec":
         length = np.linalg.norm(values, axis=-1)
         usual = np.asarray(length <= _USUAL[0])
