@@ -1,7 +1,8 @@
 """The ``embodiment`` section of ROBOT.yaml: what every degree of freedom of the checkpoint is on this robot.
 
 Keys are the checkpoint's own names: of one degree of freedom, or of a group of them
-(``follow_left_ee_rotation`` for ``follow_left_ee_rotation_0`` to ``_2``). Nothing is guessed: each name is described, or refused.
+(``follow_left_ee_rotation`` for ``follow_left_ee_rotation_0`` to ``_2``). Nothing is guessed: each name is
+described, or refused.
 """
 
 from __future__ import annotations
@@ -138,11 +139,33 @@ class EmbodimentConfig:
             for name, entry in entries.items():
                 require_name(f"{key}.{name}", name)
                 between(f"{key}.{name}.slot", entry.slot, 0, 1 << 20)
+            _check_twice(key, entries)
 
     @property
     def observed(self) -> dict[str, Entry]:
         """The entries of the state."""
         return self.action if self.state is None else self.state
+
+
+def _check_twice(key: str, entries: dict[str, Entry]) -> None:
+    """Whether two entries are one joint, one part of a pose, or one sink."""
+    taken: dict[tuple[str, str], str] = {}
+    for name, entry in entries.items():
+        for what, of in _targets(entry):
+            first = taken.setdefault((what, of), name)
+            if first != name:
+                attribute = "pose" if what in ("position", "rotation") else what
+                expected = f"another {what} than that of {key}.{first}"
+                raise Invalid(f"{key}.{name}.{attribute}", of, expected=expected)
+
+
+def _targets(entry: Entry) -> list[tuple[str, str]]:
+    """What an entry is, by the key that says so."""
+    if isinstance(entry, JointEntry):
+        return [("joint", joint) for joint in entry.joints]
+    if isinstance(entry, PositionEntry | RotationEntry):
+        return [(entry.kind, entry.pose)]
+    return [("sink", entry.sink)] if isinstance(entry, SinkEntry) else []
 
 
 def entry_size(entry: Entry) -> int | None:
@@ -158,7 +181,7 @@ def entry_size(entry: Entry) -> int | None:
 
 @dataclass(frozen=True)
 class SinkConfig:
-    """Where the values of a sink go: a JSON line a chunk, as a datagram to a UNIX socket if there is a path."""
+    """Where the values of a sink go: a JSON line a chunk, as a datagram to a UNIX socket."""
 
     path: str | None = None
     """Relative to the file; null: into the event log only."""

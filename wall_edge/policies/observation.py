@@ -12,9 +12,10 @@ from wall_edge.array_types import Floats, Frame
 class Observation:
     """What the robot saw: frames ``[h, w, 3]`` uint8 by camera, and its state.
 
-    ``state``: a policy is given policy values ``[degrees]``; the observer measures joints ``[dof]`` in rad, of
-    which ``wall_edge.body`` makes them. ``time_ns`` is when the joints were measured, ``frames_ns`` when the
-    oldest frame was taken (CLOCK_MONOTONIC), ``plan_ns`` the plan clock at ``time_ns``; ``index`` counts observations.
+    ``state``: a policy is given policy values ``[degrees]``; the observer measures joints ``[dof]`` in rad,
+    of which ``wall_edge.body`` makes them. ``time_ns`` is when the joints were measured, ``frames_ns`` when
+    the oldest frame was taken (CLOCK_MONOTONIC), ``plan_ns`` the plan clock at ``time_ns``; ``index`` counts
+    observations.
     """
 
     time_ns: int

@@ -19,7 +19,7 @@ from wall_edge.checks import (
     require_unique,
 )
 from wall_edge.config_loader import Invalid
-from wall_edge.kinematics.rotations import SIZES as ROTATION_SIZES
+from wall_edge.kinematics.rotations import SIZES
 
 Part = Literal["joint", "position", "rotation", "sink", "held"]
 """What a degree of freedom is: a joint, a component of a pose's position or rotation, a value for a named
@@ -32,6 +32,8 @@ Reference = Literal["absolute", "state", "first"]
 offsets from the chunk's first step."""
 RotationForm = Literal["rpy", "euler_zyx", "rotvec", "quaternion", "6d"]
 """How a rotation is written; ``wall_edge.kinematics.rotations`` says what each means."""
+ROTATION_SIZES = SIZES
+"""Numbers of each form."""
 _MOST_SLOTS = 1 << 20
 
 
