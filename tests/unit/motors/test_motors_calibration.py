@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 
 import numpy as np
 import pytest
-from wall_edge_bridge.drives import Drive
+from wall_edge_bridge.drives import Drive, Feedback
 from wall_edge_bridge.kinds import kind_named
 from wall_edge_bridge.sim import VirtualClock, wire_to
 
-from wall_edge.errors import ConfigError
+from wall_edge.errors import BusTimeout, ConfigError
 from wall_edge.motors.calibration import LEAST_TURN, MARGIN, Sweep, calibrated, require_unwrapped
 
 
@@ -60,6 +61,7 @@ def test_a_joint_that_was_not_moved_or_never_spoke_is_named(said: Sweep, how: st
         calibrated(drive("feetech"), said, [{}])
 
 
+calibrate = importlib.import_module("wall_edge.cli.motors.calibrate")
 MEMORY = {"homing_offset": -3, "range_ticks": (1900, 2500)}
 
 
@@ -98,3 +100,31 @@ def test_a_joint_that_jumps_half_a_turn_between_two_looks_is_named(
         return
     with pytest.raises(ConfigError, match="pan jumped by more than half a turn"):
         require_unwrapped(joints, np.array([before]), np.array([now]))
+
+
+class Forgetful:
+    """Drives whose first looks are lost, then partly; only the third is whole."""
+
+    def __init__(self) -> None:
+        self.joints = drive("feetech").joints
+        self.looks = 0
+
+    def cycle(self, _: None, deadline_ns: int) -> Feedback:
+        self.looks += 1
+        if self.looks == 1:
+            raise BusTimeout("no answer from pan")
+        zero = np.zeros(1)
+        when = np.array([deadline_ns if self.looks == 3 else 0])
+        return Feedback(zero + self.looks, zero, zero, zero, zero, when, ((),), ((),))
+
+
+def test_a_lost_reply_neither_ends_a_calibration_nor_passes_for_a_position() -> None:
+    """On a busy machine the first one did; an old position would have become the zero."""
+    drives = Forgetful()
+    np.testing.assert_array_equal(calibrate._look(drives), [3.0])  # type: ignore[arg-type]
+
+
+def test_a_motor_that_stays_silent_ends_it_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrate, "_TRIES", 2)
+    with pytest.raises(BusTimeout, match="no answer from pan; check cable and supply"):
+        calibrate._look(Forgetful())  # type: ignore[arg-type]
