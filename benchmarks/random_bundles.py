@@ -18,7 +18,8 @@ from wall_edge.bundle import Bundle, Manifest, file_digest
 from wall_edge.cli.output import stderr
 from wall_edge.errors import BundleError, EngineError
 from wall_edge.policies.observation import Observation
-from wall_edge.session_format import FrameSize, SessionHeader, SessionWriter
+from wall_edge.policies.rotation_range import valid_rotations
+from wall_edge.session_format import FrameSize, SessionHeader, SessionWriter, units_of
 
 WORDS = "pick up the red block and put it into the box."
 CALIBRATION_MOMENTS, CALIBRATION_SAMPLES = 12, 8
@@ -29,7 +30,8 @@ def synthetic_observation(manifest: Manifest, seed: int = 0) -> Observation:
     """Coloured pictures for every camera and joints inside the normaliser's range."""
     rng = np.random.default_rng(seed)
     frames = {name: _picture(rng, camera.height, camera.width) for name, camera in manifest.cameras.items()}
-    return Observation(0, frames, manifest.embodiment.state.restore(rng.uniform(-1, 1, manifest.dof)))
+    state = manifest.embodiment.state
+    return Observation(0, frames, valid_rotations(state, state.restore(rng.uniform(-1, 1, len(state)))))
 
 
 def _picture(rng: np.random.Generator, height: int, width: int, block: int = 40) -> npt.NDArray[np.uint8]:
@@ -47,15 +49,16 @@ def calibration_session(checkpoint: Path, folder: Path) -> Path:
     if folder.exists():
         return folder
     chosen = resolve_settings(Checkpoint(checkpoint), None)
-    names, cameras = chosen.embodiment.dof_names, chosen.cameras
+    robot, cameras = chosen.embodiment, chosen.cameras
     sizes = {name: FrameSize(camera.width, camera.height) for name, camera in cameras.items()}
-    header = SessionHeader(chosen.embodiment.name, names, sizes, chosen.horizon, chosen.action_rate_hz)
+    units = units_of(robot.state), units_of(robot.action)
+    header = SessionHeader(robot.name, *units, sizes, chosen.horizon, chosen.action_rate_hz)
     partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
     writer = SessionWriter(partial, header)
     share = np.linspace(0, 1, chosen.horizon)[:, None]
     for moment in range(1, CALIBRATION_MOMENTS + 1):
         rng = np.random.default_rng(moment)
-        here, there = (chosen.embodiment.state.restore(rng.uniform(-1, 1, len(names))) for _ in range(2))
+        here, there = (robot.state.restore(rng.uniform(-1, 1, len(robot.state))) for _ in range(2))
         frames = {name: _picture(rng, camera.height, camera.width) for name, camera in cameras.items()}
         writer.add(Observation(0, frames, here), WORDS, (1 - share) * here + share * there)
     return partial.rename(folder)

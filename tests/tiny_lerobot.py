@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from wall_edge.bundle import Embodiment, Normalization
+from wall_edge.bundle import Embodiment, joint_layout
 
 SIZE, FPS, LENGTH, HORIZON = 84, 10, 20, 6
 JOINTS = ("shoulder_pan", "gripper")
@@ -25,13 +25,8 @@ CAMERAS = ("face_view", "wrist_view")
 TASKS = ("touch the red block.", "touch the blue block.")
 EMBODIMENT = Embodiment(
     name="two_joints",
-    dof_names=JOINTS,
-    unit="rad",
-    action_reference="absolute",
-    state=Normalization((0.0, 0.0), (2.0, 2.0), 1.0),
-    action=Normalization((0.0, 0.0), (2.0, 2.0)),
-    state_slots=(0, 1),
-    action_slots=(0, 1),
+    state=joint_layout(JOINTS, (0.0, 0.0), (2.0, 2.0), clip=1.0),
+    action=joint_layout(JOINTS, (0.0, 0.0), (2.0, 2.0)),
 )
 
 

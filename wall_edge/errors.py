@@ -65,10 +65,6 @@ class EngineError(WallEdgeError):
     """An inference backend is absent or refuses a graph or a tensor."""
 
 
-class KinematicsError(WallEdgeError):
-    """A URDF, a chain or a pose that cannot be used."""
-
-
 class PolicyError(WallEdgeError):
     """A policy produced something that must not move an arm."""
 

@@ -2,12 +2,13 @@
 
 A folder::
 
-    session.yaml    format version, robot, cameras, horizon, action rate, the bundle that acted
+    session.yaml    format version, robot, state, actions, cameras, horizon, action rate, bundle
     000001.npz      one sample; uncompressed, no pickles
     000002.npz      …
 
-An npz holds ``frames.CAMERA`` [h, w, 3] uint8, ``state`` [dof] rad, ``words``, ``actions`` [horizon, dof] rad
-(the chunk that was published), ``time_ns`` and ``frames_ns`` (CLOCK_MONOTONIC), and ``epoch``. A sample
+An npz holds ``frames.CAMERA`` [h, w, 3] uint8, ``state``, ``words``, ``actions`` [horizon, …] (the
+chunk that was published), ``time_ns`` and ``frames_ns`` (CLOCK_MONOTONIC), and ``epoch``. State and
+actions are policy values: the policy's degrees of freedom by its own names, each in its own unit. A sample
 appears whole or not at all.
 """
 
@@ -20,6 +21,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import yaml
@@ -27,7 +29,7 @@ import yaml
 from wall_edge.array_types import Array, Floats
 from wall_edge.arrays import require_finite
 from wall_edge.atomic import atomic_write
-from wall_edge.bundle import MANIFEST, MAX_HORIZON, Bundle, file_digest
+from wall_edge.bundle import MANIFEST, MAX_HORIZON, Bundle, Layout, Unit, file_digest
 from wall_edge.checks import (
     MAX_CAMERAS,
     MAX_DOF,
@@ -39,14 +41,15 @@ from wall_edge.checks import (
     require_sha256,
     require_title,
 )
-from wall_edge.config_loader import Invalid, from_mapping, read_yaml
+from wall_edge.config_loader import from_mapping, read_yaml
 from wall_edge.errors import ConfigError
 from wall_edge.files import read_arrays, shown
 from wall_edge.policies.observation import Observation
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 HEADER = "session.yaml"
-_LARGEST_RAD = 1000.0
+_LARGEST = {"rad": 1e3, "deg": 6e4, "percent": 1e4, "m": 1e3, "own": 1e5}
+"""Beyond this a value is damaged, or in another unit than it says."""
 _MAX_WORDS = 4096
 _SAMPLE_BYTES = 256 << 20
 _COPY_AGAIN = "copy it again, or delete it: the other samples stand alone"
@@ -68,21 +71,21 @@ class SessionHeader:
     """``session.yaml``: what every sample of the session has in common."""
 
     robot: str
-    dof_names: tuple[str, ...]
+    state: dict[str, Unit]
+    """Units of the state's degrees of freedom by name, in the order of every vector."""
+    actions: dict[str, Unit]
     cameras: dict[str, FrameSize]
     horizon: int
     action_rate_hz: float
     bundle_sha256: str | None = None
     """Of the manifest of the bundle that acted; null when none did."""
-    unit: str = "rad"
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
-        if self.unit != "rad":
-            raise Invalid("unit", self.unit, expected="rad")
         require_title("robot", self.robot)
-        counted("dof_names", self.dof_names, 1, MAX_DOF)
-        require_names("dof_names", self.dof_names)
+        for key, units in (("state", self.state), ("actions", self.actions)):
+            counted(key, units, 1, MAX_DOF)
+            require_names(key, units)
         counted("cameras", self.cameras, 1, MAX_CAMERAS)
         for name in self.cameras:
             require_name(f"cameras.{name}", name)
@@ -96,23 +99,55 @@ class SessionHeader:
         manifest = bundle.manifest
         return cls(
             robot=manifest.embodiment.name,
-            dof_names=manifest.embodiment.dof_names,
+            state=units_of(manifest.embodiment.state),
+            actions=units_of(manifest.embodiment.action),
             cameras={name: FrameSize(g.width, g.height) for name, g in manifest.cameras.items()},
             horizon=manifest.horizon,
             action_rate_hz=manifest.action_rate_hz,
             bundle_sha256=file_digest(bundle.folder / MANIFEST),
-            unit=manifest.embodiment.unit,
         )
+
+
+def units_of(layout: Layout) -> dict[str, Unit]:
+    """Units of a layout's degrees of freedom, as a header has them."""
+    return {degree.name: degree.unit for degree in layout.degrees}
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What the robot saw, the words that were acted on, and the chunk ``actions [horizon, dof]`` in rad."""
+    """What the robot saw (its state as policy values), the words that were acted on, and the chunk.
+
+    ``actions [horizon, degrees]`` are policy values.
+    """
 
     observation: Observation
     words: str
     actions: Floats
     epoch: int = 0
+
+
+@dataclass(frozen=True)
+class _FirstHeader:
+    """``session.yaml`` of format version 1: joint positions in rad, of a state like the actions."""
+
+    format_version: int
+    robot: str
+    dof_names: tuple[str, ...]
+    cameras: dict[str, FrameSize]
+    horizon: int
+    action_rate_hz: float
+    bundle_sha256: str | None = None
+    unit: Literal["rad"] = "rad"
+
+    def __post_init__(self) -> None:
+        counted("dof_names", self.dof_names, 1, MAX_DOF)
+        require_names("dof_names", self.dof_names)
+
+    def second(self) -> dict[str, object]:
+        """The data of the same header in today's version."""
+        data, units = vars(self).copy(), dict.fromkeys(self.dof_names, "rad")
+        del data["dof_names"], data["unit"]
+        return {**data, "format_version": FORMAT_VERSION, "state": units, "actions": units}
 
 
 class SessionWriter:
@@ -196,12 +231,14 @@ def read_session(folder: Path) -> Session:
     path = folder / HEADER
     data = read_yaml(path)
     version = data.get("format_version") if isinstance(data, dict) else None
-    if version != FORMAT_VERSION:
+    if isinstance(version, bool) or version not in (1, FORMAT_VERSION):
         raise ConfigError(
             f"{shown(path)}: format version {shown(version, 60)}",
-            expected=str(FORMAT_VERSION),
+            expected=f"1 or {FORMAT_VERSION}",
             fix="record it again with 'wall-edge run ROBOT.yaml --record DIR'",
         )
+    if version == 1:
+        data = from_mapping(_FirstHeader, data, shown(path)).second()
     header = from_mapping(SessionHeader, data, shown(path))
     files = sorted(path for path in folder.iterdir() if re.fullmatch(r"\d{6,}\.npz", path.name))
     return Session(folder, header, tuple(files))
@@ -234,31 +271,37 @@ def _require_format(arrays: Mapping[str, Array], header: SessionHeader, path: Pa
                 f"{path}: {name} is {actual} {list(array.shape)}", expected=f"{kind} {list(shape)}"
             )
         if kind == "float64":
-            require_finite(array, f"{path}: {name}", ConfigError, expected="finite values in rad")
-        if kind == "float64" and np.abs(array).max(initial=0.0) > _LARGEST_RAD:
-            what = f"{path}: {name} holds {np.abs(array).max():g} rad"
-            raise ConfigError(what, expected=f"at most {_LARGEST_RAD:g} rad")
+            require_finite(array, f"{path}: {name}", ConfigError)
+            _require_sane(array, f"{path}: {name}", header.state if name == "state" else header.actions)
         if kind == "str" and len(str(array)) > _MAX_WORDS:
             what = f"{path}: {name} has {len(str(array))} characters"
             raise ConfigError(what, expected=f"at most {_MAX_WORDS}")
 
 
+def _require_sane(values: Array, where: str, units: Mapping[str, Unit]) -> None:
+    for column, (name, unit) in enumerate(units.items()):
+        largest = np.abs(values[..., column]).max(initial=0.0)
+        if largest > _LARGEST[unit]:
+            raise ConfigError(
+                f"{where} of {name} holds {largest:g} {unit}", expected=f"at most {_LARGEST[unit]:g} {unit}"
+            )
+
+
 def _formats(header: SessionHeader) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Type and shape of every array of a sample."""
-    dof = len(header.dof_names)
     formats: dict[str, tuple[str, tuple[int, ...]]] = {
         f"frames.{name}": ("uint8", (size.height, size.width, 3)) for name, size in header.cameras.items()
     }
     formats |= {
-        "state": ("float64", (dof,)),
-        "actions": ("float64", (header.horizon, dof)),
+        "state": ("float64", (len(header.state),)),
+        "actions": ("float64", (header.horizon, len(header.actions))),
         "words": ("str", ()),
     }
     return formats | dict.fromkeys(("time_ns", "frames_ns", "epoch"), ("int64", ()))
 
 
 def _yaml(header: SessionHeader) -> bytes:
-    plain = {"format_version": FORMAT_VERSION, **asdict(header), "dof_names": list(header.dof_names)}
+    plain = {"format_version": FORMAT_VERSION, **asdict(header)}
     return yaml.safe_dump(plain, sort_keys=False).encode()
 
 

@@ -52,7 +52,7 @@ def peer_inputs(bundle: Bundle, observation: Observation, words: str) -> dict[st
     ids = np.concatenate([prompts.action(words).ids, action_tokens])[None]
     state, state_mask = model_state(manifest, observation.state)
     dof_mask = np.zeros((1, manifest.horizon, manifest.action_slots), dtype=np.float32)
-    dof_mask[:, :, list(manifest.embodiment.action_slots)] = 1
+    dof_mask[:, :, list(manifest.embodiment.action.slots)] = 1
     images = [patches(observation.frames[name], camera) for name, camera in manifest.cameras.items()]
     return {
         "input_ids": ids,

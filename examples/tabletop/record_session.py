@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from examples.tabletop.demonstrations import sample_batch
+from wall_edge.bundle import Unit
 from wall_edge.policies.observation import Observation
 from wall_edge.session_format import FrameSize, SessionHeader, SessionWriter
 from wall_edge.sim.tabletop import arm
@@ -30,9 +31,11 @@ def record(folder: Path, moments: int = 128, seed: int = 0) -> Path:
 
     Raises :class:`wall_edge.errors.ConfigError` for a folder that holds anything.
     """
+    units: dict[str, Unit] = dict.fromkeys(arm.JOINTS, "rad")
     header = SessionHeader(
         robot="tabletop",
-        dof_names=arm.JOINTS,
+        state=units,
+        actions=units,
         cameras={camera: FrameSize(SIZE, SIZE) for camera in CAMERAS},
         horizon=HORIZON,
         action_rate_hz=float(STEP_HZ),

@@ -104,7 +104,7 @@ def test_every_stage_is_within_its_tolerance(bundles: dict[str, Bundle], name: s
     wanted = {"image_embeds", "chunk", "text_logits", "action_prompt_ids"}
     wanted |= {f"{kind}.{layer}" for kind in ("keys", "values") for layer in range(4)}
     wanted |= {f"velocity.{step}" for step in range(10)}
-    wanted |= {f"joint_positions.{joint}" for joint in bundles[name].manifest.embodiment.dof_names}
+    wanted |= {f"actions.{joint}" for joint in bundles[name].manifest.embodiment.action.names}
     assert stages - {"subgoal_ids"} == wanted
     assert ("subgoal_ids" in stages) == (name == "fp32")
 

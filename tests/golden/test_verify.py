@@ -14,7 +14,7 @@ import wall_edge_engines
 from typer.testing import CliRunner
 from wall_edge_engines import Engine
 
-from wall_edge.bundle import Bundle, Embodiment, Normalization, Tolerance
+from wall_edge.bundle import Bundle, Embodiment, Tolerance, joint_layout
 from wall_edge.cli import app
 from wall_edge.errors import BundleError
 from wall_edge.verification.comparison import StageCheck, compare
@@ -57,7 +57,7 @@ def add(amount: float, *where: Any) -> Callable[[Array], object]:
         ("action_prompt_ids", add(1, 3), {"action_prompt_ids"}),
         ("velocities", add(0.1, 4), {"velocity.4"}),
         ("chunk", add(0.01), {"chunk"}),
-        ("joint_positions", add(0.01, slice(None), 2), {"joint_positions.elbow_flex"}),
+        ("actions", add(0.01, slice(None), 2), {"actions.elbow_flex"}),
         ("text_logits", add(0.1), {"text_logits"}),
         ("subgoal_ids", add(1, -1), {"subgoal_ids"}),
     ],
@@ -136,8 +136,8 @@ def test_a_missing_tolerance_is_named(shipped_bundle: Path, engine: Engine) -> N
 
 
 def test_the_lowest_precision_on_the_way_sets_the_tolerance() -> None:
-    joints = Normalization((0.0, 0.0), (0.5, 2.0))
-    robot = Embodiment("arm", ("lift", "turn"), "rad", "state", joints, joints, (0, 1), (0, 1))
+    joints = joint_layout(("lift", "turn"), (0.0, 0.0), (0.5, 2.0))
+    robot = Embodiment("arm", joints, joints)
     exact = tolerances({**FP32, "expert": {"mlp": "fp32"}}, robot)
     mixed = tolerances({**FP32, "expert": {"qkv": "fp16", "mlp": "int4-weights"}}, robot)
     for stage in ("image_embeds", "keys", "values", "text_logits"):
@@ -147,13 +147,13 @@ def test_the_lowest_precision_on_the_way_sets_the_tolerance() -> None:
     assert "subgoal_ids" in exact
     assert "subgoal_ids" not in mixed
     assert mixed["action_prompt_ids"].limit == exact["action_prompt_ids"].limit == 0
-    ratio = mixed["joint_positions.turn"].limit / mixed["joint_positions.lift"].limit
+    ratio = mixed["actions.turn"].limit / mixed["actions.lift"].limit
     assert ratio == pytest.approx(4)
 
 
 def test_graphs_of_a_stage() -> None:
     assert graphs_of("keys.3") == ("prefix",)
-    assert graphs_of("joint_positions.lift") == ("vision", "prefix", "expert")
+    assert graphs_of("actions.lift") == ("vision", "prefix", "expert")
     assert graphs_of("action_prompt_ids") == ()
 
 

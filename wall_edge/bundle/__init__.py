@@ -6,11 +6,13 @@ from wall_edge.bundle.embodiment import (
     Degree,
     Embodiment,
     Layout,
+    Part,
     Pose,
     Reference,
     RotationForm,
     Unit,
     joint_layout,
+    unreferred,
 )
 from wall_edge.bundle.fast_settings import FAST_TOKENIZER, FastSettings
 from wall_edge.bundle.goldens import require_goldens, unchecked_stage
@@ -65,8 +67,9 @@ __all__ = [
     "GraphSpec",
     "ImageGeometry",
     "KeysValues",
-    "Manifest",
     "Layout",
+    "Manifest",
+    "Part",
     "Pose",
     "Reference",
     "RotationForm",
@@ -88,5 +91,6 @@ __all__ = [
     "session_capacity",
     "unchecked_stage",
     "uniform_grid",
+    "unreferred",
     "write_manifest",
 ]

@@ -51,7 +51,7 @@ def _golden_shapes(manifest: Manifest) -> dict[str, tuple[str, tuple[int, ...]]]
         f"frames.{name}": ("u", (camera.height, camera.width, 3)) for name, camera in manifest.cameras.items()
     }
     shapes |= {
-        "state": ("f", (manifest.dof,)),
+        "state": ("f", (manifest.state_dof,)),
         "noise": ("f", action),
         "instruction": ("U", ()),
         "action_prompt_ids": ("i", (-1,)),
@@ -62,7 +62,7 @@ def _golden_shapes(manifest: Manifest) -> dict[str, tuple[str, tuple[int, ...]]]
     }
     if flow:
         shapes |= dict.fromkeys(("noisy_actions", "velocities"), ("f", steps))
-        shapes |= {"chunk": ("f", action), "joint_positions": ("f", (manifest.horizon, manifest.dof))}
+        shapes |= {"chunk": ("f", action), "actions": ("f", (manifest.horizon, manifest.dof))}
     else:
         shapes["action_logits"] = ("f", tuple(rows))
     if "guided" in graphs:

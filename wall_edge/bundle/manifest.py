@@ -137,13 +137,19 @@ class Manifest:
         self._check_slots()
         self._check_prompt()
         for name, tolerance in self.tolerances.items():
-            require_name(f"tolerances.{name}", name)
+            for part in name.split(".", 1):  # a stage, and what of it: a degree of freedom, a layer
+                require_name(f"tolerances.{name}", part)
             between(f"tolerances.{name}.limit", tolerance.limit, 0, _MAX_LIMIT)
 
     @property
     def dof(self) -> int:
         """Degrees of freedom of an action."""
         return len(self.embodiment.action)
+
+    @property
+    def state_dof(self) -> int:
+        """Degrees of freedom of the state."""
+        return len(self.embodiment.state)
 
     @property
     def action_slots(self) -> int:

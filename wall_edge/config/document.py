@@ -133,11 +133,15 @@ def _with_absolute_paths(data: Mapping[str, Any], path: Path) -> dict[str, Any]:
     result, folder = second_edition(data, _named(path, data)), path.parent
     if isinstance(result.get("bundle"), str):
         result["bundle"] = str((folder / result["bundle"]).absolute())
-    drives, cameras = result.get("drives"), result.get("cameras")
+    if "kinematics" in result:
+        result["kinematics"] = _absolute(result["kinematics"], "urdf", folder)
+    drives, cameras, sinks = result.get("drives"), result.get("cameras"), result.get("sinks")
     if isinstance(drives, Mapping):
         result["drives"] = {name: _with_absolute_place(drive, folder) for name, drive in drives.items()}
     if isinstance(cameras, Mapping):
         result["cameras"] = {name: _absolute(camera, "device", folder) for name, camera in cameras.items()}
+    if isinstance(sinks, Mapping):
+        result["sinks"] = {name: _absolute(sink, "path", folder) for name, sink in sinks.items()}
     return result
 
 

@@ -1,7 +1,8 @@
 """The ``embodiment`` section of ROBOT.yaml: what every degree of freedom of the checkpoint is on this robot.
 
-Keys are the checkpoint's own names: of one degree of freedom, or of a group of them (``follow_left_ee_rotation``
-for ``follow_left_ee_rotation_0`` to ``_2``). Nothing is guessed: each name is described, or refused.
+Keys are the checkpoint's own names: of one degree of freedom, or of a group of them
+(``follow_left_ee_rotation`` for ``follow_left_ee_rotation_0`` to ``_2``). Nothing is guessed: each name is
+described, or refused.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ _LARGEST = 1e4
 class JointEntry:
     """Joints of this robot, one a degree of freedom; a gripper is one in its own unit.
 
-    ``percent`` and ``own`` are lines through two points: ``values`` (of percent, 0 and 100 unless it says -100 and
-    100) stand for the ends of ``range``, joint positions in rad (m of a slider), which may fall.
+    ``percent`` and ``own`` are lines through two points: ``values`` (of percent, 0 and 100 unless it says
+    -100 and 100) stand for the ends of ``range``, joint positions in rad (m of a slider), which may fall.
     """
 
     kind: Literal["joint"]
@@ -41,10 +42,14 @@ class JointEntry:
         if mapped and len(self.joints) > 1:
             raise Invalid("joint", list(self.joints), expected=f"one joint, as {self.unit} has a range")
         if mapped != (self.range is not None):
-            expected = f"the joint's positions at both ends of {self.unit}" if mapped else f"none, of {self.unit}"
+            expected = (
+                f"the joint's positions at both ends of {self.unit}" if mapped else f"none, of {self.unit}"
+            )
             raise Invalid("range", self.range, expected=expected)
         if (self.unit == "own" and self.values is None) or (self.values is not None and not mapped):
-            raise Invalid("values", self.values, expected="two values of the policy for unit own (or percent)")
+            raise Invalid(
+                "values", self.values, expected="two values of the policy for unit own (or percent)"
+            )
         for key in ("values", "range"):
             ends = getattr(self, key)
             for i, end in enumerate(ends or ()):
@@ -97,7 +102,7 @@ class SinkEntry:
 
 @dataclass(frozen=True)
 class HeldEntry:
-    """Degrees of freedom that the policy has and that this robot does not follow; it sees ``value`` of them."""
+    """Degrees of freedom that this robot does not follow; the policy sees ``value`` of them."""
 
     kind: Literal["held"]
     value: tuple[float, ...] = (0.0,)
@@ -132,13 +137,35 @@ class EmbodimentConfig:
                 continue
             counted(key, entries, 1, MAX_DOF)
             for name, entry in entries.items():
-                require_name(f"{key}.{name}", name, also=".")
+                require_name(f"{key}.{name}", name)
                 between(f"{key}.{name}.slot", entry.slot, 0, 1 << 20)
+            _check_twice(key, entries)
 
     @property
     def observed(self) -> dict[str, Entry]:
         """The entries of the state."""
         return self.action if self.state is None else self.state
+
+
+def _check_twice(key: str, entries: dict[str, Entry]) -> None:
+    """Whether two entries are one joint, one part of a pose, or one sink."""
+    taken: dict[tuple[str, str], str] = {}
+    for name, entry in entries.items():
+        for what, of in _targets(entry):
+            first = taken.setdefault((what, of), name)
+            if first != name:
+                attribute = "pose" if what in ("position", "rotation") else what
+                expected = f"another {what} than that of {key}.{first}"
+                raise Invalid(f"{key}.{name}.{attribute}", of, expected=expected)
+
+
+def _targets(entry: Entry) -> list[tuple[str, str]]:
+    """What an entry is, by the key that says so."""
+    if isinstance(entry, JointEntry):
+        return [("joint", joint) for joint in entry.joints]
+    if isinstance(entry, PositionEntry | RotationEntry):
+        return [(entry.kind, entry.pose)]
+    return [("sink", entry.sink)] if isinstance(entry, SinkEntry) else []
 
 
 def entry_size(entry: Entry) -> int | None:
@@ -154,7 +181,7 @@ def entry_size(entry: Entry) -> int | None:
 
 @dataclass(frozen=True)
 class SinkConfig:
-    """Where the values of a sink go: one JSON line a chunk as a datagram to a UNIX socket, if there is a path."""
+    """Where the values of a sink go: a JSON line a chunk, as a datagram to a UNIX socket."""
 
     path: str | None = None
     """Relative to the file; null: into the event log only."""

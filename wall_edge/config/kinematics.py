@@ -15,7 +15,7 @@ _LARGEST = 1e3
 
 @dataclass(frozen=True)
 class UrdfJoint:
-    """The URDF's joint that a joint of ROBOT.yaml is: position there = ``scale`` · position here + ``offset``."""
+    """The URDF's joint that a joint of ROBOT.yaml is: position there = ``scale`` · here + ``offset``."""
 
     joint: str
     scale: float = 1.0

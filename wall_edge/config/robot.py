@@ -10,13 +10,14 @@ from wall_edge_bridge.drives import DriveSettings, Joint
 from wall_edge_bridge.kinds import kind_named
 
 from wall_edge.checks import MAX_CAMERAS, between, counted, require_name, require_text, require_title
+from wall_edge.config.agreement import check_entries, check_kinematics
 from wall_edge.config.bounds import Bounds
 from wall_edge.config.camera import CameraConfig
 from wall_edge.config.control import ControlConfig
 from wall_edge.config.document import complete, read_document
+from wall_edge.config.drives import check_drives, read_drives, read_joints
 from wall_edge.config.embodiment import EmbodimentConfig, SinkConfig
 from wall_edge.config.kinematics import KinematicsConfig
-from wall_edge.config.drives import check_drives, read_drives, read_joints
 from wall_edge.config.limits import MAX_PATH
 from wall_edge.config.model import ModelConfig
 from wall_edge.config.places import absolute, same_device, with_absolute_place
@@ -86,9 +87,21 @@ class RobotConfig:
             bounds.inside(1 / self.control.rate_hz)
         self._check_times()
         self._check_simulated()
+        self._check_embodiment()
         if twice := same_device({name: camera.device for name, camera in self.cameras.items()}):
             key, device = f"cameras.{twice[1]}.device", self.cameras[twice[1]].device
             raise Invalid(key, device, expected=f"another device than that of cameras.{twice[0]}")
+
+    def _check_embodiment(self) -> None:
+        check_kinematics(self.kinematics, self.workspace, self.joints)
+        if self.embodiment is None:
+            return
+        sides = {"embodiment.action": self.embodiment.action, "embodiment.state": self.embodiment.state}
+        for key, entries in sides.items():
+            check_entries(key, entries or {}, self.joints, self.kinematics, self.sinks)
+        if self.model is not None and self.model.unit is not None:
+            expected = "none beside embodiment, where each joint has its unit"
+            raise Invalid("model.unit", self.model.unit, expected=expected)
 
     def _check_rest(self) -> None:
         rest = self.control.rest
@@ -174,8 +187,13 @@ def robot_from_document(document: object, where: str, path: Path) -> RobotConfig
     kinematics = config.kinematics
     if kinematics is not None:
         kinematics = replace(kinematics, urdf=(folder / kinematics.urdf).resolve())
+    sinks = {name: _in_folder(sink, folder) for name, sink in config.sinks.items()}
     bundle = (folder / config.bundle).resolve()
-    return replace(config, bundle=bundle, drives=drives, cameras=cameras, kinematics=kinematics)
+    return replace(config, bundle=bundle, drives=drives, cameras=cameras, kinematics=kinematics, sinks=sinks)
+
+
+def _in_folder(sink: SinkConfig, folder: Path) -> SinkConfig:
+    return sink if sink.path is None else replace(sink, path=str((folder / sink.path).absolute()))
 
 
 def _robot(document: object, where: str) -> RobotConfig:

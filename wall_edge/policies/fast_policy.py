@@ -29,10 +29,10 @@ class FastPolicy:
         self._tokenizer = encoder.prompts.tokenizer
         self._first = first_action_token(self._tokenizer, codec.settings.vocab_size)
         # The tokens hold the live slots in the model's order, which need not be the robot's.
-        self._columns = np.argsort(np.argsort(encoder.manifest.embodiment.action_slots))
+        self._columns = np.argsort(np.argsort(encoder.manifest.embodiment.action.slots))
 
     def chunk(self, observation: Observation, words: str) -> Floats:
-        """Joint positions ``[horizon, dof]`` in rad, step k due k action periods after the observation.
+        """Policy values ``[horizon, degrees]``, step k due k action periods after the observation.
 
         ``words`` is the subgoal (or the instruction). Raises :class:`PolicyError` when the tokens are not a
         whole action chunk.

@@ -11,7 +11,8 @@ from wall_edge.bundle import uniform_grid
 from wall_edge.errors import PolicyError
 from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.observation import Guidance, Observation
-from wall_edge.policies.transforms import normalised, physical
+from wall_edge.policies.rotation_range import ambiguous
+from wall_edge.policies.transforms import model_values, physical
 
 
 class FlowPolicy:
@@ -23,11 +24,11 @@ class FlowPolicy:
         self._grid = uniform_grid(integration_steps) if integration_steps else manifest.time_grid
         self._seed = seed
         self._mask = np.zeros((manifest.horizon, manifest.action_slots), dtype=np.float32)
-        self._slots = list(manifest.embodiment.action_slots)
+        self._slots = list(manifest.embodiment.action.slots)
         self._mask[:, self._slots] = 1.0
 
     def chunk(self, observation: Observation, words: str) -> Floats:
-        """Joint positions ``[horizon, dof]`` in rad, step k due k action periods after the observation.
+        """Policy values ``[horizon, degrees]``, step k due k action periods after the observation.
 
         ``words`` is the subgoal (or the instruction). Raises :class:`PolicyError` on a value that is not
         finite.
@@ -42,7 +43,7 @@ class FlowPolicy:
     def act(self, observation: Observation, words: str, guidance: Guidance | None = None) -> Floats:
         """As :meth:`chunk`, of an observation that :meth:`observe` took; its state may have changed.
 
-        ``guidance`` pulls the chunk towards other positions (real-time chunking). The noise follows from the
+        ``guidance`` pulls the chunk towards other values (real-time chunking). The noise follows from the
         policy's seed and ``observation.index``, so that a chunk is a function of its observation.
         """
         rng = np.random.default_rng((self._seed, observation.index))
@@ -77,8 +78,13 @@ class FlowPolicy:
         return self._session.denoise(noise, self._mask, self._action_positions, self._grid, guidance)
 
     def _pull(self, observation: Observation, guidance: Guidance) -> LoopGuidance:
-        """Guidance in the model's units and slots."""
+        """Guidance in the model's units and slots.
+
+        Rotations that the policy might write otherwise are not guided: their components are no difference.
+        """
         target, weights = np.zeros_like(self._mask), np.zeros_like(self._mask)
-        target[:, self._slots] = normalised(self._manifest, guidance.target, observation.state)
-        weights[:, self._slots] = guidance.weights[:, None]
+        offsets = model_values(self._manifest, guidance.target, observation.state)
+        layout = self._manifest.embodiment.action
+        target[:, self._slots] = layout.normalize(offsets)
+        weights[:, self._slots] = np.where(ambiguous(layout, offsets), 0.0, guidance.weights[:, None])
         return LoopGuidance(target, weights, guidance.max_weight, guidance.jacobian)

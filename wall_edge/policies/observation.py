@@ -10,10 +10,12 @@ from wall_edge.array_types import Floats, Frame
 
 @dataclass(frozen=True)
 class Observation:
-    """What the robot saw: frames ``[h, w, 3]`` uint8 by camera and joints ``[dof]`` in rad.
+    """What the robot saw: frames ``[h, w, 3]`` uint8 by camera, and its state.
 
-    ``time_ns`` is when the joints were measured, ``frames_ns`` when the oldest frame was taken
-    (CLOCK_MONOTONIC), ``plan_ns`` the plan clock at ``time_ns``; ``index`` counts observations.
+    ``state``: a policy is given policy values ``[degrees]``; the observer measures joints ``[dof]`` in rad,
+    of which ``wall_edge.body`` makes them. ``time_ns`` is when the joints were measured, ``frames_ns`` when
+    the oldest frame was taken (CLOCK_MONOTONIC), ``plan_ns`` the plan clock at ``time_ns``; ``index`` counts
+    observations.
     """
 
     time_ns: int
@@ -26,7 +28,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class Guidance:
-    """Where a chunk should go: ``target`` [horizon, dof] in rad, ``weights`` [horizon] from 0 to 1.
+    """Where a chunk should go: policy values ``target [horizon, degrees]``, ``weights [horizon]`` in 0 to 1.
 
     ``max_weight`` bounds the guidance at every flow step; ``jacobian``: through the expert's Jacobian.
     """

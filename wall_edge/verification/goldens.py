@@ -7,6 +7,7 @@ import numpy as np
 from wall_edge.array_types import Array
 from wall_edge.bundle import Manifest
 from wall_edge.policies.observation import Observation
+from wall_edge.policies.rotation_range import valid_rotations
 
 
 def golden_inputs(
@@ -26,11 +27,12 @@ def golden_inputs(
 
 
 def synthetic_observation(manifest: Manifest, seed: int = 0) -> Observation:
-    """Noisy frames and joints inside the normalised range."""
+    """Noisy frames, and a state inside the normalised range."""
     rng = np.random.default_rng(seed)
     frames = {
         name: rng.integers(0, 256, (camera.height, camera.width, 3), dtype=np.uint8)
         for name, camera in manifest.cameras.items()
     }
-    state = manifest.embodiment.state.restore(rng.uniform(-0.9, 0.9, manifest.dof))
-    return Observation(0, frames, state)
+    layout = manifest.embodiment.state
+    state = layout.restore(rng.uniform(-0.9, 0.9, len(layout)))
+    return Observation(0, frames, valid_rotations(layout, state))

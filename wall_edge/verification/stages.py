@@ -49,7 +49,7 @@ class Stages:
         self._guidance = [inputs[name] for name in guidance]
         self._observation = Observation(0, observed_frames(manifest, frames), inputs["state"])
         self.flow, self.guides = manifest.fast is None, "guided" in manifest.graphs
-        self.joints = manifest.embodiment.dof_names
+        self.action = manifest.embodiment.action
         self._encoder = Encoder.on(engine, manifest, prompts)
         self.session = self._encoder.session
         self._policy = FlowPolicy(self._encoder) if manifest.fast is None else None
@@ -81,7 +81,7 @@ class Stages:
         """Velocity and guidance of the middle step at its noisy actions, of ``[steps, horizon, slots]``."""
         manifest, step = self._manifest, middle_step(noisy)
         mask = np.zeros((manifest.horizon, manifest.action_slots), dtype=np.float32)
-        mask[:, list(manifest.embodiment.action_slots)] = 1.0
+        mask[:, list(manifest.embodiment.action.slots)] = 1.0
         following = self._encoder.prompts.action(self._words).following
         positions = np.broadcast_to(following + np.arange(manifest.horizon), (3, manifest.horizon))
         target, weights = self._guidance
@@ -92,9 +92,9 @@ class Stages:
         """The chunk from frames, its integration one operation of the engine."""
         assert self._policy is not None
         chunk = self._policy.normalised_chunk(self._observation, self._words, self._noise)
-        slots = list(self._manifest.embodiment.action_slots)
-        joints = physical(self._manifest, chunk[:, slots], self._observation.state)
-        return {"chunk": chunk, "joint_positions": joints}
+        slots = list(self.action.slots)
+        actions = physical(self._manifest, chunk[:, slots], self._observation.state)
+        return {"chunk": chunk, "actions": actions}
 
     def trajectory(self) -> dict[str, Array]:
         """Noisy actions and velocity of every step, taken one by one; the prompt is cached."""

@@ -11,9 +11,9 @@ _LIMITS = {"fp32": 1e-4, "fp16": 0.01, "bf16": 0.05, "int8-weights": 0.05, "int8
 
 int8's 0.10 is the gate of infinigence/ApxInf, bf16's 0.05 that of TensorRT ports of such models. With every
 operator rounded, the shipped policy's worst stage is at 0.017 in bf16 and at 0.002 in fp16
-(tests/golden/test_half_types.py). Joint positions have their own limits below.
+(tests/golden/test_half_types.py). Actions have their own limits below.
 """
-_JOINT_LIMITS = {
+_ACTION_LIMITS = {
     "fp32": 1e-3,
     "fp16": 5e-3,
     "bf16": 0.05,
@@ -21,7 +21,7 @@ _JOINT_LIMITS = {
     "int8": 0.05,
     "int4-weights": 0.08,
 }
-"""Largest error of a joint position, as a share of the joint's normalisation range (its scale)."""
+"""Largest error of an action's degree of freedom, as a share of its normalisation range (its scale)."""
 
 _GRAPHS_OF = {
     "image_embeds": ("vision",),
@@ -33,7 +33,7 @@ _GRAPHS_OF = {
     "guided_velocity": ("guided",),
     "guidance": ("guided",),
     "chunk": ("vision", "prefix", "expert"),
-    "joint_positions": ("vision", "prefix", "expert"),
+    "actions": ("vision", "prefix", "expert"),
 }
 """The graphs whose precision shows in a stage."""
 
@@ -47,11 +47,11 @@ def tolerances(families: Mapping[str, Mapping[str, str]], embodiment: Embodiment
         precisions = {p for graph in graphs for p in families.get(graph, {"": "fp32"}).values()}
         if graphs == ("guided",):  # float32 inside, behind keys/values as the prefix gives them
             precisions.add(families["prefix"].get("activations", "fp32"))
-        if stage != "joint_positions":
+        if stage != "actions":
             limits[stage] = Tolerance("relative_l2", max(_LIMITS[precision] for precision in precisions))
             continue
-        share = max(_JOINT_LIMITS[precision] for precision in precisions)
-        for name, scale in zip(embodiment.dof_names, embodiment.action.scale, strict=True):
+        share = max(_ACTION_LIMITS[precision] for precision in precisions)
+        for name, scale in zip(embodiment.action.names, embodiment.action.scale, strict=True):
             limits[f"{stage}.{name}"] = Tolerance("max_abs", share * scale)
     exact = all(precision == "fp32" for graph in families.values() for precision in graph.values())
     if exact:  # a rounded model may word a tie differently

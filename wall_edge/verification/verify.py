@@ -16,7 +16,8 @@ from dataclasses import replace
 from wall_edge_engines import Engine
 
 from wall_edge.array_types import Array
-from wall_edge.bundle import Bundle, Manifest, Tolerance, require_goldens, unchecked_stage
+from wall_edge.bundle import Bundle, Layout, Manifest, Tolerance, require_goldens, unchecked_stage
+from wall_edge.kinematics.rotations import nearest_values
 from wall_edge.policies.prompts import Prompts
 from wall_edge.verification.comparison import StageCheck, compare
 from wall_edge.verification.stages import Stages, middle_step
@@ -64,7 +65,7 @@ def _widened(manifest: Manifest, engine: Engine, graph: str) -> bool:
 def _kinds(manifest: Manifest) -> list[str]:
     """The stages that this bundle has, as its tolerances name them."""
     families = {name: graph.families for name, graph in manifest.graphs.items()}
-    other = ("chunk", "joint_positions", "velocity") if manifest.fast is not None else ("action_logits",)
+    other = ("chunk", "actions", "velocity") if manifest.fast is not None else ("action_logits",)
     return [kind for kind in tolerances(families, manifest.embodiment) if not kind.startswith(other)]
 
 
@@ -92,15 +93,26 @@ def _checks(stages: Stages, goldens: Arrays, limits: Mapping[str, Tolerance]) ->
         yield from _guidance_checks(stages, goldens, check)
     whole_stage = "chunk" if flow else "action_logits"
     yield check(whole_stage, whole_stage, whole[whole_stage], goldens[whole_stage])
-    for number, name in enumerate(stages.joints if flow else ()):
-        stage, joint = f"joint_positions.{name}", goldens["joint_positions"][:, number]
-        yield check(stage, stage, whole["joint_positions"][:, number], joint)
+    if flow:
+        yield from _action_checks(stages.action, whole["actions"], goldens["actions"], check)
 
     stages.session.set_image_embeds(goldens["image_embeds"])
     words = stages.words()
     yield check("text_logits", "text_logits", words["text_logits"], goldens["text_logits"])
     if "subgoal_ids" in limits:
         yield check("subgoal_ids", "subgoal_ids", words["subgoal_ids"], goldens["subgoal_ids"])
+
+
+def _action_checks(
+    layout: Layout, actions: Array, goldens: Array, check: Callable[[str, str, Array, Array], StageCheck]
+) -> Iterator[StageCheck]:
+    """Every degree of freedom of the actions, a rotation's written as the golden's is."""
+    actions = actions.copy()
+    for pose, form in layout.rotations.items():
+        columns = layout.columns("rotation", pose)
+        actions[:, columns] = nearest_values(form, actions[:, columns], goldens[:, columns])
+    for number, name in enumerate(layout.names):
+        yield check(f"actions.{name}", f"actions.{name}", actions[:, number], goldens[:, number])
 
 
 def _guidance_checks(

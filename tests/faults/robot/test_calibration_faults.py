@@ -20,7 +20,7 @@ from wall_edge_export.data.load import load_samples
 
 from examples.tabletop.record_session import record
 from tests.patience import patient, patient_file
-from wall_edge.bundle import Bundle, Embodiment, ImageGeometry, Normalization, file_digest
+from wall_edge.bundle import Bundle, Embodiment, ImageGeometry, file_digest, joint_layout
 from wall_edge.config import RobotConfig
 from wall_edge.errors import ConfigError
 from wall_edge.runtime.daemon.daemon import Daemon
@@ -36,13 +36,8 @@ MOMENTS = 9
 TABLETOP: dict[str, Any] = {
     "embodiment": Embodiment(
         name="tabletop",
-        dof_names=arm.JOINTS,
-        unit="rad",
-        action_reference="state",
-        state=Normalization((0.0,) * 6, (2.0,) * 6, 1.0),
-        action=Normalization((0.0,) * 6, (0.3,) * 6),
-        state_slots=tuple(range(6)),
-        action_slots=tuple(range(6)),
+        state=joint_layout(arm.JOINTS, (0.0,) * 6, (2.0,) * 6, clip=1.0),
+        action=joint_layout(arm.JOINTS, (0.0,) * 6, (0.3,) * 6, reference="state"),
     ),
     "cameras": GEOMETRY,
     "horizon": 24,
@@ -106,10 +101,8 @@ def test_just_enough_moments(tmp_path: Path) -> None:
 )
 def test_joints_of_another_embodiment(recorded: Path, names: tuple[str, ...], named: str) -> None:
     dof = len(names)
-    scaling = Normalization((0.0,) * dof, (2.0,) * dof)
-    slots = {"state_slots": tuple(range(dof)), "action_slots": tuple(range(dof))}
-    robot = TABLETOP["embodiment"]
-    other = replace(robot, dof_names=names, state=scaling, action=scaling, **slots)
+    layout = joint_layout(names, (0.0,) * dof, (2.0,) * dof)
+    other = replace(TABLETOP["embodiment"], state=layout, action=layout)
     message = refused(recorded, embodiment=other)
     assert "session.yaml: calibration data of another embodiment" in message
     assert named in message
@@ -135,15 +128,15 @@ def test_chunks_of_another_length(recorded: Path, change: dict[str, Any]) -> Non
 @pytest.mark.parametrize(
     ("edit", "named"),
     [
-        (lambda d: d.update(format_version=2), "format version 2; expected 1"),
+        (lambda d: d.update(format_version=3), "format version 3; expected 1 or 2"),
         (lambda d: d.pop("format_version"), "format version None"),
-        (lambda d: d.update(unit="deg"), "unit is 'deg'; expected rad"),
+        (lambda d: d["state"].update(gripper="turns"), "state.gripper is 'turns'; expected 'rad' or 'deg'"),
         (lambda d: d.update(horizont=3), "horizont is not a known key"),
         (lambda d: d.pop("cameras"), "cameras is missing"),
         (lambda d: d.update(horizon=0), "horizon is 0"),
         (lambda d: d.update(action_rate_hz=0), "action_rate_hz is 0"),
-        (lambda d: d.update(dof_names=[]), "dof_names is []"),
-        (lambda d: d.update(dof_names=["a", "a"]), "dof_names[1] is 'a'"),
+        (lambda d: d.update(actions={}), "actions is []"),
+        (lambda d: d.update(state=["a", "b"]), "state is ['a', 'b']; expected a mapping"),
     ],
 )
 def test_a_damaged_header(session: Path, edit: Callable[[dict[str, Any]], Any], named: str) -> None:

@@ -23,7 +23,7 @@ from tests.doubles.onnxruntime_gpu import OnnxRuntimeGpu
 from wall_edge.bench.policy import load as load_module
 from wall_edge.bench.policy.load import OtherLoad
 from wall_edge.bench.policy.session import TimedSession
-from wall_edge.bundle import Bundle, file_digest
+from wall_edge.bundle import Bundle, file_digest, joint_layout
 from wall_edge.errors import BundleError, ConfigError, EngineError
 
 
@@ -141,9 +141,10 @@ def test_an_installed_peer_is_used_as_it_is(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_synthetic_observation_fits_the_cameras_and_repeats_with_its_seed() -> None:
-    state = SimpleNamespace(restore=lambda values: 2 * values)
+    joints = [f"joint_{number}" for number in range(6)]
+    state = joint_layout(joints, (0.0,) * 6, (2.0,) * 6)
     camera = SimpleNamespace(height=50, width=90)
-    manifest: Any = SimpleNamespace(cameras={"top": camera}, dof=6, embodiment=SimpleNamespace(state=state))
+    manifest: Any = SimpleNamespace(cameras={"top": camera}, embodiment=SimpleNamespace(state=state))
     one, same, other = (synthetic_observation(manifest, seed) for seed in (1, 1, 2))
     assert one.frames["top"].shape == (50, 90, 3)
     assert one.frames["top"].dtype == np.uint8

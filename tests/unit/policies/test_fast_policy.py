@@ -17,7 +17,7 @@ import pytest
 from tokenizers import AddedToken, models, pre_tokenizers
 
 from tests.unit.policies.test_fast import SETTINGS, byte_level, tiny_tokenizer
-from wall_edge.bundle import MAX_FAST_TOKENS, Embodiment, FastSettings, ImageGeometry, Normalization
+from wall_edge.bundle import MAX_FAST_TOKENS, Embodiment, FastSettings, ImageGeometry, Reference, joint_layout
 from wall_edge.errors import BundleError, CameraError, PolicyError
 from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.fast_codec import FastCodec, dct_matrix
@@ -100,16 +100,11 @@ class ScriptedSession:
         self.appended.append((token, position))
 
 
-def embodiment(reference: str) -> Embodiment:
+def embodiment(reference: Reference) -> Embodiment:
     return Embodiment(
         name="arm",
-        dof_names=("wrist", "base"),
-        unit="rad",
-        action_reference=reference,
-        state=Normalization(offset=(0.0, 1.0), scale=(2.0, 4.0)),
-        action=Normalization(offset=(0.5, -0.5), scale=(2.0, 10.0)),
-        state_slots=STATE_SLOTS,
-        action_slots=ACTION_SLOTS,
+        state=joint_layout(("wrist", "base"), (0.0, 1.0), (2.0, 4.0), STATE_SLOTS),
+        action=joint_layout(("wrist", "base"), (0.5, -0.5), (2.0, 10.0), ACTION_SLOTS, reference=reference),
     )
 
 
@@ -127,7 +122,7 @@ class Setup:
         codec: FastCodec,
         tokens: Sequence[int],
         *,
-        reference: str = "absolute",
+        reference: Reference = "absolute",
         head: npt.NDArray[np.int64] | None = None,
         peak: float = 1.0,
     ) -> None:
@@ -275,7 +270,7 @@ def test_logits_that_are_not_finite_are_refused(
 
 def test_a_bad_observation_runs_nothing(tokenizer: PromptTokenizer, codec: FastCodec) -> None:
     setup = Setup(tokenizer, codec, said(tokenizer, codec.encode(smooth())))
-    with pytest.raises(PolicyError, match="joint state"):
+    with pytest.raises(PolicyError, match="state"):
         setup.policy.chunk(observation((np.nan, 0.0)), "go")
     with pytest.raises(CameraError, match="no frame from face_view"):
         setup.policy.chunk(Observation(0, {}, np.zeros(2)), "go")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from examples.tabletop.demonstrations import sample_batch
 from examples.tabletop.record_session import RECORD_STREAM, record
+from wall_edge.bundle import Unit
 from wall_edge.errors import ConfigError
 from wall_edge.policies.observation import Observation
 from wall_edge.runtime.telemetry.session_recorder import RecordingOptions, SessionRecorder
@@ -24,7 +26,8 @@ from wall_edge.sim.tabletop.scene import EPISODE_STREAM, TRAIN_STREAM
 SECOND = 1_000_000_000
 HEADER = SessionHeader(
     robot="two_joints",
-    dof_names=("pan", "grip"),
+    state={"pan": "rad", "grip": "percent"},
+    actions={"pan": "rad", "grip": "percent", "base": "own"},
     cameras={"face_view": FrameSize(4, 3), "wrist_view": FrameSize(2, 2)},
     horizon=3,
     action_rate_hz=30.0,
@@ -39,7 +42,7 @@ def moment(time_ns: int = SECOND, words: str = "touch the red block.", epoch: in
         "wrist_view": rng.integers(0, 256, (2, 2, 3), dtype=np.uint8),
     }
     observation = Observation(time_ns, frames, rng.normal(size=2), frames_ns=time_ns - 5)
-    return Sample(observation, words, rng.normal(size=(3, 2)), epoch)
+    return Sample(observation, words, rng.normal(size=(3, 3)), epoch)
 
 
 def add(writer: SessionWriter, moment: Sample) -> Path:
@@ -78,7 +81,7 @@ def test_any_words_survive(tmp_path_factory: pytest.TempPathFactory, words: str)
 def test_the_header_is_plain_yaml_with_its_version_first(tmp_path: Path) -> None:
     add(SessionWriter(tmp_path, HEADER), moment())
     text = (tmp_path / "session.yaml").read_text()
-    assert text.startswith("format_version: 1\n")
+    assert text.startswith("format_version: 2\n")
     assert yaml.safe_load(text)["cameras"]["face_view"] == {"width": 4, "height": 3}
 
 
@@ -133,7 +136,7 @@ def test_half_written_and_foreign_files_are_no_moments(tmp_path: Path) -> None:
     [
         ({"state": np.zeros(3)}, "state is float64 .3.; expected float64 .2."),
         ({"state": np.array([0.0, np.nan])}, "state holds values that are not finite"),
-        ({"actions": np.full((3, 2), -np.inf)}, "actions holds values that are not finite"),
+        ({"actions": np.full((3, 3), -np.inf)}, "actions holds values that are not finite"),
         ({"actions": np.zeros((2, 2))}, "actions is float64 .2, 2."),
         ({"frames": {"face_view": np.zeros((3, 4, 3), np.uint8)}}, "expected .*frames.wrist_view"),
         ({"frames": {"face_view": np.zeros((4, 3, 3), np.uint8)}}, "frames.wrist_view"),
@@ -155,8 +158,10 @@ def test_a_moment_that_does_not_fit_is_not_written(
     ("change", "named"),
     [
         ({"robot": "a\0b"}, "robot is 'a"),
-        ({"dof_names": ["pan", "<|action|>"]}, "dof_names.1. is"),
-        ({"dof_names": ["pan"] * 1000}, "dof_names is"),
+        ({"state": {"pan": "rad", "<|action|>": "rad"}}, "state.0. is .<.action"),
+        ({"actions": {f"pan_{i}": "rad" for i in range(1000)}}, "actions is"),
+        ({"actions": {"pan": "turns"}}, "actions.pan is 'turns'"),
+        ({"dof_names": ["pan", "grip"]}, "dof_names is not a known key"),
         ({"cameras": {"../../evil": {"width": 4, "height": 3}}}, "cameras..*evil"),
         ({"cameras": {"face_view": {"width": 10**9, "height": 3}}}, "width is 1000000000"),
         ({"cameras": {}}, "cameras is"),
@@ -179,9 +184,38 @@ def test_h10_a_header_that_cannot_be_meant(tmp_path: Path, change: dict[str, obj
 def test_h9_a_joint_far_beyond_what_a_joint_does(tmp_path: Path) -> None:
     """H9: 4.6e18 rad passed where a mean over the joints was looked at."""
     good = moment()
-    good.observation.state[1] = 4.6e18
-    with pytest.raises(ConfigError, match=r"state holds 4\.6e.18 rad; expected at most 1000 rad"):
+    good.observation.state[0] = 4.6e18
+    with pytest.raises(ConfigError, match=r"state of pan holds 4\.6e.18 rad; expected at most 1000 rad"):
         add(SessionWriter(tmp_path, HEADER), good)
+    good.observation.state[:] = 0, 1e4
+    good.actions[2, 1] = -10001
+    with pytest.raises(ConfigError, match=r"actions of grip holds 10001 percent; expected at most 10000"):
+        add(SessionWriter(tmp_path, HEADER), good)
+
+
+def test_a_session_of_the_first_version_is_read(tmp_path: Path) -> None:
+    """It held joint positions in rad, of as many joints as actions."""
+    rad: dict[str, Unit] = {"pan": "rad", "grip": "rad"}
+    header = replace(HEADER, state=rad, actions=rad)
+    one = replace(moment(), actions=np.ones((3, 2)))
+    add(SessionWriter(tmp_path, header), one)
+    path = tmp_path / "session.yaml"
+    data = yaml.safe_load(path.read_text())
+    first = {"format_version": 1, "robot": "two_joints", "dof_names": ["pan", "grip"]}
+    first |= {key: data[key] for key in ("cameras", "horizon", "action_rate_hz", "bundle_sha256")}
+    path.write_text(yaml.safe_dump({**first, "unit": "rad"}, sort_keys=False))
+    session = read_session(tmp_path)
+    assert session.header == header
+    assert tuple(session.header.state) == ("pan", "grip")
+    assert_equal(session.sample(session.files[0]), one)
+    for change, named in (
+        ({"unit": "deg"}, "unit is 'deg'"),
+        ({"dof_names": ["pan", "pan"]}, r"dof_names\[1\] is 'pan'"),
+        ({"state": rad}, "state is not a known key"),
+    ):
+        path.write_text(yaml.safe_dump({**first, **change}))
+        with pytest.raises(ConfigError, match=named):
+            read_session(tmp_path)
 
 
 def test_h13_a_moment_that_is_no_plain_file(tmp_path: Path) -> None:

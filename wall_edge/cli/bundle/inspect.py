@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from wall_edge.bundle import Bundle, GraphSpec, Manifest, TensorSpec, describe_opinion
+from wall_edge.bundle import Bundle, Degree, GraphSpec, Layout, Manifest, Pose, TensorSpec, describe_opinion
 from wall_edge.cli.console import SafeConsole
 
 
@@ -25,7 +26,11 @@ def inspect(
         return
     console = SafeConsole()
     console.print(_facts(opened.manifest))
-    console.print(_joints(opened.manifest))
+    embodiment = opened.manifest.embodiment
+    console.print(_degrees("state", embodiment.state))
+    console.print(_degrees("actions", embodiment.action))
+    if embodiment.poses:
+        console.print(_poses(embodiment.poses))
     console.print(_graphs(opened))
 
 
@@ -38,11 +43,11 @@ def _facts(manifest: Manifest) -> Table:
     seconds = manifest.horizon / manifest.action_rate_hz
     rows = {
         "source": f"{manifest.source.checkpoint} (SHA-256 {manifest.source.sha256[:16]}…)",
-        "robot": f"{manifest.embodiment.name}, {manifest.dof} degrees of freedom",
+        "robot": f"{manifest.embodiment.name}, {manifest.dof} degrees of freedom "
+        f"({manifest.state_dof} of its state)",
         "cameras": cameras,
         "prompt": f"{manifest.prompt_flavour}, at most {manifest.max_prompt_tokens} tokens",
-        "chunk": f"{manifest.horizon} steps at {manifest.action_rate_hz:g} Hz ({seconds:.2f} s), "
-        f"relative to: {manifest.embodiment.action_reference}",
+        "chunk": f"{manifest.horizon} steps at {manifest.action_rate_hz:g} Hz ({seconds:.2f} s)",
         "integration": f"{len(manifest.time_grid) - 1} Euler steps",
         "second opinion": describe_opinion(manifest.second_opinion),
     }
@@ -51,21 +56,33 @@ def _facts(manifest: Manifest) -> Table:
     return table
 
 
-def _joints(manifest: Manifest) -> Table:
-    embodiment = manifest.embodiment
-    table = Table(title=f"degrees of freedom [{embodiment.unit}]")
-    for heading in ("name", "lower", "upper", "state offset ± scale", "action offset ± scale"):
+def _degrees(title: str, layout: Layout) -> Table:
+    table = Table(title=title)
+    for heading in ("name", "slot", "is", "unit", "relative to", "offset ± scale"):
         table.add_column(heading)
-    for number, name in enumerate(embodiment.dof_names):
-        limits = [
-            f"{values[number]:.3f}" if values is not None else "-"
-            for values in (embodiment.lower, embodiment.upper)
-        ]
-        scaling = [
-            f"{rule.offset[number]:.3f} ± {rule.scale[number]:.3f}"
-            for rule in (embodiment.state, embodiment.action)
-        ]
-        table.add_row(name, *limits, *scaling)
+    for degree, offset, scale in zip(layout.degrees, layout.offset, layout.scale, strict=True):
+        relative = {"absolute": "-", "state": "the state", "first": "the first step"}[degree.reference]
+        what = _what(degree, layout)
+        table.add_row(
+            degree.name, str(degree.slot), what, degree.unit, relative, f"{offset:.3f} ± {scale:.3f}"
+        )
+    return table
+
+
+def _what(degree: Degree, layout: Layout) -> str:
+    """``joint elbow``, ``left rotation 2 (rpy)``."""
+    if degree.part in ("position", "rotation"):
+        form = f" ({layout.rotations[degree.of]})" if degree.part == "rotation" else ""
+        return f"{degree.of} {degree.part} {degree.index}{form}"
+    return f"{degree.part} {degree.of}{f' {degree.index}' if degree.part == 'sink' else ''}".strip()
+
+
+def _poses(poses: Mapping[str, Pose]) -> Table:
+    table = Table(title="poses")
+    for heading in ("name", "base", "tip", "numbers in the axes of", "offsets in the axes of"):
+        table.add_column(heading)
+    for name, pose in poses.items():
+        table.add_row(name, pose.base, pose.tip, pose.frame, f"the {pose.offset_axes}")
     return table
 
 

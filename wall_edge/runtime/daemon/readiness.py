@@ -92,8 +92,8 @@ def check_match(manifest: Manifest, config: RobotConfig) -> None:
     """Raise :class:`ConfigError` where ROBOT.yaml describes another robot than the bundle was made for."""
     fix = "export the bundle for this robot with --robot"
     joints = tuple(joint.name for joint in config.joints)
-    if joints != manifest.embodiment.dof_names:
-        expected_joints = f"the bundle's {', '.join(manifest.embodiment.dof_names)}, in this order"
+    if joints != manifest.embodiment.action.names:
+        expected_joints = f"the bundle's {', '.join(manifest.embodiment.action.names)}, in this order"
         raise ConfigError(f"ROBOT.yaml's joints {', '.join(joints)}", expected=expected_joints, fix=fix)
     of_bundle = {name: (camera.width, camera.height) for name, camera in manifest.cameras.items()}
     of_robot = {name: (camera.width, camera.height) for name, camera in config.cameras.items()}

@@ -21,6 +21,7 @@ from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.fast_policy import action_policy
 from wall_edge.policies.observation import Observation
 from wall_edge.policies.prompts import Prompts
+from wall_edge.policies.rotation_range import middle_of
 from wall_edge.policies.subgoals import SubgoalPlanner
 from wall_edge.runtime.ipc.mailbox_types import Chunk
 from wall_edge.runtime.policy.chunk_plan import ChunkRequest
@@ -141,7 +142,7 @@ class ActionLoop:
         """Once through everything with a black picture: the first run of a graph is slower than the rest."""
         cameras = self.manifest.cameras.items()
         frames = {name: np.zeros((c.height, c.width, 3), np.uint8) for name, c in cameras}
-        self._policy.observe(black := Observation(0, frames, np.zeros(self.manifest.dof)))
+        self._policy.observe(black := Observation(0, frames, middle_of(self.manifest.embodiment.state)))
         try:
             self._policy.act(black, "warm up.")
         except PolicyError:  # FAST tokens of a black picture need not be an action

@@ -1,13 +1,8 @@
-"""The robot that a policy was trained for: what each of the model's slots means, and its statistics.
-
-The values of a policy's state and actions, each in its own unit, are *policy values*: what data sets, sessions and
-goldens hold. ``wall_edge.body`` makes joint positions of them and needs ROBOT.yaml and a URDF for it; nothing
-that has the manifest alone does.
-"""
+"""Degrees of freedom of a policy: what each is, the slot of the model that it takes, and its statistics."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -18,27 +13,27 @@ from wall_edge.checks import (
     MAX_DOF,
     between,
     counted,
-    one_of,
     positive,
     require_name,
     require_names,
-    require_title,
     require_unique,
 )
 from wall_edge.config_loader import Invalid
+from wall_edge.kinematics.rotations import SIZES
 
 Part = Literal["joint", "position", "rotation", "sink", "held"]
 """What a degree of freedom is: a joint, a component of a pose's position or rotation, a value for a named
 sink (a base, a lift), or one that is held and that nobody follows."""
 Unit = Literal["rad", "deg", "percent", "m", "own"]
-"""``percent`` and ``own`` are mapped onto a joint's range by ROBOT.yaml; a rotation's numbers are rad or have none
-(``own``)."""
+"""``percent`` and ``own`` are mapped onto a joint's range by ROBOT.yaml; a rotation's numbers are rad or have
+none (``own``)."""
 Reference = Literal["absolute", "state", "first"]
-"""Actions are values, or offsets from the observed state, or (but for the first step, which is a value) offsets
-from the chunk's first step."""
+"""Actions are values, or offsets from the observed state, or (but for the first step, which is a value)
+offsets from the chunk's first step."""
 RotationForm = Literal["rpy", "euler_zyx", "rotvec", "quaternion", "6d"]
 """How a rotation is written; ``wall_edge.kinematics.rotations`` says what each means."""
-ROTATION_SIZES: dict[str, int] = {"rpy": 3, "euler_zyx": 3, "rotvec": 3, "quaternion": 4, "6d": 6}
+ROTATION_SIZES = SIZES
+"""Numbers of each form."""
 _MOST_SLOTS = 1 << 20
 
 
@@ -58,29 +53,16 @@ class Degree:
     """Of an action; a state is absolute."""
 
     def __post_init__(self) -> None:
-        require_name("name", self.name, also=".")
+        require_name("name", self.name)
         between("slot", self.slot, 0, _MOST_SLOTS)
         between("index", self.index, 0, MAX_DOF)
         if (self.part == "held") != (self.of == ""):
-            raise Invalid("of", self.of, expected="the name of a joint, a pose or a sink (none for what is held)")
-
-
-@dataclass(frozen=True)
-class Pose:
-    """An end-effector pose: ``tip`` in the axes of ``frame``; all three are links of the robot's URDF.
-
-    ``offset_axes``: what an offset of a pose is in. ``base``: p = p₀ + Δp, R = ΔR·R₀; ``tip``: p = p₀ + R₀·Δp,
-    R = R₀·ΔR, as in the universal manipulation interface (Chi et al., arXiv 2402.10329).
-    """
-
-    base: str
-    tip: str
-    frame: str
-    offset_axes: Literal["base", "tip"] = "base"
-
-    def __post_init__(self) -> None:
-        for key in ("base", "tip", "frame"):
-            require_name(key, getattr(self, key))
+            raise Invalid(
+                "of", self.of, expected="the name of a joint, a pose or a sink (none for what is held)"
+            )
+        units = {"position": ("m",), "rotation": ("rad", "own")}.get(self.part)
+        if units is not None and self.unit not in units:
+            raise Invalid("unit", self.unit, expected=f"{' or '.join(units)}, of a {self.part}")
 
 
 @dataclass(frozen=True)
@@ -98,7 +80,7 @@ class Layout:
 
     def __post_init__(self) -> None:
         counted("degrees", self.degrees, 1, MAX_DOF)
-        require_names("degrees", self.names, also=".")
+        require_names("degrees", self.names)
         require_unique("degrees", self.slots, "slot")
         for key in ("offset", "scale"):
             if len(getattr(self, key)) != len(self.degrees):
@@ -114,15 +96,28 @@ class Layout:
     def _check_parts(self) -> None:
         moved = [(d.part, d.of, d.index) for d in self.degrees if d.part != "held"]
         require_unique("degrees", moved, "target")
-        for pose, form in self.rotations.items():
-            one_of(f"rotations.{pose}", form, tuple(ROTATION_SIZES))
+        turned = dict.fromkeys(d.of for d in self.degrees if d.part == "rotation")
+        if set(turned) != set(self.rotations):
+            expected = f"how the rotations of {', '.join(turned) or 'no pose'} are written"
+            raise Invalid("rotations", list(self.rotations), expected=expected)
+        for part, of in dict.fromkeys((d.part, d.of) for d in self.degrees if d.part != "held"):
+            self._check_components(part, of)
         for pose in dict.fromkeys(d.of for d in self.degrees if d.part in ("position", "rotation")):
-            for part, size in (("position", 3), ("rotation", ROTATION_SIZES[self.rotations.get(pose, "rpy")])):
-                indices = sorted(d.index for d in self.degrees if (d.part, d.of) == (part, pose))
-                if indices not in ([], list(range(size))):
-                    raise Invalid("degrees", indices, expected=f"all {size} components of {pose}'s {part}")
-            if len({d.reference for d in self.degrees if d.part in ("position", "rotation") and d.of == pose}) > 1:
+            if (
+                len(
+                    {d.reference for d in self.degrees if d.part in ("position", "rotation") and d.of == pose}
+                )
+                > 1
+            ):
                 raise Invalid("degrees", pose, expected="one reference for position and rotation of a pose")
+
+    def _check_components(self, part: Part, of: str) -> None:
+        indices = [self.degrees[column].index for column in self.columns(part, of)]
+        size = {"joint": 1, "position": 3, "sink": len(indices)}.get(part) or ROTATION_SIZES[
+            self.rotations[of]
+        ]
+        if indices != list(range(size)):
+            raise Invalid("degrees", indices, expected=f"all {size} components of {of}'s {part}")
 
     def __len__(self) -> int:
         return len(self.degrees)
@@ -138,7 +133,7 @@ class Layout:
         return tuple(degree.slot for degree in self.degrees)
 
     def columns(self, part: Part, of: str) -> list[int]:
-        """Where the components of a pose's part (or a joint, or a sink) stand, in their order; empty for none."""
+        """Where the components of a pose's part (or a joint, or a sink) stand, in their order."""
         found = [(d.index, i) for i, d in enumerate(self.degrees) if (d.part, d.of) == (part, of)]
         return [column for _, column in sorted(found)]
 
@@ -151,49 +146,6 @@ class Layout:
         """Normalised → policy values, last axis ``[degrees]``; not clipped."""
         physical: Floats = values * np.array(self.scale) + np.array(self.offset)
         return physical
-
-
-@dataclass(frozen=True)
-class Embodiment:
-    """The robot that the policy was trained for: its state's and its actions' layouts, which may differ."""
-
-    name: str
-    state: Layout
-    action: Layout
-    poses: dict[str, Pose] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        require_title("name", self.name)
-        for key, degree in self._degrees():
-            if degree.part in ("position", "rotation") and degree.of not in self.poses:
-                raise Invalid(key, degree.of, expected=f"one of poses: {', '.join(self.poses) or 'there is none'}")
-        for degree in self.state.degrees:
-            if degree.reference != "absolute":
-                raise Invalid("state.degrees", degree.reference, expected=f"absolute for {degree.name}")
-        for degree in self.action.degrees:
-            if degree.reference == "state" and not self._observed(degree):
-                expected = f"a state that {degree.name} is relative to, in the same unit"
-                raise Invalid("action.degrees", degree.reference, expected=expected)
-
-    def _degrees(self) -> Iterator[tuple[str, Degree]]:
-        for key, layout in (("state.degrees", self.state), ("action.degrees", self.action)):
-            yield from ((key, degree) for degree in layout.degrees)
-
-    def _observed(self, action: Degree) -> bool:
-        if action.part == "held":
-            return True  # nobody follows it
-        if action.part in ("position", "rotation"):
-            return all(self.state.columns(part, action.of) for part in ("position", "rotation"))
-        columns = self.state.columns(action.part, action.of)
-        return any(self.state.degrees[c].index == action.index and self.state.degrees[c].unit == action.unit
-                   for c in columns)
-
-    def same_layout(self, other: Embodiment) -> bool:
-        """Whether both mean the same by every slot, whatever the statistics."""
-        return self.poses == other.poses and all(
-            (mine.degrees, mine.rotations) == (theirs.degrees, theirs.rotations)
-            for mine, theirs in ((self.state, other.state), (self.action, other.action))
-        )
 
 
 def joint_layout(
