@@ -67,7 +67,7 @@ def calibration_in(answer: Answer) -> dict[str, Any]:
     """The keys of a joint that say what its motor's memory holds."""
     return {
         "homing_offset": answer.value("homing_offset"),
-        "range_ticks": [answer.value(name) for name in _RANGE],
+        "range_ticks": tuple(answer.value(name) for name in _RANGE),
     }
 
 

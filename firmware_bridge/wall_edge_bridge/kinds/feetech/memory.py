@@ -36,7 +36,7 @@ def require_settings(joint: FeetechJoint, answer: Answer) -> None:
 
 def calibration_in(answer: Answer) -> dict[str, Any]:
     """The keys of a joint that say what its servo's memory holds."""
-    ends = [answer.value(STS3215[name]) for name in _RANGE]
+    ends = tuple(answer.value(STS3215[name]) for name in _RANGE)
     return {"homing_offset": answer.value(STS3215["homing_offset"]), "range_ticks": ends}
 
 
