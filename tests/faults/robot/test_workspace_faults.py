@@ -95,7 +95,10 @@ def test_what_stays_inside_is_not_touched(tmp_path: Path) -> None:
     ("bounds", "words"),
     [
         ({"table_z": 0.06}, "the tip of pose hook starts at z 0.0404 m; expected at least 0.06 m"),
-        ({"box": Box((0.0, 0.25), (-1.0, 1.0), (-1.0, 1.0))}, "pose hook starts at x 0.2882 m; expected 0 to 0.25"),
+        (
+            {"box": Box((0.0, 0.25), (-1.0, 1.0), (-1.0, 1.0))},
+            "pose hook starts at x 0.2882 m; expected 0 to 0.25",
+        ),
     ],
 )
 def test_an_arm_outside_is_not_powered(tmp_path: Path, bounds: dict[str, Any], words: str) -> None:
@@ -113,7 +116,10 @@ def test_a_rest_outside_is_refused_before_power(tmp_path: Path) -> None:
     rig = Rig(crane(tmp_path, rest=[0.0, 0.8], table_z=0.0))
     loop = rig.run()
     assert loop.machine.fault is not None
-    assert "control.rest: the tip of pose hook is at z -0.1152 m there; expected at least 0 m" in loop.machine.fault
+    assert (
+        "control.rest: the tip of pose hook is at z -0.1152 m there; expected at least 0 m"
+        in loop.machine.fault
+    )
     assert "enable" not in rig.drive.calls
 
 

@@ -16,6 +16,7 @@ from wall_edge.body.workspace import SPEED_SHARE, Confinement, Path
 from wall_edge.errors import ConfigError, KinematicsError
 
 BOX = {"x": [0.1, 0.4], "y": [-0.3, 0.3], "z": [0.0, 0.4]}
+BOTH = {"left": {"frame": "table", "max_speed": 0.5}, "right": {"frame": "table", "max_speed": 0.5}}
 DT = 1 / 30
 LEFT, RIGHT = (0.24, 0.0, 0.2), (0.24, -0.17, 0.2)
 """Inside, each in its pose's frame: the left base stands at (0, 0.17, 0.01) of the table."""
@@ -104,11 +105,10 @@ class TestSpeed:
 class TestDistance:
     """Both tips in the table's axes: the left's y is 0.17 less in its own frame."""
 
-    BOTH = {"left": {"frame": "table", "max_speed": 0.5}, "right": {"frame": "table", "max_speed": 0.5}}
-
     def apart(self, after: dict[str, Floats]) -> Floats:
         between: Floats = after["left"] + np.array([0, 0.17, 0.01]) - after["right"]
-        return np.linalg.norm(between, axis=1)
+        apart: Floats = np.linalg.norm(between, axis=1)
+        return apart
 
     def meeting(self, steps: int = 30) -> dict[str, list[tuple[float, float, float]]]:
         """Towards each other along y, through each other, and past."""
@@ -128,7 +128,7 @@ class TestDistance:
 
     def test_they_go_on_when_the_paths_part_and_no_faster_than_their_speed(self) -> None:
         paths = {name: way + way[::-1] for name, way in self.meeting(20).items()}
-        after, _ = confined(confinement(poses=self.BOTH, tip_distance_m=0.06), **paths)
+        after, _ = confined(confinement(poses=BOTH, tip_distance_m=0.06), **paths)
         assert self.apart(after).min() >= 0.065 - 1e-9
         for name, way in after.items():
             steps = np.linalg.norm(np.diff(way, axis=0), axis=1)
@@ -156,7 +156,9 @@ class TestDistance:
         assert what.confine(apart, start, DT)[1] == 0
 
     def test_rotations_wait_as_well(self) -> None:
-        turning = np.array([[[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]] for a in range(30)])
+        turning = np.array(
+            [[[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]] for a in range(30)]
+        )
         poses = {name: (np.array(way), turning) for name, way in self.meeting().items()}
         start = {"left": np.array(LEFT), "right": np.array(RIGHT)}
         after, _ = confinement(tip_distance_m=0.06).confine(poses, start, DT)
@@ -203,7 +205,10 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("workspace", "words"),
         [
-            ({"poses": {"middle": {"frame": "table"}}}, r"poses.middle.*one of kinematics.poses: left, right"),
+            (
+                {"poses": {"middle": {"frame": "table"}}},
+                r"poses.middle.*one of kinematics.poses: left, right",
+            ),
             ({"poses": {"left": {"frame": "table", "box": {**BOX, "x": [0.4, 0.1]}}}}, "lower end first"),
             (
                 {"poses": {"left": {"frame": "table", "box": {**BOX, "x": [0.1, 0.105]}}}},
@@ -231,7 +236,8 @@ class TestRefused:
         assert config.kinematics is not None
         with pytest.raises(ConfigError, match="fewer than two tips"):
             robot(
-                workspace={"tip_distance_m": 0.1}, kinematics={"urdf": str(config.kinematics.urdf), "poses": one}
+                workspace={"tip_distance_m": 0.1},
+                kinematics={"urdf": str(config.kinematics.urdf), "poses": one},
             )
 
     @pytest.mark.parametrize(
@@ -253,9 +259,8 @@ class TestRefused:
         config = robot()
         assert config.kinematics is not None
         config = robot(
-            workspace={"tip_distance_m": 0.1}, kinematics={"urdf": str(config.kinematics.urdf), "poses": poses}
+            workspace={"tip_distance_m": 0.1},
+            kinematics={"urdf": str(config.kinematics.urdf), "poses": poses},
         )
         with pytest.raises(KinematicsError, match="two poses of different joints"):
             Confinement.of(config, RobotModel.of(config))
-
-

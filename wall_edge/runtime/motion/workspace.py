@@ -1,7 +1,7 @@
 """The workspace watched at every tick: where tips are told to be, where they would stop, and where they are.
 
-Chunks of poses were kept inside before (:mod:`wall_edge.body.workspace`); what joints do between and after the
-steps of a chunk, or where joints are commanded in the first place, is known only here. As long as every
+Chunks of poses were kept inside before (:mod:`wall_edge.body.workspace`); what joints do between and after
+the steps of a chunk, or where joints are commanded in the first place, is known only here. As long as every
 setpoint is one from which the fastest stop ends inside, braking is always a way to stay there.
 """
 
