@@ -81,7 +81,9 @@ class StageKind:
         for name, camera in config.cameras.items():
             size = camera.width, camera.height
             if camera.kind == "sim" and self.cameras.get(name) != size:
-                cameras = ", ".join(f"{known} of {w}x{h}" for known, (w, h) in self.cameras.items())
+                cameras = ", ".join(
+                    f"{camera_name} of {w}x{h}" for camera_name, (w, h) in self.cameras.items()
+                )
                 raise ConfigError(
                     f"simulated camera {name} of {camera.width}x{camera.height} pixels", expected=cameras
                 )

@@ -124,7 +124,7 @@ class VirtualRobot:
         self.at(self.now, self._step)
         episode = self.world.new_episode(self._number)
         self.epoch, self.intent = self._number + 1, ServoCommand.FOLLOW
-        self.actions.mission.instruct(self.epoch, self.now, episode.task.instruction)
+        self.actions.mission.instruct(self.epoch, self.now, episode.instruction)
         self.at(self.now, self._heart)
 
     def run(self, until: Callable[[], bool]) -> None:

@@ -9,7 +9,7 @@ from wall_edge.sim.two_handed.referee import TwoHandedTable
 
 
 def _home() -> Hands:
-    return Hands(expert.HOME[None], expert.upright(expert.HOME[None]), np.full((1, 2), OPEN))
+    return Hands(expert.HOME[None].copy(), expert.upright(expert.HOME[None]), np.full((1, 2), OPEN))
 
 
 def test_sixty_episodes_one_after_the_other_succeed_apart() -> None:
