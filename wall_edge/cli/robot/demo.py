@@ -28,6 +28,7 @@ from wall_edge.runtime.daemon.world import World
 from wall_edge.runtime.telemetry.event_log import event_files
 from wall_edge.runtime.telemetry.run_summary import Summary, summarise
 from wall_edge.signals import received
+from wall_edge.sim.world.stages import STAGES
 from wall_edge.sim.worlds import open_world
 
 _EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
@@ -128,7 +129,7 @@ def _world(config: RobotConfig) -> World:
     if world is None or not world.gives_tasks:
         raise ConfigError(
             f"{config.name} lives where nobody gives it tasks",
-            expected="simulation.world: tabletop",
+            expected=f"simulation.world: {' or '.join(STAGES)}",
             fix="use 'wall-edge run' with an instruction",
         )
     return world

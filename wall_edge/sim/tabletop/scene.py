@@ -80,6 +80,9 @@ def sample_task(rng: np.random.Generator, scene: Scene) -> Task:
 class Episode:
     """The referee of one attempt, called once a step (30 Hz) with the arm's true joints."""
 
+    least_tip_distance_m: None = None
+    """A lone tip is near no other."""
+
     def __init__(self, scene: Scene, task: Task, time_limit_s: float = TIME_LIMIT_S) -> None:
         """Start the clock; raises `ConfigError` for a time limit below one step or a colour not laid out."""
         self._limit = round(time_limit_s * STEP_HZ)
@@ -91,6 +94,11 @@ class Episode:
         self.steps = 0
         self._order = (scene.index(task.first), scene.index(task.second))
         self._held = np.zeros(BLOCKS, dtype=np.int64)
+
+    @property
+    def instruction(self) -> str:
+        """The whole task in words."""
+        return self.task.instruction
 
     @property
     def touched(self) -> int:

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wall_edge.array_types import Floats
-from wall_edge.sim.two_handed import rotations
-from wall_edge.sim.two_handed.hands import BASES, FOREARM, HANDS, SHOULDER_HEIGHT, UPPER_ARM, Hands
+from wall_edge.sim.two_handed import expert, rotations
+from wall_edge.sim.two_handed.hands import BASES, FOREARM, HANDS, OPEN, SHOULDER_HEIGHT, UPPER_ARM, Hands
 
 NAMES = (
     "shoulder_pan",
@@ -26,10 +26,10 @@ NAMES = (
 )
 JOINTS = tuple(f"{hand}_{name}" for hand in HANDS for name in NAMES)
 GRIPPER_OPEN = 0.8
-"""rad: the gripper's joint goes from 0 to this as its slot goes from 0 to 1."""
+"""rad: the gripper's joint goes from 0 to this as its slot goes from 0 to 1; its limits are wider."""
 
-LOWER: Floats = np.tile([-2.4, -1.5, -1.5, -1.9, -1.2, -2.8, 0.0], 2)
-UPPER: Floats = np.tile([2.4, 1.6, 1.4, 1.9, 1.2, 2.8, GRIPPER_OPEN], 2)
+LOWER: Floats = np.tile([-2.4, -1.5, -1.5, -1.9, -1.2, -2.8, -0.05], 2)
+UPPER: Floats = np.tile([2.4, 1.6, 1.4, 1.9, 1.2, 2.8, 0.85], 2)
 
 
 def forward(q: npt.ArrayLike) -> Floats:
@@ -72,3 +72,6 @@ def inverse(slots: npt.ArrayLike) -> Floats:
 def _about_z(angle: Floats) -> Floats:
     zero = np.zeros_like(angle)
     return rotations.from_rpy(np.stack((zero, zero, angle), axis=-1))
+
+
+REST: Floats = inverse(Hands(expert.HOME, expert.upright(expert.HOME), np.full(2, OPEN)).slots())

@@ -23,6 +23,7 @@ HORIZON = 32
 HOVER = TOUCH_HEIGHT + TOUCH_RADIUS + 0.018  # clear of every block's touch sphere, with room for errors
 HOME: Floats = np.stack((np.full(2, 0.13), BASES[:, 1] + 0.05 * OUTWARD, np.full(2, 0.11)), axis=-1)
 """Where an idle hand waits [2, 3], table frame (m)."""
+HOME.setflags(write=False)
 
 _FUNNEL = (0.012, 0.045)  # lateral distances: fully down, fully at hover height
 _RISE = 0.03  # this far below the goal height, the tip only rises

@@ -29,9 +29,14 @@ class Episode:
         self.task = task
         self.status: Status = "running"
         self.steps = 0
-        self.least_tip_distance_m = np.inf
+        self.least_tip_distance_m: float = np.inf
         self._order = (scene.index(task.first.colour), scene.index(task.second.colour))
         self._held = np.zeros((len(HANDS), BLOCKS), dtype=np.int64)
+
+    @property
+    def instruction(self) -> str:
+        """The whole task in words."""
+        return self.task.instruction
 
     @property
     def touched(self) -> int:

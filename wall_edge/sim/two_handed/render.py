@@ -75,20 +75,19 @@ def _face_view(hands: Hands, world: Floats, scene: Scene) -> Frame:
     return finished(canvas)
 
 
-def _wrist_view(own: int, hands: Hands, world: Floats, scene: Scene) -> Frame:
-    camera = _wrist_camera(hands.position[own], hands.rotation[own])
+def _wrist_view(wrist: int, hands: Hands, world: Floats, scene: Scene) -> Frame:
+    camera = _wrist_camera(hands.position[wrist], hands.rotation[wrist])
     canvas = camera.view_of(_TABLE)
     draw = ImageDraw.Draw(canvas)
     spots, depth = projected(camera, world)
     draw_blocks(draw, camera, scene, spots[_ARM_POINTS:], depth[_ARM_POINTS:])
-    for hand in (1 - own, own):
+    for hand in (1 - wrist, wrist):
         arm, far = spots[6 * hand : 6 * hand + 6], depth[6 * hand : 6 * hand + 6]
         if min(far[3:]) < 5 * NEAR:
             continue
         scale = camera.focal / far[3]
-        if (
-            hand != own and far[2] > 5 * NEAR
-        ):  # one's own wrist is behind the lens: only the fingers are drawn
+        # The wrist that bears the camera is behind the lens: of that hand only the fingers are drawn.
+        if hand != wrist and far[2] > 5 * NEAR:
             draw.line((arm[2], arm[3]), fill=LINK, width=round(scale * _LINK_WIDTH[2]))
         _draw_fingers(draw, arm, scale, _TIPS[hand])
     return finished(canvas)
@@ -132,5 +131,5 @@ def face_cells(points: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bo
     pixels, _ = camera.project(points)
     width, height = (side // 28 for side in SIZES["face_view"])
     column, row = np.floor(pixels.T / (28 * 2)).astype(np.int64)
-    seen = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    return row * width + column, seen
+    visible = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    return row * width + column, visible
