@@ -79,21 +79,21 @@ class Chain:
     def motion(self, q: Floats) -> Motion:
         """All frames for ``q [n, B]``."""
         count, batch = q.shape
-        sine, cosine = np.sin(q), np.cos(q)
         axes, origins = np.empty((count, 3, batch)), np.empty((count, 3, batch))
+        cosine = np.cos(q)[:, None, None]
+        sine = np.sin(q)[:, None, None] * np.array([1.0, -1.0])[:, None, None]
         position: Floats = np.zeros((3, batch))
         columns = np.repeat(np.eye(3)[:, :, None], batch, 2)
         for i, step in enumerate(self.steps):
             frame = (step @ columns.reshape(3, -1)).reshape(4, 3, batch)
             position = position + frame[3]
             if self.sliding[i]:
-                position = position + frame[2] * q[i]
-                columns = frame[:3]
-            else:
-                columns = np.empty((3, 3, batch))
-                columns[0] = cosine[i] * frame[0] + sine[i] * frame[1]
-                columns[1] = cosine[i] * frame[1] - sine[i] * frame[0]
-                columns[2] = frame[2]
+                position += frame[2] * q[i]
+            else:  # x' = cos x + sin y, y' = cos y − sin x
+                turned = frame[:2] * cosine[i]
+                turned += frame[1::-1] * sine[i]
+                frame[:2] = turned
+            columns = frame[:3]
             axes[i], origins[i] = frame[2], position
         frame = (self.last @ columns.reshape(3, -1)).reshape(4, 3, batch)
         return Motion(axes, origins, position + frame[3], frame[:3])

@@ -82,7 +82,7 @@ def test_poses_through_pi_are_followed_without_a_jump() -> None:
 
 def test_the_first_step_starts_at_the_seed_however_far_the_pose_is() -> None:
     chain, path = arm_chain("ur5"), first_path("ur5", "pi")
-    seed = np.clip(path.seed + 1.0, chain.lower, chain.upper)
+    seed = np.clip(path.seed + 0.5, chain.lower, chain.upper)
     solution = ChunkSolver(chain, PATIENT).solve(chunk(path, 0), seed, DT)
     require_bounds(chain, solution, seed)
     assert not solution.solved[0]
