@@ -52,7 +52,7 @@ class Chain:
         """The same chain within these limits too ``[n]``: a robot may allow less than its URDF.
 
         Raises:
-            KinematicsError: where a joint is left without a range.
+            KinematicsError: where a joint is left without a range or a speed.
         """
         lower, upper = np.maximum(self.lower, lower), np.minimum(self.upper, upper)
         for name, low, high in zip(self.joints, lower, upper, strict=True):
@@ -60,7 +60,13 @@ class Chain:
                 raise KinematicsError(
                     f"joint {name} may move from {low:.6g} to {high:.6g}", expected="a range"
                 )
-        return replace(self, lower=lower, upper=upper, velocity=np.minimum(self.velocity, velocity))
+        velocity = np.minimum(self.velocity, velocity)
+        for name, speed in zip(self.joints, velocity, strict=True):
+            if not speed > 0:
+                raise KinematicsError(
+                    f"joint {name} may move at {speed:.6g} rad/s or m/s", expected="more than 0"
+                )
+        return replace(self, lower=lower, upper=upper, velocity=velocity)
 
     def forward(self, q: Floats) -> tuple[Floats, Floats]:
         """Of ``q [B, n]``: tip positions ``[B, 3]`` (m, in the base's frame), rotations ``[B, 3, 3]``."""

@@ -63,10 +63,10 @@ class ChunkSolver:
         :func:`shifted`. A seed beyond a limit is led back at that speed.
 
         Raises:
-            KinematicsError: for what is not finite, and for shapes that do not fit.
+            KinematicsError: for what is not finite, for shapes that do not fit, and for ``dt`` of 0 or less.
         """
         start = perf_counter()
-        self._require(poses, seed, previous)
+        self._require(poses, seed, dt, previous)
         deadline = start + self.settings.cap_s
         targets, most = Targets.of(poses.positions, poses.rotations), self.chain.velocity * dt
         first = np.clip(seed, self.chain.lower, self.chain.upper)
@@ -120,10 +120,12 @@ class ChunkSolver:
     def _rank(self, postures: Postures, first: Floats, most: Floats) -> tuple[int, float]:
         """The less the better: steps that miss their poses, then the largest step."""
         missed = len(postures.error_m) - int(self._aim.solved(postures).sum())
-        return missed, float((_steps(postures.q, first) / most[:, None]).max())
+        return missed, float((_steps(postures.q, first) / np.maximum(most, 1e-12)[:, None]).max())
 
-    def _require(self, poses: Poses, seed: Floats, previous: Floats | None) -> None:
+    def _require(self, poses: Poses, seed: Floats, dt: float, previous: Floats | None) -> None:
         horizon, count = len(poses.positions), len(self.chain.joints)
+        if not 0 < dt < np.inf:
+            raise KinematicsError(f"dt {dt:.6g}", expected="more than 0 s")
         shapes = {
             "positions": (poses.positions, (horizon, 3)),
             "rotations": (poses.rotations, (horizon, 3, 3)),
