@@ -14,6 +14,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -21,11 +22,13 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.kinematics.paths import DT, KINDS, STEPS, Path, paths
-from tests.arms import ENDS, arm_chain
+from tests.arms import ENDS, arm, arm_chain
 from wall_edge.kinematics.aim import Aim, Poses, SolverSettings
 from wall_edge.kinematics.chain import Chain
+from wall_edge.kinematics.gravity import Gravity
 from wall_edge.kinematics.inverse import ChunkSolver, shifted
 from wall_edge.kinematics.newton import Targets
+from wall_edge.kinematics.scalar import ScalarChain
 from wall_edge.kinematics.search import ranges, search
 from wall_edge.provenance import provenance
 
@@ -109,7 +112,7 @@ def path_figures(chain: Chain, kind: str, count: int) -> dict[str, Any]:
 
 
 def chunk_figures(chain: Chain, count: int) -> dict[str, Any]:
-    """Milliseconds for a chunk of two such arms, as shipped (with the cap), first chunks from the seed included."""
+    """Milliseconds for a chunk of two such arms, capped as shipped, first chunks included."""
     solver = ChunkSolver(chain)
     each = 2 * -(-count // len(KINDS))
     rngs = {kind: np.random.default_rng(2) for kind in KINDS}
@@ -135,6 +138,23 @@ def chunk_figures(chain: Chain, count: int) -> dict[str, Any]:
     }
 
 
+def tick_figures(name: str) -> dict[str, Any]:
+    """Microseconds of one posture in plain numbers: all frames, gravity torques; the best of ten."""
+    chain = arm_chain(name)
+    scalar, gravity, q = ScalarChain(chain), Gravity(arm(name), chain), np.mean(ranges(chain), 0).tolist()
+    return {"frames_us": _best(lambda: scalar.origins(q)), "gravity_us": _best(lambda: gravity.torques(q))}
+
+
+def _best(call: Callable[[], object], calls: int = 200) -> float:
+    rounds = []
+    for _ in range(10):
+        began = time.thread_time()
+        for _ in range(calls):
+            call()
+        rounds.append((time.thread_time() - began) / calls)
+    return min(rounds) * 1e6
+
+
 def _tracked(aim: Aim, path: Path) -> tuple[Floats, float]:
     """Positions of a tracker, its seed first, and the share that it solved."""
     targets = Targets.of(path.poses.positions, path.poses.rotations)
@@ -152,14 +172,16 @@ def figures(names: list[str], sizes: tuple[int, int], tell: Callable[[str], None
     result: dict[str, Any] = {}
     for name in names:
         chain = arm_chain(name)
-        arm: dict[str, Any] = {"joints": len(chain.joints), "chunk": chunk_figures(chain, count)}
-        tell(f"{name} chunk of two arms: {_line(arm['chunk'])}")
-        for kind in KINDS:
-            arm[kind] = path_figures(chain, kind, count)
-            tell(f"{name} {kind}: {_line(arm[kind])}")
-        arm["poses"] = pose_figures(chain, poses)
-        tell(f"{name} poses: {_line(arm['poses'])}")
-        result[name] = arm
+        parts: dict[str, Callable[[], dict[str, Any]]] = {
+            "tick": partial(tick_figures, name),
+            "chunk of two arms": partial(chunk_figures, chain, count),
+            **{kind: partial(path_figures, chain, kind, count) for kind in KINDS},
+            "poses": partial(pose_figures, chain, poses),
+        }
+        result[name] = {"joints": len(chain.joints)}
+        for part, measure in parts.items():
+            result[name][part] = measure()
+            tell(f"{name} {part}: {_line(result[name][part])}")
     return result
 
 

@@ -22,7 +22,7 @@ from wall_edge.kinematics.chain import Chain
 from wall_edge.kinematics.newton import Postures, Targets, compared
 
 _ITERATIONS = 12
-_BLOCK = 8
+_BLOCK = 10
 """Steps that start from one heading: more jump near singularities, fewer take longer."""
 _FIRST_BLOCK = 2
 """Before it there is no heading."""
@@ -63,22 +63,14 @@ class ChunkSolver:
         :func:`shifted`. A seed beyond a limit is led back at that speed.
 
         Raises:
-            KinematicsError: for what is not finite, and for shapes that do not fit.
+            KinematicsError: for what is not finite, for shapes that do not fit, and for ``dt`` of 0 or less.
         """
         start = perf_counter()
-        self._require(poses, seed, previous)
+        self._require(poses, seed, dt, previous)
         deadline = start + self.settings.cap_s
         targets, most = Targets.of(poses.positions, poses.rotations), self.chain.velocity * dt
         first = np.clip(seed, self.chain.lower, self.chain.upper)
-        warm = None if previous is None else self._aim.refined(
-            self._within(previous.T), targets, _ITERATIONS, deadline
-        )  # fmt: skip
-        best, cold = warm, False
-        if warm is None or not _smooth(warm.q, first, most):
-            best, cold = self._cold(targets, first, most, deadline), True
-            if warm is not None and self._rank(warm, first, most) <= self._rank(best, first, most):
-                best, cold = warm, False
-        assert best is not None
+        best, cold = self._best(targets, previous, first, most, deadline)
         capped = perf_counter() > deadline
         final = compared(self.chain, _within_speed(best.q, np.asarray(seed, np.float64), most), targets)
         return Solution(
@@ -91,15 +83,26 @@ class ChunkSolver:
             perf_counter() - start,
         )
 
+    def _best(
+        self, targets: Targets, previous: Floats | None, first: Floats, most: Floats, deadline: float
+    ) -> tuple[Postures, bool]:
+        """Postures, and whether they come from the present one alone."""
+        if previous is None:
+            return self._cold(targets, first, most, deadline), True
+        warm = self._aim.refined(self._within(previous.T), targets, _ITERATIONS, deadline)
+        if _smooth(warm.q, first, most):
+            return warm, False
+        cold = self._cold(targets, first, most, deadline)
+        better = self._rank(cold, first, most) < self._rank(warm, first, most)
+        return (cold, True) if better else (warm, False)
+
     def _cold(self, targets: Targets, first: Floats, most: Floats, deadline: float) -> Postures:
         """From the present posture alone; where time runs out the arm stays."""
         horizon = targets.positions.shape[1]
         unknown = np.full(horizon, np.inf)
         result = Postures(np.repeat(first[:, None], horizon, 1), unknown, unknown.copy())
         last, pace = first, np.zeros_like(first)
-        inner = (_FIRST_BLOCK, *range(_BLOCK, horizon, _BLOCK))
-        edges = (0, *(edge for edge in inner if edge < horizon), horizon)
-        for start, end in pairwise(edges):
+        for start, end in pairwise((0, *range(_FIRST_BLOCK, horizon, _BLOCK), horizon)):
             if perf_counter() > deadline:
                 result.q[:, start:] = last[:, None]
                 break
@@ -117,10 +120,12 @@ class ChunkSolver:
     def _rank(self, postures: Postures, first: Floats, most: Floats) -> tuple[int, float]:
         """The less the better: steps that miss their poses, then the largest step."""
         missed = len(postures.error_m) - int(self._aim.solved(postures).sum())
-        return missed, float((_steps(postures.q, first) / most[:, None]).max())
+        return missed, float((_steps(postures.q, first) / np.maximum(most, 1e-12)[:, None]).max())
 
-    def _require(self, poses: Poses, seed: Floats, previous: Floats | None) -> None:
+    def _require(self, poses: Poses, seed: Floats, dt: float, previous: Floats | None) -> None:
         horizon, count = len(poses.positions), len(self.chain.joints)
+        if not 0 < dt < np.inf:
+            raise KinematicsError(f"dt {dt:.6g}", expected="more than 0 s")
         shapes = {
             "positions": (poses.positions, (horizon, 3)),
             "rotations": (poses.rotations, (horizon, 3, 3)),

@@ -142,8 +142,9 @@ def compared(chain: Chain, q: Floats, targets: Targets) -> Postures:
 def turn_to(motion: Motion, targets: Targets) -> Floats:
     """log(R* Rᵀ) ``[3, B]``, where each turn is less than π; at π an axis that is not exact."""
     a, b = motion.columns, targets.columns
-    sine = 0.5 * (a[:, [1, 2, 0]] * b[:, [2, 0, 1]] - a[:, [2, 0, 1]] * b[:, [1, 2, 0]]).sum(0)
-    cosine = 0.5 * ((a * b).sum((0, 1)) - 1)
+    around, about = np.concatenate([a, a[:, :2]], 1), np.concatenate([b, b[:, :2]], 1)
+    sine = 0.5 * (around[:, 1:4] * about[:, 2:5] - around[:, 2:5] * about[:, 1:4]).sum(0)
+    cosine = 0.5 * (np.einsum("kib,kib->b", a, b) - 1)
     length = _lengths(sine)
     flipped = (length < 1e-6) & (cosine < 0)
     if flipped.any():  # half a turn, about whichever axis comes first

@@ -17,7 +17,7 @@ def test_the_command_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "ur5 chunk of two arms: chunks 21" in printed
     assert "machine: " in printed
     arm = report["arms"]["ur5"]
-    assert set(arm) == {"joints", "chunk", "poses", *KINDS}
+    assert set(arm) == {"joints", "tick", "chunk of two arms", "poses", *KINDS}
     assert arm["poses"]["solved"] == 1
     for kind in KINDS:
         assert arm[kind]["of_velocity_limit"] <= 1 + 1e-9

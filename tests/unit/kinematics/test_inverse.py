@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ def test_poses_through_pi_are_followed_without_a_jump() -> None:
 
 def test_the_first_step_starts_at_the_seed_however_far_the_pose_is() -> None:
     chain, path = arm_chain("ur5"), first_path("ur5", "pi")
-    seed = np.clip(path.seed + 1.0, chain.lower, chain.upper)
+    seed = np.clip(path.seed + 0.5, chain.lower, chain.upper)
     solution = ChunkSolver(chain, PATIENT).solve(chunk(path, 0), seed, DT)
     require_bounds(chain, solution, seed)
     assert not solution.solved[0]
@@ -174,6 +175,20 @@ def test_what_is_not_finite_is_refused(part: str, bad: float) -> None:
     solver = ChunkSolver(arm_chain("so101"), PATIENT)
     with pytest.raises(KinematicsError, match=f"{part} with NaN"):
         solver.solve(Poses(values["positions"], values["rotations"]), values["seed"], DT, values["previous"])
+
+
+def test_a_speed_without_bound_and_none() -> None:
+    path, chain = first_path("so101", "pi"), arm_chain("so101")
+    poses = chunk(path, 0)
+    for velocity, moves in ((np.inf, True), (0.0, False)):
+        odd = replace(chain, velocity=np.full(5, velocity))
+        plan = np.repeat(path.seed[None], HORIZON, 0) + 0.3
+        solution = ChunkSolver(odd, PATIENT).solve(poses, path.seed, DT, plan)
+        assert bool(solution.solved.all()) == moves
+        assert moves or (solution.positions == path.seed).all()
+    for dt in (0.0, -0.1, math.nan, math.inf):
+        with pytest.raises(KinematicsError, match="dt"):
+            ChunkSolver(chain, PATIENT).solve(poses, path.seed, dt)
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:
