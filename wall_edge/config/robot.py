@@ -13,7 +13,7 @@ from wall_edge.checks import MAX_CAMERAS, between, counted, require_name, requir
 from wall_edge.config.bounds import Bounds
 from wall_edge.config.camera import CameraConfig
 from wall_edge.config.control import ControlConfig
-from wall_edge.config.document import complete, read_document
+from wall_edge.config.document.extends import complete, read_document
 from wall_edge.config.drives import check_drives, read_drives, read_joints
 from wall_edge.config.embodiment import EmbodimentConfig, SinkConfig
 from wall_edge.config.embodiment.agreement import check_entries, check_kinematics
