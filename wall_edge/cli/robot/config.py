@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from wall_edge.cli.output import write_new
-from wall_edge.config.migration import commented_lines, migrated
+from wall_edge.config.document.migration import commented_lines, migrated
 from wall_edge.files import shown
 
 app = typer.Typer(help="ROBOT.yaml itself.", no_args_is_help=True)
