@@ -16,7 +16,7 @@ import numpy as np
 from wall_edge.array_types import Floats
 from wall_edge.body.arm import Arm
 from wall_edge.body.entries import still_values
-from wall_edge.body.match import own_names, require_match
+from wall_edge.body.match import commands_joints, require_match
 from wall_edge.body.model import RobotModel
 from wall_edge.body.poses import PoseColumns, require_near
 from wall_edge.body.units import JointUnits
@@ -51,7 +51,7 @@ class Body:
         state, action = manifest.embodiment.state, manifest.embodiment.action
         self.dof, self._dt_s = config.dof, 1 / manifest.action_rate_hz
         self.model = model
-        self.identity = own_names(config, manifest)
+        self.identity = commands_joints(config, manifest)
         """Whether policy values are joint positions: nothing is to do."""
         columns = {joint.name: i for i, joint in enumerate(config.joints)}
         embodiment = config.embodiment

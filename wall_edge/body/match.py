@@ -13,7 +13,7 @@ from wall_edge.errors import ConfigError
 _FIX = "export the bundle for this robot with --robot"
 
 
-def own_names(config: RobotConfig, manifest: Manifest) -> bool:
+def commands_joints(config: RobotConfig, manifest: Manifest) -> bool:
     """Whether a policy commands exactly the joints of ROBOT.yaml by their names, in order and in rad."""
     names = [joint.name for joint in config.joints]
     return all(
@@ -26,8 +26,8 @@ def require_match(config: RobotConfig, manifest: Manifest) -> None:
     """Raise :class:`ConfigError` where the bundle is another robot's, naming the first slot that differs."""
     embodiment, robot = config.embodiment, manifest.embodiment
     if embodiment is None:
-        _require_own_joints(config, robot.action)
-        _require_own_joints(config, robot.state)
+        _require_joints(config, robot.action)
+        _require_joints(config, robot.state)
         return
     sides = (("state", embodiment.observed, robot.state), ("action", embodiment.action, robot.action))
     for side, entries, layout in sides:
@@ -63,7 +63,7 @@ def _reference(config: RobotConfig) -> Reference:
     return asked or "absolute"
 
 
-def _require_own_joints(config: RobotConfig, layout: Layout) -> None:
+def _require_joints(config: RobotConfig, layout: Layout) -> None:
     joints = tuple(joint.name for joint in config.joints)
     theirs = tuple(degree.of for degree in layout.degrees)
     if any(degree.part != "joint" for degree in layout.degrees):
