@@ -24,7 +24,7 @@ from wall_edge.config.places import absolute, same_device, with_absolute_place
 from wall_edge.config.policy import PolicyConfig
 from wall_edge.config.scheduler import nest_scheduler
 from wall_edge.config.simulation import SimulationConfig
-from wall_edge.config.workspace import WorkspaceConfig, check_workspace
+from wall_edge.config.workspace import WorkspaceConfig
 from wall_edge.config_loader import Invalid, from_mapping
 
 
@@ -88,7 +88,6 @@ class RobotConfig:
         self._check_times()
         self._check_simulated()
         self._check_embodiment()
-        check_workspace(self.workspace, self.kinematics)
         if twice := same_device({name: camera.device for name, camera in self.cameras.items()}):
             key, device = f"cameras.{twice[1]}.device", self.cameras[twice[1]].device
             raise Invalid(key, device, expected=f"another device than that of cameras.{twice[0]}")

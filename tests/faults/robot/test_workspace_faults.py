@@ -169,10 +169,24 @@ def test_the_way_to_rest_is_watched(tmp_path: Path) -> None:
     assert (hook(rig.drive.written)[:, 0] <= 0.295).all()
 
 
-def test_a_tip_too_fast(tmp_path: Path) -> None:
+def test_a_tip_that_is_told_to_be_too_fast_is_slowed_down(tmp_path: Path) -> None:
     rig = Rig(crane(tmp_path, max_speed=0.2))
     rig.tell(ServoCommand.FOLLOW)
-    loop = rig.run(t5=lambda: rig.send([[0.2 + 0.1 * k, 0.2] for k in range(8)], dt_ms=50))
-    assert "pose hook is about to move at 0.2" in str(loop.machine.fault)
+    rig.run(t5=lambda: rig.send([[0.2 + 0.1 * k, 0.2] for k in range(8)], dt_ms=50))
+    assert ServoState.FAULT not in rig.order()
     speeds = np.linalg.norm(np.diff(hook(started(rig)), axis=0), axis=1) / DT
-    assert 0.15 < speeds.max() <= 0.2
+    assert 0.16 < speeds.max() <= 0.2
+    require_within_limits(rig.drive.written, [0.2, 0.2])
+
+
+def test_a_tip_that_is_too_fast_all_the_same(tmp_path: Path) -> None:
+    """Motors that go farther than they are told."""
+    rig = Rig(crane(tmp_path, max_speed=0.2))
+
+    def run_away() -> None:
+        rig.drive.offset[0] += 0.02
+
+    loop = rig.run(**{f"t{tick}": run_away for tick in range(20, 60)})
+    assert "pose hook moved at 0." in str(loop.machine.fault)
+    assert "expected at most 0.2 m/s (workspace.poses.hook.max_speed)" in str(loop.machine.fault)
+    assert rig.summary()["workspace"] == {"stops": 1}
