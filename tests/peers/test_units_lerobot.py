@@ -91,6 +91,7 @@ def test_an_arm_that_lerobot_calibrated_passes_our_check_and_reads_the_same() ->
             port.path, {n: motors.Motor(i + 1, "sts3215", _mode(n)) for i, n in enumerate(names)}
         )
         bus.connect()
+        bus.disable_torque()  # which unlocks the EEPROM
         twin.set_positions([0.3, -0.4, 0.2])
         offsets = bus.set_half_turn_homings()
         calibration = {

@@ -58,11 +58,11 @@ def init(
     buses, ports = _buses(from_lerobot, port or [])
     title = name if name is not None else re.sub("_left$", "", from_lerobot[0].stem)
     require_title("--name", title)
-    chosen, notes = _units(kind, units), []
+    policy_units, notes = _units(kind, units), []
     plans: dict[str, list[JointPlan]] = {}
     for bus, path in buses.items():
-        plans[bus], heard = _arm(kind, "" if bus == _ONLY else f"{bus}_", path, chosen)
-        notes += heard
+        plans[bus], remarks = _arm(kind, "" if bus == _ONLY else f"{bus}_", path, policy_units)
+        notes += remarks
     geometry = _geometry(urdf, plans, out)
     draft = Draft(
         title,
@@ -90,8 +90,8 @@ def _buses(files: list[Path], ports: list[str]) -> tuple[dict[str, Path], dict[s
     if len(set(map(os.path.realpath, files))) < len(files):
         raise Invalid("--from-lerobot", str(files[1]), expected="another file than the left arm's")
     buses = [_ONLY] if len(files) == 1 else list(_SIDES)
-    filled: list[str | None] = [*ports, *[None] * (len(files) - len(ports))]
-    return dict(zip(buses, files, strict=True)), dict(zip(buses, filled, strict=True))
+    places: list[str | None] = [*ports, *[None] * (len(files) - len(ports))]
+    return dict(zip(buses, files, strict=True)), dict(zip(buses, places, strict=True))
 
 
 def _units(kind: str, units: str | None) -> Units | None:
@@ -113,10 +113,10 @@ def _arm(kind: str, prefix: str, path: Path, units: Units | None) -> tuple[list[
     """Its joints, named as LeRobot names the features of an arm of two, and what is to be told of them."""
     motors, wheels = without_wheels(read_calibration(path))
     plans = [plan_joint(kind, f"{prefix}{name}", motor, units, shown(path)) for name, motor in motors.items()]
-    told: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for plan in plans:
-        told.setdefault(plan.note, []).append(plan.keys["name"])
-    notes = [f"{', '.join(names)}: {note}" for note, names in told.items() if note]
+        names.setdefault(plan.note, []).append(plan.keys["name"])
+    notes = [f"{', '.join(joints)}: {note}" for note, joints in names.items() if note]
     if wheels:
         notes.append(f"{', '.join(wheels)} left out: driven by speed, which is for a sink")
     if not plans:

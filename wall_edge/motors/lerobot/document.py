@@ -40,7 +40,7 @@ class Draft:
     plans: Mapping[str, Sequence[JointPlan]]
     """By bus."""
     geometry: Geometry | None = None
-    said: Mapping[str, float | None] = field(default_factory=dict)
+    bounds: Mapping[str, float | None] = field(default_factory=dict)
     """max_velocity and max_acceleration for all joints."""
 
     def document(self) -> dict[str, Any]:
@@ -62,9 +62,9 @@ class Draft:
     def _joint(self, bus: str, plan: JointPlan) -> dict[str, Any]:
         keys = {"name": plan.keys["name"], **({"drive": bus} if len(self.ports) > 1 else {}), **plan.keys}
         fastest = [self.geometry.speeds.get(keys["name"]) if self.geometry else None]
-        fastest.append(self.said.get("max_velocity"))
+        fastest.append(self.bounds.get("max_velocity"))
         keys["max_velocity"] = min((each for each in fastest if each is not None), default=None)
-        keys["max_acceleration"] = self.said.get("max_acceleration")
+        keys["max_acceleration"] = self.bounds.get("max_acceleration")
         return keys
 
 

@@ -40,8 +40,8 @@ def plan_joint(kind: str, name: str, motor: MotorCalibration, units: Units | Non
         raise Invalid(
             f"{where}: {name}.{problem.key}", problem.value, expected=problem.expected, fix=problem.fix
         ) from None
-    filled = {key: value for key, value in plan.keys.items() if value is not None}
-    from_mapping(kind_named(kind).joint, {**_STAND_INS, **filled}, where, path=name)
+    values = {key: value for key, value in plan.keys.items() if value is not None}
+    from_mapping(kind_named(kind).joint, {**_STAND_INS, **values}, where, path=name)
     return plan
 
 
