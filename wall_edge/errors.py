@@ -12,6 +12,7 @@
     │   └── BusTimeout     a motor did not answer in time
     ├── DriveError         a motor reported a fault or refused a command
     ├── CameraError        a camera is missing or delivers nothing
+    ├── KinematicsError    a rotation that is none, or a URDF without the chain that is asked for
     └── RuntimeFault       a process of the daemon died, hung or broke a limit
 
 The command line prints ``str(error)`` as one line and exits with code 1; nothing else is caught there.
@@ -82,6 +83,10 @@ class DriveError(WallEdgeError):
 
 class CameraError(WallEdgeError):
     """A camera is missing or delivers nothing."""
+
+
+class KinematicsError(WallEdgeError):
+    """A rotation that is none, or a URDF without the chain that is asked for."""
 
 
 class RuntimeFault(WallEdgeError):
