@@ -74,7 +74,7 @@ def test_a_low_hand_that_is_far_away_rises_before_it_crosses() -> None:
 def test_a_tilted_tool_becomes_upright_and_the_active_one_closed() -> None:
     hands = _home()
     tilted = Hands(hands.position, to_matrix("rpy", np.full((1, 2, 3), 0.3)), hands.gripper)
-    for _ in range(20):
+    for _ in range(60):
         tilted = expert.follow(tilted, expert.command(tilted, np.array([[0.2, 0.1]]), np.array([0])))
     np.testing.assert_allclose(tilted.rotation[..., 2, 2], 1.0, atol=1e-5)
     np.testing.assert_allclose(tilted.gripper, [[0.0, 1.0]], atol=1e-4)
