@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from wall_edge.array_types import Floats, Frame
+from wall_edge.kinematics.rotations import from_matrix, to_matrix
 from wall_edge.sim.blocks import BLOCKS, COLOURS, TOUCH_HEIGHT, Scene
-from wall_edge.sim.two_handed import expert, rotations
+from wall_edge.sim.two_handed import expert
 from wall_edge.sim.two_handed.hands import OUTWARD, Hands
 from wall_edge.sim.two_handed.render import CAMERAS, SIZES, face_cells, render
 from wall_edge.sim.two_handed.scene import Task, sample_scene, sample_task
@@ -113,7 +114,7 @@ def relative(commands: list[Hands], state: Hands) -> Floats:
         np.concatenate(
             (
                 commanded.position - state.position,
-                rotations.to_rpy(commanded.rotation @ back),
+                from_matrix("rpy", commanded.rotation @ back),
                 (commanded.gripper - state.gripper)[..., None],
             ),
             axis=-1,
@@ -129,7 +130,7 @@ def absolute(actions: Floats, state: Hands) -> Hands:
     split = actions.reshape(*actions.shape[:-1], 2, 7)
     return Hands(
         state.position + split[..., :3],
-        rotations.from_rpy(split[..., 3:6]) @ state.rotation,
+        to_matrix("rpy", split[..., 3:6]) @ state.rotation,
         state.gripper + split[..., 6],
     )
 
@@ -273,7 +274,7 @@ def _tools(rng: np.random.Generator, position: Floats) -> Floats:
     tilt = amount * rng.uniform(-1.0, 1.0, size=(size, 2, 3))
     turn = np.zeros_like(tilt)
     turn[..., 2] = expert.yaw(position)
-    return rotations.from_rpy(turn + tilt)
+    return to_matrix("rpy", turn + tilt)
 
 
 def _grippers(rng: np.random.Generator, active: npt.NDArray[np.int64]) -> Floats:

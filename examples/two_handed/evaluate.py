@@ -27,11 +27,12 @@ from examples.training.packing import Layout
 from examples.two_handed.demonstrations import absolute
 from examples.two_handed.policy_kind import KIND, LIVE, padded, tasks
 from wall_edge.array_types import Floats, Frame
+from wall_edge.kinematics.rotations import exp, log
 from wall_edge.policies.prompt_text import PromptTokenizer
 from wall_edge.policies.vision import cut
 from wall_edge.provenance import provenance
 from wall_edge.sim.blocks import STEP_HZ
-from wall_edge.sim.two_handed import expert, rotations
+from wall_edge.sim.two_handed import expert
 from wall_edge.sim.two_handed.hands import OPEN, Hands
 from wall_edge.sim.two_handed.referee import TwoHandedTable
 
@@ -113,11 +114,11 @@ def _limited(here: Hands, there: Hands) -> Hands:
     step = there.position - here.position
     length = np.linalg.norm(step, axis=-1, keepdims=True)
     step = step * np.minimum(1.0, TIP_SPEED / STEP_HZ / np.maximum(length, 1e-9))
-    turn = rotations.to_vector(there.rotation @ np.swapaxes(here.rotation, -1, -2))
+    turn = log(there.rotation @ np.swapaxes(here.rotation, -1, -2))
     angle = np.linalg.norm(turn, axis=-1, keepdims=True)
     turn = turn * np.minimum(1.0, TURN_SPEED / STEP_HZ / np.maximum(angle, 1e-9))
     gripper = np.clip(there.gripper, 0.0, 1.0)
-    return Hands(here.position + step, rotations.from_vector(turn) @ here.rotation, gripper)
+    return Hands(here.position + step, exp(turn) @ here.rotation, gripper)
 
 
 @dataclass

@@ -13,9 +13,7 @@ import pytest
 from tests.servo_rig import CONFIG, DT, Rig, require_within_limits
 from wall_edge.array_types import Floats
 from wall_edge.bundle import Pose
-from wall_edge.config import RobotConfig
-from wall_edge.config.kinematics import KinematicsConfig
-from wall_edge.config.workspace import Box, PoseBounds, WorkspaceConfig
+from wall_edge.config import Box, KinematicsConfig, PoseBounds, RobotConfig, WorkspaceConfig
 from wall_edge.errors import RuntimeFault
 from wall_edge.runtime.ipc.mailbox_types import ServoCommand, ServoState
 from wall_edge.runtime.latch import require_unlatched

@@ -16,8 +16,7 @@ from wall_edge_bridge.sim import VirtualClock, wire_to
 from tests.servo_rig import CONFIG, Rig
 from tests.unit.body.two_arms import robot
 from wall_edge.body.model import RobotModel
-from wall_edge.config import RobotConfig
-from wall_edge.config.kinematics import KinematicsConfig, UrdfJoint
+from wall_edge.config import KinematicsConfig, RobotConfig, UrdfJoint
 from wall_edge.errors import DriveError
 from wall_edge.kinematics.frames import joints_between, standing
 from wall_edge.runtime.ipc.mailbox_types import ServoCommand, ServoState

@@ -11,12 +11,9 @@ import numpy as np
 
 from wall_edge.body.frames import Frame
 from wall_edge.body.model import PoseChain
-from wall_edge.config import Bounds
-from wall_edge.config.workspace import PoseBounds
+from wall_edge.config import Bounds, PoseBounds
 from wall_edge.kinematics.scalar import Point, ScalarChain
 from wall_edge.runtime.motion.braking import JointMotion
-
-__all__ = ["Breach", "Point", "WatchedArm"]
 
 
 class Breach(NamedTuple):

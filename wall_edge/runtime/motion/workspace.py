@@ -15,11 +15,11 @@ import numpy as np
 from wall_edge.body.bounds import bounded_poses, tip_pairs
 from wall_edge.body.frames import Frame, fixed_frame
 from wall_edge.body.model import PoseChain, RobotModel
-from wall_edge.config import Bounds, RobotConfig
-from wall_edge.config.workspace import PoseBounds
+from wall_edge.config import Bounds, PoseBounds, RobotConfig
 from wall_edge.errors import ConfigError, RuntimeFault
+from wall_edge.kinematics.scalar import Point
 from wall_edge.runtime.motion.braking import JointMotion, stop_distance
-from wall_edge.runtime.motion.watched_arm import Breach, Point, WatchedArm
+from wall_edge.runtime.motion.watched_arm import Breach, WatchedArm
 
 _WINDOW_NS, _STALE_NS, _NOISE_M = 100_000_000, 20_000_000, 0.005
 """Measured speeds are means over such a time, of readings no farther apart, and a tip may seem to jump so

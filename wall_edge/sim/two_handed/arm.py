@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wall_edge.array_types import Floats
-from wall_edge.sim.two_handed import expert, rotations
+from wall_edge.kinematics.rotations import to_matrix
+from wall_edge.sim.two_handed import expert
 from wall_edge.sim.two_handed.hands import BASES, FOREARM, HANDS, OPEN, SHOULDER_HEIGHT, UPPER_ARM, Hands
 
 NAMES = (
@@ -40,7 +41,7 @@ def forward(q: npt.ArrayLike) -> Floats:
     up = SHOULDER_HEIGHT + UPPER_ARM * np.cos(lift) - FOREARM * np.sin(lift + elbow)
     zero = np.zeros_like(pan)
     # Ry(pitch)·Rx(roll) is what rpy = (roll, pitch, 0) says.
-    tilt = rotations.from_rpy(np.stack((roll, lift + elbow + pitch, zero), axis=-1))
+    tilt = to_matrix("rpy", np.stack((roll, lift + elbow + pitch, zero), axis=-1))
     rotation = _about_z(pan) @ tilt @ _about_z(yaw)
     wrist = np.stack((out * np.cos(pan), out * np.sin(pan), up), axis=-1) + BASES
     return Hands.at_wrists(wrist, rotation, gripper / GRIPPER_OPEN).slots()
@@ -71,7 +72,7 @@ def inverse(slots: npt.ArrayLike) -> Floats:
 
 def _about_z(angle: Floats) -> Floats:
     zero = np.zeros_like(angle)
-    return rotations.from_rpy(np.stack((zero, zero, angle), axis=-1))
+    return to_matrix("rpy", np.stack((zero, zero, angle), axis=-1))
 
 
 REST: Floats = inverse(Hands(expert.HOME, expert.upright(expert.HOME), np.full(2, OPEN)).slots())

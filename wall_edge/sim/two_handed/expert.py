@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wall_edge.array_types import Floats
+from wall_edge.kinematics.rotations import exp, log, to_matrix
 from wall_edge.sim.blocks import TOUCH_HEIGHT, TOUCH_RADIUS
-from wall_edge.sim.two_handed import rotations
 from wall_edge.sim.two_handed.hands import BASES, CLOSED, OPEN, OUTWARD, Hands
 
 SERVO_GAIN = 0.6  # the servos cover this part of the way to their command in one step
@@ -48,7 +48,7 @@ def yaw(position: Floats) -> Floats:
 def upright(position: Floats) -> Floats:
     """Rotations [..., 2, 3, 3] of tools that point straight down at [..., 2, 3]."""
     turn = yaw(position)
-    return rotations.from_rpy(np.stack((0 * turn, 0 * turn, turn), axis=-1))
+    return to_matrix("rpy", np.stack((0 * turn, 0 * turn, turn), axis=-1))
 
 
 def command(hands: Hands, target: Floats, active: npt.NDArray[np.int64]) -> Hands:
@@ -60,17 +60,17 @@ def command(hands: Hands, target: Floats, active: npt.NDArray[np.int64]) -> Hand
     step, turn, grip = _step(hands, target, np.arange(2) == np.asarray(active)[:, None])
     return Hands(
         hands.position + step / SERVO_GAIN,
-        rotations.from_vector(turn / SERVO_GAIN) @ hands.rotation,
+        exp(turn / SERVO_GAIN) @ hands.rotation,
         hands.gripper + grip / SERVO_GAIN,
     )
 
 
 def follow(hands: Hands, commanded: Hands) -> Hands:
     """Hands one step after the servos got ``commanded``."""
-    turn = rotations.to_vector(commanded.rotation @ np.swapaxes(hands.rotation, -1, -2))
+    turn = log(commanded.rotation @ np.swapaxes(hands.rotation, -1, -2))
     return Hands(
         hands.position + SERVO_GAIN * (commanded.position - hands.position),
-        rotations.from_vector(SERVO_GAIN * turn) @ hands.rotation,
+        exp(SERVO_GAIN * turn) @ hands.rotation,
         hands.gripper + SERVO_GAIN * (commanded.gripper - hands.gripper),
     )
 
@@ -108,7 +108,7 @@ def _step(hands: Hands, target: Floats, active: npt.NDArray[np.bool_]) -> tuple[
     length = np.linalg.norm(step, axis=-1, keepdims=True)
     step = _kept_apart(here, step * np.minimum(1.0, SPEED / np.maximum(length, 1e-9)))
 
-    turn = APPROACH * rotations.to_vector(upright(here) @ np.swapaxes(hands.rotation, -1, -2))
+    turn = APPROACH * log(upright(here) @ np.swapaxes(hands.rotation, -1, -2))
     angle = np.linalg.norm(turn, axis=-1, keepdims=True)
     turn = turn * np.minimum(1.0, _TURN / np.maximum(angle, 1e-9))
     return step, turn, APPROACH * (np.where(active, CLOSED, OPEN) - hands.gripper)

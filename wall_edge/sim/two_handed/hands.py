@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wall_edge.array_types import Floats
-from wall_edge.sim.two_handed import rotations
+from wall_edge.kinematics.rotations import from_matrix, to_matrix
 
 HANDS = ("left", "right")
 BASES: Floats = np.array([[0.0, 0.17, 0.0], [0.0, -0.17, 0.0]])
@@ -43,7 +43,7 @@ class Hands:
         """From 14 slots [..., 14], or the policy's 20, of which the rest is not looked at."""
         numbers = np.asarray(slots, dtype=np.float64)[..., :14]
         split = numbers.reshape(*numbers.shape[:-1], 2, 7)
-        return Hands(split[..., :3] + BASES, rotations.from_rpy(split[..., 3:6]), split[..., 6])
+        return Hands(split[..., :3] + BASES, to_matrix("rpy", split[..., 3:6]), split[..., 6])
 
     @staticmethod
     def at_wrists(wrists: Floats, rotation: Floats, gripper: Floats) -> Hands:
@@ -52,7 +52,7 @@ class Hands:
 
     def slots(self) -> Floats:
         """[..., 14]"""
-        rpy = rotations.to_rpy(self.rotation)
+        rpy = from_matrix("rpy", self.rotation)
         split = np.concatenate((self.position - BASES, rpy, self.gripper[..., None]), axis=-1)
         return split.reshape(*split.shape[:-2], 14)
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from wall_edge.config import load_robot
-from wall_edge.sim.two_handed import arm, expert, rotations
+from wall_edge.kinematics.rotations import exp, to_matrix
+from wall_edge.sim.two_handed import arm, expert
 from wall_edge.sim.two_handed.hands import BASES, HANDS, OUTWARD, Hands
 
 EXAMPLE = Path(__file__).parents[4] / "examples" / "two_handed"
@@ -30,7 +31,7 @@ def _along_the_file(tip: str, angles: dict[str, float]) -> np.ndarray:
         step[:3, 3] = _numbers(origin, "xyz")
         if joint.get("type") == "revolute":
             axis = _numbers(joint.find("axis"), "xyz")  # type: ignore[arg-type]
-            step[:3, :3] = rotations.from_vector(axis * angles[str(joint.get("name"))])
+            step[:3, :3] = exp(axis * angles[str(joint.get("name"))])
         pose = step @ pose
         tip = joint.find("parent").get("link")  # type: ignore[union-attr, assignment]
     return pose
@@ -69,7 +70,7 @@ def test_every_pose_that_may_come_up_is_within_limits_and_away_from_what_is_sing
     x, out, z = rng.uniform([0.07, -0.14, 0.03], [0.32, 0.27, 0.16], size=(20_000, 2, 3)).transpose(2, 0, 1)
     position = np.stack((x, out * OUTWARD, z), axis=-1)
     rpy = rng.uniform(-1, 1, size=(20_000, 2, 3)) * [0.3, 0.3, 1.0]
-    slots = Hands(position, rotations.from_rpy(rpy), rng.random((20_000, 2))).slots()
+    slots = Hands(position, to_matrix("rpy", rpy), rng.random((20_000, 2))).slots()
     q = arm.inverse(slots)
     np.testing.assert_allclose(arm.forward(q), slots, atol=1e-9)
     fingers = np.arange(14) % 7 == 6

@@ -3,8 +3,9 @@
 import numpy as np
 
 from examples.two_handed import demonstrations as made
+from wall_edge.kinematics.rotations import exp
 from wall_edge.sim.blocks import COLOURS, TRAIN_STREAM
-from wall_edge.sim.two_handed import expert, rotations
+from wall_edge.sim.two_handed import expert
 from wall_edge.sim.two_handed.hands import HANDS, OUTWARD, Hands
 
 
@@ -31,9 +32,7 @@ def test_an_action_is_relative_to_the_state_and_turns_it_about_the_bases_axes() 
     action = made.relative([wanted], state)[0, 0]
     np.testing.assert_allclose(action[7:10], (wanted.position - state.position)[0, 1])
     np.testing.assert_allclose(action[13], (wanted.gripper - state.gripper)[0, 1])
-    roll, pitch, yaw = (
-        rotations.from_vector(axis * angle) for axis, angle in zip(np.eye(3), action[10:13], strict=True)
-    )
+    roll, pitch, yaw = (exp(axis * angle) for axis, angle in zip(np.eye(3), action[10:13], strict=True))
     np.testing.assert_allclose(yaw @ pitch @ roll @ state.rotation[0, 1], wanted.rotation[0, 1], atol=1e-12)
 
 
@@ -49,7 +48,7 @@ def test_absolute_takes_relative_back() -> None:
 
 
 def test_words_targets_and_labels_agree() -> None:
-    batch = made.sample_batch(np.random.default_rng(3), 64)
+    batch = made.sample_batch(np.random.default_rng(3), 24)
     second = 0
     for row, (instruction, subgoal) in enumerate(zip(batch.instructions, batch.subgoals, strict=True)):
         parts = [part.removeprefix("touch ") for part in instruction.rstrip(".").split(", then ")]
@@ -66,11 +65,11 @@ def test_words_targets_and_labels_agree() -> None:
         state = Hands.of(batch.state[row : row + 1])
         labels = made.relative(expert.rollout(state, target[None], np.array([hand])), state)
         np.testing.assert_allclose(batch.actions[row], labels[0], atol=1e-9)
-    assert 20 < second < 44
+    assert 4 < second < 20
 
 
 def test_states_go_past_every_limit_and_hands_never_cross() -> None:
-    state = np.concatenate([made.sample_batch(np.random.default_rng(n), 64).state for n in range(6)])
+    state = np.concatenate([made.sample_batch(np.random.default_rng(n), 64).state for n in range(3)])
     assert ((state > made.LOWER - 0.05) & (state < made.UPPER + 0.05)).all()
     hands = Hands.of(state)
     assert (hands.position[:, 0, 1] - hands.position[:, 1, 1] >= made.LEAST_APART - 1e-9).all()
