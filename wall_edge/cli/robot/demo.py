@@ -50,10 +50,13 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Export the shipped policy afresh, verify it, and let it work on the simulated robot."""
-    robot_file, weights = _example(robot, checkpoint)
+    robot_file = _robot_file(robot)
     config = replace(load_robot(robot_file), bundle=(out / "bundle").resolve())
-    config = replace(config, simulation=_simulation(config, seed))
+    simulation = _simulation(config, seed)
+    config = replace(config, simulation=simulation)
     world = _world(config)
+    weights = _folder(simulation.world) / "checkpoint" if checkpoint is None else checkpoint
+    _require(weights)
     out.mkdir(parents=True, exist_ok=True)
     _require_extras()
     from wall_edge.report import write_report
@@ -81,17 +84,13 @@ def demo(
         raise typer.Exit(1)
 
 
-def _example(robot: str, checkpoint: Path | None) -> tuple[Path, Path]:
-    """ROBOT.yaml, or that of the example which ``robot`` names; checkpoint, or that of the robot's world."""
+def _robot_file(robot: str) -> Path:
+    """ROBOT.yaml, or that of the example which ``robot`` names."""
     file = Path(robot)
     if not file.suffix and not file.exists():
         file = _folder(robot) / "robot.yaml"
     _require(file)
-    if checkpoint is None:
-        simulation = load_robot(file).simulation
-        checkpoint = _folder("tabletop" if simulation is None else simulation.world) / "checkpoint"
-    _require(checkpoint)
-    return file, checkpoint
+    return file
 
 
 def _folder(example: str) -> Path:
