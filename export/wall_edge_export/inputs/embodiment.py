@@ -6,7 +6,7 @@ unit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -14,12 +14,9 @@ from wall_edge.bundle import Degree, Embodiment, Layout, Pose, Reference, Rotati
 from wall_edge.checks import MAX_DOF
 from wall_edge.config import (
     EmbodimentConfig,
-    Entry,
     HeldEntry,
     JointEntry,
-    PositionEntry,
     RobotConfig,
-    RotationEntry,
     SinkEntry,
     expand,
 )
@@ -27,7 +24,7 @@ from wall_edge.config_loader import Invalid
 from wall_edge.errors import ConfigError
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.inputs.contradictions import refuse_contradictions
-from wall_edge_export.inputs.slots import Pairs, described_slots, own_joints
+from wall_edge_export.inputs.slots import described_slots, own_joints
 from wall_edge_export.inputs.statistics import Statistics, read_statistics
 
 JointUnit = Literal["rad", "deg"]
@@ -95,28 +92,16 @@ def _described(
     unit: JointUnit | None,
     reference: Reference,
 ) -> tuple[Meaning, Meaning]:
-    _refuse_two_units(robot, section, unit)
-    _refuse_strangers(robot, section)
+    _refuse_two_units(section, unit)
     state, action = described_slots(checkpoint, robot)
-    degrees, rotations = _expanded(section.observed, state, reference)
+    degrees, rotations = expand(section.observed, state, reference)
     # An action's entry may stand for the state too, and a state is never an offset.
     seen = tuple(replace(degree, reference="absolute") for degree in degrees)
-    return (seen, rotations), _expanded(section.action, action, reference)
+    return (seen, rotations), expand(section.action, action, reference)
 
 
-def _expanded(entries: Mapping[str, Entry], pairs: Pairs, reference: Reference) -> Meaning:
-    degrees, rotations = expand(entries, pairs, reference)
-    return tuple(degrees), dict(rotations)
-
-
-def _refuse_two_units(robot: RobotConfig, section: EmbodimentConfig, unit: JointUnit | None) -> None:
-    """Whoever says ``deg`` for all joints would take an entry without a unit for one of them."""
-    if robot.model is not None and robot.model.unit is not None:
-        raise ConfigError(
-            f"model.unit is {robot.model.unit!r}",
-            expected="none beside embodiment, whose entries say each joint's unit",
-            fix="remove it, and set unit in the entries that are not in rad",
-        )
+def _refuse_two_units(section: EmbodimentConfig, unit: JointUnit | None) -> None:
+    """``unit``: what the checkpoint says for all joints; an entry that says none is in rad."""
     for name, entry in (*section.observed.items(), *section.action.items()):
         if isinstance(entry, JointEntry) and unit is not None and {unit, entry.unit} == {"rad", "deg"}:
             raise ConfigError(
@@ -124,28 +109,6 @@ def _refuse_two_units(robot: RobotConfig, section: EmbodimentConfig, unit: Joint
                 expected=f"{unit}, as the wall_edge block of the checkpoint's config.json says",
                 fix="correct the one that is wrong",
             )
-
-
-def _refuse_strangers(robot: RobotConfig, section: EmbodimentConfig) -> None:
-    """Joints, poses and sinks that ROBOT.yaml does not have."""
-    joints = [joint.name for joint in robot.joints]
-    poses = list(robot.kinematics.poses) if robot.kinematics is not None else []
-    for name, entry in (*section.observed.items(), *section.action.items()):
-        if isinstance(entry, JointEntry):
-            _refuse_stranger(f"embodiment: {name}: joint", entry.joints, joints, "joints")
-        elif isinstance(entry, SinkEntry):
-            _refuse_stranger(f"embodiment: {name}: sink", (entry.sink,), list(robot.sinks), "sinks")
-        elif isinstance(entry, PositionEntry | RotationEntry):
-            _refuse_stranger(f"embodiment: {name}: pose", (entry.pose,), poses, "kinematics.poses")
-
-
-def _refuse_stranger(what: str, names: Sequence[str], known: Sequence[str], where: str) -> None:
-    if strange := [name for name in names if name not in known]:
-        raise ConfigError(
-            f"{what} {', '.join(strange)}",
-            expected=f"one of ROBOT.yaml's {where}: {', '.join(known) or 'there is none'}",
-            fix=f"add it to {where}, or correct the name",
-        )
 
 
 def _refuse_unseen_values(section: EmbodimentConfig, state: Layout) -> None:
