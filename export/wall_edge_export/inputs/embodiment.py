@@ -14,7 +14,6 @@ from wall_edge.bundle import Degree, Embodiment, Layout, Pose, Reference, Rotati
 from wall_edge.checks import MAX_DOF
 from wall_edge.config import (
     EmbodimentConfig,
-    Entry,
     HeldEntry,
     JointEntry,
     RobotConfig,
@@ -25,7 +24,7 @@ from wall_edge.config_loader import Invalid
 from wall_edge.errors import ConfigError
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.inputs.contradictions import refuse_contradictions
-from wall_edge_export.inputs.slots import Pairs, described_slots, joints_by_name
+from wall_edge_export.inputs.slots import described_slots, joints_by_name
 from wall_edge_export.inputs.statistics import Statistics, read_statistics
 
 JointUnit = Literal["rad", "deg"]
@@ -95,19 +94,14 @@ def _described(
 ) -> tuple[Meaning, Meaning]:
     _refuse_two_units(section, unit)
     state, action = described_slots(checkpoint, robot)
-    degrees, rotations = _expanded(section.observed, state, reference)
+    degrees, rotations = expand(section.observed, state, reference)
     # An action's entry may stand for the state too, and a state is never an offset.
     state_degrees = tuple(replace(degree, reference="absolute") for degree in degrees)
-    return (state_degrees, rotations), _expanded(section.action, action, reference)
-
-
-def _expanded(entries: Mapping[str, Entry], pairs: Pairs, reference: Reference) -> Meaning:
-    degrees, rotations = expand(entries, pairs, reference)
-    return tuple(degrees), dict(rotations)
+    return (state_degrees, rotations), expand(section.action, action, reference)
 
 
 def _refuse_two_units(section: EmbodimentConfig, unit: JointUnit | None) -> None:
-    """Whoever says ``deg`` for all joints would take an entry without a unit for one of them."""
+    """``unit``: what the checkpoint says for all joints; an entry that says none is in rad."""
     for name, entry in (*section.observed.items(), *section.action.items()):
         if isinstance(entry, JointEntry) and unit is not None and {unit, entry.unit} == {"rad", "deg"}:
             raise ConfigError(

@@ -19,6 +19,7 @@ from wall_edge_export.inputs.embodiment import embodiment
 from wall_edge_export.inputs.settings import resolve_settings
 from wall_edge_export.reference.random_checkpoint import write_random_checkpoint
 
+from wall_edge.bundle import Reference
 from wall_edge.config import RobotConfig
 from wall_edge.errors import CheckpointError, ConfigError
 
@@ -285,7 +286,7 @@ def test_angles_in_degrees_stay_so(tiny: Path) -> None:
     ],
 )
 def test_a_gripper_in_per_cent_in_upstreams_statistics(
-    broken_case: Path, low: float, span: float, reference: str, percent: bool
+    broken_case: Path, low: float, span: float, reference: Reference, percent: bool
 ) -> None:
     """C5: the same mixture of units in upstream's layout; the base model's own gripper is an angle."""
     tensors = load_file(broken_case / "model.safetensors")

@@ -36,16 +36,14 @@ def saved(tmp_path: Path, base: Path) -> Saved:
     return made
 
 
-def described(
-    robot: RobotConfig, change: Callable[[dict[str, Any]], object] = len, **model: Any
-) -> RobotConfig:
+def described(robot: RobotConfig, change: Callable[[dict[str, Any]], object] = len) -> RobotConfig:
     action: dict[str, Any] = {
         "arm": {"kind": "joint", "joint": list(ARM), "unit": "deg"},
         "gripper": dict(PERCENT),
     }
     change(action)
     section = from_mapping(EmbodimentConfig, {"action": action}, "ROBOT.yaml")
-    return replace(robot, embodiment=section, model=ModelConfig(**model))
+    return replace(robot, embodiment=section, model=ModelConfig())
 
 
 def refusal(saved: Saved, robot: RobotConfig) -> str:
