@@ -13,7 +13,8 @@ from wall_edge.array_types import Floats
 from wall_edge.body.model import PoseChain
 from wall_edge.body.poses import PoseColumns, require_near
 from wall_edge.config import KinematicsConfig
-from wall_edge.kinematics.inverse import FULL, ChunkSolver, Poses, Solution, SolverSettings
+from wall_edge.kinematics.aim import FULL, Poses, SolverSettings
+from wall_edge.kinematics.inverse import ChunkSolver, Solution
 from wall_edge.kinematics.newton import Targets, refined
 
 _TRIES = 12

@@ -7,7 +7,7 @@ from itertools import combinations
 
 from wall_edge.body.frames import Frame, fixed_frame
 from wall_edge.body.model import PoseChain, RobotModel
-from wall_edge.config.workspace import PoseBounds, WorkspaceConfig
+from wall_edge.config import PoseBounds, WorkspaceConfig
 from wall_edge.errors import KinematicsError
 
 

@@ -98,13 +98,14 @@ class Separation:
         return waiting
 
     def _near(self, pair: tuple[str, str], at: Points, then: Points) -> bool:
+        """Whether on their straight ways two tips come nearer than they may, or than they are."""
         a, b = pair
         if then[a] is at[a] and then[b] is at[b]:
             return False
-        begin = [p - q for p, q in zip(at[a], at[b], strict=True)]
-        step = [p - q - r for p, q, r in zip(then[a], then[b], begin, strict=True)]
-        length = sum(s * s for s in step)
-        along = sum(r * s for r, s in zip(begin, step, strict=True))
-        part = min(max(-along / length, 0.0), 1.0) if length > 0 else 0.0
-        nearest = math.sqrt(sum((r + part * s) ** 2 for r, s in zip(begin, step, strict=True)))
-        return nearest < min(self._least, math.sqrt(sum(r * r for r in begin))) - _TINY
+        x, y, z = at[a][0] - at[b][0], at[a][1] - at[b][1], at[a][2] - at[b][2]
+        i, j, k = then[a][0] - then[b][0] - x, then[a][1] - then[b][1] - y, then[a][2] - then[b][2] - z
+        length = i * i + j * j + k * k
+        part = min(max(-(x * i + y * j + z * k) / length, 0.0), 1.0) if length > 0 else 0.0
+        now = math.sqrt(x * x + y * y + z * z)
+        x, y, z = x + part * i, y + part * j, z + part * k
+        return math.sqrt(x * x + y * y + z * z) < min(self._least, now) - _TINY

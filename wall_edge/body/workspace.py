@@ -18,8 +18,7 @@ from wall_edge.body.frames import Frame, fixed_frame
 from wall_edge.body.model import RobotModel
 from wall_edge.body.separation import Separation
 from wall_edge.body.tip_speed import slowed
-from wall_edge.config import RobotConfig
-from wall_edge.config.workspace import PoseBounds
+from wall_edge.config import PoseBounds, RobotConfig
 
 SPEED_SHARE = 0.8
 """Of ``max_speed``, for chunks: joints that go from step to step, and blend one chunk into the next, bring

@@ -10,13 +10,13 @@ from wall_edge_bridge.drives import DriveSettings, Joint
 from wall_edge_bridge.kinds import kind_named
 
 from wall_edge.checks import MAX_CAMERAS, between, counted, require_name, require_text, require_title
-from wall_edge.config.agreement import check_entries, check_kinematics
 from wall_edge.config.bounds import Bounds
 from wall_edge.config.camera import CameraConfig
 from wall_edge.config.control import ControlConfig
-from wall_edge.config.document import complete, read_document
+from wall_edge.config.document.extends import complete, read_document
 from wall_edge.config.drives import check_drives, read_drives, read_joints
 from wall_edge.config.embodiment import EmbodimentConfig, SinkConfig
+from wall_edge.config.embodiment.agreement import check_entries, check_kinematics
 from wall_edge.config.kinematics import KinematicsConfig
 from wall_edge.config.limits import MAX_PATH
 from wall_edge.config.model import ModelConfig
@@ -24,7 +24,7 @@ from wall_edge.config.places import absolute, same_device, with_absolute_place
 from wall_edge.config.policy import PolicyConfig
 from wall_edge.config.scheduler import nest_scheduler
 from wall_edge.config.simulation import SimulationConfig
-from wall_edge.config.workspace import WorkspaceConfig, check_workspace
+from wall_edge.config.workspace import WorkspaceConfig
 from wall_edge.config_loader import Invalid, from_mapping
 
 
@@ -88,7 +88,6 @@ class RobotConfig:
         self._check_times()
         self._check_simulated()
         self._check_embodiment()
-        check_workspace(self.workspace, self.kinematics)
         if twice := same_device({name: camera.device for name, camera in self.cameras.items()}):
             key, device = f"cameras.{twice[1]}.device", self.cameras[twice[1]].device
             raise Invalid(key, device, expected=f"another device than that of cameras.{twice[0]}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from wall_edge.checks import between, positive, require_name
-from wall_edge.config.kinematics import KinematicsConfig
 from wall_edge.config_loader import Invalid
 
 _FAR = 100.0
@@ -77,20 +76,3 @@ class WorkspaceConfig:
                 where = f"above table_z ({bounds.table_z:g}) " if low == bounds.table_z else ""
                 expected = f"more than 2 · margin_m ({2 * self.margin_m:g} m) from end to end {where}".strip()
                 raise Invalid(f"{key}.box.{axis}", list(getattr(bounds.box, axis)), expected=expected)
-
-
-def check_workspace(workspace: WorkspaceConfig | None, kinematics: KinematicsConfig | None) -> None:
-    """Every bounded pose must be one of the robot's, and it takes two for a distance. Raises Invalid."""
-    if workspace is None:
-        return
-    if kinematics is None:
-        fix = "add 'kinematics: {urdf: …, poses: …}'"
-        expected = "a section kinematics beside it"
-        raise Invalid("workspace", sorted(workspace.poses), expected=expected, fix=fix)
-    for name in workspace.poses:
-        if name not in kinematics.poses:
-            known = ", ".join(kinematics.poses) or "no pose there yet"
-            raise Invalid(f"workspace.poses.{name}", name, expected=f"one of kinematics.poses: {known}")
-    if workspace.tip_distance_m is not None and len(kinematics.poses) < 2:
-        expected = "null, as kinematics.poses has fewer than two tips"
-        raise Invalid("workspace.tip_distance_m", workspace.tip_distance_m, expected=expected)

@@ -171,8 +171,9 @@ def _missing(
     whose: str,
 ) -> CheckpointError:
     of = "" if statistics.robot is None else f" of robot {statistics.robot}"
+    other = "take this robot's policy" if statistics.robot is None else "set model.robot to this robot's"
     return CheckpointError(
         f"{statistics.folder}: statistics{of}: {what} went from {seen[0]:.4g} to {seen[1]:.4g} {unit}",
         expected=f"some of {whose}, {allowed[0]:.4g} to {allowed[1]:.4g} {unit}",
-        fix="set model.robot in ROBOT.yaml to this robot's, or correct unit, frame or range there",
+        fix=f"{other}, or correct unit, frame, range or limits in ROBOT.yaml",
     )

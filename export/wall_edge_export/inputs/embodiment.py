@@ -66,7 +66,7 @@ def embodiment(
     made = _embodiment(numbers, robot, state, action)
     refuse_contradictions(numbers, made, robot)
     if section is not None:
-        _refuse_unseen_values(numbers, section, made.state)
+        _refuse_unseen_values(section, made.state)
     return made
 
 
@@ -148,7 +148,7 @@ def _refuse_stranger(what: str, names: Sequence[str], known: Sequence[str], wher
         )
 
 
-def _refuse_unseen_values(numbers: Statistics, section: EmbodimentConfig, state: Layout) -> None:
+def _refuse_unseen_values(section: EmbodimentConfig, state: Layout) -> None:
     """What the policy is shown of what it does not drive must be something that it was trained on."""
     for i, degree in enumerate(state.degrees):
         value = _shown_value(section, degree)

@@ -10,6 +10,8 @@ from wall_edge.bundle import Manifest
 from wall_edge.config import CameraConfig, RobotConfig
 from wall_edge.errors import CameraError, ConfigError
 from wall_edge.runtime.ipc.mailbox import Mailbox
+from wall_edge.runtime.motion.weight import HoldingTorque
+from wall_edge.runtime.motion.workspace import WorkspaceWatch
 from wall_edge.runtime.policy.observer import slow_camera
 from wall_edge.runtime.policy.sinks import require_paths
 from wall_edge.runtime.servo.drives import open_drives
@@ -97,6 +99,8 @@ def check_match(manifest: Manifest, config: RobotConfig) -> None:
     """
     fix = "export the bundle for this robot with --robot"
     Body.of(config, manifest)
+    WorkspaceWatch.of(config)
+    HoldingTorque.of(config)
     require_paths(config.sinks)
     of_bundle = {name: (camera.width, camera.height) for name, camera in manifest.cameras.items()}
     of_robot = {name: (camera.width, camera.height) for name, camera in config.cameras.items()}

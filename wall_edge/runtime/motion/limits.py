@@ -25,6 +25,8 @@ _BANDWIDTH = 60.0
 """rad/s: how fast what is left of an error is worked off; less where the ticks are too few for it."""
 _PER_TICK = 0.2
 """rad: the bandwidth times the period stays below this, far from where a sampled cascade would oscillate."""
+_SLOWER = 0.9
+"""Of its speed: what a joint that is slowed heads for at each tick."""
 _HALVINGS = 8
 """Of the way between the step that was wanted and the stop."""
 
@@ -95,6 +97,13 @@ class Limiter:
             fine = well_inside(step, bounds) or safe(step, bounds)
             steps.append(step if fine else self._bent(i, joint, step))
         return self._keep(steps)
+
+    def slow(self) -> Floats:
+        """One tick towards less speed of all joints alike, so that a tip keeps its direction."""
+        target = self.state.copy()
+        target[1] *= _SLOWER
+        target[2] = 0.0
+        return self.follow(target, target)
 
     def stop(self) -> Floats:
         """One tick of the fastest stop."""

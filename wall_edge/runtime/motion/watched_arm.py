@@ -11,12 +11,9 @@ import numpy as np
 
 from wall_edge.body.frames import Frame
 from wall_edge.body.model import PoseChain
-from wall_edge.config import Bounds
-from wall_edge.config.workspace import PoseBounds
+from wall_edge.config import Bounds, PoseBounds
 from wall_edge.kinematics.scalar import Point, ScalarChain
 from wall_edge.runtime.motion.braking import JointMotion
-
-__all__ = ["Breach", "Point", "WatchedArm"]
 
 
 class Breach(NamedTuple):
@@ -57,10 +54,10 @@ class WatchedArm:
         """How far inside its box and above its table the arm is [m], and its tip."""
         points = self.points(position)
         x, y, z = tip = points[-1]
-        clear = math.inf
+        clear = math.inf if x == x else -math.inf  # NaN is nowhere inside
         if self._ends is not None:
             x0, x1, y0, y1, z0, z1 = self._ends
-            clear = min(x - x0, x1 - x, y - y0, y1 - y, z - z0, z1 - z)
+            clear = min(clear, x - x0, x1 - x, y - y0, y1 - y, z - z0, z1 - z)
         if self._table_z is not None:
             # The first joint stands where the base does, whatever the arm does.
             clear = min(clear, min([point[2] for point in points[1:]]) - self._table_z)

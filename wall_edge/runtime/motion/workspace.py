@@ -1,7 +1,7 @@
 """The workspace watched at every tick: where tips are told to be, where they would stop, and where they are.
 
-Chunks of poses were kept inside before (:mod:`wall_edge.body.workspace`); what joints do between and after the
-steps of a chunk, or where joints are commanded in the first place, is known only here. As long as every
+Chunks of poses were kept inside before (:mod:`wall_edge.body.workspace`); what joints do between and after
+the steps of a chunk, or where joints are commanded in the first place, is known only here. As long as every
 setpoint is one from which the fastest stop ends inside, braking is always a way to stay there.
 """
 
@@ -15,15 +15,17 @@ import numpy as np
 from wall_edge.body.bounds import bounded_poses, tip_pairs
 from wall_edge.body.frames import Frame, fixed_frame
 from wall_edge.body.model import PoseChain, RobotModel
-from wall_edge.config import Bounds, RobotConfig
-from wall_edge.config.workspace import PoseBounds
+from wall_edge.config import Bounds, PoseBounds, RobotConfig
 from wall_edge.errors import ConfigError, RuntimeFault
+from wall_edge.kinematics.scalar import Point
 from wall_edge.runtime.motion.braking import JointMotion, stop_distance
-from wall_edge.runtime.motion.watched_arm import Breach, Point, WatchedArm
+from wall_edge.runtime.motion.watched_arm import Breach, WatchedArm
 
 _WINDOW_NS, _STALE_NS, _NOISE_M = 100_000_000, 20_000_000, 0.005
 """Measured speeds are means over such a time, of readings no farther apart, and a tip may seem to jump so
 far: encoders, and a joint that comes loose after friction held it."""
+_SLOW_SHARE = 0.9
+"""Of ``max_speed``, from which on tips are slowed down: what accelerates becomes a little faster first."""
 _REST_SHARE = 0.8
 """Of ``max_speed``, for the way to rest."""
 
@@ -44,8 +46,9 @@ class WorkspaceWatch:
         self._bounds = [joint.inside(dt) for joint in bounds]  # by which the limiter stops
         self._weights = [sum(arm.weights[i] for arm in arms) for i in range(len(self._bounds))]
         self._tips: list[Point] = []
+        self._sent: list[Point] = []
         self._measured: tuple[int, list[Point]] | None = None
-        self._setpoint: list[float] = []
+        self._setpoint = [0.0] * len(self._bounds)
         self._clear = -math.inf
         self.on_leave: Callable[[str, str], None] = lambda *_: None
         """Told the pose and the bound when the arm has to brake."""
@@ -81,11 +84,14 @@ class WorkspaceWatch:
             fix = "move it inside by hand, or correct workspace in ROBOT.yaml"
             raise RuntimeFault(f"{breach.who} starts at {breach.value}", expected=breach.expected, fix=fix)
 
-    def require_setpoint(self, joints: Sequence[JointMotion]) -> None:
-        """The setpoint that is to be sent next, and where its fastest stop ends."""
+    def require_setpoint(self, joints: Sequence[JointMotion], *, slowed: bool = False) -> bool:
+        """The setpoint that is to be sent next, and where its fastest stop ends.
+
+        False: a tip would soon be too fast. That setpoint is not to be sent, but one that is slower
+        (``slowed``), which is asked for next.
+        """
         position = [joint[0] for joint in joints]
-        before, self._setpoint = self._tips, position
-        clear = self._clear = self._clearance(position)
+        clear = self._clearance(position)
         if clear < 0:
             raise self._fault(self._breach(position), "is about to be at")
         travel, ends = 0.0, position.copy()
@@ -97,18 +103,17 @@ class WorkspaceWatch:
         tips = self._tips
         if travel > clear and self._clearance(ends) < 0:
             raise self._fault(self._breach(ends), "could no longer stop before")
-        self._tips = tips
-        if before:
-            self._require_speed(joints, before, tips)
+        if self._sent and not self._slow_enough(joints, tips, slowed):
+            return False
+        self._sent, self._setpoint, self._clear = tips, position, clear
+        return True
 
     def require_measured(self, position: Sequence[float], oldest_ns: int, newest_ns: int) -> None:
         """Where the joints are [dof, rad], read between these times [ns]."""
         there = zip(position, self._setpoint, self._weights, strict=True)
-        if sum(weight * abs(p - s) for p, s, weight in there) > self._clear:
-            tips = self._tips
-            clear, self._tips = self._clearance(position), tips
-            if clear < 0:
-                raise self._fault(self._breach(position), "is at")
+        far = sum(weight * abs(p - s) for p, s, weight in there) > self._clear
+        if far and self._clearance(position) < 0:
+            raise self._fault(self._breach(position), "is at")
         if newest_ns - oldest_ns <= _STALE_NS:
             self._require_measured_speed(position, oldest_ns)
 
@@ -142,7 +147,7 @@ class WorkspaceWatch:
                 clear = inside
         for i, j, frame in self._pairs:
             clear = min(clear, _distance(tips[i], tips[j], frame) - self._tip_distance_m)
-        return clear if clear == clear else -math.inf  # NaN is nowhere inside
+        return clear
 
     def _breach(self, position: Sequence[float]) -> Breach:
         """What a posture outside is outside of."""
@@ -156,17 +161,19 @@ class WorkspaceWatch:
         expected = f"at least {self._tip_distance_m:g} m (workspace.tip_distance_m)"
         return Breach(f"poses {names}", f"{apart:.4f} m from tip to tip", expected)
 
-    def _require_speed(
-        self, joints: Sequence[JointMotion], before: Sequence[Point], tips: Sequence[Point]
-    ) -> None:
-        for arm, a, b in zip(self._arms, before, tips, strict=True):
+    def _slow_enough(self, joints: Sequence[JointMotion], tips: Sequence[Point], slowed: bool) -> bool:
+        """Of ``tips`` to be sent after ``_sent``."""
+        for arm, a, b in zip(self._arms, self._sent, tips, strict=True):
             if arm.max_speed is None:
                 continue
-            speed = math.dist(a, b) / self._dt
-            if speed + arm.growth(joints, self._bounds) > arm.max_speed:
-                speed = max(speed, arm.peak_speed(joints, self._bounds, b, self._dt))
+            speed, most = math.dist(a, b) / self._dt, _SLOW_SHARE * arm.max_speed
+            if speed + arm.growth(joints, self._bounds) > most:
+                peak = max(speed, arm.peak_speed(joints, self._bounds, b, self._dt))
+                if not slowed and not peak <= most:
+                    return False
                 if not speed <= arm.max_speed:
-                    raise self._fault(arm.too_fast(speed), "is about to move at")
+                    raise self._fault(arm.too_fast(speed), "is about to move, though slowed down, at")
+        return True
 
     def _require_measured_speed(self, position: Sequence[float], now_ns: int) -> None:
         if self._measured is not None and now_ns - self._measured[0] < _WINDOW_NS:
