@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
+from wall_edge.kinematics.aim import Poses
 from wall_edge.kinematics.chain import Chain
-from wall_edge.kinematics.inverse import Poses
 from wall_edge.kinematics.rotations import from_matrix, to_matrix
+from wall_edge.kinematics.search import ranges
 
 Floats = npt.NDArray[np.float64]
 KINDS = ("pi", "singular", "limits")
@@ -29,23 +31,22 @@ class Path:
     poses: Poses
 
 
-def ranges(chain: Chain) -> tuple[Floats, Floats]:
-    """Limits ``[n]`` of each joint, at most ±π."""
-    return np.maximum(chain.lower, -np.pi), np.minimum(chain.upper, np.pi)
-
-
 def paths(chain: Chain, kind: str, rng: np.random.Generator) -> Iterator[Path]:
     """Poses of smooth joint motions: each has a way of being followed from its seed.
 
-    ``pi``: roll, pitch and yaw jump from π to −π on the way, and the poses went through them. ``singular``: the
-    motion passes a posture of little dexterity, of which a hundredth of all have less. ``limits``: a joint or
+    ``pi``: roll, pitch and yaw jump from π to −π on the way, and the poses went through them. ``singular``:
+    the motion passes a posture of little dexterity: one in a hundred has less. ``limits``: a joint or
     more rest at a limit for a part of the way.
     """
-    suits = {"pi": _crosses, "singular": _singular(chain, rng), "limits": lambda q, _: _rests(chain, q)}[kind]
+    tests: dict[str, Callable[[Floats, Floats], bool]] = {
+        "pi": _crosses,
+        "singular": _singular(chain, rng),
+        "limits": partial(_rests, chain),
+    }
     while True:
         q = _motion(chain, rng, beyond=kind == "limits")
         positions, rotations = chain.forward(q)
-        if suits(q, rotations):
+        if tests[kind](q, rotations):
             rotations = to_matrix("rpy", from_matrix("rpy", rotations))
             yield Path(kind, q[0], Poses(positions[1:], rotations[1:]))
 
@@ -60,20 +61,17 @@ def _motion(chain: Chain, rng: np.random.Generator, beyond: bool) -> Floats:
     wave = rng.uniform(-0.15, 0.15, len(start)) * np.sin(2 * np.pi * time) ** 2
     q = start + along * (end - start) + wave
     if beyond:
-        return np.clip(q, chain.lower, chain.upper)
+        return np.asarray(np.clip(q, chain.lower, chain.upper))
     margin = 0.05 * (upper - lower)
-    return np.clip(q, lower + margin, upper - margin) if _inside(q, lower, upper) else _motion(chain, rng, beyond)
+    inside = bool((q > lower + margin).all() and (q < upper - margin).all())
+    return np.asarray(q) if inside else _motion(chain, rng, beyond)
 
 
-def _inside(q: Floats, lower: Floats, upper: Floats) -> bool:
-    return bool((q > lower).all() and (q < upper).all())
-
-
-def _crosses(_: Floats, rotations: Floats) -> bool:
+def _crosses(_q: Floats, rotations: Floats) -> bool:
     return bool((np.abs(np.diff(from_matrix("rpy", rotations), axis=0)) > np.pi).any())
 
 
-def _rests(chain: Chain, q: Floats) -> bool:
+def _rests(chain: Chain, q: Floats, _: Floats) -> bool:
     at = (q <= chain.lower) | (q >= chain.upper)
     return bool((at.sum(0) >= STEPS // 8).any() and at.all(0).sum() < len(chain.joints) - 2)
 
@@ -85,7 +83,7 @@ def _singular(chain: Chain, rng: np.random.Generator) -> Callable[[Floats, Float
 
 
 def dexterity(chain: Chain, q: Floats) -> Floats:
-    """The smallest singular value of the Jacobian, 0.2 m a radian; of the position's alone below six joints."""
+    """Smallest singular value of the Jacobian, 0.2 m a radian; of the position's below six joints."""
     jacobian = chain.jacobian(q)
     jacobian[:, 3:] *= 0.2
     rows = 6 if len(chain.joints) >= 6 else 3

@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from wall_edge.array_types import Floats
 from wall_edge.body.model import PoseChain
-from wall_edge.body.poses import PoseColumns
+from wall_edge.body.poses import PoseColumns, require_near
 from wall_edge.config import KinematicsConfig
-from wall_edge.kinematics.inverse import FULL, ChunkSolver, Poses, Solution, SolverSettings
+from wall_edge.kinematics.aim import FULL, Poses, SolverSettings
+from wall_edge.kinematics.inverse import ChunkSolver, Solution
 from wall_edge.kinematics.newton import Targets, refined
 
 _TRIES = 12
@@ -46,9 +47,22 @@ class Arm:
     ) -> None:
         self.chain, self.columns = chain, columns
         self._holds = unreachable == "hold"
-        full = bool(columns.rotation) and kinematics.orientation_m > 0 and len(chain.columns) >= FULL
-        self._full, self._settings = full, _settings(kinematics, full)
+        self._turns = bool(columns.rotation) and kinematics.orientation_m > 0
+        self._full = self._turns and len(chain.columns) >= FULL
+        self._settings = _settings(kinematics, self._full)
         self._solver = ChunkSolver(chain.chain, self._settings)
+
+    def poses(self, values: Floats, start: Floats) -> tuple[Floats, Floats]:
+        """The poses in a chunk of policy values ``[horizon, degrees]``, in the pose's frame.
+
+        Where no orientation is asked for, that of the joints ``start [dof]``, and it gives way to positions.
+        Raises :class:`PolicyError` for numbers that are no pose, or absurdly far away.
+        """
+        positions, rotations = self.columns.read(values)
+        if rotations is None or not self._turns:
+            rotations = np.broadcast_to(self.chain.forward(start)[1], (len(values), 3, 3))
+        require_near(self.chain, positions, rotations)
+        return positions, rotations
 
     def follow(
         self, poses: tuple[Floats, Floats], start: Floats, dt_s: float, previous: Floats | None

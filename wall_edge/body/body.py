@@ -18,7 +18,7 @@ from wall_edge.body.arm import Arm
 from wall_edge.body.entries import still_values
 from wall_edge.body.match import commands_joints, require_match
 from wall_edge.body.model import RobotModel
-from wall_edge.body.poses import PoseColumns, require_near
+from wall_edge.body.poses import PoseColumns
 from wall_edge.body.units import JointUnits
 from wall_edge.body.workspace import Confinement, Path
 from wall_edge.bundle import Layout, Manifest
@@ -140,10 +140,7 @@ class Body:
 
     def _poses(self, values: Floats, start: Floats) -> tuple[dict[str, Path], int]:
         """The poses of each arm, inside the workspace, and how many steps had to be brought there."""
-        poses = {}
-        for arm in self._arms:
-            poses[arm.chain.name] = path = arm.columns.read(values, arm.chain, start)
-            require_near(arm.chain, *path)
+        poses = {arm.chain.name: arm.poses(values, start) for arm in self._arms}
         if self._confinement is None:
             return poses, 0
         assert self.model is not None

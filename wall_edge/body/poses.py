@@ -52,14 +52,14 @@ class PoseColumns:
         if self.rotation:
             values[..., self.rotation] = from_matrix(self.form, rotations)
 
-    def read(self, values: Floats, chain: PoseChain, start: Floats) -> tuple[Floats, Floats]:
-        """Positions ``[horizon, 3]``, rotations ``[horizon, 3, 3]``; those of joints ``start [dof]`` without.
+    def read(self, values: Floats) -> tuple[Floats, Floats | None]:
+        """Positions ``[horizon, 3]``, rotations ``[horizon, 3, 3]``, if there are any.
 
         Raises :class:`PolicyError` for numbers that are no rotation.
         """
         positions = values[:, self.position]
         if not self.rotation:
-            return positions, np.broadcast_to(chain.forward(start)[1], (len(values), 3, 3))
+            return positions, None
         try:
             return positions, to_matrix(self.form, values[:, self.rotation])
         except KinematicsError as problem:

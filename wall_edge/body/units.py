@@ -74,12 +74,17 @@ def _line(degree: Degree, entries: Mapping[str, Entry], model: RobotModel | None
         (low, high), (start, end) = ends
         gain = (end - start) / (high - low)
         return gain, start - gain * low
-    if (degree.unit == "m") != (slider is not None):
-        kind = "a slider" if slider is not None else "no slider of the URDF"
-        expected = "m, percent or own" if slider is not None else "rad, deg, percent or own"
-        raise ConfigError(
-            f"{degree.name} is in {degree.unit}, and joint {degree.of} is {kind}", expected=expected
-        )
-    if slider is not None:
+    if degree.unit == "m":
+        if slider is None:
+            raise ConfigError(
+                f"{degree.name} is in m, and joint {degree.of} is no slider of the URDF",
+                expected="rad, deg, percent or own",
+            )
         return 1 / slider.scale, -slider.offset / slider.scale
+    if (
+        degree.unit == "deg" and slider is not None and slider.scale == 1
+    ):  # counted in m, not by a motor's angle
+        raise ConfigError(
+            f"{degree.name} is in deg, and joint {degree.of} is a slider", expected="m, percent or own"
+        )
     return (math.pi / 180 if degree.unit == "deg" else 1.0), 0.0

@@ -52,7 +52,7 @@ class Chain:
         """The same chain within these limits too ``[n]``: a robot may allow less than its URDF.
 
         Raises:
-            KinematicsError: where a joint is left without a range.
+            KinematicsError: where a joint is left without a range or a speed.
         """
         lower, upper = np.maximum(self.lower, lower), np.minimum(self.upper, upper)
         for name, low, high in zip(self.joints, lower, upper, strict=True):
@@ -60,7 +60,13 @@ class Chain:
                 raise KinematicsError(
                     f"joint {name} may move from {low:.6g} to {high:.6g}", expected="a range"
                 )
-        return replace(self, lower=lower, upper=upper, velocity=np.minimum(self.velocity, velocity))
+        velocity = np.minimum(self.velocity, velocity)
+        for name, speed in zip(self.joints, velocity, strict=True):
+            if not speed > 0:
+                raise KinematicsError(
+                    f"joint {name} may move at {speed:.6g} rad/s or m/s", expected="more than 0"
+                )
+        return replace(self, lower=lower, upper=upper, velocity=velocity)
 
     def forward(self, q: Floats) -> tuple[Floats, Floats]:
         """Of ``q [B, n]``: tip positions ``[B, 3]`` (m, in the base's frame), rotations ``[B, 3, 3]``."""
@@ -79,21 +85,21 @@ class Chain:
     def motion(self, q: Floats) -> Motion:
         """All frames for ``q [n, B]``."""
         count, batch = q.shape
-        sine, cosine = np.sin(q), np.cos(q)
         axes, origins = np.empty((count, 3, batch)), np.empty((count, 3, batch))
+        cosine = np.cos(q)[:, None, None]
+        sine = np.sin(q)[:, None, None] * np.array([1.0, -1.0])[:, None, None]
         position: Floats = np.zeros((3, batch))
         columns = np.repeat(np.eye(3)[:, :, None], batch, 2)
         for i, step in enumerate(self.steps):
             frame = (step @ columns.reshape(3, -1)).reshape(4, 3, batch)
             position = position + frame[3]
             if self.sliding[i]:
-                position = position + frame[2] * q[i]
-                columns = frame[:3]
-            else:
-                columns = np.empty((3, 3, batch))
-                columns[0] = cosine[i] * frame[0] + sine[i] * frame[1]
-                columns[1] = cosine[i] * frame[1] - sine[i] * frame[0]
-                columns[2] = frame[2]
+                position += frame[2] * q[i]
+            else:  # x' = cos x + sin y, y' = cos y − sin x
+                turned = frame[:2] * cosine[i]
+                turned += frame[1::-1] * sine[i]
+                frame[:2] = turned
+            columns = frame[:3]
             axes[i], origins[i] = frame[2], position
         frame = (self.last @ columns.reshape(3, -1)).reshape(4, 3, batch)
         return Motion(axes, origins, position + frame[3], frame[:3])

@@ -16,7 +16,7 @@ from wall_edge.errors import KinematicsError
 from wall_edge.kinematics.chain import Chain
 from wall_edge.kinematics.frames import joints_between, standing, turn_of
 from wall_edge.kinematics.robot import Robot
-from wall_edge.kinematics.scalar import Point, ScalarChain, seen_from_base
+from wall_edge.kinematics.scalar import Point, ScalarChain, in_the_base
 
 FALL = (0.0, 0.0, -9.81)
 """m/s², in the frame of the root link, whose z points upwards."""
@@ -61,7 +61,7 @@ class Gravity:
         for frame, (mass, centre), sliding in zip(
             reversed(frames), reversed(self._bodies), reversed(self._chain.sliding), strict=True
         ):
-            x, y, z = seen_from_base(frame, centre)
+            x, y, z = in_the_base(frame, centre)
             weight, sx, sy, sz = weight + mass, sx + mass * x, sy + mass * y, sz + mass * z
             ax, ay, az = frame[9:]
             if sliding:

@@ -38,7 +38,7 @@ class ScalarChain:
         """Positions of all joints, then of the tip, m, for joint positions ``q`` (n numbers)."""
         frames = self.frames(q)
         points = [frame[:3] for frame in frames]
-        points.append(seen_from_base(frames[-1], self._last))
+        points.append(in_the_base(frames[-1], self._last))
         return points
 
     def frames(self, q: Sequence[float]) -> list[Frame]:
@@ -69,7 +69,7 @@ class ScalarChain:
         return _turned_back(point, self._befores[joint + 1])
 
 
-def seen_from_base(frame: Frame, point: Point) -> Point:
+def in_the_base(frame: Frame, point: Point) -> Point:
     """A point of a joint's frame in that of the base link."""
     px, py, pz, ax, ay, az, bx, by, bz, cx, cy, cz = frame
     x, y, z = point

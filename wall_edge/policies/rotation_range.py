@@ -16,6 +16,10 @@ from wall_edge.kinematics.rotations import from_matrix, nearest_values, to_matri
 
 _NEARLY = 1.15
 """Normalised: a policy may go a little beyond what it saw."""
+_LOOSELY = 4.0
+"""Normalised by a standard deviation, values go as far as this."""
+_USUAL = 1.05 * np.array([np.pi, np.pi / 2, np.pi])
+"""Angles as most tools write them, and a little beyond."""
 _TURN = 2 * np.pi
 
 
@@ -27,18 +31,18 @@ def written_in_range(layout: Layout, values: Floats) -> Floats:
     result = values
     for pose, form in layout.rotations.items():
         columns = layout.columns("rotation", pose)
-        given = result[..., columns]
-        beyond = _beyond(layout, columns, given)
+        present = result[..., columns]
+        beyond = _beyond(layout, columns, present)
         if form == "6d" or (beyond <= 1).all():
             continue
-        middle = np.broadcast_to(np.array(layout.offset)[columns], given.shape)
+        middle = np.broadcast_to(np.array(layout.offset)[columns], present.shape)
         if form in ("rpy", "euler_zyx"):
-            other = given + _TURN * np.round((middle - given) / _TURN)
+            other = present + _TURN * np.round((middle - present) / _TURN)
         else:
-            other = nearest_values(form, given, middle)
+            other = nearest_values(form, present, middle)
         better = (beyond > 1) & (_beyond(layout, columns, other) < beyond)
         result = result.copy()
-        result[..., columns] = np.where(better[..., None], other, given)
+        result[..., columns] = np.where(better[..., None], other, present)
     return result
 
 
@@ -50,13 +54,7 @@ def ambiguous(layout: Layout, values: Floats) -> npt.NDArray[np.bool_]:
     result = np.zeros(values.shape, dtype=np.bool_)
     for pose, form in layout.rotations.items():
         columns = layout.columns("rotation", pose)
-        others = _other_ways(form, values[..., columns])
-        ways = [_beyond(layout, columns, other) <= _NEARLY for other in others]
-        if form == "rotvec":  # whose statistics are a box around a ball
-            longest = _NEARLY * max(np.pi, *(np.abs(layout.offset) + layout.scale)[columns])
-            ways = [
-                way & (np.linalg.norm(o, axis=-1) <= longest) for way, o in zip(ways, others, strict=True)
-            ]
+        ways = [_plausible(layout, columns, form, other) for other in _other_ways(form, values[..., columns])]
         if ways:
             result[..., columns] = np.logical_or.reduce(ways)[..., None]
     return result
@@ -87,6 +85,24 @@ def _beyond(layout: Layout, columns: list[int], values: Floats) -> Floats:
     offset, scale = np.array(layout.offset)[columns], np.array(layout.scale)[columns]
     largest: Floats = np.abs((values - offset) / scale).max(-1)
     return largest
+
+
+def _plausible(layout: Layout, columns: list[int], form: str, values: Floats) -> npt.NDArray[np.bool_]:
+    """Whether a policy with these statistics might write a rotation as ``values [..., n]``.
+
+    As what it saw, or as most tools do if the statistics, which may be means and deviations, allow for it.
+    """
+    beyond = _beyond(layout, columns, values)
+    if form == "quaternion":
+        usual = np.asarray(values[..., 3] >= -0.05)
+    elif form == "rotvec":
+        length = np.linalg.norm(values, axis=-1)
+        usual = np.asarray(length <= _USUAL[0])
+        # The statistics are a box around a ball: its corners are no rotation that anybody saw.
+        beyond = np.maximum(beyond, length / max(np.pi, *(np.abs(layout.offset) + layout.scale)[columns]))
+    else:
+        usual = np.asarray((np.abs(values) <= _USUAL).all(-1))
+    return np.asarray((beyond <= _NEARLY) | (usual & (beyond <= _LOOSELY)))
 
 
 def _other_ways(form: str, values: Floats) -> list[Floats]:

@@ -14,7 +14,8 @@ import numpy as np
 
 from wall_edge.array_types import Floats
 from wall_edge.bundle import Degree, Embodiment, Layout
-from wall_edge.errors import ConfigError
+from wall_edge.errors import ConfigError, KinematicsError
+from wall_edge.policies.rotation_range import written_in_range
 from wall_edge.policies.transforms import relative
 from wall_edge.session_format import Sample
 
@@ -53,8 +54,12 @@ def require_units(folder: Path, samples: Sequence[Sample], embodiment: Embodimen
 
     What is held is left out: nobody follows it, and a session has the value that was written for it.
     """
-    states = np.stack([sample.observation.state for sample in samples])
-    actions = np.concatenate([relative(embodiment, s.actions, s.observation.state) for s in samples])
+    try:
+        states = np.stack([written_in_range(embodiment.state, s.observation.state) for s in samples])
+        offsets = [relative(embodiment, s.actions, s.observation.state) for s in samples]
+        actions = np.concatenate([written_in_range(embodiment.action, each) for each in offsets])
+    except KinematicsError as problem:
+        raise ConfigError(f"{folder}: {problem}") from problem
     for what, layout, values in (
         ("states", embodiment.state, states),
         ("actions", embodiment.action, actions),

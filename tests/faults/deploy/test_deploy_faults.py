@@ -15,7 +15,7 @@ import pytest
 
 from tests.faults.deploy.conftest import Robot, Workstation, kill_group, until, variant
 from tests.machines.ssh_server import SshServer
-from wall_edge.bundle import Manifest, Tolerance
+from wall_edge.bundle import FORMAT_VERSION, Manifest, Tolerance
 from wall_edge.deploy.messages import MARK
 
 
@@ -177,7 +177,7 @@ def test_hostile_words(says: str, expected: str, workstation: Workstation) -> No
 
 
 def test_a_robot_that_asks_for_another_file(workstation: Workstation) -> None:
-    hello = {"kind": "hello", "version": "0.1.0", "format_version": 3, "rsync": "3.2.7"}
+    hello = {"kind": "hello", "version": "0.1.0", "format_version": FORMAT_VERSION, "rsync": "3.2.7"}
     for name, expected in (("../secret", "a plain file name"), ("id_ed25519", "not in the bundle")):
         asks = {"kind": "awaiting", "folder": "/tmp", "missing": {name: 0}, "damaged": []}
         lines = f"[{hello!r}, {asks!r}]"

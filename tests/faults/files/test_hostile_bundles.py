@@ -49,6 +49,11 @@ def robot(**changes: Any) -> Edit:
     return lambda m: m["embodiment"].update(changes)
 
 
+def degree(side: str = "action", **changes: Any) -> Edit:
+    """Of the first degree of freedom, the shoulder's."""
+    return lambda m: m["embodiment"][side]["degrees"][0].update(changes)
+
+
 def camera(**changes: Any) -> Edit:
     return lambda m: m["cameras"]["face_view"].update(changes)
 
@@ -56,25 +61,30 @@ def camera(**changes: Any) -> Edit:
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (
-            robot(action_reference="bogus"),
-            "embodiment.action_reference is 'bogus'; expected absolute or state",
-        ),
-        (robot(unit="deg"), "embodiment.unit is 'deg'; expected rad"),
-        (robot(data_unit="turns"), "data_unit is 'turns'"),
+        (degree(reference="bogus"), "embodiment.action.degrees[0].reference is 'bogus'; expected 'absolute'"),
+        (degree(unit="turns"), "action.degrees[0].unit is 'turns'"),
+        (degree(unit="deg"), "the state that shoulder_pan is an offset from, in deg"),
+        (degree(part="wing"), "action.degrees[0].part is 'wing'"),
+        (degree(part="position", unit="m"), "all 3 components of shoulder_pan's position"),
+        (degree(part="held"), "of is 'shoulder_pan'"),
+        (degree(index=1), "all 1 components of shoulder_pan's joint"),
+        (degree(of="gripper"), "degrees[5].target is"),
+        (degree("state", reference="state"), "expected absolute for shoulder_pan"),
         (lambda m: m["embodiment"]["action"].update(scale=[0.3]), "action.scale is [0.3]; expected 6 values"),
         (lambda m: m["embodiment"]["state"].update(offset=[0.0] * 7), "state.offset"),
         (lambda m: m["embodiment"]["action"]["scale"].__setitem__(2, 0.0), "scale[2] is 0.0"),
         (lambda m: m["embodiment"]["action"]["scale"].__setitem__(2, -0.3), "scale[2] is -0.3"),
         (lambda m: m["embodiment"]["action"]["scale"].__setitem__(2, 1e30), "scale[2] is 1e+30"),
         (lambda m: m["embodiment"]["state"].update(clip=0), "clip is 0.0"),
-        (robot(action_slots=[0, 1, 2, 3, 4, 4]), "action_slots[5] is 4"),
-        (robot(action_slots=[-1, 1, 2, 3, 4, 5]), "action_slots[0] is -1"),
-        (robot(state_slots=[0, 1, 2, 3, 4, 6]), "state_slots[5] is 6; expected 0 to 5"),
-        (robot(lower=[2.0] * 6), "lower[0] is 2.0; expected less than upper[0]"),
-        (robot(upper=[1.0]), "upper is [1.0]; expected 6 values"),
-        (robot(dof_names=["a"] * 6), "dof_names[1] is 'a'"),
-        (robot(dof_names=["a", "b", "c", "d", "e", "\x1b[1m"]), "dof_names[5]"),
+        (degree(slot=4), "action.degrees[4].slot is 4; expected a value other than that of degrees[0]"),
+        (degree(slot=-1), "action.degrees[0].slot is -1"),
+        (degree("state", slot=6), "embodiment.state.degrees[0].slot is 6; expected 0 to 5"),
+        (degree(name="gripper"), "degrees[5] is 'gripper'"),
+        (degree(name="\x1b[1m"), "degrees[0].name"),
+        (lambda m: m["embodiment"]["action"].update(degrees=[]), "action.degrees is []"),
+        (lambda m: m["embodiment"]["action"].update(rotations={"arm": "rpy"}), "no pose are written"),
+        (robot(poses={"arm": {"base": "a", "tip": "b"}}), "poses.arm.frame is missing"),
+        (robot(poses={"arm": {"base": "a", "tip": "b", "frame": "<|action|>"}}), "poses.arm.frame is"),
         (robot(name="a\0b"), "embodiment.name"),
         (robot(name="x" * 5000), "embodiment.name"),
         (lambda m: m.update(time_grid=[]), "time_grid is []"),

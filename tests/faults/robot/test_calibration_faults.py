@@ -233,7 +233,7 @@ def test_states_in_degrees_are_not_taken_for_rad(session: Path) -> None:
         rewrite(path, lambda a: a.update(state=np.degrees(a["state"]), actions=np.degrees(a["actions"])))
     message = refused(session)
     assert "the units look wrong" in message
-    assert "expected joint positions in rad" in message
+    assert "expected policy values, shoulder_lift in rad" in message
 
 
 def test_a_session_needs_no_pyarrow(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from wall_edge_export.inputs.embodiment import embodiment
 from wall_edge_export.inputs.settings import resolve_settings
 from wall_edge_export.reference.random_checkpoint import write_random_checkpoint
 
+from wall_edge.bundle import Reference
 from wall_edge.config import RobotConfig
 from wall_edge.errors import CheckpointError, ConfigError
 
@@ -172,14 +173,14 @@ def customise(folder: Path, dof: dict[str, int], state: dict[str, int], **more: 
 def test_a_customised_robot_takes_the_first_slots(tiny: Path) -> None:
     customise(tiny, {"action_arm": 3, "action_grip": 1}, {"state_arm": 3, "state_grip": 1})
     embodiment = resolve_settings(Checkpoint(tiny), None).embodiment
-    assert embodiment.dof_names == ("action_arm_0", "action_arm_1", "action_arm_2", "action_grip")
-    assert embodiment.action_slots == embodiment.state_slots == (0, 1, 2, 3)
+    assert embodiment.action.names == ("action_arm_0", "action_arm_1", "action_arm_2", "action_grip")
+    assert embodiment.action.slots == embodiment.state.slots == (0, 1, 2, 3)
     assert Checkpoint(tiny).shape.action_dof == 20
 
 
 def test_a_customised_robot_that_is_switched_off(tiny: Path) -> None:
     customise(tiny, {"arm": 3}, {"arm": 3}, enable_customized_robot_config=False)
-    assert len(resolve_settings(Checkpoint(tiny), None).embodiment.dof_names) == 20
+    assert len(resolve_settings(Checkpoint(tiny), None).embodiment.action.names) == 20
 
 
 @pytest.mark.parametrize("keep", ["config.json", "config.yml"])
@@ -202,8 +203,8 @@ def test_slots_that_are_named_padding_are_not_driven(tiny: Path) -> None:
     config["dof_config"] = config["agent_pos_config"] = groups
     (tiny / "config.json").write_text(json.dumps(config))
     embodiment = resolve_settings(Checkpoint(tiny), None).embodiment
-    assert embodiment.dof_names == ("left_0", "left_1", "grip")
-    assert embodiment.action_slots == embodiment.state_slots == (0, 1, 19)
+    assert embodiment.action.names == ("left_0", "left_1", "grip")
+    assert embodiment.action.slots == embodiment.state.slots == (0, 1, 19)
     assert len(embodiment.action.scale) == len(embodiment.state.offset) == 3
 
 
@@ -213,15 +214,15 @@ def test_a_robot_with_some_of_the_joints_takes_their_slots(tiny: Path, robot: Ro
     rewrite(tiny, {"action_preprocessor.normalizer_action.min.x2_normal": minimum})
     few = arm(robot, "height", "follow_left_gripper", "head_actions_1")
     embodiment = resolve_settings(Checkpoint(tiny), few).embodiment
-    assert embodiment.dof_names == ("height", "follow_left_gripper", "head_actions_1")
-    assert embodiment.action_slots == embodiment.state_slots == (16, 6, 15)
+    assert embodiment.action.names == ("height", "follow_left_gripper", "head_actions_1")
+    assert embodiment.action.slots == embodiment.state.slots == (16, 6, 15)
     np.testing.assert_allclose(embodiment.action.offset, (17.0, 7.0, 16.0))
 
 
 def test_a_state_with_other_names_is_listed_like_the_actions(tiny: Path, robot: RobotConfig) -> None:
     customise(tiny, {"a_arm": 1, "a_grip": 1}, {"s_arm": 1, "s_grip": 1})
     embodiment = resolve_settings(Checkpoint(tiny), arm(robot, "a_grip", "a_arm")).embodiment
-    assert embodiment.action_slots == embodiment.state_slots == (1, 0)
+    assert embodiment.action.slots == embodiment.state.slots == (1, 0)
 
 
 @pytest.mark.parametrize("width", [4, 20])
@@ -257,19 +258,21 @@ def test_customised_robots_that_do_not_fit(tiny: Path, dof: dict[str, Any], name
 
 
 def test_joints_that_the_checkpoint_does_not_have(tiny: Path, robot: RobotConfig) -> None:
-    with pytest.raises(ConfigError, match="joints elbow; expected some or all of"):
+    with pytest.raises(
+        ConfigError, match="joints elbow: the checkpoint has none of these names; expected some or all of"
+    ):
         resolve_settings(Checkpoint(tiny), arm(robot, "height", "elbow"))
 
 
-def test_angles_in_degrees(tiny: Path) -> None:
+def test_angles_in_degrees_stay_so(tiny: Path) -> None:
     config = json.loads((tiny / "config.json").read_text())
     config["wall_edge"]["unit"] = "deg"
     (tiny / "config.json").write_text(json.dumps(config))
     embodiment = resolve_settings(Checkpoint(tiny), None).embodiment
-    joints = np.linspace(-0.5, 0.5, 20) * np.pi / 180
-    np.testing.assert_allclose(embodiment.state.normalize(joints), np.linspace(-0.5, 0.5, 20))
-    np.testing.assert_allclose(embodiment.action.restore(np.full(20, 0.5)), np.full(20, np.pi / 360))
-    assert embodiment.unit == "rad"
+    joints = np.linspace(-0.5, 0.5, 20)
+    np.testing.assert_allclose(embodiment.state.normalize(joints), joints)
+    np.testing.assert_allclose(embodiment.action.restore(np.full(20, 0.5)), np.full(20, 0.5))
+    assert {degree.unit for degree in (*embodiment.action.degrees, *embodiment.state.degrees)} == {"deg"}
 
 
 @pytest.mark.parametrize(
@@ -283,7 +286,7 @@ def test_angles_in_degrees(tiny: Path) -> None:
     ],
 )
 def test_a_gripper_in_per_cent_in_upstreams_statistics(
-    broken_case: Path, low: float, span: float, reference: str, percent: bool
+    broken_case: Path, low: float, span: float, reference: Reference, percent: bool
 ) -> None:
     """C5: the same mixture of units in upstream's layout; the base model's own gripper is an angle."""
     tensors = load_file(broken_case / "model.safetensors")

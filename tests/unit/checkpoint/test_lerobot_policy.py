@@ -49,15 +49,16 @@ class Saved:
         return resolve_settings(Checkpoint(self.folder, base=self.base), robot)
 
 
-def statistics(seed: int) -> dict[str, torch.Tensor]:
-    """In degrees; dimension 2 never moved."""
+def statistics(seed: int, factor: float = 1.0) -> dict[str, torch.Tensor]:
+    """In degrees times ``factor``; dimension 2 never moved."""
     torch.manual_seed(seed)
     low = torch.randn(DOF) * 30
     spread = torch.rand(DOF) * 50 + 5
     spread[2] = 0
     ends = {"min": low, "max": low + spread, "q01": low + 1, "q99": low + 1 + spread}
     ends |= {"q10": low + 2, "q90": low + 2 + spread, "count": torch.tensor([100])}
-    return {"mean": low + spread / 3, "std": spread / 4, **ends}
+    values = {"mean": low + spread / 3, "std": spread / 4, **ends}
+    return {name: value if name == "count" else value * factor for name, value in values.items()}
 
 
 def pipeline(name: str, step: str, features: Json, mode: str, neutral: list[str]) -> Json:
@@ -71,7 +72,7 @@ def pipeline(name: str, step: str, features: Json, mode: str, neutral: list[str]
     return {"name": name, "steps": [*steps, own, {"registry_name": "device_processor", "config": {}}]}
 
 
-def save_policy(folder: Path, base: Path, mode: str = "MEAN_STD") -> Saved:
+def save_policy(folder: Path, base: Path, mode: str = "MEAN_STD", factor: float = 1.0) -> Saved:
     folder.mkdir()
     state = {"observation.state": {"type": "STATE", "shape": [DOF]}}
     views = {
@@ -92,7 +93,7 @@ def save_policy(folder: Path, base: Path, mode: str = "MEAN_STD") -> Saved:
     neutral = ["rename_observations_processor", "to_batch_processor", "wall_x_task_processor"]
     pre = pipeline("policy_preprocessor", "normalizer_processor", {**state, **views, **action}, mode, neutral)
     post = pipeline("policy_postprocessor", "unnormalizer_processor", action, mode, [])
-    values = {"observation.state": statistics(1), "action": statistics(2)}
+    values = {"observation.state": statistics(1, factor), "action": statistics(2, factor)}
     stored = {f"{key}.{name}": value for key, found in values.items() for name, value in found.items()}
     for made, number in ((pre, 3), (post, 0)):
         (folder / f"{made['name']}.json").write_text(json.dumps(made))
@@ -131,17 +132,17 @@ def lerobot(
 @pytest.mark.parametrize("mode", ["IDENTITY", "MEAN_STD", "MIN_MAX", "QUANTILES", "QUANTILE10"])
 @pytest.mark.parametrize("unit", ["deg", "rad"])
 def test_every_mode_is_lerobots(tmp_path: Path, base: Path, robot: RobotConfig, mode: str, unit: str) -> None:
-    saved = save_policy(tmp_path / "policy", base, mode)
+    factor = 1.0 if unit == "deg" else np.pi / 180
+    saved = save_policy(tmp_path / "policy", base, mode, factor)
     saved.edit("config.json", lambda c: c["wall_edge"].update(unit=unit))
     embodiment = saved.settings(robot).embodiment
-    to_unit = np.rad2deg if unit == "deg" else np.asarray
     rng = np.random.default_rng(0)
-    joints = rng.uniform(-3, 3, (20, DOF))
-    expected = lerobot(mode, statistics(1), to_unit(joints).astype(np.float32), inverse=False)
+    joints = rng.uniform(-180, 180, (20, DOF)) * factor
+    expected = lerobot(mode, statistics(1, factor), joints.astype(np.float32), inverse=False)
     np.testing.assert_allclose(embodiment.state.normalize(joints), expected, rtol=2e-5, atol=1e-5)
     actions = rng.standard_normal((20, DOF))
-    physical = lerobot(mode, statistics(2), actions.astype(np.float32), inverse=True)
-    np.testing.assert_allclose(to_unit(embodiment.action.restore(actions)), physical, rtol=2e-5, atol=1e-5)
+    physical = lerobot(mode, statistics(2, factor), actions.astype(np.float32), inverse=True)
+    np.testing.assert_allclose(embodiment.action.restore(actions), physical, rtol=2e-5, atol=1e-5)
     assert embodiment.state.clip is None
     assert embodiment.action.clip is None
 
@@ -152,17 +153,18 @@ def test_eps_is_added_when_normalising_and_not_when_restoring(std: float, mean: 
     eps = 0.5
     state = affine("MEAN_STD", stats, eps, 1, restores=False)
     action = affine("MEAN_STD", stats, eps, 1, restores=True)
-    assert state.normalize(np.array([x]))[0] == pytest.approx((x - mean) / (std + eps))
-    assert action.restore(np.array([x]))[0] == pytest.approx(x * std + mean)
+    assert (x - state.offset[0]) / state.scale[0] == pytest.approx((x - mean) / (std + eps))
+    assert x * action.scale[0] + action.offset[0] == pytest.approx(x * std + mean)
 
 
 def test_the_robot_fills_the_first_slots_and_names_them(saved: Saved, robot: RobotConfig) -> None:
     given = saved.settings(robot)
     joints = tuple(joint.name for joint in robot.joints)
-    assert given.embodiment.dof_names == joints
-    assert given.embodiment.state_slots == given.embodiment.action_slots == tuple(range(DOF))
+    for layout in (given.embodiment.state, given.embodiment.action):
+        assert layout.names == joints
+        assert layout.slots == tuple(range(DOF))
+        assert [(d.part, d.of, d.unit) for d in layout.degrees] == [("joint", name, "deg") for name in joints]
     assert Checkpoint(saved.folder, base=saved.base).shape.action_dof == 20
-    assert given.embodiment.lower == tuple(joint.lower for joint in robot.joints)
 
 
 def test_horizon_cameras_and_steps_come_from_the_policy(saved: Saved, robot: RobotConfig) -> None:
@@ -322,8 +324,7 @@ def test_a_state_that_the_step_leaves_alone(saved: Saved, robot: RobotConfig) ->
         step["config"]["normalize_observation_keys"] = ["observation.images.face_view"]
 
     saved.edit("policy_preprocessor.json", normalizer(narrow))
-    saved.edit("config.json", lambda c: c["wall_edge"].update(unit="rad"))
-    joints = np.linspace(-1, 1, DOF)
+    joints = np.linspace(-100, 100, DOF)
     np.testing.assert_array_equal(saved.settings(robot).embodiment.state.normalize(joints), joints)
 
 
@@ -407,7 +408,7 @@ def test_per_cent_is_seen_in_means_alone(saved: Saved, robot: RobotConfig) -> No
 def test_a_gripper_in_degrees(saved: Saved, robot: RobotConfig, low: float, high: float) -> None:
     """C5: values that no clamped per cent has."""
     give_gripper(saved, low, high)
-    assert saved.settings(robot).embodiment.data_unit == "deg"
+    assert saved.settings(robot).embodiment.action.degrees[-1].unit == "deg"
 
 
 def test_any_joint_that_spans_nought_to_a_hundred(saved: Saved, robot: RobotConfig) -> None:

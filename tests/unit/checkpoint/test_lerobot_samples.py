@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from wall_edge_export.data.lerobot_samples import LeRobotSamples, joint_names
 from wall_edge_export.data.lerobot_video import frame_at
@@ -26,7 +30,7 @@ from tests.tiny_lerobot import (
     brightness,
     parquet,
 )
-from wall_edge.bundle import ImageGeometry
+from wall_edge.bundle import Degree, Embodiment, ImageGeometry, Layout, joint_layout
 from wall_edge.errors import ConfigError
 from wall_edge.session_format import Sample
 
@@ -36,7 +40,7 @@ LEROBOT_CODEC = {"codec": "libsvtav1", "options": {"g": "2", "crf": "16", "prese
 
 
 def moments(root: Path, rate_hz: float = FPS) -> LeRobotSamples:
-    return LeRobotSamples(root, JOINTS, dict.fromkeys(CAMERAS, (SIZE, SIZE)), HORIZON, rate_hz)
+    return LeRobotSamples(root, EMBODIMENT, dict.fromkeys(CAMERAS, (SIZE, SIZE)), HORIZON, rate_hz)
 
 
 def load(root: Path, count: int = 10, seed: int = 0) -> SampleSet:
@@ -151,7 +155,10 @@ def test_a_robot_of_one_joint_has_plain_numbers_in_its_rows(tmp_path: Path) -> N
     rows = {**recipe.rows(0), "observation.state": np.arange(20) / 9, "action": np.arange(20) / 7}
     root = recipe.make(tmp_path)
     parquet(root / "data/chunk-000/episode_000000.parquet", rows)
-    source = LeRobotSamples(root, ["gripper"], dict.fromkeys(CAMERAS, (SIZE, SIZE)), HORIZON, FPS)
+    layout = joint_layout(["gripper"], [0.0], [1.0])
+    source = LeRobotSamples(
+        root, Embodiment("one", layout, layout), dict.fromkeys(CAMERAS, (SIZE, SIZE)), HORIZON, FPS
+    )
     assert source.sample(2).actions[:, 0] == pytest.approx(np.arange(2, 8) / 7)
 
 
@@ -236,11 +243,40 @@ def test_a_video_whose_first_frame_comes_late(tmp_path: Path, shift: int) -> Non
         frame_at(path, (shift - 1) / FPS, 0.5 / FPS)
 
 
-def test_a_data_set_in_degrees_becomes_rad(tmp_path: Path) -> None:
-    """A policy trained on degrees is calibrated on its own data set."""
-    root = Recipe("v3.0", stored="image").make(tmp_path)
+def test_a_data_set_keeps_its_units(tmp_path: Path) -> None:
+    """A policy trained on degrees and per cent is calibrated on its own data set."""
+    root = Recipe("v3.0", stored="image", scale=50).make(tmp_path)
     sizes = dict.fromkeys(CAMERAS, (SIZE, SIZE))
-    plain = moments(root).sample(3)
-    turned = LeRobotSamples(root, JOINTS, sizes, HORIZON, FPS, to_rad=np.pi / 180).sample(3)
-    np.testing.assert_allclose(turned.observation.state, np.radians(plain.observation.state))
-    np.testing.assert_allclose(turned.actions, np.radians(plain.actions))
+    degrees = (
+        Degree("a", 0, "joint", "shoulder_pan", unit="deg"),
+        Degree("b", 1, "joint", "gripper", unit="percent"),
+    )
+    layout = Layout(degrees, (0.0, 0.0), (90.0, 50.0))
+    mixed = Embodiment("two_joints", layout, layout)
+    sample = LeRobotSamples(root, mixed, sizes, HORIZON, FPS).sample(3)
+    np.testing.assert_allclose(sample.observation.state, [1.5, -1.5], atol=1e-6)
+    np.testing.assert_allclose(sample.actions[0], [1.5, -1.5], atol=1e-6)
+
+
+def test_state_and_actions_of_different_sizes(tmp_path: Path) -> None:
+    """A state of three degrees of freedom, of which two are commanded."""
+    root = Recipe("v3.0", stored="image").make(tmp_path)
+    path = root / "data/chunk-000/file-000.parquet"
+    table = pq.read_table(path)
+    states = [[*row, 7.0] for row in table["observation.state"].to_pylist()]
+    number = table.column_names.index("observation.state")
+    pq.write_table(
+        table.set_column(number, "observation.state", pa.array(states, pa.list_(pa.float32()))), path
+    )
+    info = json.loads((root / "meta/info.json").read_text())
+    info["features"]["observation.state"]["names"] = [*JOINTS, "lift"]
+    (root / "meta/info.json").write_text(json.dumps(info))
+    lift = Degree("lift", 2, "sink", "lift", unit="own")
+    state = Layout((*EMBODIMENT.state.degrees, lift), (0.0,) * 3, (2.0, 2.0, 9.0))
+    wide = replace(EMBODIMENT, state=state)
+    sizes = dict.fromkeys(CAMERAS, (SIZE, SIZE))
+    sample = LeRobotSamples(root, wide, sizes, HORIZON, FPS).sample(3)
+    assert sample.observation.state == pytest.approx([0.03, -0.03, 7.0])
+    assert sample.actions.shape == (HORIZON, 2)
+    with pytest.raises(ConfigError, match=r"shoulder_pan, gripper, lift; expected shoulder_pan, gripper,"):
+        moments(root)

@@ -47,7 +47,7 @@ def test_the_checkpoint_is_complete(tiny: Path) -> None:
     assert given.horizon == 32
     assert list(given.cameras) == list(CAMERAS)
     assert all(camera.tokens == 63 for camera in given.cameras.values())
-    assert len(given.embodiment.dof_names) == 20
+    assert len(given.embodiment.action) == 20
     assert PromptTokenizer(tiny / "tokenizer.json").largest_id < checkpoint.shape.vocab_size
 
 
@@ -65,7 +65,9 @@ def test_shapes_fit_the_tokenizer_and_the_degrees_of_freedom(name: str) -> None:
     config = model_config(shape, tokenizer, "bfloat16")
     assert tokenizer.get_vocab_size() <= shape.vocab_size == config["vocab_size"]
     assert shape.vocab_size % 64 == 0
-    assert sum(config["dof_config"].values()) == sum(DOF_GROUPS.values()) == 20
+    assert sum(DOF_GROUPS.values()) == 20
+    slots = 26 if name == "tiny-26" else 20
+    assert sum(config["dof_config"].values()) == sum(config["agent_pos_config"].values()) == slots
     ids = [tokenizer.token_to_id(f"<|action_token_{number}|>") for number in range(shape.fast_tokens)]
     assert ids == list(range(ids[0], ids[0] + 2048)) if ids else name not in ("wall-oss-fast", "tiny-fast")
 

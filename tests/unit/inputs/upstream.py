@@ -1,7 +1,7 @@
 """Checkpoints in upstream's layout with several robots' statistics, and robots that are described for them.
 
-The numbers are facts of github.com/X-Square-Robot/wall-x (``wall_x/utils/constant.py``, September 2025), and so is
-what its ``Normalizer`` puts in for groups that a robot does not have: min 0, delta 1.
+The numbers are facts of github.com/X-Square-Robot/wall-x (``wall_x/utils/constant.py``, September 2025), and
+so is what its ``Normalizer`` puts in for groups that a robot does not have: min 0, delta 1.
 """
 
 from __future__ import annotations

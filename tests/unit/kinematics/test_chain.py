@@ -155,6 +155,8 @@ def test_limits_of_the_robot_narrow_those_of_the_urdf() -> None:
     assert narrow.velocity.tolist() == [2.0] * 5
     with pytest.raises(KinematicsError, match="shoulder_pan may move from 3"):
         chain.limited(np.full(5, 3.0), np.full(5, 4.0), np.full(5, 2.0))
+    with pytest.raises(KinematicsError, match="shoulder_pan may move at 0"):
+        chain.limited(np.full(5, -9.0), np.full(5, 9.0), np.zeros(5))
 
 
 @pytest.mark.parametrize(

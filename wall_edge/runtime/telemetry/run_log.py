@@ -67,7 +67,10 @@ class SubgoalRecord:
 
 @dataclass(frozen=True)
 class EpisodeRecord:
-    """One task. ``status``: success, wrong_block or timeout; ``truths``: (time, right subgoal) changes."""
+    """One task. ``status``: success, wrong_block, wrong_hand or timeout.
+
+    ``truths``: (time, right subgoal) changes.
+    """
 
     number: int
     epoch: int
@@ -76,6 +79,8 @@ class EpisodeRecord:
     end_ns: int
     status: str
     truths: tuple[tuple[int, str], ...]
+    least_tip_distance_m: float | None = None
+    """How near two tips came (m), of a robot with two hands, once it ended."""
 
     def truth(self, time_ns: int) -> str | None:
         """The right subgoal for an observation at ``time_ns``; None outside the episode."""
