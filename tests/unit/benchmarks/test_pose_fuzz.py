@@ -75,3 +75,9 @@ def test_what_it_costs_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     report = json.loads(capsys.readouterr().out)
     assert {"machine", "python", "versions", "date"} <= report.keys()
     assert report["watch, a tick of two arms [us]"]["p50"] > 0
+
+
+def test_an_episode_is_a_function_of_its_number() -> None:
+    one, same, other = (pose_fuzz.episode(number, seed=5, ticks=60) for number in (3, 3, 5))
+    assert one == same
+    assert one != other
