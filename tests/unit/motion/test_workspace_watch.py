@@ -55,6 +55,16 @@ def test_the_distance_of_a_stop_is_where_it_ends(v: float, part: float, limit: f
     assert stop_distance(v, a, bounds) == pytest.approx(end, rel=1e-9, abs=1e-12)
 
 
+@given(st.floats(-3, 3), st.floats(-1, 1), st.floats(0.5, 50), st.floats(2, 2000), st.floats(0, 1.2))
+def test_the_way_of_a_stop_is_where_it_is_by_then(
+    v: float, part: float, limit: float, jerk: float, share: float
+) -> None:
+    bounds = Bounds(-1e4, 1e4, 10.0, limit, jerk)
+    stop = stop_of(v, part * limit, bounds)
+    there = stop.after((0.0, v, part * limit), share * stop.seconds)[0]
+    assert stop.way(v, part * limit, share * stop.seconds) == pytest.approx(there, rel=1e-9, abs=1e-12)
+
+
 def test_a_robot_without_a_workspace_has_no_watch() -> None:
     assert WorkspaceWatch.of(robot()) is None
 
@@ -135,6 +145,28 @@ class TestStop:
             watch.require_setpoint(joints)
         joints[lift] = (joints[lift][0], 0.5, 0.0)
         watch.require_setpoint(joints)
+
+    def test_a_stop_that_bulges_beyond_the_box(self) -> None:
+        """Both of its ends are inside: joints do not stop at the same time."""
+        config, rng = robot(), np.random.default_rng(0)
+        arm = RobotModel.of(config).chains["left"]
+        bulge = 0.0
+        while bulge < 0.003:
+            joints = [(p, float(v), 0.0) for p, v in zip(rest(config), rng.normal(size=14), strict=True)]
+            joints = [joint if i < 6 else (joint[0], 0.0, 0.0) for i, joint in enumerate(joints)]
+            stops = [stop_of(v, a, b) for (_, v, a), b in zip(joints, config.bounds(), strict=True)]
+            seconds = np.linspace(0, max(stop.seconds for stop in stops), 31)
+            way = [[stop.after(j, t)[0] for stop, j in zip(stops, joints, strict=True)] for t in seconds]
+            x = arm.forward(np.array(way))[0][:, 0]
+            bulge = float(x.max() - max(x[0], x[-1]))
+        for room in (0.001, bulge + 0.001):
+            box = {**WIDE, "x": [-0.6, max(x[0], x[-1]) + room]}
+            _, watch = watched(poses={"left": {"frame": "left_base", "box": box}})
+            if room > bulge:
+                assert watch.require_setpoint(joints)
+                continue
+            with pytest.raises(RuntimeFault, match="pose left could no longer stop without being at x"):
+                watch.require_setpoint(joints)
 
     def test_braking_from_the_last_that_passed_stays_inside(self) -> None:
         """Down to the table as fast as the joints go."""

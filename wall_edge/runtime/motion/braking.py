@@ -40,6 +40,25 @@ class Stop(NamedTuple):
                 return state
         return state[0], 0.0, 0.0
 
+    @property
+    def seconds(self) -> float:
+        """How long it takes [s]."""
+        return self.t1 + self.t2 + self.t3
+
+    def way(self, velocity: float, acceleration: float, seconds: float) -> float:
+        """How far the joint has gone ``seconds`` into it: as :meth:`after`, at half of its cost."""
+        v, a, t1, t2 = velocity, acceleration, self.t1, self.t2
+        jerk = -self.direction * self.jerk
+        if seconds <= t1:
+            return seconds * (v + seconds * (a / 2 + seconds * jerk / 6))
+        gone = t1 * (v + t1 * (a / 2 + t1 * jerk / 6))
+        v, a, seconds = v + t1 * (a + t1 * jerk / 2), a + t1 * jerk, seconds - t1
+        if seconds <= t2:
+            return gone + seconds * (v + seconds * a / 2)
+        gone += t2 * (v + t2 * a / 2)
+        v, seconds = v + t2 * a, min(seconds - t2, self.t3)
+        return gone + seconds * (v + seconds * (a / 2 - seconds * jerk / 6))
+
 
 def stop_of(velocity: float, acceleration: float, bounds: Bounds) -> Stop:
     """The fastest way to velocity and acceleration 0, from within the acceleration bound."""

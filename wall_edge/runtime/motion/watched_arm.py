@@ -38,6 +38,7 @@ class WatchedArm:
         self._chain = ScalarChain(replace(pose.chain, steps=steps))
         self._chain_joints = pose.chain.joints
         columns, scale, offset = pose.columns.tolist(), pose.scale.tolist(), pose.offset.tolist()
+        self.columns: list[int] = columns
         self._joints = list(zip(columns, scale, offset, strict=True))
         self.weights = [0.0] * dof
         for column, factor, reach in zip(columns, scale, _reaches(pose), strict=True):
