@@ -53,7 +53,7 @@ class WorkspaceWatch:
         self._measured: tuple[int, list[Point]] | None = None
         self._setpoint = [0.0] * len(self._bounds)
         self._clear = -math.inf
-        self._turn = 0
+        self._turn, self._apart = 0, math.inf
         self.on_leave: Callable[[str, str], None] = lambda *_: None
         """Told the pose and the bound when the arm has to brake."""
 
@@ -115,22 +115,29 @@ class WorkspaceWatch:
                 travel += self._weights[i] * abs(distance)
         if travel <= clear:
             return
-        clear_there = self._clearance(ends)
+        apart, clear_there = self._apart, self._clearance(ends)
         if clear_there < 0:
             raise self._fault(self._breach(ends), "could no longer stop before")
-        if travel > clear + clear_there and _BULGE * travel > min(clear, clear_there):
+        apart = min(apart, self._apart)
+        if _BULGE * travel > apart:
+            self._require_way(self._arms, joints, position.copy())
+        elif travel > clear + clear_there and _BULGE * travel > min(clear, clear_there):
+            # One arm a tick: the stop from the next setpoint goes nearly the same way.
             self._turn = (self._turn + 1) % len(self._arms)
-            self._require_way(self._arms[self._turn], joints, position.copy())
+            self._require_way([self._arms[self._turn]], joints, position.copy())
 
-    def _require_way(self, arm: WatchedArm, joints: Sequence[JointMotion], between: list[float]) -> None:
-        """Of one arm a tick: where it is, from ``between`` on, when its stop is farthest beside both ends."""
-        indices = [i for i in arm.columns if joints[i][1] or joints[i][2]]
-        stops = [stop_of(joints[i][1], joints[i][2], self._bounds[i]) for i in indices]
-        seconds = _BULGE_AT * max([stop.seconds for stop in stops], default=0.0)
-        for i, stop in zip(indices, stops, strict=True):
+    def _require_way(
+        self, arms: Sequence[WatchedArm], joints: Sequence[JointMotion], between: list[float]
+    ) -> None:
+        """Where arms are, from ``between`` on, when their stop is farthest beside both of its ends."""
+        indices = {i for arm in arms for i in arm.columns if joints[i][1] or joints[i][2]}
+        stops = {i: stop_of(joints[i][1], joints[i][2], self._bounds[i]) for i in indices}
+        seconds = _BULGE_AT * max([stop.seconds for stop in stops.values()], default=0.0)
+        for i, stop in stops.items():
             between[i] += stop.way(joints[i][1], joints[i][2], seconds)
-        if breach := arm.breach(between) if arm.clearance(between)[0] < 0 else None:
-            raise self._fault(breach, "could no longer stop without being at")
+        inside = arms[0].clearance(between)[0] if len(arms) == 1 else self._clearance(between)
+        if inside < 0:
+            raise self._fault(self._breach(between), "could no longer stop without being at")
 
     def require_measured(self, position: Sequence[float], oldest_ns: int, newest_ns: int) -> None:
         """Where the joints are [dof, rad], read between these times [ns]."""
@@ -161,7 +168,10 @@ class WorkspaceWatch:
             )
 
     def _clearance(self, position: Sequence[float]) -> float:
-        """How far inside all bounds of place a posture is [m]; its tips are in ``_tips`` afterwards."""
+        """How far inside all bounds of place a posture is [m].
+
+        Its tips are in ``_tips`` afterwards, and in ``_apart`` how far inside the tips' distance is.
+        """
         clear = math.inf
         tips = self._tips = []
         for arm in self._arms:
@@ -169,9 +179,10 @@ class WorkspaceWatch:
             tips.append(tip)
             if inside < clear:
                 clear = inside
+        self._apart = math.inf
         for i, j, frame in self._pairs:
-            clear = min(clear, _distance(tips[i], tips[j], frame) - self._tip_distance_m)
-        return clear
+            self._apart = min(self._apart, _distance(tips[i], tips[j], frame) - self._tip_distance_m)
+        return min(clear, self._apart)
 
     def _breach(self, position: Sequence[float]) -> Breach:
         """What a posture outside is outside of."""
