@@ -55,8 +55,8 @@ class Arm:
     def poses(self, values: Floats, start: Floats, previous: Floats | None) -> tuple[Floats, Floats]:
         """The poses in a chunk of policy values ``[horizon, degrees]``, in the pose's frame.
 
-        Where no orientation is asked for, it is that of the plan ``previous [horizon, dof]`` or, without one, of
-        the joints ``start [dof]``, and gives way to positions.
+        Where no orientation is asked for, it is that of the plan ``previous [horizon, dof]``, or without one
+        of the joints ``start [dof]``, and gives way to positions.
         Raises :class:`PolicyError` for numbers that are no pose, or absurdly far away.
         """
         positions, rotations = self.columns.read(values)
