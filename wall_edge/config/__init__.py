@@ -14,8 +14,8 @@ from wall_edge.config.embodiment import (
     SinkConfig,
     SinkEntry,
     entry_size,
+    expand,
 )
-from wall_edge.config.embodiment_layout import expand
 from wall_edge.config.kinematics import KinematicsConfig, UrdfJoint
 from wall_edge.config.model import ModelConfig
 from wall_edge.config.places import can_channels, serial_devices

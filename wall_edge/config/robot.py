@@ -10,13 +10,13 @@ from wall_edge_bridge.drives import DriveSettings, Joint
 from wall_edge_bridge.kinds import kind_named
 
 from wall_edge.checks import MAX_CAMERAS, between, counted, require_name, require_text, require_title
-from wall_edge.config.agreement import check_entries, check_kinematics
 from wall_edge.config.bounds import Bounds
 from wall_edge.config.camera import CameraConfig
 from wall_edge.config.control import ControlConfig
-from wall_edge.config.document import complete, read_document
+from wall_edge.config.document.extends import complete, read_document
 from wall_edge.config.drives import check_drives, read_drives, read_joints
 from wall_edge.config.embodiment import EmbodimentConfig, SinkConfig
+from wall_edge.config.embodiment.agreement import check_entries, check_kinematics
 from wall_edge.config.kinematics import KinematicsConfig
 from wall_edge.config.limits import MAX_PATH
 from wall_edge.config.model import ModelConfig

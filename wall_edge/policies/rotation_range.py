@@ -31,18 +31,18 @@ def written_in_range(layout: Layout, values: Floats) -> Floats:
     result = values
     for pose, form in layout.rotations.items():
         columns = layout.columns("rotation", pose)
-        given = result[..., columns]
-        beyond = _beyond(layout, columns, given)
+        present = result[..., columns]
+        beyond = _beyond(layout, columns, present)
         if form == "6d" or (beyond <= 1).all():
             continue
-        middle = np.broadcast_to(np.array(layout.offset)[columns], given.shape)
+        middle = np.broadcast_to(np.array(layout.offset)[columns], present.shape)
         if form in ("rpy", "euler_zyx"):
-            other = given + _TURN * np.round((middle - given) / _TURN)
+            other = present + _TURN * np.round((middle - present) / _TURN)
         else:
-            other = nearest_values(form, given, middle)
+            other = nearest_values(form, present, middle)
         better = (beyond > 1) & (_beyond(layout, columns, other) < beyond)
         result = result.copy()
-        result[..., columns] = np.where(better[..., None], other, given)
+        result[..., columns] = np.where(better[..., None], other, present)
     return result
 
 

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from tests.unit.contracts.test_config import CAMERA, ROBOT, message
 from wall_edge.cli.robot.config import app
 from wall_edge.config import RobotConfig, load_robot, robot_from_mapping
-from wall_edge.config.editions import second_edition
-from wall_edge.config.migration import migrated
+from wall_edge.config.document.editions import second_edition
+from wall_edge.config.document.migration import migrated
 from wall_edge.errors import ConfigError
 
 HERE = Path(__file__).parent

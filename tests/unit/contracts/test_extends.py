@@ -10,7 +10,7 @@ import yaml
 
 from tests.unit.contracts.test_config import ROBOT, message
 from wall_edge.config import AsyncScheduler, RtcScheduler, SimulationConfig, load_robot
-from wall_edge.config.document import merged
+from wall_edge.config.document.extends import merged
 
 REAL = {"simulated": False, "drives": {"arm": {"kind": "feetech", "port": "/dev/arm"}}}
 

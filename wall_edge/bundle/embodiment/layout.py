@@ -134,8 +134,8 @@ class Layout:
 
     def columns(self, part: Part, of: str) -> list[int]:
         """Where the components of a pose's part (or a joint, or a sink) stand, in their order."""
-        found = [(d.index, i) for i, d in enumerate(self.degrees) if (d.part, d.of) == (part, of)]
-        return [column for _, column in sorted(found)]
+        places = [(d.index, i) for i, d in enumerate(self.degrees) if (d.part, d.of) == (part, of)]
+        return [column for _, column in sorted(places)]
 
     def normalize(self, values: Floats) -> Floats:
         """Policy values → normalised, last axis ``[degrees]``."""

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from wall_edge.atomic import atomic_write
-from wall_edge.config.migration import commented_lines, migrated
+from wall_edge.config.document.migration import commented_lines, migrated
 from wall_edge.errors import ConfigError
 from wall_edge.files import shown
 

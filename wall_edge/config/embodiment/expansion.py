@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from wall_edge.bundle import Degree, Part, Reference, RotationForm, Unit
-from wall_edge.config.embodiment import (
+from wall_edge.config.embodiment.entries import (
     Entry,
     HeldEntry,
     JointEntry,
@@ -71,19 +71,19 @@ def _groups(entries: Mapping[str, Entry], layout: Sequence[Named]) -> dict[str, 
     groups: dict[str, list[Named]] = {}
     nameless: list[str] = []
     for name, slot in layout:
-        found = [each for each in (name, _group(name)) if each in entries]
-        if len(found) == 2 and found[1] in names:  # g and g_0 are both names: the entry g is of g alone
-            found = found[:1]
-        if len(found) == 2:
+        group = _group(name)
+        # An entry of a name that the checkpoint has is of that name alone.
+        covers = [each for each in (name, group) if each in entries and (each == name or each not in names)]
+        if name != group and len(covers) == 2:
             raise ConfigError(
-                f"embodiment: {shown(name)} is described as itself and as one of {shown(found[1])}",
+                f"embodiment: {shown(name)} is described as itself and as one of {shown(group)}",
                 expected="one entry for it",
                 fix="remove one of them",
             )
-        if not found or (found[0] != name and found[0] in names):
+        if not covers:
             nameless.append(name)
         else:
-            groups.setdefault(found[0], []).append((name, slot))
+            groups.setdefault(covers[0], []).append((name, slot))
     strange = [g for g, entry in entries.items() if g not in groups and not isinstance(entry, PaddingEntry)]
     if strange:
         choices = dict.fromkeys(_group(name) if _group(name) not in names else name for name in nameless)
@@ -103,8 +103,8 @@ def _groups(entries: Mapping[str, Entry], layout: Sequence[Named]) -> dict[str, 
 
 def _group(name: str) -> str:
     """``g`` of ``g_0``; a name without a number is its own group."""
-    found = re.fullmatch(r"(.+)_(0|[1-9][0-9]{0,3})", name)
-    return name if found is None else found[1]
+    numbered = re.fullmatch(r"(.+)_(0|[1-9][0-9]{0,3})", name)
+    return name if numbered is None else numbered[1]
 
 
 def _check_members(group: str, entry: Entry, members: Sequence[Named]) -> None:
@@ -120,8 +120,8 @@ def _check_members(group: str, entry: Entry, members: Sequence[Named]) -> None:
             expected=f"{count}, as the checkpoint has {_listed(names)}",
         )
     values = {HeldEntry: "value", SinkEntry: "state"}.get(type(entry))
-    if values is not None and len(given := getattr(entry, values)) not in (1, count):
-        raise ConfigError(f"{where}.{values} has {len(given)} numbers", expected=f"1, or {count}")
+    if values is not None and len(numbers := getattr(entry, values)) not in (1, count):
+        raise ConfigError(f"{where}.{values} has {len(numbers)} numbers", expected=f"1, or {count}")
     first = min(slot for _, slot in members)
     if entry.slot is not None and entry.slot != first:
         raise ConfigError(

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from wall_edge.config.document import EXTENDS, complete
-from wall_edge.config.editions import is_first_edition, second_edition, with_kind
+from wall_edge.config.document.editions import is_first_edition, second_edition, with_kind
+from wall_edge.config.document.extends import EXTENDS, complete
 from wall_edge.config.robot import load_robot, robot_from_document
 from wall_edge.config.scheduler import nest_scheduler
 from wall_edge.config_loader import read_yaml

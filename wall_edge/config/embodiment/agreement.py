@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from wall_edge_bridge.drives import Joint
 
-from wall_edge.config.embodiment import (
+from wall_edge.config.embodiment.entries import (
     Entry,
     JointEntry,
     PositionEntry,

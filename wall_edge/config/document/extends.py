@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wall_edge.config.editions import WholeList, is_first_edition, second_edition, with_kind
+from wall_edge.config.document.editions import WholeList, is_first_edition, second_edition, with_kind
 from wall_edge.config.places import absolute, is_path
 from wall_edge.config_loader import read_yaml
 from wall_edge.errors import ConfigError
