@@ -8,6 +8,7 @@ euler_zyx     3       Rz(first) Ry(second) Rx(third): turns about moving axes z,
 rotvec        3       axis times angle
 quaternion    4       x, y, z, w; of any length but 0
 6d            6       first column, second column; orthonormalised by Gram and Schmidt
+6d_rows       6       first row, second row, as WALL-OSS's own tools write 6d: the transposed of ``6d``
 ============  ======  ==========================================================================
 
 6d is that of Zhou et al., "On the Continuity of Rotation Representations in Neural Networks" (2019). Angles
@@ -26,7 +27,7 @@ from wall_edge.errors import KinematicsError
 from wall_edge.files import shown
 from wall_edge.kinematics.rotations.geodesic import exp, log, quaternion_of
 
-SIZES = {"rpy": 3, "euler_zyx": 3, "rotvec": 3, "quaternion": 4, "6d": 6}
+SIZES = {"rpy": 3, "euler_zyx": 3, "rotvec": 3, "quaternion": 4, "6d": 6, "6d_rows": 6}
 LARGEST_ANGLE = 1e4
 """rad; more is no angle, and would lose its digits."""
 _SMALLEST = 1e-6
@@ -105,7 +106,7 @@ def _from_6d(values: Floats) -> Floats:
     length = np.linalg.norm(y, axis=-1)
     none = np.minimum(np.abs(first).max(-1), np.abs(second).max(-1)) < _SMALLEST
     if (none | (length < _SMALLEST)).any():
-        raise _no_rotation("6d", values, none | (length < _SMALLEST), "two columns that are not parallel")
+        raise _no_rotation("6d", values, none | (length < _SMALLEST), "two axes that are not parallel")
     y = y / length[..., None]
     y = y - (x * y).sum(-1, keepdims=True) * x  # once more: the first pass leaves 1e-16 / length
     y = y / np.linalg.norm(y, axis=-1, keepdims=True)
@@ -133,6 +134,7 @@ _TO: dict[str, Callable[[Floats], Floats]] = {
     "rotvec": exp,
     "quaternion": _from_quaternion,
     "6d": _from_6d,
+    "6d_rows": lambda values: _from_6d(values).swapaxes(-1, -2),
 }
 _FROM: dict[str, Callable[[Floats], Floats]] = {
     "rpy": _to_rpy,
@@ -140,4 +142,5 @@ _FROM: dict[str, Callable[[Floats], Floats]] = {
     "rotvec": log,
     "quaternion": quaternion_of,
     "6d": _to_6d,
+    "6d_rows": lambda matrices: _to_6d(matrices.swapaxes(-1, -2)),
 }
