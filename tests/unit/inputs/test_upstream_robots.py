@@ -231,10 +231,13 @@ def test_twenty_six_slots_with_other_names_of_the_state(tmp_path: Path, robot: R
     folder = write_upstream(tmp_path / "c", "tiny-26", {"me": {}})
     parts = {"velocity_decomposed": {"kind": "held"}, "height": {"kind": "held"}}
     head = {"head_actions": {"kind": "padding"}}
-    state = {**arm_entries("left", "6d", "ee_rotation_6D"), **arm_entries("right", "6d", "ee_rotation_6D")}
+    state = {
+        **arm_entries("left", "6d_rows", "ee_rotation_6D"),
+        **arm_entries("right", "6d_rows", "ee_rotation_6D"),
+    }
     action = {
-        **arm_entries("left", "6d", "ee_rotation_6D", "_relative"),
-        **arm_entries("right", "6d", "ee_rotation_6D", "_relative"),
+        **arm_entries("left", "6d_rows", "ee_rotation_6D", "_relative"),
+        **arm_entries("right", "6d_rows", "ee_rotation_6D", "_relative"),
     }
     for entry in action.values():
         entry["reference"] = "absolute" if entry["kind"] == "joint" else "state"
@@ -248,12 +251,15 @@ def test_twenty_six_slots_with_other_names_of_the_state(tmp_path: Path, robot: R
     assert made.action.slots == made.state.slots == tuple(range(24))
     assert made.action.names[3] == "follow_left_ee_rotation_6D_relative_0"
     assert made.state.names[3] == "follow_left_ee_rotation_6D_0"
-    assert made.action.rotations == made.state.rotations == {"left": "6d", "right": "6d"}
+    assert made.action.rotations == made.state.rotations == {"left": "6d_rows", "right": "6d_rows"}
     assert [d.reference for d in made.action.degrees[:10]] == ["state"] * 9 + ["absolute"]
     assert {d.reference for d in made.state.degrees} == {"absolute"}
     assert Checkpoint(folder).shape.action_dof == 26
     tensor = Checkpoint(folder).tensor("action_preprocessor.w1.weight")
     assert tensor.shape == torch.Size([64, 52])
+    state["follow_left_ee_rotation_6D"]["form"] = "6d"
+    columns = two_handed(robot, {**action, **parts, **head}, {**state, **parts, **head}, statistics=None)
+    assert "expected form: 6d_rows" in refusal(folder, columns)
 
 
 def test_the_rest_is_what_it_says(upstream: Path, robot: RobotConfig) -> None:

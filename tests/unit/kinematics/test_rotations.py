@@ -53,6 +53,7 @@ def test_quaternion_and_rotvec_of_a_quarter_turn() -> None:
     for kind, values in (("quaternion", [0, 0, half, half]), ("rotvec", [0, 0, math.pi / 2])):
         assert np.allclose(to_matrix(kind, np.array(values)), turn("z", math.pi / 2), atol=1e-15)
     assert from_matrix("6d", turn("z", math.pi / 2)) == pytest.approx([0, 1, 0, -1, 0, 0], abs=1e-15)
+    assert from_matrix("6d_rows", turn("z", math.pi / 2)) == pytest.approx([0, -1, 0, 1, 0, 0], abs=1e-15)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -185,7 +186,7 @@ def test_what_is_no_rotation_is_refused(kind: str, values: list[float]) -> None:
     st.lists(st.floats(-1e9, 1e9), min_size=6, max_size=6),
 )
 def test_whatever_is_taken_becomes_a_rotation(quaternion: list[float], columns: list[float]) -> None:
-    for kind, values in (("quaternion", quaternion), ("6d", columns)):
+    for kind, values in (("quaternion", quaternion), ("6d", columns), ("6d_rows", columns)):
         try:
             matrix = to_matrix(kind, np.array(values))
         except KinematicsError:
@@ -207,7 +208,7 @@ def test_a_series_has_no_jumps(kind: str) -> None:
     values = from_matrix(kind, path)
     smooth = rotations.unwrap(kind, values)
     assert np.abs(np.diff(smooth, axis=0)).max() < 0.2
-    if kind != "6d":
+    if kind not in ("6d", "6d_rows"):
         assert np.abs(np.diff(values, axis=0)).max() > 1  # so there was something to unwrap
     assert float(rotations.distance(to_matrix(kind, smooth), path).max()) < 1e-13
 

@@ -30,7 +30,7 @@ none (``own``)."""
 Reference = Literal["absolute", "state", "first"]
 """Actions are values, or offsets from the observed state, or (but for the first step, which is a value)
 offsets from the chunk's first step."""
-RotationForm = Literal["rpy", "euler_zyx", "rotvec", "quaternion", "6d"]
+RotationForm = Literal["rpy", "euler_zyx", "rotvec", "quaternion", "6d", "6d_rows"]
 """How a rotation is written; ``wall_edge.kinematics.rotations`` says what each means."""
 ROTATION_SIZES = SIZES
 """Numbers of each form."""
