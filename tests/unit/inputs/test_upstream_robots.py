@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 import yaml
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.inputs.settings import resolve_settings
+from wall_edge_export.quantize.model_input import training_actions
 from wall_edge_export.reference.random_shapes import DOF_26_GROUPS, DOF_GROUPS, STATE_26_GROUPS
 
 from tests.unit.inputs.upstream import (
@@ -28,10 +30,13 @@ from tests.unit.inputs.upstream import (
     two_handed,
     write_upstream,
 )
-from wall_edge.bundle import Embodiment
+from wall_edge.bundle import Embodiment, Manifest
 from wall_edge.config import RobotConfig
 from wall_edge.config.workspace import Box, PoseBounds, WorkspaceConfig
 from wall_edge.errors import WallEdgeError
+from wall_edge.policies.observation import Observation
+from wall_edge.policies.transforms import model_state
+from wall_edge.session_format import Sample
 
 HELD_LEFT = {group: {"kind": "padding"} for group in DOF_GROUPS if "_left_" in group}
 HELD_REST = {group: {"kind": "padding"} for group in ("head_actions", "height", "car_pose")}
@@ -106,6 +111,16 @@ def test_what_a_single_arm_was_trained_without_is_masked(upstream: Path, robot: 
     assert set(made.poses) == {"right"}
     low, delta = (values.double().numpy()[7:14] for values in filled(DOF_GROUPS, DOBBE))
     np.testing.assert_array_equal(made.action.offset, low + delta / 2)
+    manifest = cast(Manifest, SimpleNamespace(embodiment=made, state_slots=20, action_slots=20, horizon=3))
+    token, state_mask = model_state(manifest, low)
+    sample = Sample(Observation(0, {}, low, frames_ns=0), "", np.tile(low + delta, (3, 1)))
+    actions, action_mask = training_actions(sample, manifest)
+    live = np.zeros(20)
+    live[7:14] = 1.0
+    np.testing.assert_array_equal(state_mask, live)
+    np.testing.assert_array_equal(action_mask, np.tile(live, (3, 1)))
+    np.testing.assert_allclose(token, -live, atol=1e-6)
+    np.testing.assert_allclose(actions, np.tile(live, (3, 1)), atol=1e-6)
 
 
 def test_a_masked_slot_of_the_state_is_a_normalised_nothing(upstream: Path, robot: RobotConfig) -> None:
@@ -271,6 +286,9 @@ def test_twenty_six_slots_with_other_names_of_the_state(tmp_path: Path, robot: R
     assert [d.reference for d in made.action.degrees[:10]] == ["state"] * 9 + ["absolute"]
     assert {d.reference for d in made.state.degrees} == {"absolute"}
     assert Checkpoint(folder).shape.action_dof == 26
+    columns = {group: {**e, "form": "6d"} if e["kind"] == "rotation" else e for group, e in state.items()}
+    message = refusal(folder, two_handed(robot, {**action, **parts, **head}, columns, statistics=None))
+    assert "follow_left_ee_rotation_6D: form is 6d, two columns; expected 6d_rows" in message
     tensor = Checkpoint(folder).tensor("action_preprocessor.w1.weight")
     assert tensor.shape == torch.Size([64, 52])
     state["follow_left_ee_rotation_6D"]["form"] = "6d"

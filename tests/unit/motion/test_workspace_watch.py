@@ -160,6 +160,19 @@ class TestStop:
         )
         assert 0.1 <= heights[:, 2].min() < 0.11
 
+    def test_a_stop_that_ends_inside_and_passes_outside(self) -> None:
+        """The tip swings from one side of its farthest to the other."""
+        config, watch = watched(poses={"left": {"frame": "table", "box": {**WIDE, "x": [0.0, 0.251]}}})
+        pan = [joint.name for joint in config.joints].index("left_pan")
+        distance = stop_distance(4.0, 0.0, config.bounds()[pan].inside(1 / config.control.rate_hz))
+        joints = still(rest(config, left_lift=0.5, left_pan=-distance / 2))
+        watch.require_setpoint(joints)
+        joints[pan] = (joints[pan][0], -4.0, 0.0)
+        watch.require_setpoint(joints)
+        joints[pan] = (joints[pan][0], 4.0, 0.0)
+        with pytest.raises(RuntimeFault, match=r"pose left could no longer stop before x 0.25\d+ m"):
+            watch.require_setpoint(joints)
+
     def test_what_is_taken_back_was_never_there(self) -> None:
         limiter = Limiter([Bounds(-1, 1, 1, 10, 100)], 0.01)
         limiter.reset([0.0])

@@ -8,7 +8,7 @@ euler_zyx     3       Rz(first) Ry(second) Rx(third): turns about moving axes z,
 rotvec        3       axis times angle
 quaternion    4       x, y, z, w; of any length but 0
 6d            6       first column, second column; orthonormalised by Gram and Schmidt
-6d_rows       6       first row, second row; likewise
+6d_rows       6       first row, second row, as WALL-OSS's own tools write 6d: the transposed of ``6d``
 ============  ======  ==========================================================================
 
 6d is that of Zhou et al., "On the Continuity of Rotation Representations in Neural Networks" (2019); 6d_rows
@@ -108,7 +108,7 @@ def _from_6d(values: Floats) -> Floats:
     length = np.linalg.norm(y, axis=-1)
     none = np.minimum(np.abs(first).max(-1), np.abs(second).max(-1)) < _SMALLEST
     if (none | (length < _SMALLEST)).any():
-        raise _no_rotation("6d", values, none | (length < _SMALLEST), "two halves that are not parallel")
+        raise _no_rotation("6d", values, none | (length < _SMALLEST), "two axes that are not parallel")
     y = y / length[..., None]
     y = y - (x * y).sum(-1, keepdims=True) * x  # once more: the first pass leaves 1e-16 / length
     y = y / np.linalg.norm(y, axis=-1, keepdims=True)
@@ -136,7 +136,7 @@ _TO: dict[str, Callable[[Floats], Floats]] = {
     "rotvec": exp,
     "quaternion": _from_quaternion,
     "6d": _from_6d,
-    "6d_rows": lambda values: np.swapaxes(_from_6d(values), -1, -2),
+    "6d_rows": lambda values: _from_6d(values).swapaxes(-1, -2),
 }
 _FROM: dict[str, Callable[[Floats], Floats]] = {
     "rpy": _to_rpy,
@@ -144,5 +144,5 @@ _FROM: dict[str, Callable[[Floats], Floats]] = {
     "rotvec": log,
     "quaternion": quaternion_of,
     "6d": _to_6d,
-    "6d_rows": lambda matrices: _to_6d(np.swapaxes(matrices, -1, -2)),
+    "6d_rows": lambda matrices: _to_6d(matrices.swapaxes(-1, -2)),
 }

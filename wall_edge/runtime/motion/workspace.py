@@ -2,7 +2,7 @@
 
 Chunks of poses were kept inside before (:mod:`wall_edge.body.workspace`); what joints do between and after
 the steps of a chunk, or where joints are commanded in the first place, is known only here. As long as every
-setpoint is one from which the fastest stop ends inside, braking is always a way to stay there.
+setpoint is one from which the fastest stop stays inside, braking is always a way to stay there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from wall_edge.body.model import PoseChain, RobotModel
 from wall_edge.config import Bounds, PoseBounds, RobotConfig
 from wall_edge.errors import ConfigError, RuntimeFault
 from wall_edge.kinematics.scalar import Point
-from wall_edge.runtime.motion.braking import JointMotion, stop_distance
+from wall_edge.runtime.motion.braking import JointMotion, stop_distance, stop_of
 from wall_edge.runtime.motion.watched_arm import Breach, WatchedArm
 
 _WINDOW_NS, _STALE_NS, _NOISE_M = 100_000_000, 20_000_000, 0.005
@@ -28,6 +28,9 @@ _SLOW_SHARE = 0.9
 """Of ``max_speed``, from which on tips are slowed down: what accelerates becomes a little faster first."""
 _REST_SHARE = 0.8
 """Of ``max_speed``, for the way to rest."""
+_ON_THE_WAY = (0.15, 0.35, 0.6)
+"""Of the time that a stop takes: where it is looked at, about as far apart as its parts are long. A tip goes
+through arcs, and joints stop one after the other: a stop that ends inside may pass outside."""
 
 
 class WorkspaceWatch:
@@ -101,8 +104,8 @@ class WorkspaceWatch:
                 ends[i] += distance
                 travel += self._weights[i] * abs(distance)
         tips = self._tips
-        if travel > clear and self._clearance(ends) < 0:
-            raise self._fault(self._breach(ends), "could no longer stop before")
+        if travel > clear:
+            self._require_stop(joints, ends, travel - clear)
         if self._sent and not self._slow_enough(joints, tips, slowed):
             return False
         self._sent, self._setpoint, self._clear = tips, position, clear
@@ -116,6 +119,20 @@ class WorkspaceWatch:
             raise self._fault(self._breach(position), "is at")
         if newest_ns - oldest_ns <= _STALE_NS:
             self._require_measured_speed(position, oldest_ns)
+
+    def _require_stop(self, joints: Sequence[JointMotion], ends: Sequence[float], reach: float) -> None:
+        """``reach``: how far outside [m] the fastest stop might get that ends at ``ends`` [dof, rad]."""
+        clear = self._clearance(ends)
+        if clear < 0:
+            raise self._fault(self._breach(ends), "could no longer stop before")
+        if reach <= clear:
+            return
+        stops = [stop_of(v, a, bounds) for (_, v, a), bounds in zip(joints, self._bounds, strict=True)]
+        lasts = max(stop.t1 + stop.t2 + stop.t3 for stop in stops)
+        for part in _ON_THE_WAY:
+            there = [stop.after(joint, part * lasts)[0] for stop, joint in zip(stops, joints, strict=True)]
+            if self._clearance(there) < 0:
+                raise self._fault(self._breach(there), "could no longer stop before")
 
     def rest_velocity(self, position: Sequence[float], rest: Sequence[float], velocity: float) -> float:
         """At most ``velocity`` [rad/s]: with that, of the joint that goes farthest, no tip is too fast."""
