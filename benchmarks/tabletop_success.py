@@ -28,9 +28,9 @@ from wall_edge.policies.observation import Observation
 from wall_edge.policies.prompts import Prompts
 from wall_edge.policies.subgoals import SubgoalPlanner
 from wall_edge.provenance import provenance
+from wall_edge.sim.blocks import STEP_HZ
 from wall_edge.sim.tabletop import arm, expert
 from wall_edge.sim.tabletop.referee import TabletopWorld
-from wall_edge.sim.tabletop.scene import STEP_HZ
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from wall_edge.sim.blocks import BLOCKS, COLOURS, TOUCH_HEIGHT, Scene
 from wall_edge.sim.tabletop import arm, expert
 from wall_edge.sim.tabletop.render import CAMERAS, render
-from wall_edge.sim.tabletop.scene import (
-    BLOCKS,
-    COLOURS,
-    HALF_ANGLE,
-    TOUCH_HEIGHT,
-    Scene,
-    Task,
-    sample_scene,
-    sample_task,
-)
+from wall_edge.sim.tabletop.scene import HALF_ANGLE, Task, sample_scene, sample_task
 
 Array = npt.NDArray[np.float64]
 

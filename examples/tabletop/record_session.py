@@ -16,11 +16,10 @@ from examples.tabletop.demonstrations import sample_batch
 from wall_edge.bundle import Unit
 from wall_edge.policies.observation import Observation
 from wall_edge.session_format import FrameSize, SessionHeader, SessionWriter
+from wall_edge.sim.blocks import STEP_HZ
 from wall_edge.sim.tabletop import arm
-from wall_edge.sim.tabletop.camera import SIZE
 from wall_edge.sim.tabletop.expert import HORIZON
-from wall_edge.sim.tabletop.render import CAMERAS
-from wall_edge.sim.tabletop.scene import STEP_HZ
+from wall_edge.sim.tabletop.render import CAMERAS, SIZE
 
 RECORD_STREAM = 3  # the trainer draws from stream 1, evaluation episodes from 2 (see demonstrations.py)
 _APART_NS = 500_000_000

@@ -25,7 +25,7 @@ from wall_edge.runtime.daemon.daemon import Daemon
 from wall_edge.runtime.telemetry.event_log import read_events
 from wall_edge.runtime.telemetry.run_log import chunk_intervals_ms
 from wall_edge.runtime.telemetry.run_summary import summarise
-from wall_edge.sim.tabletop.world import Tabletop
+from wall_edge.sim.world.plug import StageWorld
 from wall_edge.sim.worlds import open_world
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ def running(robot: RobotConfig, **options: Any) -> Daemon:
 
 
 def play(daemon: Daemon, episodes: int) -> None:
-    assert isinstance(daemon.world, Tabletop)
+    assert isinstance(daemon.world, StageWorld)
     for number in range(episodes):
         daemon.world.start_episode(number)
         while len(daemon.record.episodes) <= number:
@@ -111,7 +111,7 @@ def test_subgoals_never_stall_the_action_loop(simulated: RobotConfig) -> None:
 def test_a_task_that_arrives_while_stopping_does_not_start_the_arm_again(simulated: RobotConfig) -> None:
     """A bug once: the world's answer, read during the stop, turned STOP back into FOLLOW."""
     with running(patient(simulated)) as daemon:
-        assert isinstance(daemon.world, Tabletop)
+        assert isinstance(daemon.world, StageWorld)
         daemon.world.start_episode(0)
         time.sleep(0.1)  # the answer is in the pipe, unread
     assert daemon.record.servo["state"] == "RELEASED"

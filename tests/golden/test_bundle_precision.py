@@ -27,7 +27,7 @@ from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.prompts import Prompts
 from wall_edge.policies.subgoals import SubgoalPlanner
 from wall_edge.session_format import Sample
-from wall_edge.sim.tabletop.scene import COLOURS
+from wall_edge.sim.blocks import COLOURS
 from wall_edge.verification.verify import verify
 
 pytestmark = pytest.mark.timeout(1200)  # the first test exports five bundles

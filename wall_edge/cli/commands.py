@@ -28,6 +28,7 @@ COMMANDS = {
     "clear": "wall_edge.cli.robot.clear:clear",
     "release": "wall_edge.cli.robot.release:release",
     "service": "wall_edge.cli.robot.service:service",
+    "init": "wall_edge.cli.robot.init:init",
     "config": "wall_edge.cli.robot.config:app",
     "inspect": "wall_edge.cli.bundle.inspect:inspect",
     "build": "wall_edge.cli.bundle.build:build",

@@ -8,19 +8,38 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from wall_edge.atomic import atomic_write
 from wall_edge.cli.console import SafeConsole, discard
+from wall_edge.errors import ConfigError
+from wall_edge.files import shown
 
 stderr = SafeConsole(stderr=True)
 
 _DRAW_S = 0.2
 _PATIENCE_S = 2.0
 """How long a terminal that takes nothing (Ctrl-S, a pipe nobody reads) may keep us at the end."""
+
+
+def require_new(path: Path, *, force: bool) -> None:
+    """That no file would be overwritten that nobody said to. Raises ConfigError."""
+    if path.exists() and not force:
+        raise ConfigError(f"{shown(path)} exists", expected="a new file", fix="add --force to overwrite it")
+
+
+def write_new(path: Path, text: str, *, force: bool) -> None:
+    """Write a file that is not there yet, or with ``force`` another one. Raises ConfigError."""
+    require_new(path, force=force)
+    try:
+        atomic_write(path, text)
+    except OSError as problem:
+        raise ConfigError(f"{shown(path)}: {problem.strerror}", expected="a place to write to") from None
 
 
 class Display:

@@ -14,7 +14,7 @@ from wall_edge.checks import (
 class SimulationConfig:
     """The simulated world."""
 
-    world: Literal["tabletop"] = "tabletop"
+    world: Literal["tabletop", "two_handed"] = "tabletop"
     seed: int = 0
     drift_mm_s: float = 0.0
     """Speed at which every block wanders over the table [mm/s], 0 to 100."""

@@ -38,7 +38,7 @@ class PoseBounds:
     table_z: float | None = None
     """What no frame of the arm behind its base may be below [m]; null: nothing."""
     max_speed: float | None = None
-    """Of the tip [m/s]."""
+    """Of the tip [m/s]; chunks are kept to less, as the motion between their steps is not exactly theirs."""
 
     def __post_init__(self) -> None:
         require_name("frame", self.frame)
@@ -61,3 +61,18 @@ class WorkspaceConfig:
             require_name(f"poses.{name}", name)
         positive("tip_distance_m", self.tip_distance_m, "m", _FAR)
         between("margin_m", self.margin_m, 0, 1, "m")
+        for name, bounds in self.poses.items():
+            self._require_room(f"poses.{name}", bounds)
+
+    def _require_room(self, key: str, bounds: PoseBounds) -> None:
+        """The margins must leave something of the box, and the table too."""
+        if bounds.box is None:
+            return
+        for axis in "xyz":
+            low, high = getattr(bounds.box, axis)
+            if axis == "z" and bounds.table_z is not None:
+                low = max(low, bounds.table_z)
+            if high - low <= 2 * self.margin_m:
+                where = f"above table_z ({bounds.table_z:g}) " if low == bounds.table_z else ""
+                expected = f"more than 2 · margin_m ({2 * self.margin_m:g} m) from end to end {where}".strip()
+                raise Invalid(f"{key}.box.{axis}", list(getattr(bounds.box, axis)), expected=expected)

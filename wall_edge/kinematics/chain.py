@@ -6,7 +6,6 @@ arrays have the postures last, ``[…, 3, B]``: 64 postures of six joints take a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -14,8 +13,8 @@ import numpy as np
 
 from wall_edge.array_types import Floats
 from wall_edge.errors import KinematicsError
-from wall_edge.kinematics.robot import Joint, Robot, Vector
-from wall_edge.kinematics.rotations import to_matrix
+from wall_edge.kinematics.frames import joints_between, origin_of, standing, turn_of
+from wall_edge.kinematics.robot import Robot
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +52,7 @@ class Chain:
         """The same chain within these limits too ``[n]``: a robot may allow less than its URDF.
 
         Raises:
-            KinematicsError: where a joint is left without a range.
+            KinematicsError: where a joint is left without a range or a speed.
         """
         lower, upper = np.maximum(self.lower, lower), np.minimum(self.upper, upper)
         for name, low, high in zip(self.joints, lower, upper, strict=True):
@@ -61,7 +60,13 @@ class Chain:
                 raise KinematicsError(
                     f"joint {name} may move from {low:.6g} to {high:.6g}", expected="a range"
                 )
-        return replace(self, lower=lower, upper=upper, velocity=np.minimum(self.velocity, velocity))
+        velocity = np.minimum(self.velocity, velocity)
+        for name, speed in zip(self.joints, velocity, strict=True):
+            if not speed > 0:
+                raise KinematicsError(
+                    f"joint {name} may move at {speed:.6g} rad/s or m/s", expected="more than 0"
+                )
+        return replace(self, lower=lower, upper=upper, velocity=velocity)
 
     def forward(self, q: Floats) -> tuple[Floats, Floats]:
         """Of ``q [B, n]``: tip positions ``[B, 3]`` (m, in the base's frame), rotations ``[B, 3, 3]``."""
@@ -80,21 +85,21 @@ class Chain:
     def motion(self, q: Floats) -> Motion:
         """All frames for ``q [n, B]``."""
         count, batch = q.shape
-        sine, cosine = np.sin(q), np.cos(q)
         axes, origins = np.empty((count, 3, batch)), np.empty((count, 3, batch))
+        cosine = np.cos(q)[:, None, None]
+        sine = np.sin(q)[:, None, None] * np.array([1.0, -1.0])[:, None, None]
         position: Floats = np.zeros((3, batch))
         columns = np.repeat(np.eye(3)[:, :, None], batch, 2)
         for i, step in enumerate(self.steps):
             frame = (step @ columns.reshape(3, -1)).reshape(4, 3, batch)
             position = position + frame[3]
             if self.sliding[i]:
-                position = position + frame[2] * q[i]
-                columns = frame[:3]
-            else:
-                columns = np.empty((3, 3, batch))
-                columns[0] = cosine[i] * frame[0] + sine[i] * frame[1]
-                columns[1] = cosine[i] * frame[1] - sine[i] * frame[0]
-                columns[2] = frame[2]
+                position += frame[2] * q[i]
+            else:  # x' = cos x + sin y, y' = cos y − sin x
+                turned = frame[:2] * cosine[i]
+                turned += frame[1::-1] * sine[i]
+                frame[:2] = turned
+            columns = frame[:3]
             axes[i], origins[i] = frame[2], position
         frame = (self.last @ columns.reshape(3, -1)).reshape(4, 3, batch)
         return Motion(axes, origins, position + frame[3], frame[:3])
@@ -124,23 +129,22 @@ def chain_between(robot: Robot, base: str, tip: str, locked: Mapping[str, float]
             that moves, and for a joint that follows another one, unless it is locked.
     """
     locked = dict(locked or {})
+    for name in locked:
+        if name not in robot.joints:
+            raise KinematicsError(f"no joint {name} to lock", expected=f"one of {', '.join(robot.joints)}")
     names, limits, sliding, steps = [], [], [], []
     pending = np.eye(4)
-    for joint in _joints_between(robot, base, tip):
-        pending = pending @ _transform(joint.xyz, joint.rpy)
-        if joint.kind == "fixed":
-            continue
-        turn = np.eye(4)
-        turn[:3, :3] = _z_along(joint.axis)
-        if joint.name in locked:
-            pending = pending @ turn @ _moved(joint, locked[joint.name]) @ turn.T
+    for joint in joints_between(robot, base, tip):
+        if joint.kind == "fixed" or joint.name in locked:
+            pending = pending @ standing(joint, locked.get(joint.name, 0.0))
             continue
         if joint.mimic is not None:
             what = f"joint {joint.name} between {base} and {tip} follows {joint.mimic.joint}"
             raise KinematicsError(
                 what, expected="joints that move by themselves", fix="lock it, or move the tip link"
             )
-        steps.append(_step(pending @ turn))
+        turn = turn_of(joint)
+        steps.append(_step(pending @ origin_of(joint) @ turn))
         names.append(joint.name)
         sliding.append(joint.kind == "prismatic")
         limits.append((joint.limits.lower, joint.limits.upper, joint.limits.velocity))
@@ -151,50 +155,6 @@ def chain_between(robot: Robot, base: str, tip: str, locked: Mapping[str, float]
     return Chain(
         base, tip, tuple(names), tuple(sliding), lower, upper, velocity, np.array(steps), _step(pending)
     )
-
-
-def _joints_between(robot: Robot, base: str, tip: str) -> list[Joint]:
-    for link in (base, tip):
-        if link not in robot.links:
-            raise KinematicsError(f"no link {link}", expected=f"one of {', '.join(robot.links)}")
-    joints: list[Joint] = []
-    link = tip
-    while link != base:
-        if link not in robot.parents:
-            above = ", ".join([joint.parent for joint in joints])
-            raise KinematicsError(
-                f"link {base} is not above {tip}",
-                expected=f"one of {above}" if above else "a tip below the root",
-            )
-        joints.append(robot.parents[link])
-        link = joints[-1].parent
-    return joints[::-1]
-
-
-def _transform(xyz: Vector, rpy: Vector) -> Floats:
-    result = np.eye(4)
-    result[:3, :3], result[:3, 3] = to_matrix("rpy", np.array(rpy)), xyz
-    return result
-
-
-def _z_along(axis: Vector) -> Floats:
-    """A rotation whose z is ``axis``."""
-    if axis == (0.0, 0.0, 1.0):
-        return np.eye(3)
-    z = np.array(axis) / math.sqrt(sum(a * a for a in axis))
-    x = np.cross(np.eye(3)[np.argmin(np.abs(z))], z)
-    x /= np.linalg.norm(x)
-    return np.stack([x, np.cross(z, x), z], -1)
-
-
-def _moved(joint: Joint, position: float) -> Floats:
-    """A joint's motion in a frame whose z is its axis."""
-    result = np.eye(4)
-    if joint.kind == "prismatic":
-        result[2, 3] = position
-    else:
-        result[:2, :2] = [[math.cos(position), -math.sin(position)], [math.sin(position), math.cos(position)]]
-    return result
 
 
 def _step(transform: Floats) -> Floats:

@@ -15,6 +15,8 @@ from wall_edge.array_types import Floats
 from wall_edge.kinematics.chain import Chain
 
 Point = tuple[float, float, float]
+Frame = tuple[float, float, float, float, float, float, float, float, float, float, float, float]
+"""Origin, then the columns x, y, z."""
 
 
 class ScalarChain:
@@ -22,7 +24,7 @@ class ScalarChain:
 
     def __init__(self, chain: Chain) -> None:
         turns = [_zxz(step[:3].T) for step in chain.steps]
-        befores = [turn[0] for turn in turns] + [0.0]
+        befores = self._befores = [turn[0] for turn in turns] + [0.0]
         c, s = math.cos(befores[0]), math.sin(befores[0])
         self._start = (c, s, 0.0, -s, c, 0.0)
         self._joints = []
@@ -34,10 +36,17 @@ class ScalarChain:
 
     def origins(self, q: Sequence[float]) -> list[Point]:
         """Positions of all joints, then of the tip, m, for joint positions ``q`` (n numbers)."""
+        frames = self.frames(q)
+        points = [frame[:3] for frame in frames]
+        points.append(in_the_base(frames[-1], self._last))
+        return points
+
+    def frames(self, q: Sequence[float]) -> list[Frame]:
+        """All joints' frames; z is the axis, and x such as suits this class: see :meth:`in_frame`."""
         ax, ay, az, bx, by, bz = self._start
         cx, cy, cz = 0.0, 0.0, 1.0
         px = py = pz = 0.0
-        points = []
+        frames = []
         for (tx, ty, tz, ct, st, offset, sliding), position in zip(self._joints, q, strict=True):
             px += ax * tx + bx * ty + cx * tz
             py += ay * tx + by * ty + cy * tz
@@ -52,12 +61,23 @@ class ScalarChain:
             c, s = math.cos(angle), math.sin(angle)
             bx, by, bz = c * mx - s * ax, c * my - s * ay, c * mz - s * az
             ax, ay, az = c * ax + s * mx, c * ay + s * my, c * az + s * mz
-            points.append((px, py, pz))
-        tx, ty, tz = self._last
-        tip_x = px + ax * tx + bx * ty + cx * tz
-        tip_y = py + ay * tx + by * ty + cy * tz
-        points.append((tip_x, tip_y, pz + az * tx + bz * ty + cz * tz))
-        return points
+            frames.append((px, py, pz, ax, ay, az, bx, by, bz, cx, cy, cz))
+        return frames
+
+    def in_frame(self, joint: int, point: Floats) -> Point:
+        """A point of the chain's frame of a joint ``[3]``, in that of :meth:`frames`."""
+        return _turned_back(point, self._befores[joint + 1])
+
+
+def in_the_base(frame: Frame, point: Point) -> Point:
+    """A point of a joint's frame in that of the base link."""
+    px, py, pz, ax, ay, az, bx, by, bz, cx, cy, cz = frame
+    x, y, z = point
+    return (
+        px + ax * x + bx * y + cx * z,
+        py + ay * x + by * y + cy * z,
+        pz + az * x + bz * y + cz * z,
+    )
 
 
 def _zxz(rotation: Floats) -> tuple[float, float, float]:

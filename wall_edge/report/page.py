@@ -23,6 +23,8 @@ _KEY_FIGURES = (
     ("subgoals decoded / switches", "", "subgoals.generated switches"),
     ("subgoal latency p50 / p99", "ms", "subgoals.latency_ms.p50 p99"),
     ("longest chunk interval", "ms", "subgoals.longest_chunk_interval_ms"),
+    ("poses solved / nearest / held", "steps", "kinematics.solved nearest held"),
+    ("inverse kinematics p99", "ms", "kinematics.p99_ms"),
     ("bus cycles", "Hz", "bus.cycles_hz"),
     ("bus errors", "", "bus.errors"),
 )

@@ -1,4 +1,4 @@
-"""The simulated tabletop: an arm, coloured blocks, two cameras, a referee and a scripted demonstrator.
+"""The simulated worlds: arms, coloured blocks, cameras, a referee and a scripted demonstrator each.
 
-numpy and Pillow only. Lengths are metres, angles radians, frames 84×84 RGB; one step is 1/30 s.
+numpy and Pillow only. Lengths are metres, angles radians, frames RGB; one step is 1/30 s.
 """

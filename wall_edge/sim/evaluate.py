@@ -17,16 +17,17 @@ from wall_edge_engines import Engine
 from wall_edge.array_types import Floats
 from wall_edge.bundle import Bundle
 from wall_edge.config import RobotConfig, SchedulerConfig
-from wall_edge.errors import ConfigError
 from wall_edge.runtime.ipc.mailbox_types import ServoState
 from wall_edge.runtime.policy.action_loop import ActionLoop, engine_settings, require_horizon
 from wall_edge.sim.faults import FAULTS
 from wall_edge.sim.virtual import Delays, VirtualRobot
+from wall_edge.sim.world.stages import stage_of
 
 _INJECT_S = 0.5
 """A fault comes so long after the first chunk was taken."""
 _RECOVER_S = 3.0
 _PATIENCE_S = 30.0
+_CAP_MS = 1000.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Outcome:
     subgoals: int
     subgoals_right: int
     reaction_ms: float | None = None
+    least_tip_distance_m: float | None = None
 
 
 class Row(TypedDict):
@@ -77,7 +79,9 @@ class Row(TypedDict):
     expected_state: str | None
     reaction_ms: float | None
     wrong_block: int
+    wrong_hand: int
     timeouts: int
+    least_tip_distance_m: float | None
     chunks: int
     subgoals: int
     subgoals_right: int
@@ -85,16 +89,7 @@ class Row(TypedDict):
 
 def check(config: RobotConfig, bundle: Bundle, cells: Sequence[Cell]) -> None:
     """Refuse what cannot be evaluated before anything runs. Raises ConfigError."""
-    if config.simulation is None:
-        raise ConfigError(
-            f"{config.name} is not simulated", expected="simulated: true and a simulation section"
-        )
-    if config.simulation.world != "tabletop":
-        raise ConfigError(
-            f"{config.name} lives in {config.simulation.world}",
-            expected="tabletop, the only world in virtual time",
-            fix="use 'wall-edge run'",
-        )
+    stage_of(config)
     for cell in cells:
         if cell.fault is not None:
             FAULTS[cell.fault].require(config, cell.fault)
@@ -136,8 +131,10 @@ def _open(config: RobotConfig, bundle: Bundle) -> None:
 
 
 def _actions(config: RobotConfig, bundle: Bundle, engine: Engine, cell: Cell) -> ActionLoop:
-    settings = replace(config.policy, scheduler=cell.scheduler)
-    return ActionLoop(bundle, engine, settings, seed=config.simulation.seed if config.simulation else 0)
+    robot = replace(config, policy=replace(config.policy, scheduler=cell.scheduler))
+    if robot.kinematics is not None:  # virtual time: how busy this machine is changes no result
+        robot = replace(robot, kinematics=replace(robot.kinematics, cap_ms=_CAP_MS))
+    return ActionLoop(bundle, engine, robot, seed=config.simulation.seed if config.simulation else 0)
 
 
 def _episode(cell: Cell, number: int) -> Outcome:
@@ -196,6 +193,7 @@ def _outcome(robot: VirtualRobot, final_state: str, reaction_ms: float | None) -
         len(robot.subgoals),
         right,
         reaction_ms,
+        robot.world.episode.least_tip_distance_m,
     )
 
 
@@ -242,7 +240,11 @@ def _row(cell: Cell, outcomes: Sequence[Outcome]) -> Row:
         expected_state=FAULTS[cell.fault].expected.name if cell.fault else None,
         reaction_ms=None if unnoticed else max(reactions, default=None),
         wrong_block=sum(o.status == "wrong_block" for o in outcomes),
+        wrong_hand=sum(o.status == "wrong_hand" for o in outcomes),
         timeouts=sum(o.status == "timeout" for o in outcomes),
+        least_tip_distance_m=min(
+            (o.least_tip_distance_m for o in outcomes if o.least_tip_distance_m is not None), default=None
+        ),
         chunks=sum(o.chunks for o in outcomes),
         subgoals=sum(o.subgoals for o in outcomes),
         subgoals_right=sum(o.subgoals_right for o in outcomes),

@@ -31,11 +31,10 @@ from wall_edge.runtime.policy.action_loop import ActionLoop, PendingChunk
 from wall_edge.runtime.policy.observer import Observer
 from wall_edge.runtime.servo.loop import ServoLoop
 from wall_edge.runtime.telemetry.run_log import ChunkRecord, SubgoalRecord
-from wall_edge.sim.tabletop import arm
-from wall_edge.sim.tabletop.referee import TabletopWorld
-from wall_edge.sim.tabletop.scene import STEP_HZ
+from wall_edge.sim.blocks import STEP_HZ
 from wall_edge.sim.twins import RobotTwins
 from wall_edge.sim.virtual_drives import VirtualDrives
+from wall_edge.sim.world.stages import stage_of
 
 _STEP_NS = round(1e9 / STEP_HZ)
 _HEARTBEAT_NS = 50_000_000
@@ -67,8 +66,9 @@ class VirtualRobot:
         self._rng = np.random.default_rng([simulation.seed, number, 3])
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._order = itertools.count()
-        self.world = TabletopWorld(simulation.seed, simulation.time_limit_s, simulation.drift_mm_s / 1000)
-        self.twins = RobotTwins(config, arm.REST)
+        kind = stage_of(config)
+        self.world = kind.open(simulation)
+        self.twins = RobotTwins(config, kind.rest)
         self.drive = VirtualDrives(config, self.twins, self.clock, self._sleep)
         manifest = actions.manifest
         self.chunks = Mailbox(chunk_dtype(manifest.horizon, config.dof))
@@ -124,7 +124,7 @@ class VirtualRobot:
         self.at(self.now, self._step)
         episode = self.world.new_episode(self._number)
         self.epoch, self.intent = self._number + 1, ServoCommand.FOLLOW
-        self.actions.mission.instruct(self.epoch, self.now, episode.task.instruction)
+        self.actions.mission.instruct(self.epoch, self.now, episode.instruction)
         self.at(self.now, self._heart)
 
     def run(self, until: Callable[[], bool]) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from wall_edge.config import RobotConfig
 from wall_edge.runtime.daemon.world import World
-from wall_edge.sim.tabletop.world import Tabletop
+from wall_edge.sim.world.plug import StageWorld
+from wall_edge.sim.world.stages import STAGES
 
-WORLDS: dict[str, Callable[[], World]] = {"tabletop": Tabletop}
+WORLDS: dict[str, Callable[[], World]] = dict.fromkeys(STAGES, StageWorld)
 
 
 def open_world(config: RobotConfig) -> World | None:

@@ -156,9 +156,11 @@ def _check_features(
         names = joint_names(dataset.features[key].names) if key in dataset.features else ()
         names = names or (f"{key} without joint names",)
         # A LeRobot policy has no names: those of its degrees of freedom are ROBOT.yaml's, as are the joints'.
-        own = [degree.name.removesuffix(".pos") for degree in layout.degrees]
-        joints = [degree.of if degree.part == "joint" else own[i] for i, degree in enumerate(layout.degrees)]
-        require_names(where, names, joints if list(names) == joints else own)
+        columns = [degree.name.removesuffix(".pos") for degree in layout.degrees]
+        joints = [
+            degree.of if degree.part == "joint" else columns[i] for i, degree in enumerate(layout.degrees)
+        ]
+        require_names(where, names, joints if list(names) == joints else columns)
     for name, size in sizes.items():
         feature = dataset.features.get(f"{IMAGES}{name}")
         if feature is None or feature.dtype not in ("video", "image"):

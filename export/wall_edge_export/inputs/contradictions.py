@@ -26,7 +26,7 @@ Ends = tuple[tuple[float, float], tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Extent:
     """Lowest and highest value of a degree of freedom in training, of the state and of absolute actions."""
 
     degree: Degree
@@ -36,39 +36,40 @@ class _Seen:
 
 def refuse_contradictions(statistics: Statistics, embodiment: Embodiment, robot: RobotConfig | None) -> None:
     """Raise :class:`CheckpointError` naming a degree of freedom that cannot be what it is said to be."""
-    seen = _seen(statistics, embodiment)
+    extent = _extents(statistics, embodiment)
     section = robot.embodiment if robot is not None else None
     ends = _ends(section)
-    for one in seen.values():
+    for one in extent.values():
         if one.degree.part == "joint":
             _refuse_unit(statistics, one, ends.get(one.degree.of))
     _refuse_placeholders(statistics, embodiment)
+    _refuse_columns(statistics, embodiment)
     if robot is not None:
         limits = {joint.name: (joint.lower, joint.upper) for joint in robot.joints}
-        for one in seen.values():
+        for one in extent.values():
             if one.degree.part == "joint":
                 _refuse_far_joint(statistics, one, limits[one.degree.of], ends.get(one.degree.of))
             if one.degree.part == "position":
                 _refuse_far_position(statistics, one, robot)
 
 
-def _seen(statistics: Statistics, embodiment: Embodiment) -> dict[tuple[str, str, int], _Seen]:
+def _extents(statistics: Statistics, embodiment: Embodiment) -> dict[tuple[str, str, int], _Extent]:
     """By what is moved."""
-    found: dict[tuple[str, str, int], _Seen] = {}
+    extents: dict[tuple[str, str, int], _Extent] = {}
     for side, layout in ((statistics.action, embodiment.action), (statistics.state, embodiment.state)):
         for degree, low, high in _values(side, layout.degrees):
             key = (degree.part, degree.of, degree.index)
-            other = found.get(key)
+            other = extents.get(key)
             if other is not None:
                 low, high = min(low, other.low), max(high, other.high)
-            found[key] = _Seen(degree, low, high)
-    return found
+            extents[key] = _Extent(degree, low, high)
+    return extents
 
 
 def _values(side: Side, degrees: tuple[Degree, ...]) -> Iterator[tuple[Degree, float, float]]:
-    for degree in degrees if side.seen is not None else ():
-        if degree.part != "held" and degree.reference == "absolute" and side.seen is not None:
-            low, high = (float(values[degree.slot]) for values in side.seen)
+    for degree in degrees if side.extent is not None else ():
+        if degree.part != "held" and degree.reference == "absolute" and side.extent is not None:
+            low, high = (float(values[degree.slot]) for values in side.extent)
             if math.isfinite(low) and math.isfinite(high):
                 yield degree, low, high
 
@@ -82,14 +83,14 @@ def _ends(section: EmbodimentConfig | None) -> Mapping[str, Ends]:
     return {entry.joints[0]: ends for entry, ends in mapped if ends is not None}
 
 
-def _refuse_unit(statistics: Statistics, seen: _Seen, ends: Ends | None) -> None:
+def _refuse_unit(statistics: Statistics, extent: _Extent, ends: Ends | None) -> None:
     """Per cent taken for degrees leaves half of a gripper's travel, and the other way about.
 
     LeRobot's arms give a gripper in 0 to 100 of its range (``motors_bus.py``, ``RANGE_0_100``) and everything
     else in degrees or -100 to 100, clamped: a gripper whose ``values`` all lie within 0 and 100, and
     any joint that spans both ends exactly, is no angle.
     """
-    joint, unit, low, high = seen.degree.of, seen.degree.unit, seen.low, seen.high
+    joint, unit, low, high = extent.degree.of, extent.degree.unit, extent.low, extent.high
     what = f"{statistics.folder}: {joint} went from {low:.4g} to {high:.4g}"
     if unit in ("rad", "deg"):
         named = any(word in joint.lower() for word in _GRIPPERS)
@@ -118,9 +119,9 @@ def _refuse_placeholders(statistics: Statistics, embodiment: Embodiment) -> None
     for side, layout in ((statistics.state, embodiment.state), (statistics.action, embodiment.action)):
         for pose in dict.fromkeys(d.of for d in layout.degrees if d.part == "position"):
             slots = [layout.degrees[column].slot for column in layout.columns("position", pose)]
-            if side.seen is not None and all(
+            if side.extent is not None and all(
                 np.array_equal(values[slots], [end] * 3)
-                for values, end in zip(side.seen, (0.0, 1.0), strict=True)
+                for values, end in zip(side.extent, (0.0, 1.0), strict=True)
             ):
                 raise CheckpointError(
                     f"{statistics.folder}: robot {statistics.robot} had no {pose}: min 0, delta 1",
@@ -129,43 +130,56 @@ def _refuse_placeholders(statistics: Statistics, embodiment: Embodiment) -> None
                 )
 
 
+def _refuse_columns(statistics: Statistics, embodiment: Embodiment) -> None:
+    """Upstream's ``rotation_6D`` is two rows of a matrix (``x2robot_utils/geometry.py``), no columns."""
+    for layout in (embodiment.state, embodiment.action) if statistics.robot is not None else ():
+        for degree in layout.degrees:
+            rows = degree.part == "rotation" and "rotation_6D" in degree.name
+            if rows and layout.rotations[degree.of] == "6d":
+                raise CheckpointError(
+                    f"{statistics.folder}: {degree.name} as two columns (6d), which turns it the other way",
+                    expected="form: 6d_rows, as upstream writes it",
+                    fix="correct it under embodiment in ROBOT.yaml",
+                )
+
+
 def _refuse_far_joint(
-    statistics: Statistics, seen: _Seen, limits: tuple[float, float], ends: Ends | None
+    statistics: Statistics, extent: _Extent, limits: tuple[float, float], ends: Ends | None
 ) -> None:
-    low, high = seen.low, seen.high
-    if seen.degree.unit == "deg":
+    low, high = extent.low, extent.high
+    if extent.degree.unit == "deg":
         low, high = math.radians(low), math.radians(high)
     if ends is not None:
         (first, last), (start, end) = ends
         low, high = sorted(start + (value - first) / (last - first) * (end - start) for value in (low, high))
     if _missed((low, high), limits):
-        unit = "m" if seen.degree.unit == "m" else "rad"
-        raise _missing(statistics, seen.degree.of, (low, high), limits, unit, "the joint's limits")
+        unit = "m" if extent.degree.unit == "m" else "rad"
+        raise _missing(statistics, extent.degree.of, (low, high), limits, unit, "the joint's limits")
 
 
-def _refuse_far_position(statistics: Statistics, seen: _Seen, robot: RobotConfig) -> None:
+def _refuse_far_position(statistics: Statistics, extent: _Extent, robot: RobotConfig) -> None:
     """Where the workspace's axes are those of the pose's numbers; others need the arm's geometry."""
     if robot.workspace is None or robot.kinematics is None:
         return
-    pose = seen.degree.of
+    pose = extent.degree.of
     bounds = robot.workspace.poses.get(pose)
     if bounds is None or bounds.frame != robot.kinematics.poses[pose].frame:
         return
-    axis = "xyz"[seen.degree.index]
+    axis = "xyz"[extent.degree.index]
     box = None if bounds.box is None else getattr(bounds.box, axis)
-    if box is not None and _missed((seen.low, seen.high), box):
-        raise _missing(statistics, f"{axis} of {pose}", (seen.low, seen.high), box, "m", "the workspace")
+    if box is not None and _missed((extent.low, extent.high), box):
+        raise _missing(statistics, f"{axis} of {pose}", (extent.low, extent.high), box, "m", "the workspace")
 
 
-def _missed(seen: tuple[float, float], allowed: tuple[float, float]) -> bool:
+def _missed(extent: tuple[float, float], allowed: tuple[float, float]) -> bool:
     room = _ROOM * (allowed[1] - allowed[0])
-    return seen[1] < allowed[0] - room or seen[0] > allowed[1] + room
+    return extent[1] < allowed[0] - room or extent[0] > allowed[1] + room
 
 
 def _missing(
     statistics: Statistics,
     what: str,
-    seen: tuple[float, float],
+    extent: tuple[float, float],
     allowed: tuple[float, float],
     unit: str,
     whose: str,
@@ -173,7 +187,7 @@ def _missing(
     of = "" if statistics.robot is None else f" of robot {statistics.robot}"
     other = "take this robot's policy" if statistics.robot is None else "set model.robot to this robot's"
     return CheckpointError(
-        f"{statistics.folder}: statistics{of}: {what} went from {seen[0]:.4g} to {seen[1]:.4g} {unit}",
+        f"{statistics.folder}: statistics{of}: {what} went from {extent[0]:.4g} to {extent[1]:.4g} {unit}",
         expected=f"some of {whose}, {allowed[0]:.4g} to {allowed[1]:.4g} {unit}",
         fix=f"{other}, or correct unit, frame, range or limits in ROBOT.yaml",
     )

@@ -24,7 +24,7 @@ from wall_edge.config_loader import Invalid
 from wall_edge.errors import ConfigError
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.inputs.contradictions import refuse_contradictions
-from wall_edge_export.inputs.slots import described_slots, own_joints
+from wall_edge_export.inputs.slots import described_slots, joints_by_name
 from wall_edge_export.inputs.statistics import Statistics, read_statistics
 
 JointUnit = Literal["rad", "deg"]
@@ -52,7 +52,7 @@ def embodiment(
     if robot is not None and section is not None:
         state, action = _described(checkpoint, robot, section, unit, reference)
     else:
-        joints = own_joints(checkpoint, robot, unit or "rad", reference)
+        joints = joints_by_name(checkpoint, robot, unit or "rad", reference)
         state, action = ((degrees, {}) for degrees in joints)
     for side, (degrees, _) in (("state", state), ("action", action)):
         if len(degrees) > MAX_DOF:
@@ -60,17 +60,17 @@ def embodiment(
                 f"{len(degrees)} degrees of freedom of the {side}", expected=f"at most {MAX_DOF}"
             )
     numbers = read_statistics(checkpoint, statistics)
-    made = _embodiment(numbers, robot, state, action)
-    refuse_contradictions(numbers, made, robot)
+    result = _embodiment(numbers, robot, state, action)
+    refuse_contradictions(numbers, result, robot)
     if section is not None:
-        _refuse_unseen_values(section, made.state)
-    return made
+        _refuse_unseen_values(section, result.state)
+    return result
 
 
 def _embodiment(
     numbers: Statistics, robot: RobotConfig | None, state: Meaning, action: Meaning
 ) -> Embodiment:
-    known: Mapping[str, Pose] = {} if robot is None or robot.kinematics is None else robot.kinematics.poses
+    poses: Mapping[str, Pose] = {} if robot is None or robot.kinematics is None else robot.kinematics.poses
     named = dict.fromkeys(
         d.of for degrees, _ in (state, action) for d in degrees if d.part in ("position", "rotation")
     )
@@ -79,7 +79,7 @@ def _embodiment(
             name=robot.name if robot is not None else numbers.robot or "unnamed",
             state=numbers.state.layout(*state, numbers.folder),
             action=numbers.action.layout(*action, numbers.folder),
-            poses={name: known[name] for name in named if name in known},
+            poses={name: poses[name] for name in named if name in poses},
         )
     except Invalid as problem:
         raise ConfigError(f"embodiment: {problem}") from problem
@@ -96,8 +96,8 @@ def _described(
     state, action = described_slots(checkpoint, robot)
     degrees, rotations = expand(section.observed, state, reference)
     # An action's entry may stand for the state too, and a state is never an offset.
-    seen = tuple(replace(degree, reference="absolute") for degree in degrees)
-    return (seen, rotations), expand(section.action, action, reference)
+    state_degrees = tuple(replace(degree, reference="absolute") for degree in degrees)
+    return (state_degrees, rotations), expand(section.action, action, reference)
 
 
 def _refuse_two_units(section: EmbodimentConfig, unit: JointUnit | None) -> None:

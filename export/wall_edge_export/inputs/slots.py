@@ -83,7 +83,7 @@ def _filled(side: str, entries: Mapping[str, Entry], dof: int) -> Pairs:
     return tuple((names[slot][1], slot) for slot in range(dof))
 
 
-def own_joints(
+def joints_by_name(
     checkpoint: Checkpoint, robot: RobotConfig | None, unit: Unit, reference: Reference
 ) -> tuple[tuple[Degree, ...], tuple[Degree, ...]]:
     """State and action of a policy that commands joints by their own names. Raises ConfigError."""

@@ -25,10 +25,10 @@ _FIX = "use the statistics that were saved with these weights"
 
 @dataclass(frozen=True)
 class Side:
-    """Statistics of the state, or of the actions; ``seen``: the smallest and largest values, where known."""
+    """Statistics of the state, or of the actions; ``extent``: least and greatest values, where known."""
 
     scaling: Scaling
-    seen: Range | None
+    extent: Range | None
 
     def layout(self, degrees: Sequence[Degree], rotations: dict[str, RotationForm], folder: Path) -> Layout:
         """The statistics of some of the slots. Raises :class:`CheckpointError` for numbers that are none.
@@ -87,8 +87,8 @@ def read_statistics(checkpoint: Checkpoint, robot: str | None) -> Statistics:
 
 def _lerobot(policy: LeRobotPolicy) -> Statistics:
     state, action = policy.normalizations()
-    seen = policy.ranges()
-    return Statistics(policy.folder, Side(state, seen.get(STATE)), Side(action, seen.get(ACTION)))
+    extent = policy.ranges()
+    return Statistics(policy.folder, Side(state, extent.get(STATE)), Side(action, extent.get(ACTION)))
 
 
 def _upstream(checkpoint: Checkpoint, robot: str | None) -> Statistics:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +67,13 @@ class Drive(ABC):
 
     def check(self) -> None:  # noqa: B027 - a motor without settings of its own has nothing to compare
         """Compare the motors' own settings with the joints. Changes nothing. Raises DriveError, BusError."""
+
+    def memory(self) -> tuple[dict[str, Any], ...]:
+        """[dof] the keys by which ROBOT.yaml says what each motor's own memory must hold, as it is now.
+
+        Empty for motors with nothing to compare. Changes nothing. Raises DriveError, BusError.
+        """
+        return ({},) * self.dof
 
     @abstractmethod
     def arm_watchdog(self, timeout_s: float) -> float | None:

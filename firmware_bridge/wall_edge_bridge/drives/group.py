@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -130,6 +131,13 @@ class DriveGroup(Drive):
     def check(self) -> None:
         for member in self._members:
             member.drive.check()
+
+    def memory(self) -> tuple[dict[str, Any], ...]:
+        values: list[dict[str, Any]] = [{}] * self.dof
+        for member in self._members:
+            for index, keys in zip(member.indices, member.drive.memory(), strict=True):
+                values[index] = keys
+        return tuple(values)
 
     def arm_watchdog(self, timeout_s: float) -> float | None:
         """The least that any of them has; None when one bus has none: see :meth:`arm_watchdogs`."""

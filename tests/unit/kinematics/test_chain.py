@@ -138,6 +138,8 @@ def test_a_locked_joint_stands_where_it_is_told() -> None:
     q[:, 2], q[:, 4] = -1.2, 0.4
     for a, b in zip(whole.forward(q), part.forward(q[:, [0, 1, 3, 5]]), strict=True):
         assert np.abs(a - b).max() < 1e-14
+    with pytest.raises(KinematicsError, match="no joint joint9 to lock"):
+        chain_between(robot, "base_link", "gripper_base", {"joint9": 0.0})
     rail = chain_between(parse_urdf(SLIDER, "x"), "base", "tip", {"rail": 0.7})
     full = chain_between(parse_urdf(SLIDER, "x"), "base", "tip")
     assert np.allclose(
@@ -153,6 +155,8 @@ def test_limits_of_the_robot_narrow_those_of_the_urdf() -> None:
     assert narrow.velocity.tolist() == [2.0] * 5
     with pytest.raises(KinematicsError, match="shoulder_pan may move from 3"):
         chain.limited(np.full(5, 3.0), np.full(5, 4.0), np.full(5, 2.0))
+    with pytest.raises(KinematicsError, match="shoulder_pan may move at 0"):
+        chain.limited(np.full(5, -9.0), np.full(5, 9.0), np.zeros(5))
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ def test_what_is_no_rotation_is_refused(kind: str, values: list[float]) -> None:
     st.lists(st.floats(-1e9, 1e9), min_size=6, max_size=6),
 )
 def test_whatever_is_taken_becomes_a_rotation(quaternion: list[float], columns: list[float]) -> None:
-    for kind, values in (("quaternion", quaternion), ("6d", columns)):
+    for kind, values in (("quaternion", quaternion), ("6d", columns), ("6d_rows", columns)):
         try:
             matrix = to_matrix(kind, np.array(values))
         except KinematicsError:

@@ -520,3 +520,29 @@ class TestReset:
         made = limiter()
         made.state[2, 1] = 1e-300
         assert not made.at_rest
+
+
+class TestSlow:
+    def test_all_joints_become_slower_alike(self) -> None:
+        made = limiter([0.0, 0.2])
+        for k in range(60):
+            now, then = (still(0.5 * t, 0.2 + 0.3 * t) for t in (k * DT, k * DT + DT))
+            now[1], then[1] = [0.5, 0.3], [0.5, 0.3]
+            made.follow(now, then)
+        before = made.state.copy()
+        setpoints = [made.position.copy(), *(made.slow().copy() for _ in range(40))]
+        part = made.state[1] / before[1]
+        assert part[0] == pytest.approx(part[1], rel=0.05)
+        assert 0 < part[0] < 0.6
+        assert (np.diff(setpoints, axis=0) > 0).all()
+
+    @pytest.mark.parametrize("fastest", [False, True])
+    def test_no_bound_is_exceeded(self, fastest: bool) -> None:
+        """Towards a wall, slowed every other tick, or stopped."""
+        made = limiter([0.0, 0.2])
+        setpoints = [made.position.copy()]
+        for k in range(400):
+            turn = made.slow if k % 2 else made.stop if fastest and k % 7 == 0 else None
+            step = made.follow(still(3.0, 3.0), still(3.0, 3.0)) if turn is None else turn()
+            setpoints.append(step.copy())
+        judge(np.array(setpoints), BOUNDS, DT)

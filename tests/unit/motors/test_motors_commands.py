@@ -16,6 +16,7 @@ from wall_edge_bridge.kinds import MotorIdentity
 from wall_edge.cli import app
 from wall_edge.config import load_robot
 from wall_edge.errors import BusError, BusTimeout, ConfigError, DriveError, RuntimeFault, WallEdgeError
+from wall_edge.motors.access import open_motors
 from wall_edge.motors.roll_call import at_every_baudrate, compared
 from wall_edge.runtime.servo import realtime
 from wall_edge.runtime.servo.joints import Joints
@@ -254,12 +255,29 @@ def test_calibrate_finds_zeros_directions_and_limits_again(tmp_path: Path) -> No
         assert new.upper == pytest.approx(old.upper - 0.02, abs=2e-3)
         assert vars(new).get("zero_ticks", 2048) == 2048
         assert vars(new).get("zero_rad", 0.0) == pytest.approx(0.0, abs=1e-3)
+        assert vars(new).get("range_ticks", (0, 4095)) == (0, 4095)
+        assert vars(new).get("homing_offset", 0) == 0
+
+
+def test_calibrate_keeps_to_what_a_servos_memory_holds_and_a_start_accepts_it(tmp_path: Path) -> None:
+    """Of an arm that LeRobot calibrated: its offset and range go along, and bound the limits."""
+    memory = {"name": "elbow_flex", "homing_offset": -700, "range_ticks": [1500, 2600]}
+    narrow = {"lower": -0.8, "upper": 0.8}
+    robot, out = written(tmp_path, joints=[memory | narrow]), tmp_path / "calibrated.yaml"
+    run("calibrate", robot, "--out", out)
+    joint = next(joint for joint in load_robot(out).joints if joint.name == "elbow_flex")
+    assert vars(joint)["homing_offset"] == -700
+    assert vars(joint)["range_ticks"] == (1500, 2600)
+    config = load_robot(out)
+    with open_motors(config) as motors:
+        motors.drives.connect()
+        motors.drives.check()
 
 
 def test_calibrate_overwrites_nothing_unless_told(tmp_path: Path) -> None:
     out = tmp_path / "calibrated.yaml"
     out.write_text("mine")
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="exists; expected a new file; add --force"):
         run("calibrate", MIXED, "--out", out)
     assert out.read_text() == "mine"
 

@@ -14,9 +14,9 @@ from wall_edge_export.onnx.graphs import GraphInputs
 from wall_edge_export.reference.engine import ReferenceEngine
 
 from examples.tabletop.demonstrations import sample_batch
-from examples.tabletop.packing import NOISES
-from examples.tabletop.policy_files import GEOMETRY, HORIZON, image_tokens
+from examples.tabletop.policy_kind import GEOMETRY, KIND
 from examples.tabletop.train import Tensors, Trainer
+from examples.training.packing import NOISES
 from wall_edge.policies.prompt_text import (
     action_text,
     next_position,
@@ -46,8 +46,8 @@ def data(trainer: Trainer) -> Tensors:
 @pytest.fixture(scope="module")
 def session(trainer: Trainer, data: Tensors) -> ModelSession:
     ids = trainer.layout.tokenizer.ids
-    grids = (GEOMETRY.grid,) * len(image_tokens())
-    engine = ReferenceEngine(trainer.model.eval(), GraphInputs(grids, ids.image, ids.state, HORIZON))
+    grids = (GEOMETRY.grid,) * len(KIND.image_tokens)
+    engine = ReferenceEngine(trainer.model.eval(), GraphInputs(grids, ids.image, ids.state, KIND.horizon))
     made = ModelSession(engine, capacity=128)
     made.encode_images({"patches": data.patches[0].numpy()})
     return made
@@ -55,15 +55,15 @@ def session(trainer: Trainer, data: Tensors) -> ModelSession:
 
 def prompt(trainer: Trainer, request: str) -> tuple[np.ndarray, np.ndarray]:
     tokenizer = trainer.layout.tokenizer
-    ids = tokenizer.encode(observation_text(image_tokens()) + request)
-    return ids, positions(ids, [GEOMETRY.cells for _ in image_tokens()], tokenizer.ids.image)
+    ids = tokenizer.encode(observation_text(KIND.image_tokens) + request)
+    return ids, positions(ids, [GEOMETRY.cells for _ in KIND.image_tokens], tokenizer.ids.image)
 
 
 def test_the_flow_loss(trainer: Trainer, data: Tensors, session: ModelSession) -> None:
     ids, placed = prompt(trainer, action_text(SUBGOAL))
     state = data.state[0].numpy()
     session.prefill(ids, placed, state, np.ones_like(state))
-    steps = np.broadcast_to(next_position(placed) + np.arange(HORIZON), (3, HORIZON))
+    steps = np.broadcast_to(next_position(placed) + np.arange(KIND.horizon), (3, KIND.horizon))
     actions, errors = data.actions[0].numpy(), []
     for noise, time in zip(data.noise[0].numpy(), data.time[0].numpy(), strict=True):
         noisy = (1 - time) * noise + time * actions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import wall_edge_engines
 
 from wall_edge.bundle import Bundle
-from wall_edge.config import PolicyConfig, RtcScheduler, SyncScheduler
+from wall_edge.config import PolicyConfig, RtcScheduler, SyncScheduler, load_robot
 from wall_edge.errors import ConfigError
 from wall_edge.policies.observation import Observation
 from wall_edge.runtime.policy.action_loop import ActionLoop, require_horizon
@@ -21,6 +22,7 @@ from wall_edge.sim.tabletop import arm
 from wall_edge.sim.tabletop.referee import TabletopWorld
 
 MS = 1_000_000
+TABLETOP = Path(__file__).parents[3] / "examples" / "tabletop" / "robot.yaml"
 TASK = TabletopWorld(3).episode.task
 
 
@@ -31,7 +33,8 @@ def parts(shipped_bundle: Path) -> tuple[Bundle, Any]:
 
 
 def loop(parts: tuple[Bundle, Any], **settings: Any) -> ActionLoop:
-    return ActionLoop(*parts, PolicyConfig(**settings))
+    robot = load_robot(TABLETOP)
+    return ActionLoop(*parts, replace(robot, policy=PolicyConfig(**settings)))
 
 
 def look(index: int = 1, time_ms: int = 1000) -> Observation:
@@ -142,7 +145,7 @@ class TestActionLoop:
             chunks.append(actions.begin(look(9), now))
         assert chunks[0] is not None
         assert chunks[1] is not None
-        np.testing.assert_array_equal(chunks[0].positions, chunks[1].positions)
+        np.testing.assert_array_equal(chunks[0].values, chunks[1].values)
 
     def test_a_chunk_that_is_over_when_it_arrives(self, parts: tuple[Bundle, Any]) -> None:
         given = parts[0].manifest, PolicyConfig()

@@ -61,6 +61,14 @@ class TestPlan:
     def test_a_single_step(self) -> None:
         assert Plan(0, DT, RAMP[:1]).at([0, 5 * DT]).tolist() == [[0, 0], [0, 0]]
 
+    def test_beyond_its_end_it_may_go_on_as_it_moved(self) -> None:
+        plan = Plan(0, DT, RAMP)
+        last, before = RAMP[-1], RAMP[-2]
+        times = plan.end_ns + np.array([-DT // 2, 0, DT, 5 * DT // 2])
+        expected = [last - (last - before) / 2, last, 2 * last - before, last + 2.5 * (last - before)]
+        np.testing.assert_allclose(plan.continued(times), expected)
+        np.testing.assert_allclose(Plan(0, DT, RAMP[:1]).continued(times), np.repeat(RAMP[:1], 4, axis=0))
+
 
 class TestAsync:
     def test_a_chunk_begins_where_its_observation_was_on_the_plan_clock(self) -> None:

@@ -39,6 +39,7 @@ class Bench:
         self.feedback = Mailbox(feedback_dtype(config.dof))
         self.chunks = Mailbox(chunk_dtype(manifest_horizon, config.dof))
         self.sent: list[Any] = []
+        self.logged: list[tuple[str, dict[str, Any]]] = []
         self.process = PolicyProcess(
             config,
             bundle,
@@ -56,6 +57,9 @@ class Bench:
 
     def send(self, message: object) -> None:
         self.sent.append(message)
+
+    def log(self, kind: str, fields: dict[str, Any]) -> None:
+        self.logged.append((kind, fields))
 
     def show(self) -> None:
         joints = np.zeros(1, self.feedback.dtype)[0]
@@ -133,6 +137,24 @@ def test_chunks_and_subgoals_go_on_side_by_side(bench: Bench) -> None:
     assert bench.sent[0].text == TASK.subgoal(0)
     assert bench.end() < 15  # not the 20 s of a thread that hangs
     assert not bench.raised
+
+
+def test_what_goes_to_sinks_is_logged_with_its_chunk(bench: Bench) -> None:
+    begin, values = bench.loop.begin, np.ones((24, 2))
+
+    def with_sink(observation: Any, now_ns: int) -> Any:
+        pending = begin(observation, now_ns)
+        return pending and replace(pending, body=replace(pending.body, sinks={"base": values}))
+
+    bench.loop.begin = with_sink  # type: ignore[method-assign]
+    bench.start()
+    instruct(bench, 1)
+    bench.until(lambda: len(bench.of(ChunkRecord, 1)) >= 3)
+    bench.end()
+    chunks = [record.index for record in bench.of(ChunkRecord, 1)]
+    assert [fields["chunk"] for _, fields in bench.logged] == chunks
+    assert {kind for kind, _ in bench.logged} == {"sink"}
+    assert bench.logged[0][1]["values"] == values.tolist()
 
 
 def test_a_prefix_that_is_taken_just_as_the_planner_ends_wakes_it(bench: Bench) -> None:

@@ -61,7 +61,7 @@ def test_the_demo_from_a_wheel_says_that_it_needs_a_clone(tmp_path: Path) -> Non
     )
     assert done.returncode == 1
     assert done.stderr.startswith(
-        f"error: {tmp_path / 'examples' / 'tabletop'} does not exist; expected a clone"
+        f"error: {tmp_path / 'examples' / 'tabletop' / 'robot.yaml'} does not exist; expected a file"
     )
     assert "--checkpoint and --robot" in done.stderr
     assert done.stderr.count("\n") == 1

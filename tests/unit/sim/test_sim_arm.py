@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from wall_edge.sim.blocks import TOUCH_HEIGHT
 from wall_edge.sim.tabletop import arm
-from wall_edge.sim.tabletop.scene import HALF_ANGLE, RADIUS, TOUCH_HEIGHT
+from wall_edge.sim.tabletop.scene import HALF_ANGLE, RADIUS
 
 
 def _workspace(count: int = 500) -> np.ndarray:

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from wall_edge.sim.blocks import COLOURS, EPISODE_STREAM, TRAIN_STREAM
 from wall_edge.sim.tabletop import arm, expert
 from wall_edge.sim.tabletop.render import render
-from wall_edge.sim.tabletop.scene import COLOURS, EPISODE_STREAM, TRAIN_STREAM
 
 TABLETOP = Path(__file__).parents[3] / "examples" / "tabletop"
 

@@ -6,21 +6,12 @@ import pytest
 from wall_edge.config import SimulationConfig
 from wall_edge.config_loader import from_mapping
 from wall_edge.errors import ConfigError
+from wall_edge.sim.blocks import EPISODE_STREAM, SPACING, STEP_HZ, Scene
 from wall_edge.sim.tabletop import arm
 from wall_edge.sim.tabletop.drift import Drift, sample_drift
 from wall_edge.sim.tabletop.referee import TabletopWorld
 from wall_edge.sim.tabletop.render import CAMERAS
-from wall_edge.sim.tabletop.scene import (
-    EPISODE_STREAM,
-    HALF_ANGLE,
-    RADIUS,
-    SPACING,
-    STEP_HZ,
-    TIME_LIMIT_S,
-    Scene,
-    sample_scene,
-    sample_task,
-)
+from wall_edge.sim.tabletop.scene import HALF_ANGLE, RADIUS, TIME_LIMIT_S, sample_scene, sample_task
 
 DT = 1 / STEP_HZ
 EPS = 1e-9

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from wall_edge.sim.blocks import TOUCH_HEIGHT, TOUCH_RADIUS
 from wall_edge.sim.tabletop import arm, expert
-from wall_edge.sim.tabletop.scene import TOUCH_HEIGHT, TOUCH_RADIUS, Episode, sample_scene, sample_task
+from wall_edge.sim.tabletop.scene import Episode, sample_scene, sample_task
 
 EPISODES = 200
 

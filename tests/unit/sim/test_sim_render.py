@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
+from wall_edge.sim.blocks import TOUCH_HEIGHT, Scene
+from wall_edge.sim.drawing.solids import RGB
 from wall_edge.sim.tabletop import arm
-from wall_edge.sim.tabletop.render import CAMERAS, RGB, render
-from wall_edge.sim.tabletop.scene import TOUCH_HEIGHT, Scene, sample_scene
+from wall_edge.sim.tabletop.render import CAMERAS, render
+from wall_edge.sim.tabletop.scene import sample_scene
 
 
 def _pixels_like(frame: np.ndarray, rgb: tuple[int, int, int], within: int = 40) -> int:

@@ -2,20 +2,10 @@ import numpy as np
 import pytest
 
 from wall_edge.errors import ConfigError
+from wall_edge.sim.blocks import SPACING, STEP_HZ, TOUCH_HEIGHT, TOUCH_RADIUS, TOUCH_STEPS, Scene
 from wall_edge.sim.tabletop import arm
 from wall_edge.sim.tabletop.referee import TabletopWorld
-from wall_edge.sim.tabletop.scene import (
-    SPACING,
-    STEP_HZ,
-    TOUCH_HEIGHT,
-    TOUCH_RADIUS,
-    TOUCH_STEPS,
-    Episode,
-    Scene,
-    Task,
-    sample_scene,
-    sample_task,
-)
+from wall_edge.sim.tabletop.scene import Episode, Task, sample_scene, sample_task
 
 RED, GREEN, BLUE, YELLOW = 0, 1, 2, 3
 

@@ -57,5 +57,5 @@ def test_the_demo_needs_a_world_with_tasks(
 
 
 def test_virtual_time_knows_the_tabletop(blank: RobotConfig) -> None:
-    with pytest.raises(ConfigError, match="lives in blank; expected tabletop"):
+    with pytest.raises(ConfigError, match="lives in blank; expected tabletop or two_handed"):
         evaluate.check(blank, None, [])  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,21 @@ def test_the_right_subgoal_is_that_of_the_frames(record: RunLog) -> None:
     summary = summarise(record, Path("r"))
     assert (summary["subgoals"]["judged"], summary["subgoals"]["correct"]) == (4, 2)
     assert (summary["episodes"], summary["successes"], summary["success_rate"]) == (2, 1, 0.5)
+
+
+def test_inverse_kinematics_is_summed_over_chunks() -> None:
+    assert summarise(RunLog(), Path("r"))["kinematics"] == {
+        "solved": 0,
+        "nearest": 0,
+        "held": 0,
+        "p99_ms": 0.0,
+    }
+    chunks = [
+        replace(chunk(k, 1, 100 * k), solved=60 + k, nearest=k, held=4 - k, kinematics_ms=float(k))
+        for k in range(1, 4)
+    ]
+    kinematics = summarise(RunLog(chunks=chunks), Path("r"))["kinematics"]
+    assert kinematics == {"solved": 186, "nearest": 6, "held": 6, "p99_ms": pytest.approx(2.98)}
 
 
 def test_intervals_do_not_span_epochs() -> None:

@@ -21,7 +21,7 @@ from wall_edge.errors import ConfigError
 from wall_edge.policies.observation import Observation
 from wall_edge.runtime.telemetry.session_recorder import RecordingOptions, SessionRecorder
 from wall_edge.session_format import FrameSize, Sample, SessionHeader, SessionWriter, read_session
-from wall_edge.sim.tabletop.scene import EPISODE_STREAM, TRAIN_STREAM
+from wall_edge.sim.blocks import EPISODE_STREAM, TRAIN_STREAM
 
 SECOND = 1_000_000_000
 HEADER = SessionHeader(

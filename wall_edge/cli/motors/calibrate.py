@@ -16,17 +16,18 @@ from rich.table import Table
 from wall_edge_bridge.drives import Drive
 
 from wall_edge.array_types import Floats
-from wall_edge.atomic import atomic_write
 from wall_edge.cli.console import SafeConsole
+from wall_edge.cli.output import require_new, write_new
 from wall_edge.config import load_robot
-from wall_edge.errors import ConfigError, DriveError
+from wall_edge.errors import BusTimeout, ConfigError, DriveError
 from wall_edge.motors.access import open_motors
-from wall_edge.motors.calibration import Sweep, calibrated
+from wall_edge.motors.calibration import Sweep, calibrated, require_unwrapped
 from wall_edge.motors.hand import Hand, PersonsHand, SimulatedHand
 from wall_edge.signals import interruptible, unhold
 
 _LOOK_NS = 500_000_000
 _PERIOD_S = 0.05
+_TRIES = 50
 
 
 def calibrate(
@@ -38,26 +39,28 @@ def calibrate(
 ) -> None:
     """Find every joint's zero, direction and limits while you move the limp arm by hand.
 
-    Nothing is powered or written into a motor: the result is a YAML file that extends ROBOT.yaml.
+    Nothing is powered or written into a motor: the result is a YAML file that extends ROBOT.yaml. What the
+    motors hold of an earlier calibration goes into it too, so that a start notices when that changes.
     """
-    if out.exists() and not force:
-        raise ConfigError(
-            f"{out} is there already", expected="a new file", fix="name another, or give --force"
-        )
+    require_new(out, force=force)
     config = load_robot(robot)
     with interruptible(), open_motors(config, by_hand=True) as motors:
         unhold()
         motors.drives.connect()
         _require_limp(motors.drives)
         hand: Hand = PersonsHand() if motors.twins is None else SimulatedHand(config, motors.twins)
-        keys = calibrated(motors.drives, _swept(motors.drives, hand))
+        keys, notes = calibrated(motors.drives, _swept(motors.drives, hand), motors.drives.memory())
     base = os.path.relpath(robot, out.parent)
     text = yaml.safe_dump({"extends": base, "joints": list(keys)}, sort_keys=False)
-    atomic_write(out, text.encode())
+    write_new(out, text, force=force)
     try:
         load_robot(out)
     except ConfigError as error:
         raise ConfigError(f"{out} is written, but {error}") from None
+    if config.embodiment is not None or config.kinematics is not None:
+        notes.append("angles in embodiment and kinematics hold if every joint's 0 is where it was before")
+    for note in notes:
+        print(f"note: {note}")
     print(f"{out}: {len(keys)} joints; 'wall-edge motors watch {out}' shows them")
 
 
@@ -83,23 +86,41 @@ def _swept(drives: Drive, hand: Hand) -> Sweep:
 
 
 def _positions(drives: Drive, done: Callable[[str], bool], prompt: str) -> Floats:
-    last: list[Floats] = []
-    _watch(drives, done, prompt, last.append)
-    there: Floats = last[-1].copy()
-    return there
+    return _watch(drives, done, prompt, lambda _: None)
 
 
-def _watch(drives: Drive, done: Callable[[str], bool], prompt: str, take: Callable[[Floats], Any]) -> None:
-    """Shows the joints until ``done(prompt)``; each look goes to ``take``, the last one after that."""
+def _watch(drives: Drive, done: Callable[[str], bool], prompt: str, take: Callable[[Floats], Any]) -> Floats:
+    """Shows the joints until ``done(prompt)``; each look goes to ``take``, and the last is given."""
     with Live(console=SafeConsole(stderr=True), auto_refresh=False, transient=True) as live:
-        over = False
-        while not over:
-            over = done(prompt)
+        over, before = False, np.full(drives.dof, np.nan)
+        while True:
+            over = over or done(prompt)
+            position = _look(drives)
+            require_unwrapped(drives.joints, before, position)
+            take(position)
+            before = position
+            live.update(_table(drives, position, prompt), refresh=True)
+            if over:
+                return position
+            time.sleep(_PERIOD_S)
+
+
+def _look(drives: Drive) -> Floats:
+    """[dof] where the joints are, each told since now: what is lost is asked for again. Raises BusTimeout."""
+    begin_ns = time.monotonic_ns()
+    for last in [False] * (_TRIES - 1) + [True]:
+        try:
             feedback = drives.cycle(None, time.monotonic_ns() + _LOOK_NS)
-            take(feedback.position)
-            live.update(_table(drives, feedback.position, prompt), refresh=True)
-            if not over:
-                time.sleep(_PERIOD_S)
+        except BusTimeout:
+            if last:
+                raise
+            continue
+        late = [j.name for j, at in zip(drives.joints, feedback.received_ns, strict=True) if at < begin_ns]
+        if not late:
+            break
+        if last:
+            raise BusTimeout(f"no answer from {', '.join(late)}", fix="check cable and supply")
+    return feedback.position
 
 
 def _table(drives: Drive, position: Floats, prompt: str) -> Table:

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from wall_edge.atomic import atomic_write
+from wall_edge.cli.output import write_new
 from wall_edge.config.document.migration import commented_lines, migrated
-from wall_edge.errors import ConfigError
 from wall_edge.files import shown
 
 app = typer.Typer(help="ROBOT.yaml itself.", no_args_is_help=True)
@@ -36,14 +35,7 @@ def migrate(
     if out is None:
         print(text, end="")
     else:
-        if out.exists() and not force:
-            raise ConfigError(
-                f"{shown(out)} exists", expected="a new file", fix="add --force to overwrite it"
-            )
-        try:
-            atomic_write(out, text)
-        except OSError as problem:
-            raise ConfigError(f"{shown(out)}: {problem.strerror}", expected="a place to write to") from None
+        write_new(out, text, force=force)
     if lost := commented_lines(robot):
         print(
             f"note: {lost} lines of {shown(robot)} have comments, which are not carried over", file=sys.stderr

@@ -28,9 +28,10 @@ from wall_edge.runtime.daemon.world import World
 from wall_edge.runtime.telemetry.event_log import event_files
 from wall_edge.runtime.telemetry.run_summary import Summary, summarise
 from wall_edge.signals import received
+from wall_edge.sim.world.stages import STAGES
 from wall_edge.sim.worlds import open_world
 
-_EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "tabletop"
+_EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 _FRAME_EVERY_S = 0.5
 _DEADLINE_S = 60.0
 
@@ -38,22 +39,29 @@ _DEADLINE_S = 60.0
 def demo(
     episodes: Annotated[int, typer.Option(help="How many tasks to carry out.", min=1)] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the block layouts; none of them was trained on.")] = 0,
-    checkpoint: Annotated[Path, typer.Option(help="WALL-OSS checkpoint.")] = _EXAMPLE / "checkpoint",
-    robot: Annotated[Path, typer.Option(help="ROBOT.yaml.")] = _EXAMPLE / "robot.yaml",
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="WALL-OSS checkpoint; left out: that of the robot's example.")
+    ] = None,
+    robot: Annotated[
+        str, typer.Option(help="ROBOT.yaml, or an example's name: tabletop, two-handed.")
+    ] = "tabletop",
     out: Annotated[Path, typer.Option(help="Where bundle, event log and report go.")] = Path("runs/demo"),
     min_success: Annotated[float, typer.Option(help="Exit with 1 below this success rate.")] = 0.95,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Export the shipped policy afresh, verify it, and let it work on the simulated arm."""
-    _require_example(checkpoint, robot)
-    config = replace(load_robot(robot), bundle=(out / "bundle").resolve())
-    config = replace(config, simulation=_simulation(config, seed))
+    """Export the shipped policy afresh, verify it, and let it work on the simulated robot."""
+    robot_file = _robot_file(robot)
+    config = replace(load_robot(robot_file), bundle=(out / "bundle").resolve())
+    simulation = _simulation(config, seed)
+    config = replace(config, simulation=simulation)
     world = _world(config)
+    weights = _folder(simulation.world) / "checkpoint" if checkpoint is None else checkpoint
+    _require(weights)
     out.mkdir(parents=True, exist_ok=True)
     _require_extras()
     from wall_edge.report import write_report
 
-    _wall_edge("export", str(checkpoint), "--out", str(config.bundle), "--robot", str(robot))
+    _wall_edge("export", str(weights), "--out", str(config.bundle), "--robot", str(robot_file))
     _wall_edge("verify", str(config.bundle))
     events = out / "events.jsonl"
     for path in event_files(events):
@@ -76,14 +84,33 @@ def demo(
         raise typer.Exit(1)
 
 
-def _require_example(*paths: Path) -> None:
+def _robot_file(robot: str) -> Path:
+    """ROBOT.yaml, or that of the example which ``robot`` names."""
+    file = Path(robot)
+    if not file.suffix and not file.exists():
+        file = _folder(robot) / "robot.yaml"
+    _require(file)
+    return file
+
+
+def _folder(example: str) -> Path:
+    return _EXAMPLES / example.replace("-", "_")
+
+
+def _require(path: Path) -> None:
     """A wheel does not have the examples, which the defaults are part of."""
-    if any(path.is_relative_to(_EXAMPLE) and not path.exists() for path in paths):
+    if not path.exists():
         raise ConfigError(
-            f"{_EXAMPLE} does not exist",
-            expected="a clone of the repository, which holds the demo's policy and robot",
-            fix="run it in one, or name --checkpoint and --robot",
+            f"{path} does not exist",
+            expected=f"a file, or one of the examples: {', '.join(_examples()) or 'none is here'}",
+            fix="run it in a clone of the repository, or name --checkpoint and --robot",
         )
+
+
+def _examples() -> list[str]:
+    """Those that come with a policy."""
+    folders = sorted(path.parent.name for path in _EXAMPLES.glob("*/checkpoint"))
+    return [name.replace("_", "-") for name in folders]
 
 
 def _simulation(config: RobotConfig, seed: int) -> SimulationConfig:
@@ -101,7 +128,7 @@ def _world(config: RobotConfig) -> World:
     if world is None or not world.gives_tasks:
         raise ConfigError(
             f"{config.name} lives where nobody gives it tasks",
-            expected="simulation.world: tabletop",
+            expected=f"simulation.world: {' or '.join(STAGES)}",
             fix="use 'wall-edge run' with an instruction",
         )
     return world

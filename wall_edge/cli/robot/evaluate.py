@@ -146,7 +146,12 @@ def _table(config: RobotConfig, rows: Sequence[Row]) -> Table:
 def _task_cells(row: Row) -> list[str]:
     median = "-" if row["median_s"] is None else f"{row['median_s']:.2f} s"
     done = f"{row['successes']} of {row['episodes']}"
-    return [done, median, f"{row['paused_s']:.2f} s", f"{row['wrong_block']}/{row['timeouts']}"]
+    return [
+        done,
+        median,
+        f"{row['paused_s']:.2f} s",
+        f"{row['wrong_block'] + row['wrong_hand']}/{row['timeouts']}",
+    ]
 
 
 def _fault_cells(row: Row) -> list[str]:

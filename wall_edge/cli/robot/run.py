@@ -14,6 +14,7 @@ from rich.text import Text
 from wall_edge.cli.output import Display, last_words
 from wall_edge.config import RobotConfig, load_robot
 from wall_edge.errors import ConfigError, WallEdgeError, printable
+from wall_edge.runtime.motion.weight import effortless
 from wall_edge.runtime.telemetry.run_log import chunk_intervals_ms, percentiles
 from wall_edge.signals import received
 
@@ -120,7 +121,8 @@ def status_line(daemon: Daemon) -> Text:
     trouble += f", refused: {daemon.inbox.refusal}" if daemon.inbox.refusal else ""
     chunks = record.counts["chunks"]
     if not chunks and daemon.watchdogs:
-        return Text(f"{daemon.state.name.lower()}: {printable(daemon.watchdogs)}{trouble}")
+        words = "; ".join(filter(None, (daemon.watchdogs, effortless(daemon.config))))
+        return Text(f"{daemon.state.name.lower()}: {printable(words)}{trouble}")
     return Text(f"{daemon.state.name.lower()}: {subgoal}  {chunks} chunks, {latency:.0f} ms{trouble}")
 
 
@@ -139,6 +141,7 @@ def _summary_lines(daemon: Daemon, recording: RecordingOptions | None) -> list[s
         refused = record.refused["chunk"] + record.refused["subgoal"]
         lines.append(f"note: the policy refused {refused} times, last: {daemon.inbox.refusal}")
     lines += [f"note: {daemon.torque_note}"] if daemon.torque_note else []
+    lines += [f"note: {words}"] if (words := effortless(daemon.config)) else []
     lines += refused_settings(servo)
     if recording is not None:
         samples = len(list(recording.folder.glob("[0-9]*.npz")))

@@ -11,8 +11,10 @@ quaternion    4       x, y, z, w; of any length but 0
 6d_rows       6       first row, second row, as WALL-OSS's own tools write 6d: the transposed of ``6d``
 ============  ======  ==========================================================================
 
-6d is that of Zhou et al., "On the Continuity of Rotation Representations in Neural Networks" (2019). Angles
-near π come out to 1e-15: they are read off a quaternion's largest component, never off an arccosine.
+6d is that of Zhou et al., "On the Continuity of Rotation Representations in Neural Networks" (2019); 6d_rows
+is what WALL-OSS names ``rotation_6D`` (wall-x, ``x2robot_utils/geometry.py``): read as columns, it would be
+the inverse rotation. Angles near π come out to 1e-15: they are read off a quaternion's largest component,
+never off an arccosine.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ def to_matrix(kind: str, values: Floats) -> Floats:
 
     Raises:
         KinematicsError: for another kind or size, for what is not finite, and for what is no rotation: a
-            quaternion of length 0, parallel columns in 6d, angles beyond ``LARGEST_ANGLE``.
+            quaternion of length 0, parallel halves of 6d, angles beyond ``LARGEST_ANGLE``.
     """
     values = np.asarray(values, np.float64)
     size = require_kind(kind)

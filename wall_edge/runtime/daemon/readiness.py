@@ -5,11 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+from wall_edge.body.body import Body
 from wall_edge.bundle import Manifest
 from wall_edge.config import CameraConfig, RobotConfig
 from wall_edge.errors import CameraError, ConfigError
 from wall_edge.runtime.ipc.mailbox import Mailbox
+from wall_edge.runtime.motion.weight import HoldingTorque
+from wall_edge.runtime.motion.workspace import WorkspaceWatch
 from wall_edge.runtime.policy.observer import slow_camera
+from wall_edge.runtime.policy.sinks import require_paths
 from wall_edge.runtime.servo.drives import open_drives
 
 _WINDOW_NS, _WINDOWS = 500_000_000, 4
@@ -89,12 +93,15 @@ def _silent(name: str, camera: CameraConfig) -> CameraError:
 
 
 def check_match(manifest: Manifest, config: RobotConfig) -> None:
-    """Raise :class:`ConfigError` where ROBOT.yaml describes another robot than the bundle was made for."""
+    """Raise :class:`ConfigError` where ROBOT.yaml describes another robot than the bundle was made for.
+
+    Or :class:`KinematicsError`, where its URDF does.
+    """
     fix = "export the bundle for this robot with --robot"
-    joints = tuple(joint.name for joint in config.joints)
-    if joints != manifest.embodiment.action.names:
-        expected_joints = f"the bundle's {', '.join(manifest.embodiment.action.names)}, in this order"
-        raise ConfigError(f"ROBOT.yaml's joints {', '.join(joints)}", expected=expected_joints, fix=fix)
+    Body.of(config, manifest)
+    WorkspaceWatch.of(config)
+    HoldingTorque.of(config)
+    require_paths(config.sinks)
     of_bundle = {name: (camera.width, camera.height) for name, camera in manifest.cameras.items()}
     of_robot = {name: (camera.width, camera.height) for name, camera in config.cameras.items()}
     if of_bundle != of_robot:

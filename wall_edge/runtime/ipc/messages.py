@@ -1,6 +1,6 @@
 """What the supervisor and the processes of the daemon say to each other over their pipes.
 
-What a simulated world and the daemon say beyond that is the world's (:mod:`wall_edge.sim.tabletop.messages`).
+What a simulated world and the daemon say beyond that is the world's (:mod:`wall_edge.sim.world.messages`).
 """
 
 from __future__ import annotations

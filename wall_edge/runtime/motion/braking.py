@@ -55,6 +55,23 @@ def stop_of(velocity: float, acceleration: float, bounds: Bounds) -> Stop:
     return Stop(direction, jerk, (a + limit) / jerk, plateau, limit / jerk)
 
 
+def stop_distance(velocity: float, acceleration: float, bounds: Bounds) -> float:
+    """How far a joint goes in :func:`stop_of`: the end of ``after(…, inf)``, at a third of its cost."""
+    limit, jerk = bounds.acceleration, bounds.jerk
+    direction = 1.0 if velocity + acceleration * abs(acceleration) / (2 * jerk) > 0 else -1.0
+    v, a = direction * velocity, direction * acceleration
+    peak = math.sqrt(max(0.0, jerk * v + a * a / 2))
+    if peak <= limit:
+        t1 = max(0.0, (a + peak) / jerk)
+        return direction * (t1 * (v + t1 * (a / 2 - t1 * jerk / 6)) + peak * peak * peak / (6 * jerk * jerk))
+    t1 = (a + limit) / jerk
+    t2 = max(0.0, (v + a * a / (2 * jerk)) / limit - limit / jerk)
+    distance = t1 * (v + t1 * (a / 2 - t1 * jerk / 6))
+    v += t1 * (a - t1 * jerk / 2)
+    distance += t2 * (v - t2 * limit / 2)
+    return direction * (distance + limit * limit * limit / (6 * jerk * jerk))
+
+
 def safe(state: JointMotion, bounds: Bounds) -> bool:
     """Whether the stop from ``state`` keeps every bound all the way."""
     p, v, a = state

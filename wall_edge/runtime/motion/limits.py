@@ -25,6 +25,8 @@ _BANDWIDTH = 60.0
 """rad/s: how fast what is left of an error is worked off; less where the ticks are too few for it."""
 _PER_TICK = 0.2
 """rad: the bandwidth times the period stays below this, far from where a sampled cascade would oscillate."""
+_SLOWER = 0.9
+"""Of its speed: what a joint that is slowed heads for at each tick."""
 _HALVINGS = 8
 """Of the way between the step that was wanted and the stop."""
 
@@ -43,6 +45,7 @@ class Limiter:
         self._dt = dt
         self._bandwidth = min(_BANDWIDTH, _PER_TICK / dt)
         self._joints: list[JointMotion] | None = None
+        self._before: list[JointMotion] | None = None
         self.state: Floats = np.zeros((3, len(bounds)))
         """Rows: position [rad], velocity [rad/s], acceleration [rad/s²] of the last setpoint; read only."""
         self.hits = {
@@ -65,6 +68,11 @@ class Limiter:
         """The last setpoint [dof, rad]."""
         row: Floats = self.state[0]
         return row
+
+    @property
+    def joints(self) -> list[JointMotion]:
+        """The same as ``state``, joint by joint."""
+        return self._require_position()
 
     @property
     def at_rest(self) -> bool:
@@ -90,10 +98,22 @@ class Limiter:
             steps.append(step if fine else self._bent(i, joint, step))
         return self._keep(steps)
 
+    def slow(self) -> Floats:
+        """One tick towards less speed of all joints alike, so that a tip keeps its direction."""
+        target = self.state.copy()
+        target[1] *= _SLOWER
+        target[2] = 0.0
+        return self.follow(target, target)
+
     def stop(self) -> Floats:
         """One tick of the fastest stop."""
         pairs = zip(self._require_position(), self._bounds, strict=True)
         return self._keep([stop_of(s[1], s[2], b).after(s, self._dt) for s, b in pairs])
+
+    def revoke(self) -> None:
+        """As if the last step had not been taken: it is not sent. Once, until the next."""
+        assert self._before is not None
+        self._keep(self._before)
 
     def counts(self) -> dict[str, object]:
         """How often each bound acted (lists by joint), and the refused references."""
@@ -148,7 +168,7 @@ class Limiter:
         return self._joints
 
     def _keep(self, joints: list[JointMotion]) -> Floats:
-        self._joints = joints
+        self._before, self._joints = self._joints, joints
         self.state[:] = tuple(zip(*joints, strict=True))
         return self.position
 

@@ -4,18 +4,22 @@ The daemon's policy process calls this on the wall clock, ``wall-edge eval`` in 
 are the same code. An observation is encoded and its prefix computed once; the prompt that asks for actions
 goes on from there, and when the planner is free a copy of the keys/values goes to it, for the prompt that
 asks for the next subgoal in words.
+
+The scheduler thinks in joint positions, the policy in values of its own: ``wall_edge.body`` is between them.
 """
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 
 import numpy as np
 from wall_edge_engines import Engine, EngineSettings
 
 from wall_edge.array_types import Floats
+from wall_edge.body.body import Body, BodyChunk
 from wall_edge.bundle import Bundle, Manifest
-from wall_edge.config import PolicyConfig
+from wall_edge.config import PolicyConfig, RobotConfig
 from wall_edge.errors import ConfigError, PolicyError
 from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.fast_policy import action_policy
@@ -29,17 +33,22 @@ from wall_edge.runtime.policy.chunk_scheduler import Scheduler
 from wall_edge.runtime.policy.chunk_schedulers import new_scheduler
 from wall_edge.runtime.policy.handoff import PlannerHandoff
 from wall_edge.runtime.policy.mission import ActiveInstruction, Mission
+from wall_edge.runtime.policy.plan_history import PlanHistory
 from wall_edge.runtime.telemetry.run_log import ChunkRecord
 
 
 @dataclass(frozen=True)
 class PendingChunk:
-    """A chunk that was computed and not yet published. ``positions`` [horizon, dof] in rad."""
+    """A chunk that was computed and not yet published.
+
+    ``values`` [horizon, degrees] are the policy's, ``body`` the joint positions that were made of them.
+    """
 
     active: ActiveInstruction
     observation: Observation
     request: ChunkRequest
-    positions: Floats
+    values: Floats
+    body: BodyChunk
 
 
 def engine_settings(policy: PolicyConfig) -> EngineSettings:
@@ -48,11 +57,16 @@ def engine_settings(policy: PolicyConfig) -> EngineSettings:
 
 
 class ActionLoop:
-    """Observations in, chunks out. ``engine`` runs ``bundle``'s graphs. One thread at a time."""
+    """Observations in, chunks out. ``engine`` runs ``bundle``'s graphs. One thread at a time.
 
-    def __init__(self, bundle: Bundle, engine: Engine, settings: PolicyConfig, seed: int = 0) -> None:
-        manifest = bundle.manifest
+    Raises :class:`ConfigError` or :class:`KinematicsError` where ``config`` is not the bundle's robot.
+    """
+
+    def __init__(self, bundle: Bundle, engine: Engine, config: RobotConfig, seed: int = 0) -> None:
+        manifest, settings = bundle.manifest, config.policy
         settings.scheduler.require(manifest)
+        self.body = Body.of(config, manifest)
+        self._rest = np.array(config.control.rest)
         self.manifest, self._settings = manifest, settings
         self.mission = Mission(subgoals=settings.subgoals)
         self._encoder = Encoder.on(engine, manifest, Prompts.of(bundle))
@@ -64,6 +78,7 @@ class ActionLoop:
         self.handoff = PlannerHandoff(planner, self.mission, period_ns)
         self._dt_ns = round(1e9 / manifest.action_rate_hz)
         self.scheduler = self._new_scheduler()
+        self._history = PlanHistory(self.body, manifest.horizon, self._dt_ns)
         self._epoch = -1
         self._index = 0
 
@@ -77,6 +92,7 @@ class ActionLoop:
             return False
         if active.epoch != self._epoch:
             self._epoch, self.scheduler = active.epoch, self._new_scheduler()
+            self._history.begin_epoch()
         if active.words is None:
             return self.handoff.wants(active, now_ns)
         return self.scheduler.ready(now_ns, servo)
@@ -98,9 +114,10 @@ class ActionLoop:
             return None
         self.scheduler.begin_period(now_ns)
         request = self.scheduler.request(observation, active.words)
-        premise = replace(observation, state=request.state)
-        positions = self._policy.act(premise, active.words, request.guidance)
-        return PendingChunk(active, observation, request, positions)
+        before = self._history.before(request, self.scheduler.plan)
+        premise = replace(observation, state=self.body.state(request.state))
+        values = self._policy.act(premise, active.words, self._history.guidance(request))
+        return PendingChunk(active, observation, request, values, self.body.joints(values, *before))
 
     def finish(self, pending: PendingChunk, now_ns: int) -> tuple[Chunk, ChunkRecord] | None:
         """Publish a chunk at ``now_ns``; None when its instruction has been replaced."""
@@ -109,7 +126,8 @@ class ActionLoop:
             return None
         self._index += 1
         delay_ns = now_ns - observation.time_ns
-        plan = self.scheduler.publish(self._index, pending.request, pending.positions, delay_ns)
+        plan = self.scheduler.publish(self._index, pending.request, pending.body.positions, delay_ns)
+        self._history.published(pending.request, pending.values)
         chunk = Chunk(
             index=self._index,
             observation_time_ns=observation.time_ns,
@@ -132,21 +150,30 @@ class ActionLoop:
             pending.active.words or "",
             pending.observation.index,
             scheduler=self._settings.scheduler.kind,
+            solved=pending.body.solved,
+            nearest=pending.body.nearest,
+            held=pending.body.held,
+            confined=pending.body.confined,
+            kinematics_ms=1e3 * pending.body.elapsed_s,
         )
+
+    def observed(self, observation: Observation) -> Observation:
+        """With its state as policy values, as recorded sessions have it."""
+        return replace(observation, state=self.body.state(observation.state))
 
     def forget(self) -> None:
         """What comes next is a new instruction, even if its epoch is that of the last one."""
         self._epoch = -1
+        self._history = PlanHistory(self.body, self.manifest.horizon, self._dt_ns)
 
     def warm_up(self) -> None:
         """Once through everything with a black picture: the first run of a graph is slower than the rest."""
         cameras = self.manifest.cameras.items()
         frames = {name: np.zeros((c.height, c.width, 3), np.uint8) for name, c in cameras}
         self._policy.observe(black := Observation(0, frames, middle_of(self.manifest.embodiment.state)))
-        try:
-            self._policy.act(black, "warm up.")
-        except PolicyError:  # FAST tokens of a black picture need not be an action
-            return
+        # FAST tokens of a black picture need not be an action, nor what comes of it a pose.
+        with contextlib.suppress(PolicyError):
+            self.body.joints(self._policy.act(black, "warm up."), self._rest)
 
 
 def require_horizon(manifest: Manifest, settings: PolicyConfig, delay_ns: int, what: str) -> None:

@@ -33,6 +33,14 @@ class Plan:
         between: Floats = self.positions[low] * (1 - part) + self.positions[high] * part
         return between
 
+    def continued(self, plan_ns: npt.NDArray[np.int64]) -> Floats:
+        """As :meth:`at`, but beyond the last step it goes on as it last moved."""
+        positions = self.at(plan_ns)
+        if len(self.positions) > 1:
+            steps = np.maximum(0, (plan_ns - self.end_ns) / self.dt_ns)
+            positions += steps[:, None] * (self.positions[-1] - self.positions[-2])
+        return positions
+
 
 @dataclass(frozen=True)
 class ChunkRequest:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
 import wall_edge_engines
@@ -24,6 +25,7 @@ from wall_edge.runtime.ipc.messages import EngineNote, Instruct, Ready, Refusal,
 from wall_edge.runtime.ipc.reporting import reporting
 from wall_edge.runtime.policy.action_loop import ActionLoop, PendingChunk, engine_settings, require_horizon
 from wall_edge.runtime.policy.observer import Observer
+from wall_edge.runtime.policy.sinks import SinkSockets
 from wall_edge.runtime.telemetry.ring.events import EventRing
 from wall_edge.runtime.telemetry.run_log import ChunkRecord, SubgoalRecord
 from wall_edge.runtime.telemetry.session_recorder import RecordingOptions, SessionRecorder
@@ -67,6 +69,10 @@ class _Outbox:
         with self._lock:
             self._conn.send(message)
 
+    def log(self, kind: str, fields: dict[str, Any]) -> None:
+        """Into the event log alone."""
+        self._events.write(kind, **fields)
+
 
 class PolicyProcess:
     """Loads the bundle that the supervisor has checked, then answers observations until told to stop."""
@@ -88,7 +94,8 @@ class PolicyProcess:
         engine = wall_edge_engines.load(bundle, engine_settings(config.policy))
         self.engine = engine.description
         """What runs the graphs, in one line."""
-        self._loop = ActionLoop(bundle, engine, config.policy)
+        self._loop = ActionLoop(bundle, engine, config)
+        self._sinks = SinkSockets(config.sinks)
         self._observer = Observer(config.cameras, frames, feedback)
         self._feedback = feedback.reader()
         self._record = np.zeros(1, chunks.dtype)[0]
@@ -158,9 +165,11 @@ class PolicyProcess:
         self._record["published_time_ns"] = time.monotonic_ns()
         self._chunks.write(self._record)
         self._outbox.send(record)
+        for line in self._sinks.send(chunk, pending.body.sinks):
+            self._outbox.log("sink", line)
         if self._recorder is not None:
-            words, positions = record.subgoal, pending.positions
-            self._recorder.offer(Sample(pending.observation, words, positions, chunk.epoch))
+            observation = self._loop.observed(pending.observation)
+            self._recorder.offer(Sample(observation, record.subgoal, pending.values, chunk.epoch))
 
     def _plan(self) -> None:
         """The planner thread: words for each prefix that the action loop hands over."""

@@ -12,6 +12,7 @@ from wall_edge_bridge.drives.group import DriveGroup
 from wall_edge.array_types import Floats
 from wall_edge.config import RobotConfig
 from wall_edge.errors import BusError, BusTimeout, RuntimeFault
+from wall_edge.runtime.motion.weight import HoldingTorque
 from wall_edge.runtime.servo.feedback.readings import Readings
 from wall_edge.runtime.servo.feedback.watch import Watch
 
@@ -30,7 +31,7 @@ class Joints:
     def __init__(
         self, config: RobotConfig, open_drives: Callable[[], DriveGroup], clock: Callable[[], int]
     ) -> None:
-        self._open_drives, self._clock = open_drives, clock
+        self._config, self._open_drives, self._clock = config, open_drives, clock
         self.names = [joint.name for joint in config.joints]
         self.lower: Floats = np.array(config.per_joint(lambda joint: joint.lower))
         self.upper: Floats = np.array(config.per_joint(lambda joint: joint.upper))
@@ -46,6 +47,7 @@ class Joints:
         self.setpoint: Floats = np.zeros(config.dof)
         """[dof] rad, last sent; where the joints are until then."""
         self._no_effort: Floats = np.zeros(config.dof)
+        self._weight: HoldingTorque | None = None
         self.written_ns = 0
         """When a setpoint last went out; 0 for never."""
         self._sent_ns = 0
@@ -62,8 +64,9 @@ class Joints:
     def open(self) -> None:
         """Torque stays as it is: the arm must answer, fresh and within its limits, before :meth:`enable`.
 
-        Raises BusError, DriveError, RuntimeFault.
+        Raises BusError, DriveError, RuntimeFault; ConfigError, KinematicsError for a URDF of another robot.
         """
+        self._weight = HoldingTorque.of(self._config)
         drive = self.drive = self._open_drives()
         self._bus_timeout_ns = drive.timeout_ns  # the group keeps each bus to its own
         drive.connect()
@@ -173,7 +176,8 @@ class Joints:
 
     def _setpoints(self, state: Floats, due_ns: int) -> Setpoints:
         position, velocity, acceleration = state
-        return Setpoints(position, velocity, acceleration, self._no_effort, due_ns)
+        effort = self._no_effort if self._weight is None else self._weight.at(position.tolist())
+        return Setpoints(position, velocity, acceleration, effort, due_ns)
 
     def _look(self, drive: DriveGroup, now: int) -> Feedback | None:
         try:

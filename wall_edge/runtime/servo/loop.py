@@ -94,6 +94,7 @@ class ServoLoop:
             if reason := self.command.reason_to_stop(self._clock()):
                 self.machine.go(Event.STOP, reason)
                 return
+            self.pilot.require_start()
             self.pilot.limiter.reset(self.joints.position)
             self._require_rate()
             armed = self.joints.arm_watchdogs()
@@ -140,6 +141,8 @@ class ServoLoop:
             self.joints.collect(now)
             if self.state is not ServoState.STOPPING:  # what trails on the way to rest is let go all the same
                 self.joints.require_following()
+            if self.state is not ServoState.FAULT:
+                self.pilot.require_measured()
         except WallEdgeError as error:
             self.machine.fail(str(error))
         self._publish(now, first_setpoint_ns)

@@ -14,6 +14,7 @@ from wall_edge.runtime.ipc.mailbox_types import Chunk, ServoState
 from wall_edge.runtime.motion.chunk_track import ChunkTrack, Refusal
 from wall_edge.runtime.motion.homing import Homing
 from wall_edge.runtime.motion.limits import Limiter
+from wall_edge.runtime.motion.workspace import WorkspaceWatch
 from wall_edge.runtime.servo.command import Command
 from wall_edge.runtime.servo.joints import Joints
 from wall_edge.runtime.servo.states import Event, StateMachine
@@ -32,7 +33,7 @@ class Pilot:
         clock: Callable[[], int],
     ) -> None:
         control = config.control
-        self._control, self._clock = control, clock
+        self._config, self._control, self._clock = config, control, clock
         self._joints, self._machine, self._command = joints, machine, command
         self._chunks = chunks.reader()
         self.track = ChunkTrack(
@@ -54,7 +55,11 @@ class Pilot:
         """When that chunk was published; 0 for none."""
         self.on_epoch: Callable[[int], None] = lambda _: None
         self.on_chunk: Callable[[int, Refusal | None], None] = lambda *_: None
-        """Told as it happens: an epoch that begins; a chunk's index, and why it was refused."""
+        self.on_leave: Callable[[str, str], None] = lambda *_: None
+        """Told as it happens: an epoch that begins; a chunk's index, and why it was refused; who left the
+        workspace, and how."""
+        self.watch: WorkspaceWatch | None = None
+        """Of robots with a workspace, from the start on."""
         self.rested = False
         """Whether the way to rest is over."""
         self._idle_since_ns = 0
@@ -62,6 +67,17 @@ class Pilot:
         self._homing_ticks = 0
         self._rested_ns = 0
         self._now, self._then = np.zeros((3, config.dof)), np.zeros((3, config.dof))
+
+    def require_start(self) -> None:
+        """Begins to watch the workspace, if there is one.
+
+        Raises RuntimeFault where the arm stands outside, ConfigError and KinematicsError for a workspace that
+        does not fit the robot.
+        """
+        self.watch = WorkspaceWatch.of(self._config)
+        if self.watch is not None:
+            self.watch.on_leave = self.on_leave
+            self.watch.require_start(self._joints.position.tolist())
 
     def begin(self) -> None:
         """The arm is powered where it stands."""
@@ -95,18 +111,45 @@ class Pilot:
         self.on_chunk(int(record["index"]), refusal)
 
     def decide(self, now: int) -> Floats:
-        """The next setpoint [dof, rad], within limits. Raises RuntimeFault when no chunks come."""
+        """The next setpoint [dof, rad], within limits.
+
+        Raises RuntimeFault when no chunks come, or when that setpoint would leave the workspace.
+        """
         if self._command.emergency:
             self._machine.fail("emergency stop", Event.EMERGENCY_STOP)
             return self.limiter.stop()
         state = self._machine.state
         if state is not ServoState.STOPPING and (reason := self._command.reason_to_stop(now)):
             self._machine.go(Event.STOP, reason)
-            rest, speed = self._control.rest, self._control.rest_velocity
-            self._homing = Homing(self.limiter.state, rest, speed, self._bounds)
-        if self._homing is not None:
-            return self._toward_rest(now, self._homing)
-        return self._follow(now)
+            self._homing = self._way_to_rest()
+        setpoint = self._follow(now) if self._homing is None else self._toward_rest(now, self._homing)
+        if self.watch is not None:
+            self._require_inside(self.watch)
+        return setpoint
+
+    def require_measured(self) -> None:
+        """Raises RuntimeFault where the joints are outside the workspace, as they were last measured."""
+        if self.watch is not None:
+            arrived_ns = self._joints.readings.arrived_ns
+            oldest_ns, newest_ns = int(arrived_ns.min()), int(arrived_ns.max())
+            self.watch.require_measured(self._joints.position.tolist(), oldest_ns, newest_ns)
+
+    def _require_inside(self, watch: WorkspaceWatch) -> None:
+        """Instead of a step that makes a tip too fast, one that slows all joints down."""
+        try:
+            if not watch.require_setpoint(self.limiter.joints):
+                self.limiter.revoke()
+                self.limiter.slow()
+                watch.require_setpoint(self.limiter.joints, slowed=True)
+        except RuntimeFault:
+            self.limiter.revoke()  # the stop is safe from where the last setpoint was
+            raise
+
+    def _way_to_rest(self) -> Homing:
+        rest, speed = self._control.rest, self._control.rest_velocity
+        if self.watch is not None:
+            speed = self.watch.rest_velocity(self.limiter.position.tolist(), rest, speed)
+        return Homing(self.limiter.state, rest, speed, self._bounds)
 
     def _follow(self, now: int) -> Floats:
         machine, follow = self._machine, self._command.follow

@@ -43,7 +43,7 @@ class Publication:
         if telemetry is not None:
             joints.readings.on_limiter = self._limiter
             machine.on_transition, machine.on_fault = self._transition, self._fault
-            pilot.on_epoch, pilot.on_chunk = self._epoch, self._chunk
+            pilot.on_epoch, pilot.on_chunk, pilot.on_leave = self._epoch, self._chunk, self._leave
 
     def moment(self, now: int, *, touched: bool, served_ticks: int) -> None:
         """Before the first tick, after the last, or between them: ``now`` [ns] is no tick's begin."""
@@ -182,6 +182,9 @@ class Publication:
     def _chunk(self, index: int, refusal: str | None) -> None:
         if refusal is not None:  # of one that was taken, the status of the tick says so
             self._tell(EventKind.CHUNK_REFUSED, chunk_index=index, name=refusal)
+
+    def _leave(self, who: str, how: str) -> None:
+        self._tell(EventKind.WORKSPACE, name=who, text=how)
 
     def _tell(self, kind: EventKind, **fields: object) -> None:
         if self._telemetry is not None:

@@ -27,6 +27,15 @@ class ChunkRecord:
     observation: int = 0
     """Which observation it came from, counted over the run."""
     scheduler: str = ""
+    solved: int = 0
+    """Steps over all poses that the joints bring to their pose; 0 without poses."""
+    nearest: int = 0
+    """Those that are only as near as limits and speeds allow."""
+    held: int = 0
+    """Those held where the pose could still be reached."""
+    confined: int = 0
+    """Those that the workspace changed."""
+    kinematics_ms: float = 0.0
 
     @property
     def latency_ms(self) -> float:
@@ -58,7 +67,10 @@ class SubgoalRecord:
 
 @dataclass(frozen=True)
 class EpisodeRecord:
-    """One task. ``status``: success, wrong_block or timeout; ``truths``: (time, right subgoal) changes."""
+    """One task. ``status``: success, wrong_block, wrong_hand or timeout.
+
+    ``truths``: (time, right subgoal) changes.
+    """
 
     number: int
     epoch: int
@@ -67,6 +79,8 @@ class EpisodeRecord:
     end_ns: int
     status: str
     truths: tuple[tuple[int, str], ...]
+    least_tip_distance_m: float | None = None
+    """How near two tips came (m), of a robot with two hands, once it ended."""
 
     def truth(self, time_ns: int) -> str | None:
         """The right subgoal for an observation at ``time_ns``; None outside the episode."""

@@ -17,7 +17,9 @@ class Summary(TypedDict):
     servo: dict[str, Any]
     policy: dict[str, Any]
     subgoals: dict[str, Any]
+    kinematics: dict[str, Any]
     bus: dict[str, Any]
+    workspace: dict[str, Any]
     report: str
 
 
@@ -60,6 +62,13 @@ def summarise(record: RunLog, report: Path) -> Summary:
             "correct": correct,
             "correct_rate": correct / judged if judged else 0.0,
         },
+        kinematics={
+            "solved": sum(chunk.solved for chunk in record.chunks),
+            "nearest": sum(chunk.nearest for chunk in record.chunks),
+            "held": sum(chunk.held for chunk in record.chunks),
+            "p99_ms": percentiles([chunk.kinematics_ms for chunk in record.chunks], 99)["p99"],
+        },
         bus=servo.get("bus", {"cycles_hz": 0.0, "errors": 0}),
+        workspace=servo.get("workspace", {"stops": 0}),
         report=str(report),
     )

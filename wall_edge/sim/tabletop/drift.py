@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wall_edge.sim.blocks import BLOCKS, SPACING, Scene
 from wall_edge.sim.tabletop.arm import Array
-from wall_edge.sim.tabletop.scene import BLOCKS, HALF_ANGLE, RADIUS, SPACING, Scene
+from wall_edge.sim.tabletop.scene import HALF_ANGLE, RADIUS
 
 Vector = tuple[float, float]
 

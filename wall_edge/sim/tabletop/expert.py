@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from wall_edge.sim.blocks import TOUCH_HEIGHT, TOUCH_RADIUS
 from wall_edge.sim.tabletop import arm
 from wall_edge.sim.tabletop.arm import Array
-from wall_edge.sim.tabletop.scene import TOUCH_HEIGHT, TOUCH_RADIUS
 
 SERVO_GAIN = 0.6  # the servos cover this part of the way to their command in one step
 SPEED = 0.006  # tip, m per step; 9 mm crosses this small workspace in under a second

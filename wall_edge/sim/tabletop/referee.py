@@ -5,17 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from wall_edge.sim.blocks import EPISODE_STREAM, STEP_HZ
 from wall_edge.sim.tabletop import arm, render
 from wall_edge.sim.tabletop.drift import sample_drift
-from wall_edge.sim.tabletop.scene import (
-    EPISODE_STREAM,
-    STEP_HZ,
-    TIME_LIMIT_S,
-    Episode,
-    Status,
-    sample_scene,
-    sample_task,
-)
+from wall_edge.sim.tabletop.scene import TIME_LIMIT_S, Episode, Status, sample_scene, sample_task
 
 
 class TabletopWorld:

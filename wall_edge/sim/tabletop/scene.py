@@ -1,14 +1,10 @@
-"""Blocks on the table, the task in words, and the referee that watches the tip.
-
-A touch is the tip staying within `TOUCH_RADIUS` of a block's touch point, 5 mm above the centre of its
-top face so that the fingertip never presses into it, for `TOUCH_STEPS` consecutive steps.
-"""
+"""Blocks on the table, the task in words, and the referee that watches the tip."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
@@ -16,45 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from wall_edge.errors import ConfigError
+from wall_edge.sim.blocks import BLOCKS, COLOURS, SPACING, STEP_HZ, TOUCH_RADIUS, TOUCH_STEPS, Scene
 from wall_edge.sim.tabletop import arm
 from wall_edge.sim.tabletop.arm import Array
 
 Status = Literal["running", "success", "wrong_block", "timeout"]
 
-COLOURS = ("red", "green", "blue", "yellow", "purple")
-BLOCKS = 3
-BLOCK_SIZE = 0.04
-SPACING = 0.075
 # Sector in which the tip can touch a block and hover above it with the tool vertical.
 RADIUS = (0.115, 0.20)
 HALF_ANGLE = 1.15
 
-STEP_HZ = 30
-TOUCH_HEIGHT = BLOCK_SIZE + 0.005
-TOUCH_RADIUS = 0.025
-TOUCH_STEPS = 6
 TIME_LIMIT_S = 12.0
-
-# First word of every seed: training draws and evaluation episodes never share a random stream.
-TRAIN_STREAM = 1
-EPISODE_STREAM = 2
-
-
-@dataclass
-class Scene:
-    """Three blocks: ``colours`` [3] indices into `COLOURS`, ``xy`` [3, 2] in metres, ``touched`` [3]."""
-
-    colours: npt.NDArray[np.int64]
-    xy: Array
-    touched: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(BLOCKS, dtype=np.bool_))
-
-    def index(self, colour: int) -> int:
-        """Which block has this colour; raises `ConfigError` if none does."""
-        for index, present in enumerate(self.colours.tolist()):
-            if present == colour:
-                return index
-        names = ", ".join(COLOURS[present] for present in self.colours)
-        raise ConfigError(f"no block of colour {colour} in the scene", expected=f"one of {names}")
 
 
 def sample_scene(
@@ -112,6 +80,9 @@ def sample_task(rng: np.random.Generator, scene: Scene) -> Task:
 class Episode:
     """The referee of one attempt, called once a step (30 Hz) with the arm's true joints."""
 
+    least_tip_distance_m: None = None
+    """A lone tip is near no other."""
+
     def __init__(self, scene: Scene, task: Task, time_limit_s: float = TIME_LIMIT_S) -> None:
         """Start the clock; raises `ConfigError` for a time limit below one step or a colour not laid out."""
         self._limit = round(time_limit_s * STEP_HZ)
@@ -123,6 +94,11 @@ class Episode:
         self.steps = 0
         self._order = (scene.index(task.first), scene.index(task.second))
         self._held = np.zeros(BLOCKS, dtype=np.int64)
+
+    @property
+    def instruction(self) -> str:
+        """The whole task in words."""
+        return self.task.instruction
 
     @property
     def touched(self) -> int:
@@ -150,8 +126,7 @@ class Episode:
         if self.status != "running":
             return self.status
         self.steps += 1
-        points = np.column_stack((self.scene.xy, np.full(BLOCKS, TOUCH_HEIGHT)))
-        near = ((points - arm.tip(q)) ** 2).sum(axis=1) <= TOUCH_RADIUS**2
+        near = ((self.scene.touch_points() - arm.tip(q)) ** 2).sum(axis=1) <= TOUCH_RADIUS**2
         self._held = np.where(near, self._held + 1, 0)
         for index in np.flatnonzero((self._held >= TOUCH_STEPS) & ~self.scene.touched):
             self._touch(int(index))

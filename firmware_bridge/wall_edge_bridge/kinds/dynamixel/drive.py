@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,13 @@ from wall_edge.errors import BusTimeout, DriveError
 from wall_edge_bridge.drives import Drive, Feedback, Setpoints
 from wall_edge_bridge.kinds.dynamixel.bus import ATTEMPTS, DynamixelBus
 from wall_edge_bridge.kinds.dynamixel.codec import SyncWriter
-from wall_edge_bridge.kinds.dynamixel.memory import SETTINGS, require_model, require_settings
+from wall_edge_bridge.kinds.dynamixel.memory import (
+    SETTINGS,
+    calibration_in,
+    require_model,
+    require_same_turn,
+    require_settings,
+)
 from wall_edge_bridge.kinds.dynamixel.power import Power
 from wall_edge_bridge.kinds.dynamixel.readings import Readings
 from wall_edge_bridge.kinds.dynamixel.registers import (
@@ -140,6 +147,11 @@ class DynamixelDrive(Drive):
         answers = self._read_all(SETTINGS)
         for joint, answer in zip(self._motors, answers, strict=True):
             require_settings(joint, answer, self._settings, self._bus.ids)
+        for joint, answer in zip(self._motors, self._read_all(POSITION), strict=True):
+            require_same_turn(joint, answer.value("present_position"))
+
+    def memory(self) -> tuple[dict[str, Any], ...]:
+        return tuple(calibration_in(answer) for answer in self._read_all(SETTINGS))
 
     # --- power ---------------------------------------------------------------------------------------------
 

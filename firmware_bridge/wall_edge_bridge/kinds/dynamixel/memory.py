@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from wall_edge.errors import DriveError
 from wall_edge_bridge.kinds.dynamixel.models import MODELS, NUMBERS, OTHERS, model_name
 from wall_edge_bridge.kinds.dynamixel.registers import (
     EXTENDED_MODE,
     POSITION_MODE,
+    RESOLUTION,
     TABLE,
 )
 from wall_edge_bridge.kinds.dynamixel.replies import Answer, Block
@@ -17,6 +19,9 @@ from wall_edge_bridge.kinds.dynamixel.settings import DynamixelJoint, DynamixelS
 
 SETTINGS = Block.of("model", "torque_enable")
 """One read of 65 bytes a motor, before power."""
+_RANGE = ("min_position", "max_position")
+_CHANGE = "change the motor's setting or ROBOT.yaml; nothing was switched"
+_CALIBRATED_ANEW = "it is another arm, or was calibrated since: run 'wall-edge init' on its calibration file"
 _TORQUE_BY_GOAL = 0x08
 _REVERSE = 0x01
 _MODES = {0: "current", 1: "velocity", 3: "position", 4: "extended position", 5: "current-based position"}
@@ -50,14 +55,45 @@ def require_settings(
         raise _contradiction(
             joint, "shadow_id", shadow, "no id of another joint: it obeys that one's goals too"
         )
-    offset = answer.value("homing_offset")
-    if joint.homing_offset is not None and offset != joint.homing_offset:
-        raise _contradiction(joint, "homing_offset", offset, f"{joint.homing_offset} as in ROBOT.yaml")
+    _require_calibration(joint, answer)
     if answer.value("pwm_limit") == 0:
         raise _contradiction(joint, "pwm_limit", 0, "above 0: a motor without torque holds nothing")
     _require_delay(joint, answer, settings, len(ids))
     if not joint.extended:
         _require_reach(joint, answer)
+
+
+def calibration_in(answer: Answer) -> dict[str, Any]:
+    """The keys of a joint that say what its motor's memory holds."""
+    return {
+        "homing_offset": answer.value("homing_offset"),
+        "range_ticks": tuple(answer.value(name) for name in _RANGE),
+    }
+
+
+def require_same_turn(joint: DynamixelJoint, tick: int) -> None:
+    """Refuse a joint that reads whole turns off its calibrated range: after power-on a motor knows one turn.
+
+    Raises DriveError.
+    """
+    first, last = joint.range_ticks or (0, 0)
+    if joint.range_ticks is None or first <= tick <= last or (tick - first) % RESOLUTION + first > last:
+        return
+    raise DriveError(
+        f"joint {joint} reads {tick} ticks: whole turns off its range, as its count began anew at power-on",
+        expected=f"{first} to {last} as in ROBOT.yaml",
+        fix="power-cycle the motor with the joint in the middle of its range, or calibrate again",
+    )
+
+
+def _require_calibration(joint: DynamixelJoint, answer: Answer) -> None:
+    memory, fix = calibration_in(answer), f"{_CALIBRATED_ANEW}; nothing was switched"
+    if joint.homing_offset is not None and memory["homing_offset"] != joint.homing_offset:
+        expected = f"{joint.homing_offset} as in ROBOT.yaml"
+        raise _contradiction(joint, "homing_offset", memory["homing_offset"], expected, fix)
+    for name, actual, end in zip(_RANGE, memory["range_ticks"], joint.range_ticks or (), strict=False):
+        if actual != end:
+            raise _contradiction(joint, name, actual, f"{end} as in range_ticks of ROBOT.yaml", fix)
 
 
 def _require_mode(joint: DynamixelJoint, answer: Answer) -> None:
@@ -106,11 +142,13 @@ def _reason(joint: DynamixelJoint) -> str:
     return f", for {joint.lower:.6g} to {joint.upper:.6g} rad of ROBOT.yaml: a motor refuses goals beyond it"
 
 
-def _contradiction(joint: DynamixelJoint, name: str, actual: object, expected: str) -> DriveError:
+def _contradiction(
+    joint: DynamixelJoint, name: str, actual: object, expected: str, fix: str = _CHANGE
+) -> DriveError:
     register = TABLE[name]
     unit = f" {register.unit}" if register.unit == "tick" else ""
     return DriveError(
         f"joint {joint}: {name} (register {register.address}) is {actual}{unit}",
         expected=expected,
-        fix="change the motor's setting or ROBOT.yaml; nothing was switched",
+        fix=fix,
     )

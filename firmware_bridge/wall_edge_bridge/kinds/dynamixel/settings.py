@@ -51,6 +51,9 @@ class DynamixelJoint(Joint):
     """The motor's own reverse mode is on (register 10, bit 0)."""
     homing_offset: int | None = None
     """What the motor must have in register 20 [tick]; null: not compared."""
+    range_ticks: tuple[int, int] | None = None
+    """What it must have in registers 52 and 48, its least and greatest position [tick], where LeRobot writes
+    a calibrated range; null: not compared."""
     torque_constant: float | None = None
     """Nm/A; of motors that report a load, Nm at 100 %. null: the model's."""
 
@@ -59,6 +62,11 @@ class DynamixelJoint(Joint):
         between("id", self.id, 0, MAX_ID)
         between("zero_ticks", self.zero_ticks, -EXTENDED_TICKS, EXTENDED_TICKS, "tick")
         between("homing_offset", self.homing_offset, -1_044_479, 1_044_479, "tick")
+        if self.range_ticks is not None:
+            for i, end in enumerate(self.range_ticks):
+                between(f"range_ticks[{i}]", end, 0, MAX_TICK, "tick")
+            if self.range_ticks[0] >= self.range_ticks[1]:
+                raise Invalid("range_ticks", list(self.range_ticks), expected="the lower end first")
         positive("torque_constant", self.torque_constant, "Nm/A", 100.0)
         if self.model is not None:
             one_of("model", self.model, tuple(NUMBERS))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,12 @@ from wall_edge_bridge.drives.recovery import FaultRecovery
 from wall_edge_bridge.kinds.feetech.bus import ATTEMPTS, Answer, Block, Exchange, FeetechBus
 from wall_edge_bridge.kinds.feetech.codec import SyncWriter, build_write
 from wall_edge_bridge.kinds.feetech.faults import CAUSES, remaining_cause
-from wall_edge_bridge.kinds.feetech.memory import SETTINGS, require_settings
+from wall_edge_bridge.kinds.feetech.memory import (
+    SETTINGS,
+    calibration_in,
+    require_settings,
+    require_unwrapped,
+)
 from wall_edge_bridge.kinds.feetech.registers import RADIANS_PER_TICK, STS3215
 from wall_edge_bridge.kinds.feetech.scale import (
     LOOK,
@@ -92,12 +98,17 @@ class FeetechDrive(Drive):
             raise DriveError(f"joint {joint.name}: {error}") from None
 
     def check(self) -> None:
-        """Compare limits, offset, mode and torque limits in the servos' memory with the joints.
+        """Compare limits, offset, range, mode and torque limits in the servos' memory with the joints.
 
         Changes nothing. Raises DriveError naming joint, register and both values; BusError.
         """
         for joint, answer in zip(self._servos, self._read_all(SETTINGS), strict=True):
             require_settings(joint, answer)
+        for joint, answer in zip(self._servos, self._read_all(POSITION), strict=True):
+            require_unwrapped(joint, answer.value(_PRESENT))
+
+    def memory(self) -> tuple[dict[str, Any], ...]:
+        return tuple(calibration_in(answer) for answer in self._read_all(SETTINGS))
 
     def arm_watchdog(self, timeout_s: float) -> float | None:  # noqa: ARG002
         """Always None: the STS3215 has no such register and holds its last goal when the host dies.

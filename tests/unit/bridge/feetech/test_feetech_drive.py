@@ -325,6 +325,8 @@ def test_the_twin_is_no_faster_than_its_motors_and_does_not_care_how_often_it_is
         ({"id": -1}, "0 to 253"),
         ({"zero_ticks": 4096}, "0 to 4095"),
         ({"homing_offset": 2048}, "-2047 to 2047"),
+        ({"range_ticks": (0, 4096)}, "0 to 4095"),
+        ({"range_ticks": (2, 1)}, "the lower end first"),
         ({"stall_torque": 0.0}, "stall_torque"),
     ],
 )

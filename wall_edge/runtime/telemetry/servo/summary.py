@@ -51,6 +51,7 @@ class ServoSummary:
         self._watchdogs: dict[str, float | None] = {}
         self._watchdog_notes: dict[str, str] = {}
         self._limited_by: dict[str, list[str]] = {}
+        self._workspace_stops = 0
 
     # --- feeding ----------------------------------------------------------------------------------------
 
@@ -123,6 +124,8 @@ class ServoSummary:
             self._watchdog_notes[event.name] = event.text
         elif event.kind is EventKind.LIMITER:
             self._limited_by.setdefault(event.name, []).append(event.text)
+        elif event.kind is EventKind.WORKSPACE:
+            self._workspace_stops += 1
         elif event.kind is EventKind.TORQUE_ON:
             self._touched = True
         elif event.kind is EventKind.ENDED:
@@ -168,6 +171,7 @@ class ServoSummary:
             "chunks": {"taken": int(last["chunks_taken"]), "refused": counts(self.counters["refused"])},
             "bus": self._bus(seconds),
             "limiter": {**self._limits(), "refused": int(self.counters["limiter_refused"])},
+            "workspace": {"stops": self._workspace_stops},
             "realtime": self._realtime,
             **({"trace": self.trace.columns()} if trace else {}),
         }
@@ -255,6 +259,7 @@ _WORDS = (
     "_watchdogs",
     "_watchdog_notes",
     "_limited_by",
+    "_workspace_stops",
 )
 
 

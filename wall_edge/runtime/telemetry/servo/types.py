@@ -53,6 +53,8 @@ class EventKind(IntEnum):
     never; ``text``: why never."""
     LIMITER = 12
     """The motor of joint ``name`` bounds itself, by the limiter ``text``: told once, and no fault."""
+    WORKSPACE = 13
+    """The arm brakes, as ``name`` (a pose) leaves its workspace; ``text``: how. A fault follows."""
 
 
 def status_dtype(dof: int) -> np.dtype[Any]:

@@ -74,4 +74,5 @@ _TELLS: dict[EventKind, Callable[[ServoEvent], Fields]] = {
         "timeout_ms": event.values[0] / 1e3 if event.values[0] >= 0 else None,
     },
     EventKind.LIMITER: lambda event: {"joint": event.name, "limiter": event.text},
+    EventKind.WORKSPACE: lambda event: {"who": event.name, "how": event.text},
 }

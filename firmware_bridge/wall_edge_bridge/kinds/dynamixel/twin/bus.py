@@ -219,6 +219,8 @@ def _motor(settings: DynamixelSettings, joint: DynamixelJoint, index: int) -> Si
     motor.set("baud_code", BAUD_RATES.index(settings.baudrate))
     motor.set("return_delay", settings.return_delay_us // 2)
     motor.set("homing_offset", joint.homing_offset or 0)
+    for name, end in zip(("min_position", "max_position"), joint.range_ticks or (), strict=False):
+        motor.set(name, end)
     motor.set("drive_mode", int(joint.reverse))
     if joint.extended:
         motor.set("operating_mode", EXTENDED_MODE)

@@ -43,12 +43,13 @@ class FeetechTwin(ByteTwin):
         timed_baudrate: int | None = None,
     ) -> None:
         super().__init__(joints)
-        self._zero = np.array([joint.zero_ticks for joint in joints])
+        # What an encoder counts is what its servo reports and the offset in its memory.
+        self._zero = np.array([joint.zero_ticks + (joint.homing_offset or 0) for joint in joints])
         self._direction = np.array([joint.direction for joint in joints])
         ticks = self._to_ticks(np.zeros(len(joints)) if positions is None else positions)
         speed = max_speed / RADIANS_PER_TICK
         self.servos = {
-            joint.id: SimulatedServo(joint.id, tick, speed) for joint, tick in zip(joints, ticks, strict=True)
+            joint.id: _servo(joint, tick, speed) for joint, tick in zip(joints, ticks, strict=True)
         }
         self._list = list(self.servos.values())
         self.echo = False
@@ -157,6 +158,16 @@ class FeetechTwin(ByteTwin):
         else:
             servos = awake.get(request.id, ())
             yield from _at_once([(s, s.execute(request.instruction, params)) for s in servos])
+
+
+def _servo(joint: FeetechJoint, ticks: float, max_speed: float) -> SimulatedServo:
+    """Calibrated as ROBOT.yaml says."""
+    servo = SimulatedServo(joint.id, ticks, max_speed)
+    servo.set("homing_offset", joint.homing_offset or 0)
+    for name, end in zip(("min_angle", "max_angle"), joint.range_ticks or (), strict=False):
+        servo.set(name, end)
+    servo.power_on()
+    return servo
 
 
 def _sync_write(params: bytes, awake: Mapping[int, Sequence[SimulatedServo]]) -> None:

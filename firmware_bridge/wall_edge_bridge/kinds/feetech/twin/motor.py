@@ -46,7 +46,7 @@ class SimulatedServo:
         self._memory = bytearray(_SIZE)
         self._to_defaults(0, _SIZE)
         self.set("id", servo_id)
-        self._power_on()
+        self.power_on()
 
     @property
     def id(self) -> int:
@@ -79,7 +79,7 @@ class SimulatedServo:
     def reboot(self, now_ns: int) -> None:
         """As after a dip of its supply: silent for 150 ms, then without torque and with an empty SRAM."""
         self._silent_until_ns = now_ns + REBOOT_NS
-        self._power_on()
+        self.power_on()
 
     def advance(self, now_ns: int) -> None:
         """Follow the goal until ``now_ns``, only under torque."""
@@ -164,7 +164,7 @@ class SimulatedServo:
 
     def _recentre(self) -> None:
         """This position is 2048 from now on, whatever the lock says; the goal stays where the shaft is."""
-        turned = round(self.ticks) - _MIDDLE
+        turned = round(self.ticks) % TICKS_PER_TURN - _MIDDLE
         self.set("homing_offset", max(-_MIDDLE + 1, min(_MIDDLE - 1, turned)))
         self.set("goal_position", _MIDDLE)
 
@@ -174,7 +174,8 @@ class SimulatedServo:
         self.set("id", identity[0])
         self.set("baud_code", identity[1])
 
-    def _power_on(self) -> None:
+    def power_on(self) -> None:
+        """SRAM as after power-on: no torque, the goal where it is."""
         self._to_defaults(SRAM, STS3215["moving_threshold"].address)
         self.set("torque_limit", self.get("max_torque"))
         self.set("goal_position", round(self._reported()) % TICKS_PER_TURN)

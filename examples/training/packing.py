@@ -12,13 +12,17 @@ that it will have when its branch runs alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 
-from examples.tabletop.policy_files import GEOMETRY, HORIZON, image_tokens
+from examples.training.policy_files import PolicyKind
+from wall_edge.bundle import ImageGeometry
 from wall_edge.policies.prompt_text import (
     TURN_END,
     Ids,
@@ -34,11 +38,22 @@ NOISES = 2
 
 
 class Layout:
-    """Where everything stands in the prefix. All sentences must have the same token counts."""
+    """Where everything stands in the prefix. All sentences must have the same token counts.
 
-    def __init__(self, tokenizer: PromptTokenizer, instruction: str, subgoal: str) -> None:
-        self.tokenizer = tokenizer
-        self.root = tokenizer.encode(observation_text(image_tokens()))
+    ``cameras`` are those of the prompt, in order.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PromptTokenizer,
+        cameras: Mapping[str, ImageGeometry],
+        horizon: int,
+        instruction: str,
+        subgoal: str,
+    ) -> None:
+        self.tokenizer, self.cameras, self.horizon = tokenizer, cameras, horizon
+        tokens = {camera: geometry.tokens for camera, geometry in cameras.items()}
+        self.root = tokenizer.encode(observation_text(tokens))
         self.end = tokenizer.encode(TURN_END)
         self._lengths = tuple(len(part) for part in self._parts(instruction, subgoal))
         root, question, answer, self.length = (int(n) for n in np.cumsum(self._lengths))
@@ -69,11 +84,20 @@ class Layout:
         return torch.from_numpy(np.stack(rows))
 
     def _positions(self) -> tuple[Tensor, Tensor]:
-        cells = [GEOMETRY.cells for _ in image_tokens()]
+        cells = [geometry.cells for geometry in self.cameras.values()]
         root = positions(self.root, cells, self.tokenizer.ids.image)
         start = next_position(root)
         _, question, answer, action = self._lengths
         line = np.concatenate((start + np.arange(question + answer), start + np.arange(action)))
         prefix = np.concatenate((root, np.broadcast_to(line, (3, len(line)))), axis=1)
-        chunk = np.broadcast_to(start + action + np.arange(HORIZON), (3, HORIZON))
+        chunk = np.broadcast_to(start + action + np.arange(self.horizon), (3, self.horizon))
         return torch.from_numpy(prefix), torch.from_numpy(chunk.copy())
+
+
+def layout_of(kind: PolicyKind, tokenizer: Tokenizer, task: tuple[str, str]) -> Layout:
+    """The layout of a policy whose tokenizer is not in a folder yet; ``task``: an instruction, a subgoal."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tokenizer.json"
+        tokenizer.save(str(path))
+        prompts = PromptTokenizer(path)
+    return Layout(prompts, kind.cameras, kind.horizon, *task)

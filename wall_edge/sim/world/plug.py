@@ -1,4 +1,4 @@
-"""The simulated tabletop as the daemon's world: its process, and what its referee says of an episode."""
+"""A stage as the daemon's world: its process, and what its referee says of an episode."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from wall_edge.runtime.daemon.world import World
 from wall_edge.runtime.telemetry.run_log import EpisodeRecord
-from wall_edge.sim.tabletop.messages import BlockTouch, EpisodeEnd, EpisodeStart, StartEpisode
-from wall_edge.sim.tabletop.process import run_world
+from wall_edge.sim.world.messages import BlockTouch, EpisodeEnd, EpisodeStart, StartEpisode
+from wall_edge.sim.world.process import run_world
 
 
-class Tabletop(World):
+class StageWorld(World):
     """Episodes one after the other; each one that ended goes into the run log."""
 
     gives_tasks = True
@@ -35,7 +35,13 @@ class Tabletop(World):
             truths = (*self.episode.truths, (message.time_ns, message.subgoal))
             self.episode = replace(self.episode, truths=truths)
         elif isinstance(message, EpisodeEnd) and self.episode is not None:
-            self.link.record.add(replace(self.episode, end_ns=message.time_ns, status=message.status))
+            ended = replace(
+                self.episode,
+                end_ns=message.time_ns,
+                status=message.status,
+                least_tip_distance_m=message.least_tip_distance_m,
+            )
+            self.link.record.add(ended)
             self.episode = None
 
     def _begin(self, message: EpisodeStart) -> None:

@@ -1,45 +1,60 @@
-"""What makes the tabletop policy a WALL-OSS checkpoint: config, tokenizer and tensor names."""
+"""What makes a small trained model a WALL-OSS checkpoint: config, tokenizer and tensor names."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.torch import save_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from wall_edge.array_types import Floats
 from wall_edge.bundle import ImageGeometry
 from wall_edge.policies.prompt_text import SPECIAL_TOKENS, action_text, observation_text, subgoal_text
-from wall_edge.sim.tabletop.arm import JOINTS, LOWER, UPPER
-from wall_edge.sim.tabletop.render import CAMERAS
-from wall_edge.sim.tabletop.scene import COLOURS, STEP_HZ
 
-ROBOT = "tabletop"
-HORIZON = 24
-GEOMETRY = ImageGeometry(width=84, height=84, resolution=84)
 END_OF_TEXT = "<|endoftext|>"
 
 
-def image_tokens() -> dict[str, int]:
-    """Image tokens of each camera, in prompt order."""
-    return dict.fromkeys(CAMERAS, GEOMETRY.tokens)
+@dataclass(frozen=True)
+class PolicyKind:
+    """What one policy's files say and another's do not.
+
+    ``dof`` are the checkpoint's groups of slots, of the state and of the actions alike; ``choices`` the words
+    that a task chooses from; ``full_attention`` the vision blocks that see a whole image.
+    """
+
+    robot: str
+    cameras: Mapping[str, ImageGeometry]
+    horizon: int
+    action_rate_hz: float
+    dof: Mapping[str, int]
+    choices: Sequence[str]
+    full_attention: Sequence[int]
+
+    @property
+    def slots(self) -> int:
+        return sum(self.dof.values())
+
+    @property
+    def image_tokens(self) -> dict[str, int]:
+        """Image tokens of each camera, in prompt order."""
+        return {camera: geometry.tokens for camera, geometry in self.cameras.items()}
 
 
-def build_tokenizer() -> Tokenizer:
+def build_tokenizer(kind: PolicyKind, tasks: Iterable[tuple[str, str]]) -> Tokenizer:
     """A byte-level BPE with WALL-OSS's special tokens, trained on the policy's own sentences.
 
-    Qwen's BPE stops at word boundaries; this one merges across them, so that a sentence of the prompt
-    template costs one token, and stops only at the words that a task chooses from. Any other text still
-    has an encoding, byte by byte.
+    ``tasks`` are instructions, each with one of its subgoals. Qwen's BPE stops at word boundaries; this one
+    merges across them, so that a sentence of the prompt template costs one token, and stops only at the words
+    that a task chooses from. Any other text still has an encoding, byte by byte.
     """
     tokenizer = Tokenizer(models.BPE())
-    choices = Regex(f" (?:{'|'.join(COLOURS)})")
+    choices = Regex(f" (?:{'|'.join(kind.choices)})")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(choices, behavior="isolated"),
@@ -54,25 +69,23 @@ def build_tokenizer() -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_corpus(), trainer)
+    tokenizer.train_from_iterator(_corpus(kind, tasks), trainer)
     return tokenizer
 
 
-def _corpus() -> list[str]:
+def _corpus(kind: PolicyKind, tasks: Iterable[tuple[str, str]]) -> list[str]:
     """The text between special tokens of every prompt and answer."""
     texts = []
-    for first, second in itertools.permutations(COLOURS, 2):
-        instruction = f"touch the {first} block, then the {second} block."
-        subgoal = f"touch the {first} block."
-        observation = observation_text(image_tokens())
+    for instruction, subgoal in tasks:
+        observation = observation_text(kind.image_tokens)
         texts += [observation, subgoal_text(instruction), action_text(subgoal), subgoal]
     special = re.compile("|".join(re.escape(token) for token in SPECIAL_TOKENS))
     return [part for text in texts for part in special.split(text) if part]
 
 
-def model_config(tokenizer: Tokenizer) -> dict[str, Any]:
+def model_config(kind: PolicyKind, tokenizer: Tokenizer) -> dict[str, Any]:
     """``config.json`` in WALL-OSS's flat layout."""
-    hidden, dof = 160, dict.fromkeys(JOINTS, 1)
+    hidden, dof = 160, dict(kind.dof)
     ids = {token: tokenizer.token_to_id(token) for token in (END_OF_TEXT, *SPECIAL_TOKENS)}
     return {
         "architectures": ["Qwen2_5_VLMoEForAction"],
@@ -102,7 +115,7 @@ def model_config(tokenizer: Tokenizer) -> dict[str, Any]:
             "temporal_patch_size": 2,
             "tokens_per_second": 2,
             "window_size": 112,
-            "fullatt_block_indexes": [1, 3],
+            "fullatt_block_indexes": list(kind.full_attention),
             "out_hidden_size": hidden,
             "hidden_act": "silu",
         },
@@ -126,34 +139,34 @@ def model_config(tokenizer: Tokenizer) -> dict[str, Any]:
         "torch_dtype": "float32",
         # What WALL-OSS keeps in its training setup and an exporter has to know.
         "wall_edge": {
-            "robot": ROBOT,
-            "horizon": HORIZON,
-            "action_rate_hz": float(STEP_HZ),
+            "robot": kind.robot,
+            "horizon": kind.horizon,
+            "action_rate_hz": kind.action_rate_hz,
             "action_reference": "state",
             "integration_steps": 10,
             "prompt_wording": "lerobot",
             "cameras": {
                 camera: {
-                    "width": GEOMETRY.width,
-                    "height": GEOMETRY.height,
-                    "resolution": GEOMETRY.resolution,
+                    "width": geometry.width,
+                    "height": geometry.height,
+                    "resolution": geometry.resolution,
                 }
-                for camera in CAMERAS
+                for camera, geometry in kind.cameras.items()
             },
         },
     }
 
 
-def normalizers(spread: npt.NDArray[np.float64]) -> dict[str, torch.Tensor]:
-    """Upstream's min/delta tensors: joints over their range, actions over ± one spread."""
+def normalizers(robot: str, lower: Floats, upper: Floats, spread: Floats) -> dict[str, torch.Tensor]:
+    """Upstream's min/delta tensors: the state over its range, actions over ± one spread; each ``[slots]``."""
     values = {
-        "normalizer_propri.min": LOWER,
-        "normalizer_propri.delta": UPPER - LOWER,
+        "normalizer_propri.min": lower,
+        "normalizer_propri.delta": upper - lower,
         "normalizer_action.min": -spread,
         "normalizer_action.delta": 2 * spread,
     }
     return {
-        f"action_preprocessor.{name}.{ROBOT}": torch.tensor(np.asarray(value), dtype=torch.float32)
+        f"action_preprocessor.{name}.{robot}": torch.tensor(value, dtype=torch.float32)
         for name, value in values.items()
     }
 
@@ -165,13 +178,14 @@ def save_checkpoint(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     tokenizer.save(str(folder / "tokenizer.json"))
+    bounds = ImageGeometry(width=28, height=28)  # those that it has if nobody says otherwise
     preprocessor = {
         "image_processor_type": "Qwen2VLImageProcessor",
         "patch_size": 14,
         "merge_size": 2,
         "temporal_patch_size": 2,
-        "min_pixels": GEOMETRY.min_pixels,
-        "max_pixels": GEOMETRY.max_pixels,
+        "min_pixels": bounds.min_pixels,
+        "max_pixels": bounds.max_pixels,
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=1) + "\n")
     tensors = {name: tensor.detach().float().contiguous() for name, tensor in state.items()}

@@ -1,4 +1,4 @@
-"""The simulated robot as a process: cameras, table and referee, beside its motors on simulated buses.
+"""The simulated robot as a process: its world's cameras and referee, beside its motors on simulated buses.
 
 It stands in for hardware: the daemon talks to it over ports and channels, and reads frames like any camera's.
 """
@@ -13,19 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from wall_edge.config import RobotConfig
-from wall_edge.errors import ConfigError
 from wall_edge.runtime.ipc.mailbox import Mailbox, MailboxReader
 from wall_edge.runtime.ipc.messages import Places, Stop
 from wall_edge.runtime.ipc.reporting import reporting
 from wall_edge.runtime.servo import realtime
+from wall_edge.sim.blocks import STEP_HZ
 from wall_edge.sim.motors import motors
-from wall_edge.sim.tabletop import arm
-from wall_edge.sim.tabletop.camera import SIZE
-from wall_edge.sim.tabletop.messages import BlockTouch, EpisodeEnd, EpisodeStart, StartEpisode
-from wall_edge.sim.tabletop.referee import TabletopWorld
-from wall_edge.sim.tabletop.render import CAMERAS
-from wall_edge.sim.tabletop.scene import STEP_HZ
+from wall_edge.sim.stage import Stage
 from wall_edge.sim.twins import RobotTwins
+from wall_edge.sim.world.messages import BlockTouch, EpisodeEnd, EpisodeStart, StartEpisode
+from wall_edge.sim.world.stages import stage_of
 
 _STEP_NS = round(1e9 / STEP_HZ)
 
@@ -35,9 +32,10 @@ def run_world(conn: Connection, config: RobotConfig, frames: Mapping[str, Mailbo
     # Real servos and cameras answer whatever the processor is doing, so their stand-in is not preempted.
     realtime.apply(config.control.fifo_priority, None, lock_memory=False)
     with reporting(conn):
-        _check(config)
-        with motors(RobotTwins(config, arm.REST), conn) as running:
-            world = WorldProcess(config, frames, conn, running.positions)
+        kind = stage_of(config)
+        assert config.simulation is not None
+        with motors(RobotTwins(config, kind.rest), conn) as running:
+            world = WorldProcess(config, kind.open(config.simulation), frames, conn, running.positions)
             conn.send(Places(running.places))
             world.run()
 
@@ -48,17 +46,14 @@ class WorldProcess:
     def __init__(
         self,
         config: RobotConfig,
+        stage: Stage,
         frames: Mapping[str, Mailbox],
         conn: Connection,
         positions: MailboxReader,
     ) -> None:
-        simulation = config.simulation
-        assert simulation is not None
+        self._world = stage
         self._conn, self._positions = conn, positions
         self._frames = {name: frames[name] for name, camera in config.cameras.items() if camera.kind == "sim"}
-        self._world = TabletopWorld(
-            simulation.seed, simulation.time_limit_s, drift_m_s=simulation.drift_mm_s / 1e3
-        )
         self._period_ns = {name: round(1e9 / config.cameras[name].rate_hz) for name in self._frames}
         now = time.monotonic_ns()
         self._next_step = now
@@ -94,7 +89,7 @@ class WorldProcess:
     def _lay(self, number: int) -> None:
         episode = self._world.new_episode(number)
         self._number, self._touched = number, 0
-        self._conn.send(EpisodeStart(number, time.monotonic_ns(), episode.task.instruction, episode.subgoal))
+        self._conn.send(EpisodeStart(number, time.monotonic_ns(), episode.instruction, episode.subgoal))
 
     def _step(self, now: int) -> None:
         """One step of the referee; what it saw is told as it happens."""
@@ -104,13 +99,14 @@ class WorldProcess:
         if self._number < 0:
             return
         if before == "running" and status != "running":
-            self._conn.send(EpisodeEnd(self._number, now, status))
+            least = self._world.episode.least_tip_distance_m
+            self._conn.send(EpisodeEnd(self._number, now, status, least))
         elif self._world.episode.touched != self._touched:
             self._touched = self._world.episode.touched
             self._conn.send(BlockTouch(self._number, now, self._world.episode.subgoal))
 
     def _expose(self, now: int) -> None:
-        """Take a frame with every camera that is due; both see the same moment."""
+        """Take a frame with every camera that is due; all see the same moment."""
         pictures = self._world.frames(self._joints())
         for name, at in self._next_frame.items():
             if now < at:
@@ -125,16 +121,3 @@ class WorldProcess:
 def _next(due: int, period: int, now: int) -> int:
     """When the next step is due: after a stall it goes on from now, and never twice at once to catch up."""
     return due + period if due + period > now else now + period
-
-
-def _check(config: RobotConfig) -> None:
-    """The simulated robot has six joints and two cameras; ROBOT.yaml must describe it."""
-    names = tuple(joint.name for joint in config.joints)
-    if names != arm.JOINTS:
-        raise ConfigError(f"simulated joints {', '.join(names)}", expected=", ".join(arm.JOINTS))
-    for name, camera in config.cameras.items():
-        if camera.kind == "sim" and (name not in CAMERAS or (camera.width, camera.height) != (SIZE, SIZE)):
-            raise ConfigError(
-                f"simulated camera {name} of {camera.width}x{camera.height} pixels",
-                expected=f"{' and '.join(CAMERAS)} of {SIZE}x{SIZE}",
-            )

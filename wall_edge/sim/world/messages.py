@@ -1,4 +1,4 @@
-"""What the daemon and the simulated tabletop say to each other over the world's pipe."""
+"""What the daemon and a simulated world with tasks say to each other over the world's pipe."""
 
 from __future__ import annotations
 
@@ -33,8 +33,10 @@ class BlockTouch:
 
 @dataclass(frozen=True)
 class EpisodeEnd:
-    """From the world: success, wrong_block or timeout."""
+    """From the world: success, or why not: wrong_block, wrong_hand or timeout."""
 
     number: int
     time_ns: int
     status: str
+    least_tip_distance_m: float | None = None
+    """How near two tips came; None for a robot with one."""

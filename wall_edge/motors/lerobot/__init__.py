@@ -1,0 +1,1 @@
+"""From LeRobot's calibration of an arm to its ROBOT.yaml."""
