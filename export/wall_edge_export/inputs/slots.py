@@ -44,7 +44,7 @@ def _refuse_columns(section: EmbodimentConfig) -> None:
             raise ConfigError(
                 f"embodiment: {name}: form is 6d, two columns",
                 expected="6d_rows, which is how upstream writes groups of that name",
-                fix="correct form; if this checkpoint's are columns, name the group otherwise in its config.yml",
+                fix="correct form; where they are columns, name the group otherwise in config.yml",
             )
 
 
