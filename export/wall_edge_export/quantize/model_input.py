@@ -54,8 +54,9 @@ def model_input(sample: Sample, manifest: Manifest, inputs: ExportInputs) -> Mod
 
 def training_actions(sample: Sample, manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
     """Normalised actions and their mask ``[horizon, slots]``, as training sees them."""
-    actions, mask = np.zeros((2, manifest.horizon, manifest.action_slots), dtype=np.float32)
     slots = list(manifest.embodiment.action.slots)
+    width = max(manifest.action_slots, *(slot + 1 for slot in slots))  # no graph of FAST's knows its slots
+    actions, mask = np.zeros((2, manifest.horizon, width), dtype=np.float32)
     actions[:, slots] = normalised(manifest, sample.actions, sample.observation.state)
     mask[:, slots] = 1.0
     return actions, mask
