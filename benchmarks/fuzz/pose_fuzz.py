@@ -181,7 +181,7 @@ class Scene:
 
 
 def episode(number: int, *, seed: int, ticks: int) -> Tally:
-    """At most ``ticks`` that follow; a function of seed and number, but for inverse kinematics cut short."""
+    """At most ``ticks`` that follow; a function of seed and number."""
     rng = np.random.default_rng((seed, number))
     config, tally = pose_robot(RATE_HZ), Tally()
     body = Body.of(config, manifest_of(config))

@@ -57,6 +57,7 @@ def pose_robot(rate_hz: float) -> RobotConfig:
         "cameras": {},
         "kinematics": {
             "urdf": str(URDF),
+            "cap_ms": 1000,  # of a clock that a busy machine makes slow: episodes would not repeat
             "poses": {
                 side: {"base": f"{side}_base", "tip": f"{side}_tip", "frame": "table"} for side in SIDES
             },

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks import workspace_cost
 from benchmarks.fuzz import pose_fuzz
 from benchmarks.fuzz.pose_fuzz import BOUNDS, Tally, campaign
 from benchmarks.fuzz.pose_robot import READY, TIP_DISTANCE_M, manifest_of, pose_robot
@@ -15,11 +16,11 @@ from wall_edge.runtime.motion.workspace import WorkspaceWatch
 
 
 def test_no_chunk_leads_out_of_the_workspace() -> None:
-    tally = campaign(1800, seed=2, jobs=1, length=300)
+    tally = campaign(1200, seed=2, jobs=1, length=300)
     assert tally.violations == []
     for kind in ("not finite", "millimetres"):
         assert tally.counts[f"refused: {kind}"] == tally.counts[f"chunks: {kind}"]
-    assert sum(kind.startswith("chunks: ") for kind in tally.counts) > 8
+    assert sum(kind.startswith("chunks: ") for kind in tally.counts) > 5
     assert tally.worst["speed"] > -0.3  # it was an attack: tips were as fast as they may be
     assert 0.99 < tally.joints["jerk"] <= 1 + 1e-6
 
@@ -27,7 +28,7 @@ def test_no_chunk_leads_out_of_the_workspace() -> None:
 def test_a_watch_that_looks_away_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(WorkspaceWatch, "require_setpoint", lambda *_, **__: True)
     monkeypatch.setattr(WorkspaceWatch, "require_measured", lambda *_: None)
-    tally = campaign(1800, seed=2, jobs=1, length=300)
+    tally = campaign(1200, seed=2, jobs=1, length=300)
     assert any("speed" in violation for violation in tally.violations)
 
 
@@ -67,3 +68,16 @@ def test_the_command_says_where_it_ran(capsys: pytest.CaptureFixture[str]) -> No
     report = json.loads(capsys.readouterr().out)
     assert report["violations"] == 0
     assert {"machine", "python", "versions", "date"} <= report.keys()
+
+
+def test_what_it_costs_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert workspace_cost.main(["--seconds", "0.2", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert {"machine", "python", "versions", "date"} <= report.keys()
+    assert report["watch, a tick of two arms [us]"]["p50"] > 0
+
+
+def test_an_episode_is_a_function_of_its_number() -> None:
+    one, same, other = (pose_fuzz.episode(number, seed=5, ticks=60) for number in (3, 3, 5))
+    assert one == same
+    assert one != other
