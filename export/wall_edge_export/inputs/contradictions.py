@@ -52,12 +52,12 @@ def refuse_contradictions(statistics: Statistics, embodiment: Embodiment, robot:
                 _refuse_far_position(statistics, one, robot)
 
 
-def _extents(statistics: Statistics, embodiment: Embodiment) -> dict[tuple[str, str, int], _Extent]:
-    """By what is moved."""
-    extents: dict[tuple[str, str, int], _Extent] = {}
+def _extents(statistics: Statistics, embodiment: Embodiment) -> dict[tuple[str, str, int, str], _Extent]:
+    """By what is moved, and in which unit: a state may have another than the action."""
+    extents: dict[tuple[str, str, int, str], _Extent] = {}
     for side, layout in ((statistics.action, embodiment.action), (statistics.state, embodiment.state)):
         for degree, low, high in _values(side, layout.degrees):
-            key = (degree.part, degree.of, degree.index)
+            key = (degree.part, degree.of, degree.index, degree.unit)
             other = extents.get(key)
             if other is not None:
                 low, high = min(low, other.low), max(high, other.high)
@@ -135,7 +135,7 @@ def _refuse_far_joint(
     low, high = extent.low, extent.high
     if extent.degree.unit == "deg":
         low, high = math.radians(low), math.radians(high)
-    if ends is not None:
+    if ends is not None and extent.degree.unit in ("percent", "own"):
         (first, last), (start, end) = ends
         low, high = sorted(start + (value - first) / (last - first) * (end - start) for value in (low, high))
     if _missed((low, high), limits):

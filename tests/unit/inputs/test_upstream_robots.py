@@ -288,9 +288,6 @@ def test_twenty_six_slots_with_other_names_of_the_state(tmp_path: Path, robot: R
     assert [d.reference for d in made.action.degrees[:10]] == ["state"] * 9 + ["absolute"]
     assert {d.reference for d in made.state.degrees} == {"absolute"}
     assert Checkpoint(folder).shape.action_dof == 26
-    columns = {group: {**e, "form": "6d"} if e["kind"] == "rotation" else e for group, e in state.items()}
-    message = refusal(folder, two_handed(robot, {**action, **parts, **head}, columns, statistics=None))
-    assert "follow_left_ee_rotation_6D: form is 6d, two columns; expected 6d_rows" in message
     tensor = Checkpoint(folder).tensor("action_preprocessor.w1.weight")
     assert tensor.shape == torch.Size([64, 52])
 
