@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from wall_edge.bundle import Degree, Reference, Unit
-from wall_edge.config import EmbodimentConfig, Entry, RobotConfig, RotationEntry, entry_size
+from wall_edge.config import Entry, RobotConfig, entry_size
 from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge.files import shown
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
@@ -15,7 +14,6 @@ from wall_edge_export.checkpoint.lerobot_policy import LeRobotPolicy
 
 Pairs = tuple[tuple[str, int], ...]
 """Name and slot of each degree of freedom."""
-_UPSTREAMS_6D = re.compile(r"_6D(_relative)?$")
 _DESCRIBE = "say what each of them is under embodiment in ROBOT.yaml (docs/export.md)"
 
 
@@ -33,19 +31,7 @@ def described_slots(checkpoint: Checkpoint, robot: RobotConfig) -> tuple[Pairs, 
     if not checkpoint.action_layout.names or not checkpoint.state_layout.names:
         what = f"{checkpoint.folder}: no dof_config or no agent_pos_config"
         raise CheckpointError(what, expected="the names of its degrees of freedom", fix="add config.yml")
-    _refuse_columns(section)
     return _pairs(checkpoint.state_layout), _pairs(checkpoint.action_layout)
-
-
-def _refuse_columns(section: EmbodimentConfig) -> None:
-    """Upstream's groups named 6D are two rows of a matrix; read as columns they turn the other way."""
-    for name, entry in (*section.observed.items(), *section.action.items()):
-        if isinstance(entry, RotationEntry) and entry.form == "6d" and _UPSTREAMS_6D.search(name):
-            raise ConfigError(
-                f"embodiment: {name}: form is 6d, two columns",
-                expected="6d_rows, which is how upstream writes groups of that name",
-                fix="correct form; if this checkpoint's are columns, name the group otherwise in its config.yml",
-            )
 
 
 def _pairs(names: Names) -> Pairs:

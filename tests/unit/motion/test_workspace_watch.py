@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.body.two_arms import robot
+from tests.unit.body.two_arms import URDF, kinematics, robot
 from wall_edge.body.frames import fixed_frame
 from wall_edge.body.model import RobotModel
 from wall_edge.config import Bounds, RobotConfig
@@ -111,6 +112,25 @@ class TestPlace:
             watch.require_setpoint(still(rest(config, left_pan=-0.4, right_pan=0.4)))
             with pytest.raises(RuntimeFault, match="poses left and right"):
                 watch.require_setpoint(still(rest(config, left_pan=-0.6, right_pan=0.6)))
+
+    def test_arms_on_one_waist_keep_apart_too(self, tmp_path: Path) -> None:
+        """The right pan here turns both arms."""
+        urdf = tmp_path / "waist.urdf"
+        urdf.write_text(
+            URDF.read_text().replace(
+                '<parent link="table"/><child link="left_base"/>',
+                '<parent link="right_shoulder"/><child link="left_base"/>',
+            )
+        )
+        poses = {
+            side: {"base": "right_base", "tip": f"{side}_tip", "frame": "table"} for side in ("left", "right")
+        }
+        config = robot(kinematics=kinematics(urdf=str(urdf), poses=poses), workspace={"tip_distance_m": 0.1})
+        watch = WorkspaceWatch.of(config)
+        assert watch is not None
+        watch.require_setpoint(still(rest(config, left_pan=0.5)))
+        with pytest.raises(RuntimeFault, match=r"poses left and right .* from tip to tip"):
+            watch.require_setpoint(still(rest(config, left_pan=-0.65)))
 
     def test_not_a_number_is_outside(self) -> None:
         config, watch = watched(poses=BOTH)

@@ -69,7 +69,8 @@ class Degree:
 class Layout:
     """Degrees of freedom with their statistics: ``normalised = (value - offset) / scale``, one each.
 
-    ``clip`` bounds the normalised values; ``rotations`` says by pose how its rotation is written.
+    ``clip`` bounds the normalised values; ``rotations`` says by pose how its rotation is written;
+    ``masked [slots]`` what stands in the model's first slots (normalised) where no degree does, 0 behind.
     """
 
     degrees: tuple[Degree, ...]
@@ -77,6 +78,7 @@ class Layout:
     scale: tuple[float, ...]
     clip: float | None = None
     rotations: dict[str, RotationForm] = field(default_factory=dict)
+    masked: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         counted("degrees", self.degrees, 1, MAX_DOF)
@@ -91,6 +93,8 @@ class Layout:
         for i, scale in enumerate(self.scale):
             positive(f"scale[{i}]", scale, "", 1e4)
         positive("clip", self.clip, "", 1e4)
+        for i, value in enumerate(self.masked):
+            between(f"masked[{i}]", value, -1e4, 1e4)
         self._check_parts()
 
     def _check_parts(self) -> None:
