@@ -148,6 +148,13 @@ def test_a_hand_that_the_statistics_do_not_have(upstream: Path, robot: RobotConf
     assert "padding" in message
 
 
+def test_a_pose_whose_parts_are_relative_to_different_things(upstream: Path, robot: RobotConfig) -> None:
+    action = entries_20()
+    action["follow_left_ee_rotation"] |= {"reference": "state"}
+    message = refusal(upstream, two_handed(robot, action))
+    assert "reference of pose left is 'position absolute, rotation state'" in message
+
+
 def test_whose_statistics_nobody_says(upstream: Path, robot: RobotConfig) -> None:
     message = refusal(upstream, two_handed(robot, statistics=None))
     assert "normalisation for robot None; expected one of DobbE, agibotworld_alpha, x2_normal" in message

@@ -107,13 +107,11 @@ class Layout:
         for part, of in dict.fromkeys((d.part, d.of) for d in self.degrees if d.part != "held"):
             self._check_components(part, of)
         for pose in dict.fromkeys(d.of for d in self.degrees if d.part in ("position", "rotation")):
-            if (
-                len(
-                    {d.reference for d in self.degrees if d.part in ("position", "rotation") and d.of == pose}
-                )
-                > 1
-            ):
-                raise Invalid("degrees", pose, expected="one reference for position and rotation of a pose")
+            parts = [d for d in self.degrees if d.part in ("position", "rotation") and d.of == pose]
+            if len({d.reference for d in parts}) > 1:
+                said = ", ".join(dict.fromkeys(f"{d.part} {d.reference}" for d in parts))
+                expected = "one reference for its position and its rotation"
+                raise Invalid(f"reference of pose {pose}", said, expected=expected)
 
     def _check_components(self, part: Part, of: str) -> None:
         indices = [self.degrees[column].index for column in self.columns(part, of)]
