@@ -43,6 +43,7 @@ def refuse_contradictions(statistics: Statistics, embodiment: Embodiment, robot:
         if one.degree.part == "joint":
             _refuse_unit(statistics, one, ends.get(one.degree.of))
     _refuse_placeholders(statistics, embodiment)
+    _refuse_columns(statistics, embodiment)
     if robot is not None:
         limits = {joint.name: (joint.lower, joint.upper) for joint in robot.joints}
         for one in extent.values():
@@ -126,6 +127,19 @@ def _refuse_placeholders(statistics: Statistics, embodiment: Embodiment) -> None
                     f"{statistics.folder}: robot {statistics.robot} had no {pose}: min 0, delta 1",
                     expected="statistics of its position",
                     fix=f"set model.robot in ROBOT.yaml, or describe what {pose} is in as padding",
+                )
+
+
+def _refuse_columns(statistics: Statistics, embodiment: Embodiment) -> None:
+    """Upstream's ``rotation_6D`` is two rows of a matrix (``x2robot_utils/geometry.py``), no columns."""
+    for layout in (embodiment.state, embodiment.action) if statistics.robot is not None else ():
+        for degree in layout.degrees:
+            rows = degree.part == "rotation" and "rotation_6D" in degree.name
+            if rows and layout.rotations[degree.of] == "6d":
+                raise CheckpointError(
+                    f"{statistics.folder}: {degree.name} as two columns (6d), which turns it the other way",
+                    expected="form: 6d_rows, as upstream writes it",
+                    fix="correct it under embodiment in ROBOT.yaml",
                 )
 
 

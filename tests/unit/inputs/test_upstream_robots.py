@@ -297,6 +297,11 @@ def test_twenty_six_slots_with_other_names_of_the_state(tmp_path: Path, robot: R
     assert Checkpoint(folder).shape.action_dof == 26
     tensor = Checkpoint(folder).tensor("action_preprocessor.w1.weight")
     assert tensor.shape == torch.Size([64, 52])
+    state["follow_left_ee_rotation_6D"] = {**state["follow_left_ee_rotation_6D"], "form": "6d"}
+    columns = two_handed(robot, {**action, **parts, **head}, {**state, **parts, **head}, statistics=None)
+    assert "as two columns (6d), which turns it the other way; expected form: 6d_rows" in refusal(
+        folder, columns
+    )
 
 
 def test_the_rest_is_what_it_says(upstream: Path, robot: RobotConfig) -> None:
