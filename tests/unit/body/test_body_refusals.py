@@ -118,7 +118,7 @@ class TestRefused:
 
 class TestContradictions:
     def test_a_joint_that_two_move(self) -> None:
-        both = {**two_poses(), "pan": {"kind": "joint", "joint": "left_pan"}}
+        both = {**two_poses(), "pan": {"kind": "joint", "joint": "left_pan", "unit": "rad"}}
         with pytest.raises(ConfigError, match="left_pan is moved by pose left and by a joint's"):
             body_of(both)
         mapped = kinematics()
