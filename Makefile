@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # A plain `torch` may bring gigabytes of CUDA; this one version is a CPU build on many indexes.
 TORCH ?= torch==2.13.0
+EXAMPLE ?= tabletop
 
 .PHONY: demo test test-robot test-peers check mutate install train clean
 
@@ -36,9 +37,9 @@ check: install
 mutate: install
 	$(BIN)/python benchmarks/mutation.py $(ARGS)
 
-# The shipped policy again, from its seed: under an hour on two cores.
+# A shipped policy again, from its seed: under an hour on two cores. `make train EXAMPLE=two_handed`
 train: install
-	$(BIN)/python examples/tabletop/train.py --out examples/tabletop/checkpoint
+	$(BIN)/python examples/$(EXAMPLE)/train.py --out examples/$(EXAMPLE)/checkpoint
 
 install: $(VENV)/.installed
 

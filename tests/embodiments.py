@@ -18,7 +18,7 @@ def pose_degrees(
     position = [
         Degree(f"{pose}_pos_{i}", first_slot + i, "position", pose, i, "m", reference) for i in range(3)
     ]
-    unit: Literal["own", "rad"] = "own" if form in ("quaternion", "6d") else "rad"
+    unit: Literal["own", "rad"] = "own" if form in ("quaternion", "6d", "6d_rows") else "rad"
     rotation = [
         Degree(f"{pose}_rot_{i}", first_slot + 3 + i, "rotation", pose, i, unit, reference)
         for i in range(ROTATION_SIZES[form])

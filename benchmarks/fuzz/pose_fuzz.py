@@ -9,7 +9,7 @@ must never be stopped. An episode ends at rest, or where the watch brakes; the m
 The setpoints alone are judged. Joints: range, and differences up to the third, over the period. Workspace:
 where every joint and tip is, by the batched kinematics that the watch does not use; the tips' distance; their
 speed from tick to tick. While the arm brakes for a fault the tolerance is wider: of the fastest stop the
-watch has seen the end and one place on the way, and joints that stop one after the other may move a tip
+watch has seen the end and some places on the way, and joints that stop one after the other may move a tip
 faster meanwhile. Exit status 1 when a bound was exceeded, or an honest episode was stopped.
 """
 
@@ -62,7 +62,7 @@ from wall_edge.runtime.ipc.mailbox_types import (
 from wall_edge.runtime.servo.loop import ServoLoop
 
 RATE_HZ, EPISODE_TICKS, CHUNK_TICKS = 250.0, 1000, 25
-PLACE_TOLERANCE_M, SPEED_TOLERANCE = 2e-3, 0.3
+PLACE_TOLERANCE_M, SPEED_TOLERANCE = 1e-3, 0.3
 """While the arm brakes for a fault; before that, 1e-9 of either."""
 _ROUNDED = 1e-9
 """m, and of a speed"""

@@ -132,7 +132,8 @@ class Trainer:
         return losses.detach()
 
     def save(self) -> None:
-        lower, upper, spread = padded(LOWER, 0.0), padded(UPPER, 1.0), padded(self.spread, 1.0)
+        # Of what this robot has not, upstream normalises 0: to the 0 that this training has there.
+        lower, upper, spread = padded(LOWER, -1.0), padded(UPPER, 1.0), padded(self.spread, 1.0)
         state = {**self.optimiser.average.state_dict(), **normalizers(KIND.robot, lower, upper, spread)}
         save_checkpoint(self.options.out, self.config, self.tokenizer, state)
 

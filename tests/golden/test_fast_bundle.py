@@ -27,6 +27,7 @@ from wall_edge.errors import ConfigError, PolicyError
 from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.fast_policy import FastPolicy, action_policy, fast_codec
 from wall_edge.policies.prompts import Prompts
+from wall_edge.policies.transforms import physical
 from wall_edge.verification.goldens import synthetic_observation
 from wall_edge.verification.verify import verify
 
@@ -100,10 +101,8 @@ def test_a_chunk_in_the_model_s_own_words_comes_back(bundle: Bundle, monkeypatch
     monkeypatch.setattr(Encoder, "greedy_tokens", speak)
     observation = synthetic_observation(manifest)
     joints = policy.chunk(observation, "hold still.")
-    slots = np.argsort(np.argsort(manifest.embodiment.action_slots))
-    expected = manifest.embodiment.action.restore(wanted.astype(np.float64)[:, slots])
-    if manifest.embodiment.action_reference == "state":
-        expected = expected + observation.state
+    slots = np.argsort(np.argsort(manifest.embodiment.action.slots))
+    expected = physical(manifest, wanted[:, slots], observation.state)
     np.testing.assert_allclose(joints, expected, atol=0.5)
     assert np.abs(np.diff(joints, axis=0)).max() < 0.2
 

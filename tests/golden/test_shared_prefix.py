@@ -50,7 +50,7 @@ def test_a_chunk_from_the_shared_prefix(bundle: Bundle, observation: Observation
     noise = np.random.default_rng((4, 5)).standard_normal(
         (bundle.manifest.horizon, bundle.manifest.action_slots), dtype=np.float32
     )
-    slots = list(bundle.manifest.embodiment.action_slots)
+    slots = list(bundle.manifest.embodiment.action.slots)
     actions = policy.normalised_chunk(observation, WORDS[0], noise)[:, slots]
     one_part = bundle.manifest.embodiment.action.restore(actions.astype(np.float64)) + observation.state
     np.testing.assert_allclose(two_parts, one_part, atol=1e-5)

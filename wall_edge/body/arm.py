@@ -52,15 +52,17 @@ class Arm:
         self._settings = _settings(kinematics, self._full)
         self._solver = ChunkSolver(chain.chain, self._settings)
 
-    def poses(self, values: Floats, start: Floats) -> tuple[Floats, Floats]:
+    def poses(self, values: Floats, start: Floats, previous: Floats | None) -> tuple[Floats, Floats]:
         """The poses in a chunk of policy values ``[horizon, degrees]``, in the pose's frame.
 
-        Where no orientation is asked for, that of the joints ``start [dof]``, and it gives way to positions.
+        Where no orientation is asked for, it is that of the plan ``previous [horizon, dof]``, or without one
+        of the joints ``start [dof]``, and gives way to positions.
         Raises :class:`PolicyError` for numbers that are no pose, or absurdly far away.
         """
         positions, rotations = self.columns.read(values)
         if rotations is None or not self._turns:
-            rotations = np.broadcast_to(self.chain.forward(start)[1], (len(values), 3, 3))
+            _, turned = self.chain.forward(start if previous is None else previous)
+            rotations = np.broadcast_to(turned, (len(values), 3, 3))
         require_near(self.chain, positions, rotations)
         return positions, rotations
 
@@ -125,7 +127,7 @@ def _settings(kinematics: KinematicsConfig, full: bool) -> SolverSettings:
     return SolverSettings(
         orientation_weight=weight if full else usual.orientation_weight,
         # An arm that cannot have every orientation would trade position for it.
-        weak_weight=min(max(weight, 1e-3), usual.weak_weight),
+        weak_weight=min(weight or usual.weak_weight, usual.weak_weight),
         cap_s=kinematics.cap_ms / 1e3,
         orientation=full,
     )

@@ -118,7 +118,7 @@ class Body:
         begun = perf_counter()
         positions = np.repeat(np.asarray(start, np.float64)[None], len(values), axis=0)
         positions[:, self._units.joints] = self._units.positions(values)
-        poses, confined = self._poses(values, start)
+        poses, confined = self._poses(values, start, previous)
         chunks = []
         for arm in self._arms:
             chunk = arm.follow(poses[arm.chain.name], start, self._dt_s, previous)
@@ -138,9 +138,9 @@ class Body:
             perf_counter() - begun,
         )
 
-    def _poses(self, values: Floats, start: Floats) -> tuple[dict[str, Path], int]:
+    def _poses(self, values: Floats, start: Floats, previous: Floats | None) -> tuple[dict[str, Path], int]:
         """The poses of each arm, inside the workspace, and how many steps had to be brought there."""
-        poses = {arm.chain.name: arm.poses(values, start) for arm in self._arms}
+        poses = {arm.chain.name: arm.poses(values, start, previous) for arm in self._arms}
         if self._confinement is None:
             return poses, 0
         assert self.model is not None

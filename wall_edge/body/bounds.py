@@ -35,7 +35,7 @@ def bounded_poses(workspace: WorkspaceConfig, model: RobotModel) -> list[Bounded
 
 
 def tip_pairs(workspace: WorkspaceConfig, model: RobotModel) -> list[tuple[str, str]]:
-    """Those of ``kinematics.poses`` whose tips keep a distance: all that share no joint.
+    """Those of ``kinematics.poses`` whose tips keep a distance: all that move against each other.
 
     Raises KinematicsError, in one line, where no two arms are there, or where they move against each other.
     """
@@ -43,7 +43,8 @@ def tip_pairs(workspace: WorkspaceConfig, model: RobotModel) -> list[tuple[str, 
         return []
     pairs = []
     for first, second in combinations(model.chains.values(), 2):
-        if set(first.columns.tolist()) & set(second.columns.tolist()):
+        ours, theirs = set(first.columns.tolist()), set(second.columns.tolist())
+        if ours <= theirs or theirs <= ours:
             continue  # two poses of one arm are as far apart as they are
         try:
             fixed_frame(model.urdf, second.chain.base, first.chain.base)
@@ -54,6 +55,6 @@ def tip_pairs(workspace: WorkspaceConfig, model: RobotModel) -> list[tuple[str, 
     if not pairs:
         raise KinematicsError(
             f"workspace.tip_distance_m with the poses {', '.join(model.chains)}",
-            expected="two poses of different joints in kinematics.poses",
+            expected="poses of two arms in kinematics.poses",
         )
     return pairs

@@ -176,6 +176,7 @@ class Manifest:
 
     def _check_slots(self) -> None:
         robot = self.embodiment
+        counted("embodiment.state.masked", robot.state.masked, 0, self.state_slots)
         for key, slots, width in (
             ("state", robot.state.slots, self.state_slots),
             ("action", robot.action.slots, max(self.action_slots, 1)),

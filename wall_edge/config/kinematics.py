@@ -11,6 +11,8 @@ from wall_edge.config.limits import MAX_PATH
 from wall_edge.config_loader import Invalid
 
 _LARGEST = 1e3
+_LEAST_WEIGHT = 1e-3
+"""m/rad: the solver takes no less."""
 
 
 @dataclass(frozen=True)
@@ -58,3 +60,6 @@ class KinematicsConfig:
         between("gravity_share", self.gravity_share, 0, 1)
         between("cap_ms", self.cap_ms, 0.1, 1000, "ms")
         between("orientation_m", self.orientation_m, 0, 10, "m/rad")
+        if 0 < self.orientation_m < _LEAST_WEIGHT:
+            expected = f"0 (no orientation is followed), or {_LEAST_WEIGHT:g} to 10 m/rad"
+            raise Invalid("orientation_m", self.orientation_m, expected=expected)

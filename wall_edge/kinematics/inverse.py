@@ -109,6 +109,12 @@ class ChunkSolver:
             ahead = self._within(last[:, None] + pace[:, None] * np.arange(1, end - start + 1))
             block = self._aim.refined(ahead, targets.at(slice(start, end)), _ITERATIONS, deadline)
             result.put(slice(start, end), block)
+            if perf_counter() > deadline and not (solved := self._aim.solved(block)).all():
+                # A heading that was not corrected leads anywhere.
+                late = start + int(np.argmin(solved))
+                result.q[:, late:] = (result.q[:, late - 1] if late else first)[:, None]
+                result.error_m[late:] = result.error_rad[late:] = np.inf
+                break
             before = block.q[:, -2] if end - start > 1 else last
             last = block.q[:, -1]
             pace = np.clip(last - before, -most, most)

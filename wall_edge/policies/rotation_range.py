@@ -33,7 +33,7 @@ def written_in_range(layout: Layout, values: Floats) -> Floats:
         columns = layout.columns("rotation", pose)
         present = result[..., columns]
         beyond = _beyond(layout, columns, present)
-        if form == "6d" or (beyond <= 1).all():
+        if form in ("6d", "6d_rows") or (beyond <= 1).all():
             continue
         middle = np.broadcast_to(np.array(layout.offset)[columns], present.shape)
         if form in ("rpy", "euler_zyx"):
@@ -64,7 +64,7 @@ def valid_rotations(layout: Layout, values: Floats) -> Floats:
     """``values [degrees]``, drawn at random or 0, in which what is meant to be a rotation is one."""
     result = np.array(values, dtype=np.float64)
     for pose, form in layout.rotations.items():
-        if form not in ("quaternion", "6d"):
+        if form not in ("quaternion", "6d", "6d_rows"):
             continue  # any three numbers are a rotation
         columns = layout.columns("rotation", pose)
         try:
@@ -113,7 +113,7 @@ def _other_ways(form: str, values: Floats) -> list[Floats]:
         angle = np.linalg.norm(values, axis=-1, keepdims=True)
         axis = np.divide(values, angle, out=np.full_like(values, 3**-0.5), where=angle > 1e-9)
         return [values - _TURN * axis, values + _TURN * axis]
-    if form == "6d":
+    if form in ("6d", "6d_rows"):
         return []
     turns = [sign * _TURN * np.eye(3)[i] for i in range(3) for sign in (-1, 1)]
     flipped = values * [1, -1, 1] + np.pi  # (r, p, y) and (r + π, π − p, y + π) are one rotation

@@ -70,6 +70,7 @@ def model_state(manifest: Manifest, state: Floats) -> tuple[Floats32, Floats32]:
         raise PolicyError(f"state {state.tolist()}", expected=f"{len(layout)} finite values")
     values, mask = np.zeros((2, manifest.state_slots), dtype=np.float32)
     slots = list(layout.slots)
+    values[: len(layout.masked)] = layout.masked
     values[slots] = layout.normalize(written_in_range(layout, state))
     mask[slots] = 1.0
     return values, mask

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wall_edge.body.model import RobotModel
 from wall_edge.bundle import Manifest, describe_opinion
 from wall_edge.cli.output import stage_progress
 from wall_edge.config import load_robot
@@ -61,6 +62,8 @@ def export(
         _require_a_path(value, "a path, or a Hub id")
     _require_a_path(out, "a folder that can be written")
     config = load_robot(robot) if robot is not None else None
+    if config is not None and config.kinematics is not None:
+        RobotModel.of(config)  # said now, and not by a start after an hour's export
     # torch takes seconds to import: only once the arguments are known to be good.
     try:
         from wall_edge_export.bundle.options import ExportOptions

@@ -43,6 +43,7 @@ def refuse_contradictions(statistics: Statistics, embodiment: Embodiment, robot:
         if one.degree.part == "joint":
             _refuse_unit(statistics, one, ends.get(one.degree.of))
     _refuse_placeholders(statistics, embodiment)
+    _refuse_columns(statistics, embodiment)
     if robot is not None:
         limits = {joint.name: (joint.lower, joint.upper) for joint in robot.joints}
         for one in extent.values():
@@ -52,12 +53,12 @@ def refuse_contradictions(statistics: Statistics, embodiment: Embodiment, robot:
                 _refuse_far_position(statistics, one, robot)
 
 
-def _extents(statistics: Statistics, embodiment: Embodiment) -> dict[tuple[str, str, int], _Extent]:
-    """By what is moved."""
-    extents: dict[tuple[str, str, int], _Extent] = {}
+def _extents(statistics: Statistics, embodiment: Embodiment) -> dict[tuple[str, str, int, str], _Extent]:
+    """By what is moved, and in which unit: a state may have another than the action."""
+    extents: dict[tuple[str, str, int, str], _Extent] = {}
     for side, layout in ((statistics.action, embodiment.action), (statistics.state, embodiment.state)):
         for degree, low, high in _values(side, layout.degrees):
-            key = (degree.part, degree.of, degree.index)
+            key = (degree.part, degree.of, degree.index, degree.unit)
             other = extents.get(key)
             if other is not None:
                 low, high = min(low, other.low), max(high, other.high)
@@ -129,13 +130,26 @@ def _refuse_placeholders(statistics: Statistics, embodiment: Embodiment) -> None
                 )
 
 
+def _refuse_columns(statistics: Statistics, embodiment: Embodiment) -> None:
+    """Upstream's ``rotation_6D`` is two rows of a matrix (``x2robot_utils/geometry.py``), no columns."""
+    for layout in (embodiment.state, embodiment.action) if statistics.robot is not None else ():
+        for degree in layout.degrees:
+            rows = degree.part == "rotation" and "rotation_6D" in degree.name
+            if rows and layout.rotations[degree.of] == "6d":
+                raise CheckpointError(
+                    f"{statistics.folder}: {degree.name} as two columns (6d), which turns it the other way",
+                    expected="form: 6d_rows, as upstream writes it",
+                    fix="correct it under embodiment in ROBOT.yaml",
+                )
+
+
 def _refuse_far_joint(
     statistics: Statistics, extent: _Extent, limits: tuple[float, float], ends: Ends | None
 ) -> None:
     low, high = extent.low, extent.high
     if extent.degree.unit == "deg":
         low, high = math.radians(low), math.radians(high)
-    if ends is not None:
+    if ends is not None and extent.degree.unit in ("percent", "own"):
         (first, last), (start, end) = ends
         low, high = sorted(start + (value - first) / (last - first) * (end - start) for value in (low, high))
     if _missed((low, high), limits):

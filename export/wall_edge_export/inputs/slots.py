@@ -14,7 +14,7 @@ from wall_edge_export.checkpoint.lerobot_policy import LeRobotPolicy
 
 Pairs = tuple[tuple[str, int], ...]
 """Name and slot of each degree of freedom."""
-_DESCRIBE = "say what each of them is under embodiment in ROBOT.yaml (docs/export.md)"
+_DESCRIBE = "say what each of them is under embodiment in ROBOT.yaml (docs/embodiment.md)"
 
 
 def described_slots(checkpoint: Checkpoint, robot: RobotConfig) -> tuple[Pairs, Pairs]:

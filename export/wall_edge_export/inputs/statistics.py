@@ -6,7 +6,7 @@ Two flavours are known: upstream's ``min`` and ``delta`` tensors, and LeRobot's 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +25,14 @@ _FIX = "use the statistics that were saved with these weights"
 
 @dataclass(frozen=True)
 class Side:
-    """Statistics of the state, or of the actions; ``extent``: least and greatest values, where known."""
+    """Statistics of the state, or of the actions; ``extent``: least and greatest values, where known.
+
+    ``masked [slots]``: what training had, normalised, in slots that a robot leaves out; None: 0.
+    """
 
     scaling: Scaling
     extent: Range | None
+    masked: Floats | None = None
 
     def layout(self, degrees: Sequence[Degree], rotations: dict[str, RotationForm], folder: Path) -> Layout:
         """The statistics of some of the slots. Raises :class:`CheckpointError` for numbers that are none.
@@ -53,8 +57,20 @@ class Side:
                     fix=still + _FIX,
                 )
         return Layout(
-            tuple(degrees), tuple(offset.tolist()), tuple(scale.tolist()), self.scaling.clip, rotations
+            tuple(degrees),
+            tuple(offset.tolist()),
+            tuple(scale.tolist()),
+            self.scaling.clip,
+            rotations,
+            self._masked(degrees),
         )
+
+    def _masked(self, degrees: Sequence[Degree]) -> tuple[float, ...]:
+        if self.masked is None:
+            return ()
+        values = self.masked.copy()
+        values[[degree.slot for degree in degrees]] = 0.0
+        return tuple(values.tolist()) if values.any() else ()
 
     def _columns(self, degrees: Sequence[Degree], folder: Path) -> tuple[Floats, Floats]:
         width, last = len(self.scaling.offset), max(degrees, key=lambda degree: degree.slot)
@@ -94,8 +110,22 @@ def _lerobot(policy: LeRobotPolicy) -> Statistics:
 def _upstream(checkpoint: Checkpoint, robot: str | None) -> Statistics:
     name, by_kind = _of_robot(checkpoint, robot)
     state = _min_delta(checkpoint.folder, by_kind["propri"], checkpoint.shape.state_dof, clip=1.0)
+    state = replace(state, masked=_nothing(by_kind["propri"], checkpoint.state_layout.slots))
     action = _min_delta(checkpoint.folder, by_kind["action"], checkpoint.shape.action_dof, clip=None)
     return Statistics(checkpoint.folder, state, action, name)
+
+
+def _nothing(values: Mapping[str, Floats], named: Sequence[int]) -> Floats:
+    """The state of a robot that has nothing ``[slots]``: upstream puts 0 for what is missing, normalises it
+    as all else (``wall_x/infer``: ``get_agent_pos``; ``wall_x/data``: ``nan_to_num_``) and masks it.
+
+    Slots without a name are appended, as 0, after that.
+    """
+    low, delta = values["min"], values["delta"]
+    none = np.nan_to_num(np.clip(-2 * low / np.where(delta == 0, 1.0, delta) - 1, -1, 1))
+    unnamed = np.setdiff1d(np.arange(len(none)), named)
+    none[unnamed] = 0.0
+    return none
 
 
 def _of_robot(checkpoint: Checkpoint, robot: str | None) -> tuple[str, dict[str, dict[str, Floats]]]:

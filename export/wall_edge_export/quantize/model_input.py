@@ -30,7 +30,7 @@ def model_input(sample: Sample, manifest: Manifest, inputs: ExportInputs) -> Mod
     text = subgoal_text(sample.words, manifest.prompt_wording) + sample.words + TURN_END
     answer = inputs.tokenizer.encode(text)
     start = next_position(prompt.positions[:, :shared])
-    actions, mask = _actions(sample, manifest)
+    actions, mask = training_actions(sample, manifest)
     continuations = [_continuation(answer, start, shared)]
     if inputs.fast is not None:
         tokens = fast_tokens(inputs.tokenizer, inputs.fast, actions, manifest)
@@ -52,10 +52,11 @@ def model_input(sample: Sample, manifest: Manifest, inputs: ExportInputs) -> Mod
     )
 
 
-def _actions(sample: Sample, manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
+def training_actions(sample: Sample, manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
     """Normalised actions and their mask ``[horizon, slots]``, as training sees them."""
-    actions, mask = np.zeros((2, manifest.horizon, manifest.action_slots), dtype=np.float32)
     slots = list(manifest.embodiment.action.slots)
+    width = max(manifest.action_slots, *(slot + 1 for slot in slots))  # no graph of FAST's knows its slots
+    actions, mask = np.zeros((2, manifest.horizon, width), dtype=np.float32)
     actions[:, slots] = normalised(manifest, sample.actions, sample.observation.state)
     mask[:, slots] = 1.0
     return actions, mask

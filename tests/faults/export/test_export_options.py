@@ -161,3 +161,15 @@ def test_a_place_that_is_taken_or_impossible(refused: Refused, tmp_path: Path) -
     assert "is no bundle" in refused(out="file")
     for out in ("file/bundle", "n" * 300):
         assert "a folder that can be written" in refused(out=out)
+
+
+def test_a_link_that_the_urdf_does_not_have(refused: Refused, tmp_path: Path) -> None:
+    """Said before an hour's export, and not by the start after it."""
+    example = ROBOT.parents[1] / "two_handed" / "robot.yaml"
+    robot = yaml.safe_load(example.read_text())
+    robot["kinematics"]["urdf"] = str(example.with_name("robot.urdf"))
+    robot["kinematics"]["poses"]["left"]["tip"] = "left_hand"
+    file = tmp_path / "robot.yaml"
+    file.write_text(yaml.safe_dump(robot))
+    line = refused("--robot", file)
+    assert "kinematics.poses.left: no link left_hand; expected one of table, left_base" in line

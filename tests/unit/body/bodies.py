@@ -15,7 +15,7 @@ from wall_edge.config import RobotConfig, entry_size, expand
 
 RATE_HZ, HORIZON = 30.0, 32
 START = np.array([READY[name] for _ in "lr" for name in (*ARM, "slide")])
-FORMS = ("rpy", "euler_zyx", "rotvec", "quaternion", "6d")
+FORMS = ("rpy", "euler_zyx", "rotvec", "quaternion", "6d", "6d_rows")
 
 
 def two_poses(form: str = "rpy", **rest: Any) -> dict[str, Any]:
@@ -61,4 +61,4 @@ def wave(steps: int = HORIZON, first: int = 0) -> Floats:
 
 def rotation_columns(form: str) -> slice:
     """The left arm's rotation in policy values of :func:`two_poses`."""
-    return slice(3, 3 + {"quaternion": 4, "6d": 6}.get(form, 3))
+    return slice(3, 3 + {"quaternion": 4, "6d": 6, "6d_rows": 6}.get(form, 3))

@@ -118,7 +118,7 @@ class TestRefused:
 
 class TestContradictions:
     def test_a_joint_that_two_move(self) -> None:
-        both = {**two_poses(), "pan": {"kind": "joint", "joint": "left_pan"}}
+        both = {**two_poses(), "pan": {"kind": "joint", "joint": "left_pan", "unit": "rad"}}
         with pytest.raises(ConfigError, match="left_pan is moved by pose left and by a joint's"):
             body_of(both)
         mapped = kinematics()
@@ -159,3 +159,8 @@ class TestContradictions:
         action = Layout(tuple(degrees), (0.0,) * 14, (1.0,) * 14, None, dict(rotations))
         offsets = Embodiment("two arms", manifest.embodiment.state, action, manifest.embodiment.poses)
         Body.of(config, cast(Manifest, SimpleNamespace(embodiment=offsets, action_rate_hz=RATE_HZ)))
+
+
+def test_an_orientation_that_weighs_next_to_nothing_is_refused_by_its_own_name() -> None:
+    with pytest.raises(ConfigError, match=r"kinematics.orientation_m is 0.0005; expected 0 .*0.001 to 10"):
+        robot(kinematics=kinematics(orientation_m=5e-4))

@@ -45,7 +45,7 @@ class TestUnits:
         ],
     )
     def test_each_unit_both_ways(self, entry: dict[str, Any], value: float, joint: float) -> None:
-        body = body_of({"a": {"kind": "joint", "joint": "left_pan", **entry}})
+        body = body_of({"a": {"kind": "joint", "joint": "left_pan", "unit": "rad", **entry}})
         chunk = body.joints(np.full((2, 1), value), START)
         np.testing.assert_allclose(chunk.positions[:, 0], joint, atol=1e-12)
         np.testing.assert_array_equal(chunk.positions[:, 1:], np.tile(START[1:], (2, 1)))

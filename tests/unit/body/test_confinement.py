@@ -262,5 +262,5 @@ class TestRefused:
             workspace={"tip_distance_m": 0.1},
             kinematics={"urdf": str(config.kinematics.urdf), "poses": poses},
         )
-        with pytest.raises(KinematicsError, match="two poses of different joints"):
+        with pytest.raises(KinematicsError, match="poses of two arms"):
             Confinement.of(config, RobotModel.of(config))

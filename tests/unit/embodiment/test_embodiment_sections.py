@@ -104,15 +104,21 @@ def entry(name: str, **changes: Any) -> Any:
             "action.head.sink is 'base'; expected another sink than that of action.wheels",
         ),
         (
-            lambda d: d["embodiment"]["action"].update(other={"kind": "joint", "joint": "pan"}),
+            lambda d: d["embodiment"]["action"].update(
+                other={"kind": "joint", "joint": "pan", "unit": "rad"}
+            ),
             "action.other.joint is 'pan'; expected another joint than that of action.jaw",
+        ),
+        (
+            lambda d: d["embodiment"]["action"].update(other={"kind": "joint", "joint": "pan"}),
+            "embodiment.action.other.unit is missing",
         ),
         (
             lambda d: d["embodiment"]["action"].update(other={"kind": "position", "pose": "arm"}),
             "action.other.pose is 'arm'; expected another position than that of action.ee_pos",
         ),
         (
-            lambda d: d["embodiment"].update(state={"w": {"kind": "joint", "joint": "wrist"}}),
+            lambda d: d["embodiment"].update(state={"w": {"kind": "joint", "joint": "wrist", "unit": "rad"}}),
             "embodiment.state.w.joint is 'wrist'",
         ),
         (lambda d: d["embodiment"].update(action={}), "embodiment.action is []"),

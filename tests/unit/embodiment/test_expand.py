@@ -96,7 +96,7 @@ def test_padding_takes_no_part() -> None:
 
 def test_sixty_four_joints_of_one_group() -> None:
     joints = tuple(f"j{number}" for number in range(64))
-    degrees, _ = expand({"hands": JointEntry("joint", joints)}, named({"hands": 64}, first=26))
+    degrees, _ = expand({"hands": JointEntry("joint", joints, "rad")}, named({"hands": 64}, first=26))
     assert [(d.of, d.slot) for d in degrees] == [(f"j{number}", 26 + number) for number in range(64)]
 
 
@@ -104,15 +104,15 @@ def test_joints_whose_own_names_end_in_numbers() -> None:
     """UR's wrist_1 to wrist_3 are no group."""
     names = ("wrist_1", "wrist_2", "wrist_3")
     degrees, _ = expand(
-        {name: JointEntry("joint", name) for name in names}, [(n, i) for i, n in enumerate(names)]
+        {name: JointEntry("joint", name, "rad") for name in names}, [(n, i) for i, n in enumerate(names)]
     )
     assert [degree.of for degree in degrees] == list(names)
 
 
 def test_references_are_the_entrys_or_the_policys() -> None:
     entries: dict[str, Entry] = {
-        "a": JointEntry("joint", "a"),
-        "b": JointEntry("joint", "b", reference="absolute"),
+        "a": JointEntry("joint", "a", "rad"),
+        "b": JointEntry("joint", "b", "rad", reference="absolute"),
         "p": PositionEntry("position", "arm", reference="first"),
         "s": SinkEntry("sink", "s"),
         "h": HeldEntry("held"),
@@ -146,7 +146,7 @@ def test_rotations_of_every_size(form: Any, size: int, unit: str) -> None:
         ({"wings": HeldEntry("held")}, {}, "wings is no degree of freedom of the checkpoint"),
         ({}, {"car_pose": 0, "cars_pose": 3}, "did you mean 'cars_pose'?"),
         (
-            {"height": JointEntry("joint", ("a", "b"))},
+            {"height": JointEntry("joint", ("a", "b"), "rad")},
             {},
             "height is 2 degrees of freedom (joint); expected 1, as the checkpoint has height",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, get_args
 
@@ -53,6 +54,14 @@ def assert_same(embodiment: Embodiment, found: Floats, wanted: Floats) -> None:
         columns = of.columns("rotation", pose)
         apart = distance(to_matrix(form, found[..., columns]), to_matrix(form, wanted[..., columns]))
         assert apart.max() < 1e-7  # noise of 1e-16 in a matrix is 1e-8 of an angle near π
+
+
+def test_what_no_degree_takes_is_as_in_training() -> None:
+    state = replace(joint_layout(("b", "a"), (0, 0), (1, 2), (4, 1)), masked=(-1.0, 9.0, 0.5))
+    manifest = robot("absolute", Embodiment("arm", state, joint_layout(("a", "b"), (0, 0), (1, 1))))
+    values, mask = model_state(manifest, np.array([0.25, 0.5]))
+    np.testing.assert_array_equal(values, np.float32([-1, 0.25, 0.5, 0, 0.25, 0]))
+    np.testing.assert_array_equal(mask, [0, 1, 0, 0, 1, 0])
 
 
 @given(forms, forms, references, axes, st.lists(turns, min_size=HORIZON + 1, max_size=HORIZON + 1))

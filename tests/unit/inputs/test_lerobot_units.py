@@ -12,7 +12,7 @@ import pytest
 from wall_edge_export.reference.random_checkpoint import write_random_checkpoint
 
 from tests.unit.checkpoint.test_lerobot_policy import Saved, give_gripper, save_policy, statistics
-from wall_edge.config import EmbodimentConfig, ModelConfig, RobotConfig
+from wall_edge.config import EmbodimentConfig, JointEntry, ModelConfig, RobotConfig
 from wall_edge.config_loader import from_mapping
 from wall_edge.errors import WallEdgeError
 
@@ -133,6 +133,18 @@ def test_per_cent_beyond_its_ends(
     assert "gripper went from -60 to 80, and its per cent from 0 to 100" in refusal(saved, described(robot))
     both = described(robot, lambda a: a["gripper"].update(values=[-100.0, 100.0]))
     assert saved.settings(both).embodiment.action.degrees[5].unit == "percent"
+
+
+def test_a_state_in_another_unit_than_its_action(saved: Saved, robot: RobotConfig) -> None:
+    """Each side is compared in its own unit: a gripper that is seen in degrees and commanded in per cent."""
+    give_gripper(saved, -5.0, 90.0)
+    made = described(robot, lambda a: a["gripper"].update(values=[-100.0, 100.0]))
+    assert made.embodiment is not None
+    seen = {**made.embodiment.action, "gripper": JointEntry("joint", "gripper", "deg")}
+    section = replace(made.embodiment, state=seen)
+    settings = saved.settings(replace(made, embodiment=section))
+    units = [side.degrees[5].unit for side in (settings.embodiment.state, settings.embodiment.action)]
+    assert units == ["deg", "percent"]
 
 
 def test_an_arm_in_per_cent_of_both_signs(saved: Saved, robot: RobotConfig) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 import yaml
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.inputs.settings import resolve_settings
+from wall_edge_export.quantize.model_input import training_actions
 from wall_edge_export.reference.random_shapes import DOF_26_GROUPS, DOF_GROUPS, STATE_26_GROUPS
 
 from tests.unit.inputs.upstream import (
@@ -28,10 +30,13 @@ from tests.unit.inputs.upstream import (
     two_handed,
     write_upstream,
 )
-from wall_edge.bundle import Embodiment
+from wall_edge.bundle import Embodiment, Manifest
 from wall_edge.config import RobotConfig
 from wall_edge.config.workspace import Box, PoseBounds, WorkspaceConfig
 from wall_edge.errors import WallEdgeError
+from wall_edge.policies.observation import Observation
+from wall_edge.policies.transforms import model_state
+from wall_edge.session_format import Sample
 
 HELD_LEFT = {group: {"kind": "padding"} for group in DOF_GROUPS if "_left_" in group}
 HELD_REST = {group: {"kind": "padding"} for group in ("head_actions", "height", "car_pose")}
@@ -106,6 +111,34 @@ def test_what_a_single_arm_was_trained_without_is_masked(upstream: Path, robot: 
     assert set(made.poses) == {"right"}
     low, delta = (values.double().numpy()[7:14] for values in filled(DOF_GROUPS, DOBBE))
     np.testing.assert_array_equal(made.action.offset, low + delta / 2)
+    manifest = cast(Manifest, SimpleNamespace(embodiment=made, state_slots=20, action_slots=20, horizon=3))
+    token, state_mask = model_state(manifest, low + delta)
+    sample = Sample(Observation(0, {}, low, frames_ns=0), "", np.tile(low + delta, (3, 1)))
+    actions, action_mask = training_actions(sample, manifest)
+    live = np.zeros(20)
+    live[7:14] = 1.0
+    np.testing.assert_array_equal(state_mask, live)
+    np.testing.assert_array_equal(action_mask, np.tile(live, (3, 1)))
+    np.testing.assert_allclose(token, 2 * live - 1, atol=1e-6)  # upstream normalises the 0 of what is missing
+    np.testing.assert_allclose(actions, np.tile(live, (3, 1)), atol=1e-6)
+    manifest.action_slots = 7  # type: ignore[misc]  # FAST: no graph says how many slots there are
+    np.testing.assert_allclose(training_actions(sample, manifest)[0], np.tile(live[:14], (3, 1)), atol=1e-6)
+
+
+def test_a_masked_slot_of_the_state_is_a_normalised_nothing(upstream: Path, robot: RobotConfig) -> None:
+    """Upstream fills in 0 for what a robot has not, and normalises it: -1 by min 0 and delta 1."""
+    one = {"unit": "own", "values": [0.0, 1.0], "range": [-0.1, 1.7]}
+    action = {**HELD_LEFT, **arm_entries("right"), **HELD_REST}
+    action["follow_right_gripper"] |= one
+    made = exported(upstream, two_handed(robot, action, statistics="DobbE"))
+    assert made.state.masked == (-1.0,) * 7 + (0.0,) * 7 + (-1.0,) * 6
+    assert made.action.masked == ()
+    everything = exported(upstream, two_handed(robot))
+    assert everything.state.masked == ()
+    seen = {**entries_20(), "height": {"kind": "padding"}}
+    low, delta = X2_NORMAL["height"][0][0], X2_NORMAL["height"][1][0]
+    made = exported(upstream, two_handed(robot, seen))
+    assert made.state.masked[16] == pytest.approx(np.clip(-2 * low / delta - 1, -1, 1))
 
 
 def test_a_hand_that_the_statistics_do_not_have(upstream: Path, robot: RobotConfig) -> None:
@@ -113,6 +146,13 @@ def test_a_hand_that_the_statistics_do_not_have(upstream: Path, robot: RobotConf
     message = refusal(upstream, two_handed(robot, statistics="DobbE"))
     assert "robot DobbE had no left: min 0, delta 1" in message
     assert "padding" in message
+
+
+def test_a_pose_whose_parts_are_relative_to_different_things(upstream: Path, robot: RobotConfig) -> None:
+    action = entries_20()
+    action["follow_left_ee_rotation"] |= {"reference": "state"}
+    message = refusal(upstream, two_handed(robot, action))
+    assert "reference of pose left is 'position absolute, rotation state'" in message
 
 
 def test_whose_statistics_nobody_says(upstream: Path, robot: RobotConfig) -> None:
@@ -231,10 +271,13 @@ def test_twenty_six_slots_with_other_names_of_the_state(tmp_path: Path, robot: R
     folder = write_upstream(tmp_path / "c", "tiny-26", {"me": {}})
     parts = {"velocity_decomposed": {"kind": "held"}, "height": {"kind": "held"}}
     head = {"head_actions": {"kind": "padding"}}
-    state = {**arm_entries("left", "6d", "ee_rotation_6D"), **arm_entries("right", "6d", "ee_rotation_6D")}
+    state = {
+        **arm_entries("left", "6d_rows", "ee_rotation_6D"),
+        **arm_entries("right", "6d_rows", "ee_rotation_6D"),
+    }
     action = {
-        **arm_entries("left", "6d", "ee_rotation_6D", "_relative"),
-        **arm_entries("right", "6d", "ee_rotation_6D", "_relative"),
+        **arm_entries("left", "6d_rows", "ee_rotation_6D", "_relative"),
+        **arm_entries("right", "6d_rows", "ee_rotation_6D", "_relative"),
     }
     for entry in action.values():
         entry["reference"] = "absolute" if entry["kind"] == "joint" else "state"
@@ -248,12 +291,17 @@ def test_twenty_six_slots_with_other_names_of_the_state(tmp_path: Path, robot: R
     assert made.action.slots == made.state.slots == tuple(range(24))
     assert made.action.names[3] == "follow_left_ee_rotation_6D_relative_0"
     assert made.state.names[3] == "follow_left_ee_rotation_6D_0"
-    assert made.action.rotations == made.state.rotations == {"left": "6d", "right": "6d"}
+    assert made.action.rotations == made.state.rotations == {"left": "6d_rows", "right": "6d_rows"}
     assert [d.reference for d in made.action.degrees[:10]] == ["state"] * 9 + ["absolute"]
     assert {d.reference for d in made.state.degrees} == {"absolute"}
     assert Checkpoint(folder).shape.action_dof == 26
     tensor = Checkpoint(folder).tensor("action_preprocessor.w1.weight")
     assert tensor.shape == torch.Size([64, 52])
+    state["follow_left_ee_rotation_6D"] = {**state["follow_left_ee_rotation_6D"], "form": "6d"}
+    columns = two_handed(robot, {**action, **parts, **head}, {**state, **parts, **head}, statistics=None)
+    assert "as two columns (6d), which turns it the other way; expected form: 6d_rows" in refusal(
+        folder, columns
+    )
 
 
 def test_the_rest_is_what_it_says(upstream: Path, robot: RobotConfig) -> None:

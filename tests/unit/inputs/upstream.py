@@ -68,7 +68,7 @@ def arm_entries(
 
 def rest_entries() -> dict[str, Any]:
     return {
-        "head_actions": {"kind": "joint", "joint": ["head_pan", "head_tilt"]},
+        "head_actions": {"kind": "joint", "joint": ["head_pan", "head_tilt"], "unit": "rad"},
         "height": {"kind": "sink", "sink": "lift", "state": [0.2]},
         "car_pose": {"kind": "held"},
     }

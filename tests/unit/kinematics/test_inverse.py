@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from benchmarks.kinematics.paths import DT, KINDS, Path, paths
 from tests.arms import ENDS, arm_chain
 from wall_edge.errors import KinematicsError
+from wall_edge.kinematics import inverse, newton
 from wall_edge.kinematics.aim import Poses, SolverSettings
 from wall_edge.kinematics.chain import Chain
 from wall_edge.kinematics.inverse import ChunkSolver, Solution, shifted
@@ -234,3 +235,18 @@ def test_positions_stay_put_for_a_pose_that_stays() -> None:
     solution = ChunkSolver(chain, PATIENT).solve(poses, path.seed, DT)
     assert (solution.positions == path.seed).all()
     assert np.linalg.norm(log(to_matrix("rpy", np.zeros(3)))) == 0
+
+
+@pytest.mark.parametrize("looks", [2, 3, 5, 8, 12, 16, 20])
+@pytest.mark.parametrize("name", ENDS)
+def test_where_time_runs_out_the_arm_stays(name: str, looks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not go on in the direction that it had, which the poses may have left."""
+    chain, path = arm_chain(name), first_path(name, "pi")
+    clock = iter([0.0] * looks)
+    for module in (inverse, newton):
+        monkeypatch.setattr(module, "perf_counter", lambda: next(clock, math.inf))
+    solution = ChunkSolver(chain).solve(chunk(path, 0), path.seed, DT)
+    assert solution.capped
+    before = np.concatenate([path.seed[None], solution.positions[:-1]])
+    stays = (np.abs(solution.positions - before) < 1e-12).all(axis=1)
+    assert (solution.solved | stays).all()

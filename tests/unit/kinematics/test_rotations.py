@@ -53,6 +53,19 @@ def test_quaternion_and_rotvec_of_a_quarter_turn() -> None:
     for kind, values in (("quaternion", [0, 0, half, half]), ("rotvec", [0, 0, math.pi / 2])):
         assert np.allclose(to_matrix(kind, np.array(values)), turn("z", math.pi / 2), atol=1e-15)
     assert from_matrix("6d", turn("z", math.pi / 2)) == pytest.approx([0, 1, 0, -1, 0, 0], abs=1e-15)
+    assert from_matrix("6d_rows", turn("z", math.pi / 2)) == pytest.approx([0, -1, 0, 1, 0, 0], abs=1e-15)
+
+
+def test_six_numbers_as_upstream_has_them() -> None:
+    """``euler_to_matrix_zyx_6d_nb`` of WALL-OSS's tools: two rows of Rz(yaw) Ry(pitch) Rx(roll)."""
+    roll, pitch, yaw = 0.3, -0.7, 1.9
+    cr, cp, cy, sr, sp, sy = (f(a) for f in (math.cos, math.sin) for a in (roll, pitch, yaw))
+    first = [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr]
+    second = [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr]
+    matrix = to_matrix("rpy", np.array([roll, pitch, yaw]))
+    assert from_matrix("6d_rows", matrix) == pytest.approx([*first, *second], abs=1e-15)
+    assert np.allclose(to_matrix("6d_rows", 3.0 * np.array([*first, *second])), matrix, atol=1e-15)
+    assert np.allclose(to_matrix("6d", np.array([*first, *second])), matrix.T, atol=1e-15)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -185,7 +198,7 @@ def test_what_is_no_rotation_is_refused(kind: str, values: list[float]) -> None:
     st.lists(st.floats(-1e9, 1e9), min_size=6, max_size=6),
 )
 def test_whatever_is_taken_becomes_a_rotation(quaternion: list[float], columns: list[float]) -> None:
-    for kind, values in (("quaternion", quaternion), ("6d", columns)):
+    for kind, values in (("quaternion", quaternion), ("6d", columns), ("6d_rows", columns)):
         try:
             matrix = to_matrix(kind, np.array(values))
         except KinematicsError:
@@ -207,7 +220,7 @@ def test_a_series_has_no_jumps(kind: str) -> None:
     values = from_matrix(kind, path)
     smooth = rotations.unwrap(kind, values)
     assert np.abs(np.diff(smooth, axis=0)).max() < 0.2
-    if kind != "6d":
+    if not kind.startswith("6d"):
         assert np.abs(np.diff(values, axis=0)).max() > 1  # so there was something to unwrap
     assert float(rotations.distance(to_matrix(kind, smooth), path).max()) < 1e-13
 

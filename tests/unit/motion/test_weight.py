@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,20 @@ class TestHowMuch:
         assert torques(crane(tmp_path, effort=1.5), 0.0, 0.0)[1] == 1.5
         lift = UrdfJoint("raise", -1)
         assert torques(crane(tmp_path, effort=1.5, lift=lift), 0.0, 0.0)[1] == -1.5
+
+    @pytest.mark.parametrize(
+        ("written", "scale", "most"), [("9", 1.0, 9.0), ("9", -0.5, 4.5), ("0", 1.0, 3924.0)]
+    )
+    def test_grams_for_kilograms_are_held_to_the_urdf_s_effort(
+        self, tmp_path: Path, written: str, scale: float, most: float
+    ) -> None:
+        """Without a limit there (exporters write 0) to what the motors can do."""
+        config = crane(tmp_path, lift=UrdfJoint("raise", scale))
+        text = URDF.replace('<mass value="2"/>', '<mass value="2000"/>').replace(
+            'effort="9"', f'effort="{written}"'
+        )
+        (tmp_path / "crane.urdf").write_text(text)
+        assert torques(config, 0.0, 0.0)[1] == pytest.approx(math.copysign(most, scale))
 
     def test_two_arms_and_their_fingers(self) -> None:
         """Against the sum of all links' weights, moved a little: torque is the slope of their energy."""

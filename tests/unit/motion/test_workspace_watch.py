@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.body.two_arms import robot
+from tests.unit.body.two_arms import URDF, kinematics, robot
 from wall_edge.body.frames import fixed_frame
 from wall_edge.body.model import RobotModel
 from wall_edge.config import Bounds, RobotConfig
@@ -122,6 +123,25 @@ class TestPlace:
             with pytest.raises(RuntimeFault, match="poses left and right"):
                 watch.require_setpoint(still(rest(config, left_pan=-0.6, right_pan=0.6)))
 
+    def test_arms_on_one_waist_keep_apart_too(self, tmp_path: Path) -> None:
+        """The right pan here turns both arms."""
+        urdf = tmp_path / "waist.urdf"
+        urdf.write_text(
+            URDF.read_text().replace(
+                '<parent link="table"/><child link="left_base"/>',
+                '<parent link="right_shoulder"/><child link="left_base"/>',
+            )
+        )
+        poses = {
+            side: {"base": "right_base", "tip": f"{side}_tip", "frame": "table"} for side in ("left", "right")
+        }
+        config = robot(kinematics=kinematics(urdf=str(urdf), poses=poses), workspace={"tip_distance_m": 0.1})
+        watch = WorkspaceWatch.of(config)
+        assert watch is not None
+        watch.require_setpoint(still(rest(config, left_pan=0.5)))
+        with pytest.raises(RuntimeFault, match=r"poses left and right .* from tip to tip"):
+            watch.require_setpoint(still(rest(config, left_pan=-0.65)))
+
     def test_not_a_number_is_outside(self) -> None:
         config, watch = watched(poses=BOTH)
         with pytest.raises(RuntimeFault, match="nan"):
@@ -146,28 +166,6 @@ class TestStop:
         joints[lift] = (joints[lift][0], 0.5, 0.0)
         watch.require_setpoint(joints)
 
-    def test_a_stop_that_bulges_beyond_the_box(self) -> None:
-        """Both of its ends are inside: joints do not stop at the same time."""
-        config, rng = robot(), np.random.default_rng(0)
-        arm = RobotModel.of(config).chains["left"]
-        bulge = 0.0
-        while bulge < 0.003:
-            joints = [(p, float(v), 0.0) for p, v in zip(rest(config), rng.normal(size=14), strict=True)]
-            joints = [joint if i < 6 else (joint[0], 0.0, 0.0) for i, joint in enumerate(joints)]
-            stops = [stop_of(v, a, b) for (_, v, a), b in zip(joints, config.bounds(), strict=True)]
-            seconds = np.linspace(0, max(stop.seconds for stop in stops), 31)
-            way = [[stop.after(j, t)[0] for stop, j in zip(stops, joints, strict=True)] for t in seconds]
-            x = arm.forward(np.array(way))[0][:, 0]
-            bulge = float(x.max() - max(x[0], x[-1]))
-        for room in (0.001, bulge + 0.001):
-            box = {**WIDE, "x": [-0.6, max(x[0], x[-1]) + room]}
-            _, watch = watched(poses={"left": {"frame": "left_base", "box": box}})
-            if room > bulge:
-                assert watch.require_setpoint(joints)
-                continue
-            with pytest.raises(RuntimeFault, match="pose left could no longer stop without being at x"):
-                watch.require_setpoint(joints)
-
     def test_braking_from_the_last_that_passed_stays_inside(self) -> None:
         """Down to the table as fast as the joints go."""
         config, watch = watched(poses={"left": {"frame": "table", "table_z": 0.1}})
@@ -191,6 +189,19 @@ class TestStop:
             model.chains["left"].forward(np.array(path))[0]
         )
         assert 0.1 <= heights[:, 2].min() < 0.11
+
+    def test_a_stop_that_ends_inside_and_passes_outside(self) -> None:
+        """The tip swings from one side of its farthest to the other."""
+        config, watch = watched(poses={"left": {"frame": "table", "box": {**WIDE, "x": [0.0, 0.251]}}})
+        pan = [joint.name for joint in config.joints].index("left_pan")
+        distance = stop_distance(4.0, 0.0, config.bounds()[pan].inside(1 / config.control.rate_hz))
+        joints = still(rest(config, left_lift=0.5, left_pan=-distance / 2))
+        watch.require_setpoint(joints)
+        joints[pan] = (joints[pan][0], -4.0, 0.0)
+        watch.require_setpoint(joints)
+        joints[pan] = (joints[pan][0], 4.0, 0.0)
+        with pytest.raises(RuntimeFault, match=r"pose left could no longer stop before x 0.25\d+ m"):
+            watch.require_setpoint(joints)
 
     def test_what_is_taken_back_was_never_there(self) -> None:
         limiter = Limiter([Bounds(-1, 1, 1, 10, 100)], 0.01)

@@ -237,3 +237,14 @@ def test_the_example_is_what_init_writes_with_its_gaps_filled(out: Path) -> None
     ours = load(out, filled(yaml.safe_load(out.read_text()), 6))
     assert example.joints == ours.joints
     assert example.embodiment == ours.embodiment
+
+
+@pytest.mark.parametrize("kind", ["feetech", "dynamixel"])
+def test_a_joint_that_was_barely_moved_is_told(kind: str, tmp_path: Path, out: Path) -> None:
+    """A gripper of two ticks would be open and closed at once: LeRobot refuses equal ends alone."""
+    calibration = json.loads(FILE.read_text())
+    calibration["gripper"] |= {"range_min": 2035, "range_max": 2037}
+    file = tmp_path / "arm.json"
+    file.write_text(json.dumps(calibration))
+    told = run("--from-lerobot", file, "--kind", kind, "--units", "degrees", "--out", out)
+    assert "gripper: its range is less than 100 ticks" in told

@@ -81,8 +81,8 @@ def test_the_shipped_checkpoint_is_upstreams_layout_and_small() -> None:
         head, robot = "action_preprocessor", KIND.robot
         lower = tensors.get_tensor(f"{head}.normalizer_propri.min.{robot}").numpy()
         delta = tensors.get_tensor(f"{head}.normalizer_propri.delta.{robot}").numpy()
-        np.testing.assert_allclose(lower, padded(LOWER, 0.0), atol=1e-6)
-        np.testing.assert_allclose(delta, padded(UPPER - LOWER, 1.0), atol=1e-6)
+        np.testing.assert_allclose(lower, padded(LOWER, -1.0), atol=1e-6)
+        np.testing.assert_allclose(delta, padded(UPPER - LOWER, 2.0), atol=1e-6)
         # A dead slot is zero wherever the model reads or writes it, whatever is in it.
         dead = [*range(14, 20), *range(34, 40)]
         assert not tensors.get_tensor(f"{head}.w1.weight")[:, dead].any()

@@ -88,8 +88,17 @@ def test_the_policy_is_given_poses_and_joints_are_published(policy: FakePolicy) 
     np.testing.assert_allclose(chunk.positions[4:], wave()[4:], atol=5e-3)  # the wave begins beside START
     assert (record.solved + record.nearest, record.held) == (2 * HORIZON, 0)
     assert record.kinematics_ms > 0
-    np.testing.assert_array_equal(actions.observed(policy.premises[0].__class__(0, {}, START)).state,
-                                  actions.body.state(START))  # fmt: skip
+
+
+def test_a_session_has_the_state_that_the_policy_answered_for(policy: FakePolicy) -> None:
+    """Rolled forward: offsets recorded with the measured state would not be those that the policy gave."""
+    actions = loop(policy, with_poses("rollforward"))
+    follow(actions, START, 0, 1)
+    actions.ready(200 * MS, None)
+    pending = actions.begin(Observation(200 * MS, {}, START, 200 * MS, 3 * STEP_NS, 2), 200 * MS)
+    assert pending is not None
+    np.testing.assert_array_equal(pending.premise.state, policy.premises[1].state)
+    assert np.abs(pending.premise.state - actions.body.state(START)).max() > 1e-3
 
 
 @pytest.mark.parametrize("scheduler", ["async", "ensemble", "rollforward", "rtc"])

@@ -30,7 +30,7 @@ none (``own``)."""
 Reference = Literal["absolute", "state", "first"]
 """Actions are values, or offsets from the observed state, or (but for the first step, which is a value)
 offsets from the chunk's first step."""
-RotationForm = Literal["rpy", "euler_zyx", "rotvec", "quaternion", "6d"]
+RotationForm = Literal["rpy", "euler_zyx", "rotvec", "quaternion", "6d", "6d_rows"]
 """How a rotation is written; ``wall_edge.kinematics.rotations`` says what each means."""
 ROTATION_SIZES = SIZES
 """Numbers of each form."""
@@ -69,7 +69,8 @@ class Degree:
 class Layout:
     """Degrees of freedom with their statistics: ``normalised = (value - offset) / scale``, one each.
 
-    ``clip`` bounds the normalised values; ``rotations`` says by pose how its rotation is written.
+    ``clip`` bounds the normalised values; ``rotations`` says by pose how its rotation is written;
+    ``masked [slots]`` what stands in the model's first slots (normalised) where no degree does, 0 behind.
     """
 
     degrees: tuple[Degree, ...]
@@ -77,6 +78,7 @@ class Layout:
     scale: tuple[float, ...]
     clip: float | None = None
     rotations: dict[str, RotationForm] = field(default_factory=dict)
+    masked: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         counted("degrees", self.degrees, 1, MAX_DOF)
@@ -91,6 +93,8 @@ class Layout:
         for i, scale in enumerate(self.scale):
             positive(f"scale[{i}]", scale, "", 1e4)
         positive("clip", self.clip, "", 1e4)
+        for i, value in enumerate(self.masked):
+            between(f"masked[{i}]", value, -1e4, 1e4)
         self._check_parts()
 
     def _check_parts(self) -> None:
@@ -103,13 +107,11 @@ class Layout:
         for part, of in dict.fromkeys((d.part, d.of) for d in self.degrees if d.part != "held"):
             self._check_components(part, of)
         for pose in dict.fromkeys(d.of for d in self.degrees if d.part in ("position", "rotation")):
-            if (
-                len(
-                    {d.reference for d in self.degrees if d.part in ("position", "rotation") and d.of == pose}
-                )
-                > 1
-            ):
-                raise Invalid("degrees", pose, expected="one reference for position and rotation of a pose")
+            parts = [d for d in self.degrees if d.part in ("position", "rotation") and d.of == pose]
+            if len({d.reference for d in parts}) > 1:
+                said = ", ".join(dict.fromkeys(f"{d.part} {d.reference}" for d in parts))
+                expected = "one reference for its position and its rotation"
+                raise Invalid(f"reference of pose {pose}", said, expected=expected)
 
     def _check_components(self, part: Part, of: str) -> None:
         indices = [self.degrees[column].index for column in self.columns(part, of)]

@@ -59,7 +59,8 @@ def _facts(manifest: Manifest) -> Table:
 def _degrees(title: str, layout: Layout) -> Table:
     table = Table(title=title)
     for heading in ("name", "slot", "is", "unit", "relative to", "offset ± scale"):
-        table.add_column(heading)
+        # Names are what ROBOT.yaml's entries are called: whole, however narrow the terminal is.
+        table.add_column(heading, overflow="fold")
     for degree, offset, scale in zip(layout.degrees, layout.offset, layout.scale, strict=True):
         relative = {"absolute": "-", "state": "the state", "first": "the first step"}[degree.reference]
         what = _what(degree, layout)

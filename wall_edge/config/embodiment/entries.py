@@ -27,7 +27,7 @@ class JointEntry:
 
     kind: Literal["joint"]
     joint: str | tuple[str, ...]
-    unit: Unit = "rad"
+    unit: Unit
     values: tuple[float, float] | None = None
     range: tuple[float, float] | None = None
     reference: Reference | None = None

@@ -8,10 +8,13 @@ euler_zyx     3       Rz(first) Ry(second) Rx(third): turns about moving axes z,
 rotvec        3       axis times angle
 quaternion    4       x, y, z, w; of any length but 0
 6d            6       first column, second column; orthonormalised by Gram and Schmidt
+6d_rows       6       first row, second row, as WALL-OSS's own tools write 6d: the transposed of ``6d``
 ============  ======  ==========================================================================
 
-6d is that of Zhou et al., "On the Continuity of Rotation Representations in Neural Networks" (2019). Angles
-near π come out to 1e-15: they are read off a quaternion's largest component, never off an arccosine.
+6d is that of Zhou et al., "On the Continuity of Rotation Representations in Neural Networks" (2019); 6d_rows
+is what WALL-OSS names ``rotation_6D`` (wall-x, ``x2robot_utils/geometry.py``): read as columns, it would be
+the inverse rotation. Angles near π come out to 1e-15: they are read off a quaternion's largest component,
+never off an arccosine.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from wall_edge.errors import KinematicsError
 from wall_edge.files import shown
 from wall_edge.kinematics.rotations.geodesic import exp, log, quaternion_of
 
-SIZES = {"rpy": 3, "euler_zyx": 3, "rotvec": 3, "quaternion": 4, "6d": 6}
+SIZES = {"rpy": 3, "euler_zyx": 3, "rotvec": 3, "quaternion": 4, "6d": 6, "6d_rows": 6}
 LARGEST_ANGLE = 1e4
 """rad; more is no angle, and would lose its digits."""
 _SMALLEST = 1e-6
@@ -38,7 +41,7 @@ def to_matrix(kind: str, values: Floats) -> Floats:
 
     Raises:
         KinematicsError: for another kind or size, for what is not finite, and for what is no rotation: a
-            quaternion of length 0, parallel columns in 6d, angles beyond ``LARGEST_ANGLE``.
+            quaternion of length 0, parallel halves of 6d, angles beyond ``LARGEST_ANGLE``.
     """
     values = np.asarray(values, np.float64)
     size = require_kind(kind)
@@ -105,7 +108,7 @@ def _from_6d(values: Floats) -> Floats:
     length = np.linalg.norm(y, axis=-1)
     none = np.minimum(np.abs(first).max(-1), np.abs(second).max(-1)) < _SMALLEST
     if (none | (length < _SMALLEST)).any():
-        raise _no_rotation("6d", values, none | (length < _SMALLEST), "two columns that are not parallel")
+        raise _no_rotation("6d", values, none | (length < _SMALLEST), "two axes that are not parallel")
     y = y / length[..., None]
     y = y - (x * y).sum(-1, keepdims=True) * x  # once more: the first pass leaves 1e-16 / length
     y = y / np.linalg.norm(y, axis=-1, keepdims=True)
@@ -133,6 +136,7 @@ _TO: dict[str, Callable[[Floats], Floats]] = {
     "rotvec": exp,
     "quaternion": _from_quaternion,
     "6d": _from_6d,
+    "6d_rows": lambda values: _from_6d(values).swapaxes(-1, -2),
 }
 _FROM: dict[str, Callable[[Floats], Floats]] = {
     "rpy": _to_rpy,
@@ -140,4 +144,5 @@ _FROM: dict[str, Callable[[Floats], Floats]] = {
     "rotvec": log,
     "quaternion": quaternion_of,
     "6d": _to_6d,
+    "6d_rows": lambda matrices: _to_6d(matrices.swapaxes(-1, -2)),
 }

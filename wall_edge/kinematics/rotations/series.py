@@ -16,7 +16,7 @@ def nearest_values(kind: str, values: Floats, previous: Floats) -> Floats:
     """
     require_kind(kind)
     values, previous = np.asarray(values, np.float64), np.asarray(previous, np.float64)
-    if kind == "6d":
+    if kind in ("6d", "6d_rows"):
         return np.array(values)
     if kind == "quaternion":
         return np.asarray(np.where((values * previous).sum(-1, keepdims=True) < 0, -values, values))

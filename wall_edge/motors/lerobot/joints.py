@@ -19,6 +19,8 @@ _RADIANS = 2.0 * math.pi / TURN
 _BESIDE_WRAP = 13
 """Ticks (0.02 rad) that limits stay away from where a count begins anew."""
 _NEARLY_A_TURN = 4000
+_BARELY = 100
+"""Ticks (9°): no joint of an arm has so little."""
 _UNMEASURED = (-90, 90)
 _STAND_INS = {"lower": -1.0, "upper": 1.0, "max_velocity": 1.0}
 """For gaps, to see whether the rest can be meant."""
@@ -49,7 +51,7 @@ def _feetech(name: str, motor: MotorCalibration, units: Units | None) -> JointPl
     """The servo's offset is in its memory, and in every tick that it reports."""
     between("range_min", motor.range_min, 0, TURN - 1, "ticks")
     between("range_max", motor.range_max, 0, TURN - 1, "ticks")
-    note = _require_no_wrap(name, motor)
+    note = _require_no_wrap(name, motor) or _barely_moved(motor)
     zero = (motor.range_min + motor.range_max + 1) // 2
     ends = max(motor.range_min, _BESIDE_WRAP), min(motor.range_max, TURN - 1 - _BESIDE_WRAP)
     keys = _in_ticks(name, motor, zero, ends)
@@ -61,8 +63,8 @@ def _dynamixel(name: str, motor: MotorCalibration, units: Units | None) -> Joint
     zero = (motor.range_min + motor.range_max + 1) // 2
     keys = _in_ticks(name, motor, zero, (motor.range_min, motor.range_max))
     keys |= {"extended": True, "reverse": bool(motor.drive_mode & 1)}
-    note = ""
-    if name.endswith(GRIPPER):
+    note = _barely_moved(motor)
+    if name.endswith(GRIPPER) and not note:
         note = "LeRobot leaves a gripper in mode 5: set register 11 to 4 (extended position)"
     return JointPlan(keys, _line(name, motor, units, zero, reversible=False), note)
 
@@ -110,6 +112,12 @@ def _line(
     ends = [round((end - zero) * _RADIANS, 9) for end in (motor.range_min, motor.range_max)]
     unit = "own" if mode == "degrees" else "percent"
     return {"kind": "joint", "joint": name, "unit": unit, "values": values, "range": ends}
+
+
+def _barely_moved(motor: MotorCalibration) -> str:
+    """LeRobot refuses a joint that never moved; one that was touched has a range that a policy cannot use."""
+    few = motor.range_max - motor.range_min < _BARELY
+    return f"its range is less than {_BARELY} ticks: was it moved in lerobot-calibrate?" if few else ""
 
 
 def _require_no_wrap(name: str, motor: MotorCalibration) -> str:

@@ -37,7 +37,7 @@ class _Part:
 
 
 class HoldingTorque:
-    """Of one robot whose URDF's root link stands upright, z up.
+    """Of one robot whose URDF's root link stands upright, z up; no more than the URDF's effort allows.
 
     A joint below which two arms hang is held as in the first arm's chain, the other one at its joints' 0.
     """
@@ -68,7 +68,8 @@ class HoldingTorque:
             joints = []
             for name in chain.joints:
                 entry, i = model.joints[ours[name]], model.columns[ours[name]]
-                joints.append((i, entry.scale, entry.offset, most[i]))
+                allowed = model.urdf.joints[name].limits.effort or math.inf  # exporters write 0 for unknown
+                joints.append((i, entry.scale, entry.offset, min(most[i], abs(entry.scale) * allowed)))
                 most[i] = 0.0
             parts.append(_Part(Gravity(model.urdf, chain), joints, kinematics.gravity_share))
         return cls(parts, config.dof)

@@ -2,7 +2,7 @@
 
 Chunks of poses were kept inside before (:mod:`wall_edge.body.workspace`); what joints do between and after
 the steps of a chunk, or where joints are commanded in the first place, is known only here. As long as every
-setpoint is one from which the fastest stop ends inside, braking is always a way to stay there.
+setpoint is one from which the fastest stop stays inside, braking is always a way to stay there.
 """
 
 from __future__ import annotations
@@ -24,13 +24,16 @@ from wall_edge.runtime.motion.watched_arm import Breach, WatchedArm
 _WINDOW_NS, _STALE_NS, _NOISE_M = 100_000_000, 20_000_000, 0.005
 """Measured speeds are means over such a time, of readings no farther apart, and a tip may seem to jump so
 far: encoders, and a joint that comes loose after friction held it."""
-_BULGE, _BULGE_AT = 0.25, 1 / 3
-"""Joints do not stop at the same time: of how far any point may go in a stop, its way is this share beyond
-both of its ends at most (of 1500 random stops: 0.18), and that when this share of the time is over."""
 _SLOW_SHARE = 0.9
 """Of ``max_speed``, from which on tips are slowed down: what accelerates becomes a little faster first."""
 _REST_SHARE = 0.8
 """Of ``max_speed``, for the way to rest."""
+_BULGE = 0.25
+"""Of how far any point may go in a stop, its way is this share beyond both of its ends at most (of 1500
+random stops of two arms: 0.18)."""
+_ON_THE_WAY = (0.15, 0.35, 0.6)
+"""Of the time that a stop takes: where it is looked at, about as far apart as its parts are long. A tip goes
+through arcs, and joints stop one after the other: a stop that ends inside may pass outside."""
 
 
 class WorkspaceWatch:
@@ -53,7 +56,6 @@ class WorkspaceWatch:
         self._measured: tuple[int, list[Point]] | None = None
         self._setpoint = [0.0] * len(self._bounds)
         self._clear = -math.inf
-        self._turn, self._apart = 0, math.inf
         self.on_leave: Callable[[str, str], None] = lambda *_: None
         """Told the pose and the bound when the arm has to brake."""
 
@@ -98,46 +100,19 @@ class WorkspaceWatch:
         clear = self._clearance(position)
         if clear < 0:
             raise self._fault(self._breach(position), "is about to be at")
-        tips = self._tips
-        self._require_stop(joints, position, clear)
-        if self._sent and not self._slow_enough(joints, tips, slowed):
-            return False
-        self._sent, self._setpoint, self._clear = tips, position, clear
-        return True
-
-    def _require_stop(self, joints: Sequence[JointMotion], position: list[float], clear: float) -> None:
-        """Where the fastest stop ends; and between, where no bound on its way says that it stays inside."""
         travel, ends = 0.0, position.copy()
         for i, (_, velocity, acceleration) in enumerate(joints):
             if velocity or acceleration:
                 distance = stop_distance(velocity, acceleration, self._bounds[i])
                 ends[i] += distance
                 travel += self._weights[i] * abs(distance)
-        if travel <= clear:
-            return
-        apart, clear_there = self._apart, self._clearance(ends)
-        if clear_there < 0:
-            raise self._fault(self._breach(ends), "could no longer stop before")
-        apart = min(apart, self._apart)
-        if _BULGE * travel > apart:
-            self._require_way(self._arms, joints, position.copy())
-        elif travel > clear + clear_there and _BULGE * travel > min(clear, clear_there):
-            # One arm a tick: the stop from the next setpoint goes nearly the same way.
-            self._turn = (self._turn + 1) % len(self._arms)
-            self._require_way([self._arms[self._turn]], joints, position.copy())
-
-    def _require_way(
-        self, arms: Sequence[WatchedArm], joints: Sequence[JointMotion], between: list[float]
-    ) -> None:
-        """Where arms are, from ``between`` on, when their stop is farthest beside both of its ends."""
-        indices = {i for arm in arms for i in arm.columns if joints[i][1] or joints[i][2]}
-        stops = {i: stop_of(joints[i][1], joints[i][2], self._bounds[i]) for i in indices}
-        seconds = _BULGE_AT * max([stop.seconds for stop in stops.values()], default=0.0)
-        for i, stop in stops.items():
-            between[i] += stop.way(joints[i][1], joints[i][2], seconds)
-        inside = arms[0].clearance(between)[0] if len(arms) == 1 else self._clearance(between)
-        if inside < 0:
-            raise self._fault(self._breach(between), "could no longer stop without being at")
+        tips = self._tips
+        if travel > clear:
+            self._require_stop(joints, ends, travel, clear)
+        if self._sent and not self._slow_enough(joints, tips, slowed):
+            return False
+        self._sent, self._setpoint, self._clear = tips, position, clear
+        return True
 
     def require_measured(self, position: Sequence[float], oldest_ns: int, newest_ns: int) -> None:
         """Where the joints are [dof, rad], read between these times [ns]."""
@@ -147,6 +122,28 @@ class WorkspaceWatch:
             raise self._fault(self._breach(position), "is at")
         if newest_ns - oldest_ns <= _STALE_NS:
             self._require_measured_speed(position, oldest_ns)
+
+    def _require_stop(
+        self, joints: Sequence[JointMotion], ends: Sequence[float], travel: float, before: float
+    ) -> None:
+        """Of the fastest stop, which ends at ``ends`` [dof, rad]: no point goes farther than ``travel`` [m].
+
+        ``before``: how far inside it begins [m].
+        """
+        clear = self._clearance(ends)
+        if clear < 0:
+            raise self._fault(self._breach(ends), "could no longer stop before")
+        if travel <= clear + before or _BULGE * travel <= min(clear, before):
+            return
+        moving = [
+            (i, p, v, a, stop_of(v, a, self._bounds[i])) for i, (p, v, a) in enumerate(joints) if v or a
+        ]
+        lasts, there = max([stop.seconds for *_, stop in moving]), [joint[0] for joint in joints]
+        for part in _ON_THE_WAY:
+            for i, p, v, a, stop in moving:
+                there[i] = p + stop.way(v, a, part * lasts)
+            if self._clearance(there) < 0:
+                raise self._fault(self._breach(there), "could no longer stop before")
 
     def rest_velocity(self, position: Sequence[float], rest: Sequence[float], velocity: float) -> float:
         """At most ``velocity`` [rad/s]: with that, of the joint that goes farthest, no tip is too fast."""
@@ -168,10 +165,7 @@ class WorkspaceWatch:
             )
 
     def _clearance(self, position: Sequence[float]) -> float:
-        """How far inside all bounds of place a posture is [m].
-
-        Its tips are in ``_tips`` afterwards, and in ``_apart`` how far inside the tips' distance is.
-        """
+        """How far inside all bounds of place a posture is [m]; its tips are in ``_tips`` afterwards."""
         clear = math.inf
         tips = self._tips = []
         for arm in self._arms:
@@ -179,10 +173,9 @@ class WorkspaceWatch:
             tips.append(tip)
             if inside < clear:
                 clear = inside
-        self._apart = math.inf
         for i, j, frame in self._pairs:
-            self._apart = min(self._apart, _distance(tips[i], tips[j], frame) - self._tip_distance_m)
-        return min(clear, self._apart)
+            clear = min(clear, _distance(tips[i], tips[j], frame) - self._tip_distance_m)
+        return clear
 
     def _breach(self, position: Sequence[float]) -> Breach:
         """What a posture outside is outside of."""

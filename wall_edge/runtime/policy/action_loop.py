@@ -42,10 +42,13 @@ class PendingChunk:
     """A chunk that was computed and not yet published.
 
     ``values`` [horizon, degrees] are the policy's, ``body`` the joint positions that were made of them.
+    ``premise`` is the observation with the state that the policy answered for, as policy values: offsets are
+    from that one, so sessions have it.
     """
 
     active: ActiveInstruction
     observation: Observation
+    premise: Observation
     request: ChunkRequest
     values: Floats
     body: BodyChunk
@@ -117,7 +120,7 @@ class ActionLoop:
         before = self._history.before(request, self.scheduler.plan)
         premise = replace(observation, state=self.body.state(request.state))
         values = self._policy.act(premise, active.words, self._history.guidance(request))
-        return PendingChunk(active, observation, request, values, self.body.joints(values, *before))
+        return PendingChunk(active, observation, premise, request, values, self.body.joints(values, *before))
 
     def finish(self, pending: PendingChunk, now_ns: int) -> tuple[Chunk, ChunkRecord] | None:
         """Publish a chunk at ``now_ns``; None when its instruction has been replaced."""
@@ -156,10 +159,6 @@ class ActionLoop:
             confined=pending.body.confined,
             kinematics_ms=1e3 * pending.body.elapsed_s,
         )
-
-    def observed(self, observation: Observation) -> Observation:
-        """With its state as policy values, as recorded sessions have it."""
-        return replace(observation, state=self.body.state(observation.state))
 
     def forget(self) -> None:
         """What comes next is a new instruction, even if its epoch is that of the last one."""

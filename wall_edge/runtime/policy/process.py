@@ -168,8 +168,7 @@ class PolicyProcess:
         for line in self._sinks.send(chunk, pending.body.sinks):
             self._outbox.log("sink", line)
         if self._recorder is not None:
-            observation = self._loop.observed(pending.observation)
-            self._recorder.offer(Sample(observation, record.subgoal, pending.values, chunk.epoch))
+            self._recorder.offer(Sample(pending.premise, record.subgoal, pending.values, chunk.epoch))
 
     def _plan(self) -> None:
         """The planner thread: words for each prefix that the action loop hands over."""

@@ -123,10 +123,10 @@ def test_error_frames_are_logged_and_a_bus_that_is_off_is_waited_for(tmp_path: P
 
 def test_the_end_of_the_bus_is_an_error(tmp_path: Path) -> None:
     hub = HubStation(EchoTwin(), str(tmp_path / "can"))
-    timer = threading.Timer(0.1, hub.close)
+    timer = threading.Timer(1.0, hub.close)  # the monitor is there by then
     timer.start()
     with pytest.raises(BusError, match="vanished"):
-        run("motors", "monitor", "--interface", "unix", "--channel", hub.place, "--seconds", 5)
+        run("motors", "monitor", "--interface", "unix", "--channel", hub.place, "--seconds", 30)
     timer.join()
 
 
