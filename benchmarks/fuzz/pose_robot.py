@@ -47,7 +47,7 @@ def pose_robot(rate_hz: float) -> RobotConfig:
     for side in SIDES:
         action[f"{side}_position"] = {"kind": "position", "pose": side}
         action[f"{side}_rotation"] = {"kind": "rotation", "pose": side, "form": "rpy"}
-        action[f"{side}_gripper"] = {"kind": "joint", "joint": f"{side}_gripper"}
+        action[f"{side}_gripper"] = {"kind": "joint", "joint": f"{side}_gripper", "unit": "rad"}
     robot = {
         "name": "two hands",
         "bundle": "none",
