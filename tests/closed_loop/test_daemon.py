@@ -162,6 +162,7 @@ def test_the_demo_prints_one_json_object(robot_file: Path, tmp_path: Path) -> No
     summary = json.loads(done.stdout)
     assert summary["episodes"] == 1
     wanted = {"episodes", "successes", "success_rate", "servo", "policy", "subgoals", "bus", "report"}
+    wanted |= {"kinematics", "workspace"}
     assert set(summary) == wanted
     assert set(summary["servo"]["lateness_us"]) == {"p50", "p99", "p999"}
     assert {"generated", "switches", "latency_ms", "longest_chunk_interval_ms"} <= set(summary["subgoals"])
