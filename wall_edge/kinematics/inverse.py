@@ -26,6 +26,8 @@ _BLOCK = 10
 """Steps that start from one heading: more jump near singularities, fewer take longer."""
 _FIRST_BLOCK = 2
 """Before it there is no heading."""
+_UNTIL = 0.8
+"""Of the cap, after which no iteration begins: the last one, and what follows it, take time too."""
 _STANDS_OUT = 0.02
 """rad or m beyond twice the median step."""
 
@@ -67,7 +69,7 @@ class ChunkSolver:
         """
         start = perf_counter()
         self._require(poses, seed, dt, previous)
-        deadline = start + self.settings.cap_s
+        deadline = start + _UNTIL * self.settings.cap_s
         targets, most = Targets.of(poses.positions, poses.rotations), self.chain.velocity * dt
         first = np.clip(seed, self.chain.lower, self.chain.upper)
         best, cold = self._best(targets, previous, first, most, deadline)
