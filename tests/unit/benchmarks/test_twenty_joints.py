@@ -13,11 +13,21 @@ FD: dict[str, Any] = {"data_bitrate": 5_000_000}
 TWO = (("damiao", 2, FD), ("feetech", 2, {}))
 
 
+def _measured(parts: Any) -> Any:
+    """At the third try at last: the loop's time is real here, and a machine that stalls ends it in a fault."""
+    for _ in range(2):
+        try:
+            return twenty_joints.measure(parts, 30)
+        except RuntimeFault:
+            continue
+    return twenty_joints.measure(parts, 30)
+
+
 @pytest.mark.parametrize("name", twenty_joints.ROBOTS)
 def test_a_robot_is_twenty_joints_on_three_buses_whose_lines_leave_half_the_period(name: str) -> None:
     parts = twenty_joints.ROBOTS[name]
     assert (len(parts), sum(count for _, count, _ in parts)) == (3, 20)
-    found = twenty_joints.measure(parts, 30)
+    found = _measured(parts)
     assert found["starved"] == 0
     assert found["ticks"] == 30
     assert max(found["line_us"].values()) < 1000
