@@ -14,7 +14,7 @@ TWO = (("damiao", 2, FD), ("feetech", 2, {}))
 
 
 def _measured(parts: Any) -> Any:
-    """At the third try at last: the loop's time is real here, and a machine that stalls ends it in a fault."""
+    """At the third try at last: the loop runs in real time, and a machine that stalls ends it in a fault."""
     for _ in range(2):
         try:
             return twenty_joints.measure(parts, 30)
