@@ -6,6 +6,7 @@ so that the fingertip never presses into it, for `TOUCH_STEPS` consecutive steps
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,3 +49,32 @@ class Scene:
     def touch_points(self) -> Floats:
         """[3, 3] in metres: where a tip touches each block."""
         return np.column_stack((self.xy, np.full(len(self.xy), TOUCH_HEIGHT)))
+
+
+class Touches:
+    """What every referee counts: blocks touched in an order, within a time."""
+
+    def __init__(self, scene: Scene, colours: Sequence[int], time_limit_s: float) -> None:
+        """Start the clock; raises `ConfigError` for a time limit below one step or a colour not laid out."""
+        self._limit = round(time_limit_s * STEP_HZ)
+        if self._limit < 1:
+            raise ConfigError(f"time limit {time_limit_s} s", expected=f"at least one step of 1/{STEP_HZ} s")
+        self.scene = scene
+        self.steps = 0
+        self._order = [scene.index(colour) for colour in colours]
+
+    @property
+    def touched(self) -> int:
+        """How many touches of the task are done."""
+        return int(self.scene.touched[self._order].sum())
+
+    @property
+    def target_xy(self) -> Floats:
+        """Position [2] (m) of the block to touch next; the last one's when all are done."""
+        xy: Floats = self.scene.xy[self._order[min(self.touched, len(self._order) - 1)]]
+        return xy
+
+    @property
+    def seconds(self) -> float:
+        """Time on the episode's clock."""
+        return self.steps / STEP_HZ

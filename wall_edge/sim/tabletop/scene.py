@@ -11,10 +11,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge.errors import ConfigError
-from wall_edge.sim.blocks import BLOCKS, COLOURS, SPACING, STEP_HZ, TOUCH_RADIUS, TOUCH_STEPS, Scene
+from wall_edge.sim.blocks import BLOCKS, COLOURS, SPACING, TOUCH_RADIUS, TOUCH_STEPS, Scene, Touches
 from wall_edge.sim.tabletop import arm
-from wall_edge.sim.tabletop.arm import Array
 
 Status = Literal["running", "success", "wrong_block", "timeout"]
 
@@ -77,7 +75,7 @@ def sample_task(rng: np.random.Generator, scene: Scene) -> Task:
     return Task(int(first), int(second))
 
 
-class Episode:
+class Episode(Touches):
     """The referee of one attempt, called once a step (30 Hz) with the arm's true joints."""
 
     least_tip_distance_m: None = None
@@ -85,14 +83,9 @@ class Episode:
 
     def __init__(self, scene: Scene, task: Task, time_limit_s: float = TIME_LIMIT_S) -> None:
         """Start the clock; raises `ConfigError` for a time limit below one step or a colour not laid out."""
-        self._limit = round(time_limit_s * STEP_HZ)
-        if self._limit < 1:
-            raise ConfigError(f"time limit {time_limit_s} s", expected=f"at least one step of 1/{STEP_HZ} s")
-        self.scene = scene
+        super().__init__(scene, (task.first, task.second), time_limit_s)
         self.task = task
         self.status: Status = "running"
-        self.steps = 0
-        self._order = (scene.index(task.first), scene.index(task.second))
         self._held = np.zeros(BLOCKS, dtype=np.int64)
 
     @property
@@ -101,25 +94,9 @@ class Episode:
         return self.task.instruction
 
     @property
-    def touched(self) -> int:
-        """How many blocks of the task are done: 0, 1 or 2."""
-        return int(self.scene.touched[list(self._order)].sum())
-
-    @property
     def subgoal(self) -> str:
         """The true current subgoal in words."""
         return self.task.subgoal(self.touched)
-
-    @property
-    def target_xy(self) -> Array:
-        """Position [2] (m) of the block to touch next."""
-        xy: Array = self.scene.xy[self.scene.index(self.task.target(self.touched))]
-        return xy
-
-    @property
-    def seconds(self) -> float:
-        """Time on the episode's clock."""
-        return self.steps / STEP_HZ
 
     def step(self, q: npt.ArrayLike) -> Status:
         """Judge one step with true joints ``q`` [6]; a finished episode stays as it is."""

@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wall_edge.array_types import Floats, Frame
-from wall_edge.errors import ConfigError
-from wall_edge.sim.blocks import BLOCKS, EPISODE_STREAM, STEP_HZ, TOUCH_RADIUS, TOUCH_STEPS, Scene
+from wall_edge.sim.blocks import BLOCKS, EPISODE_STREAM, TOUCH_RADIUS, TOUCH_STEPS, Scene, Touches
 from wall_edge.sim.two_handed import expert, render
 from wall_edge.sim.two_handed.hands import HANDS, Hands
 from wall_edge.sim.two_handed.scene import TIME_LIMIT_S, Task, sample_scene, sample_task
@@ -17,20 +16,15 @@ from wall_edge.sim.two_handed.scene import TIME_LIMIT_S, Task, sample_scene, sam
 Status = Literal["running", "success", "wrong_block", "wrong_hand", "timeout"]
 
 
-class Episode:
+class Episode(Touches):
     """One attempt, judged once a step (30 Hz) by where both tips truly are."""
 
     def __init__(self, scene: Scene, task: Task, time_limit_s: float = TIME_LIMIT_S) -> None:
         """Start the clock; raises `ConfigError` for a time limit below one step or a colour not laid out."""
-        self._limit = round(time_limit_s * STEP_HZ)
-        if self._limit < 1:
-            raise ConfigError(f"time limit {time_limit_s} s", expected=f"at least one step of 1/{STEP_HZ} s")
-        self.scene = scene
+        super().__init__(scene, (task.first.colour, task.second.colour), time_limit_s)
         self.task = task
         self.status: Status = "running"
-        self.steps = 0
         self.least_tip_distance_m: float = np.inf
-        self._order = (scene.index(task.first.colour), scene.index(task.second.colour))
         self._held = np.zeros((len(HANDS), BLOCKS), dtype=np.int64)
 
     @property
@@ -39,25 +33,9 @@ class Episode:
         return self.task.instruction
 
     @property
-    def touched(self) -> int:
-        """How many touches of the task are done: 0, 1 or 2."""
-        return int(self.scene.touched[list(self._order)].sum())
-
-    @property
     def subgoal(self) -> str:
         """The true current subgoal in words."""
         return self.task.subgoal(self.touched)
-
-    @property
-    def target_xy(self) -> Floats:
-        """Position [2] (m) of the block to touch next."""
-        xy: Floats = self.scene.xy[self.scene.index(self.task.touch(self.touched).colour)]
-        return xy
-
-    @property
-    def seconds(self) -> float:
-        """Time on the episode's clock."""
-        return self.steps / STEP_HZ
 
     def step(self, tips: Floats) -> Status:
         """Judge one step with both tips [2, 3] in the table frame (m); a finished episode stays as it is."""
