@@ -26,6 +26,7 @@ from wall_edge.bundle.manifest import (
     MANIFEST,
     MAX_HORIZON,
     TOKENIZER,
+    FamilyName,
     KeysValues,
     Manifest,
     Source,
@@ -36,7 +37,8 @@ from wall_edge.bundle.placement import put_in_place, replaced_name, require_repl
 from wall_edge.bundle.quantization import CalibrationRecord, FamilyLoss, Sensitivity
 from wall_edge.bundle.reader import Bundle, file_digest
 from wall_edge.bundle.second_opinion import SecondOpinion, describe_opinion
-from wall_edge.bundle.time_grid import MAX_STEPS, check_grid, uniform_grid
+from wall_edge.bundle.state_text import MAX_BINS, StateText
+from wall_edge.bundle.time_grid import MAX_STEPS, TimeSchedule, check_grid
 
 __all__ = [
     "DIGEST",
@@ -46,6 +48,7 @@ __all__ = [
     "HEAD_TOKENS",
     "INT8",
     "MANIFEST",
+    "MAX_BINS",
     "MAX_EXPORT_TOKENS",
     "MAX_FAST_TOKENS",
     "MAX_HORIZON",
@@ -63,6 +66,7 @@ __all__ = [
     "ElementType",
     "Embodiment",
     "FamilyLoss",
+    "FamilyName",
     "FastSettings",
     "GraphSpec",
     "ImageGeometry",
@@ -76,7 +80,9 @@ __all__ = [
     "SecondOpinion",
     "Sensitivity",
     "Source",
+    "StateText",
     "TensorSpec",
+    "TimeSchedule",
     "Tolerance",
     "Unit",
     "Wording",
@@ -90,7 +96,6 @@ __all__ = [
     "require_replaceable",
     "session_capacity",
     "unchecked_stage",
-    "uniform_grid",
     "unreferred",
     "write_manifest",
 ]

@@ -21,7 +21,8 @@ from wall_edge.bundle.graphs.specs import ElementType, GraphSpec
 from wall_edge.bundle.image_geometry import ImageGeometry
 from wall_edge.bundle.quantization import CalibrationRecord, FamilyLoss, Sensitivity
 from wall_edge.bundle.second_opinion import SecondOpinion
-from wall_edge.bundle.time_grid import MAX_STEPS, check_grid
+from wall_edge.bundle.state_text import StateText
+from wall_edge.bundle.time_grid import MAX_STEPS, TimeSchedule, check_grid
 from wall_edge.checks import (
     MAX_CAMERAS,
     between,
@@ -35,7 +36,7 @@ from wall_edge.checks import (
 from wall_edge.config_loader import Invalid
 from wall_edge.errors import ConfigError
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 MANIFEST, DIGEST, TOKENIZER, GOLDENS = "manifest.yaml", "manifest.sha256", "tokenizer.json", "goldens.npz"
 HEAD_TOKENS = "lm_head_tokens.npy"
 MAX_HORIZON = 1024
@@ -46,6 +47,8 @@ _MAX_LIMIT = 10.0
 
 Wording = Literal["lerobot", "upstream", "wall-edge"]
 """Whose words a policy was trained on; ``policies.prompt_text`` has them."""
+FamilyName = Literal["wall-oss", "wall-oss-0.5"]
+"""Which generation of checkpoints a policy is of: ``wall_edge_export.model.family`` says what that means."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,11 @@ class Manifest:
     """Set for FAST actions, whose tokenizer is in ``fast_tokenizer.json``; none for flow actions."""
     prompt_wording: Wording = "wall-edge"
     """Whose words the prompts are in; bundles before it had but one."""
+    family: FamilyName = "wall-oss"
+    state_text: StateText | None = None
+    """Set where the prompt spells the state; none where a token of its own carries it."""
+    time_schedule: TimeSchedule = TimeSchedule()  # noqa: RUF009 - frozen
+    """What another number of integration steps makes a grid of."""
 
     def __post_init__(self) -> None:
         counted("cameras", self.cameras, 1, MAX_CAMERAS)

@@ -7,7 +7,6 @@ from wall_edge_engines import Guidance as LoopGuidance
 
 from wall_edge.array_types import Floats, Floats32
 from wall_edge.arrays import require_finite
-from wall_edge.bundle import uniform_grid
 from wall_edge.errors import PolicyError
 from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.observation import Guidance, Observation
@@ -21,7 +20,9 @@ class FlowPolicy:
     def __init__(self, encoder: Encoder, *, integration_steps: int | None = None, seed: int = 0) -> None:
         manifest = encoder.manifest
         self._encoder, self._manifest, self._session = encoder, manifest, encoder.session
-        self._grid = uniform_grid(integration_steps) if integration_steps else manifest.time_grid
+        self._grid = (
+            manifest.time_schedule.grid(integration_steps) if integration_steps else manifest.time_grid
+        )
         self._seed = seed
         self._mask = np.zeros((manifest.horizon, manifest.action_slots), dtype=np.float32)
         self._slots = list(manifest.embodiment.action.slots)

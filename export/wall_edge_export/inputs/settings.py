@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from wall_edge.bundle import Embodiment, ImageGeometry, Reference, Wording, uniform_grid
+from wall_edge.bundle import Embodiment, ImageGeometry, Reference, TimeSchedule, Wording
 from wall_edge.config import ModelConfig, RobotConfig
 from wall_edge.config_loader import from_mapping
 from wall_edge.errors import CheckpointError, ConfigError
@@ -70,7 +70,8 @@ def chunk_settings(outline: Outline, robot: RobotConfig | None) -> ChunkSettings
         cameras=camera_geometries(outline, robot, block.cameras or {}, _block(outline).resolution),
         horizon=_require("horizon", block.horizon),
         action_rate_hz=_require("action_rate_hz", block.action_rate_hz),
-        time_grid=block.time_grid or uniform_grid(block.integration_steps or _scheduler_steps(outline)),
+        time_grid=block.time_grid
+        or TimeSchedule().grid(block.integration_steps or _scheduler_steps(outline)),
         wording=block.prompt_wording or ("upstream" if outline.policy is None else "lerobot"),
     )
 

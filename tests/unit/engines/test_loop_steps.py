@@ -11,7 +11,7 @@ from wall_edge_engines.base import STEP_NUMBERS, Binding, DeviceTensor, Engine, 
 from wall_edge_engines.host_tensor import HostTensor
 from wall_edge_engines.loop import Step, guidance_weight, loop_steps
 
-from wall_edge.bundle import ElementType, GraphSpec, TensorSpec, check_grid, uniform_grid
+from wall_edge.bundle import ElementType, GraphSpec, TensorSpec, TimeSchedule, check_grid
 from wall_edge.errors import ConfigError, EngineError
 
 ACTION, NUMBER = TensorSpec((2, 1), "float32"), TensorSpec((), "float32")
@@ -66,13 +66,13 @@ def integrated(engine: Engine, start: Sequence[float], grid: Sequence[float]) ->
 
 @pytest.mark.parametrize("steps", [1, 2, 9, 10])
 def test_linear_growth_compounds_per_step(steps: int) -> None:
-    result = integrated(Growth(lambda x, _: x), [1.0, -2.0], uniform_grid(steps))
+    result = integrated(Growth(lambda x, _: x), [1.0, -2.0], TimeSchedule().grid(steps))
     np.testing.assert_allclose(result, np.array([1.0, -2.0]) * (1 + 1 / steps) ** steps, rtol=1e-5)
 
 
 def test_times_start_at_zero_and_never_reach_one() -> None:
     engine = Growth(lambda x, _: x)
-    integrated(engine, [0.0, 0.0], uniform_grid(4))
+    integrated(engine, [0.0, 0.0], TimeSchedule().grid(4))
     assert engine.times == pytest.approx([0.0, 0.25, 0.5, 0.75] * 2)
 
 
@@ -89,15 +89,15 @@ def test_a_loop_without_steps_is_refused() -> None:
 
 def test_the_steps_are_the_grid_s_in_float32() -> None:
     assert loop_steps((0.0, 0.25, 1.0)) == (Step(0.0, 0.25, 0.0), Step(0.25, 0.75, 0.0))
-    tenth = loop_steps(uniform_grid(10))[1]
+    tenth = loop_steps(TimeSchedule().grid(10))[1]
     assert tenth.time == float(np.float32(0.1))
     assert tenth.size == float(np.float32(0.2) - np.float32(0.1))
     assert [step.guidance_weight for step in loop_steps((0.0, 0.5, 1.0), 5.0)] == [5.0, 2.0]
 
 
 def test_a_uniform_grid_ends_where_the_action_is() -> None:
-    assert uniform_grid(1) == (0.0, 1.0)
-    grid = uniform_grid(10)
+    assert TimeSchedule().grid(1) == (0.0, 1.0)
+    grid = TimeSchedule().grid(10)
     assert len(grid) == 11
     assert np.diff(grid) == pytest.approx([0.1] * 10)
     check_grid(grid)
@@ -106,7 +106,7 @@ def test_a_uniform_grid_ends_where_the_action_is() -> None:
 @pytest.mark.parametrize("steps", [0, -1])
 def test_no_steps_is_an_error(steps: int) -> None:
     with pytest.raises(ConfigError, match="at least 1"):
-        uniform_grid(steps)
+        TimeSchedule().grid(steps)
 
 
 @pytest.mark.parametrize(
