@@ -39,8 +39,8 @@ class ModelSession:
         self._cache = engine.tensor((capacity, *tail), kv.dtype)
         self._images = self._fixed("vision", "image_embeds")
         self._hidden = self._fixed("prefix", "hidden")
-        state = engine.graphs["prefix"].inputs["state"]
-        self._no_state = np.zeros([int(size) for size in state.shape], dtype=np.float32)
+        state = engine.graphs["prefix"].inputs.get("state")
+        self._no_state = np.zeros([int(n) for n in state.shape] if state else 0, dtype=np.float32)
         self.length = 0
 
     def encode_images(self, images: Mapping[str, Array]) -> None:
@@ -73,7 +73,10 @@ class ModelSession:
             "state_mask": state_mask,
             "mask": np.tri(len(ids), stop, keep, dtype=np.bool_),  # the past, itself, and what is before it
         }
-        tensors = {name: self._input("prefix", name, array) for name, array in values.items()}
+        taken = self._engine.graphs["prefix"].inputs
+        tensors = {
+            name: self._input("prefix", name, array) for name, array in values.items() if name in taken
+        }
         tensors["image_embeds"], tensors["hidden"] = self._images, self._hidden
         tensors["past_kv"], tensors["kv"] = self._cache.rows(0, keep), self._cache.rows(keep, stop)
         self._run("prefix", tensors)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
+from wall_edge_export.model.shapes import ACTION_EXPERT
 from wall_edge_export.model.vision import VisionLayout
 from wall_edge_export.model.wall import WallModel
 
@@ -75,7 +76,7 @@ class PackedForward:
 
         def chunk(tokens: Tensor) -> Tensor:
             positions = layout.chunk_positions
-            out: Tensor = self._model.model(tokens, positions, None, n_action=layout.horizon, past=past)[0]
+            out: Tensor = self._model.model(tokens, positions, None, expert=ACTION_EXPERT, past=past)[0]
             return out
 
         hidden: Tensor = vmap(chunk)(chunks)

@@ -27,8 +27,11 @@ from wall_edge_export.checkpoint.lerobot_policy import TYPE, LeRobotPolicy
 from wall_edge_export.checkpoint.lora.adapter import LoraAdapter
 from wall_edge_export.checkpoint.names import EMBEDDINGS, HEAD, NORMALIZER
 from wall_edge_export.checkpoint.tensor_types import refuse_quantised_config
+from wall_edge_export.checkpoint.views import TensorView, views
 from wall_edge_export.checkpoint.weights import StoredTensor, has_weights, read_json, stored_weights
 from wall_edge_export.model.config import READ_KEYS, model_shape
+from wall_edge_export.model.family import FAMILIES, FIRST
+from wall_edge_export.model.inventory import inventory
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.wall import WallModel
 
@@ -96,11 +99,18 @@ class Checkpoint:
         for folder, config in folders.items():
             path = folder / "config.json"
             refuse_quantised_config(path, config)
-            refuse_later_family(config, str(path), _hidden_size(config))
+            refuse_later_family(config, str(path))
 
     @cached_property
     def _tensors(self) -> dict[str, StoredTensor]:
         return stored_weights(self.folder)
+
+    @cached_property
+    def _views(self) -> dict[str, TensorView]:
+        """The model's tensors by name, and what else is stored under a name of its own."""
+        with torch.device("meta"):
+            weights = inventory(WallModel(self.shape))
+        return views(self.folder, weights, self._tensors)
 
     def _slots(self, key: str) -> int | None:
         """The model's action or state slots as its tensors have them; None when they are not there."""
@@ -114,12 +124,15 @@ class Checkpoint:
         return tensor.shape[axis] // (1 if axis == 0 else 2)
 
     def _resized(self, shape: ModelShape) -> ModelShape:
-        """Both references resize the vocabulary to the tokenizer whatever ``config.json`` says."""
+        """Both references resize the vocabulary to the tokenizer whatever ``config.json`` says.
+
+        wall-oss-0.5's ``config.json`` is known to be wrong there: its tensor is trusted.
+        """
         stored = self._tensors.get(EMBEDDINGS)
         if stored is None or stored.shape[0] == shape.vocab_size:
             return shape
-        path = self.tokenizer
-        if self.policy is None and not (path.is_file() and _tokens(path) == stored.shape[0]):
+        path, first = self.tokenizer, FAMILIES[shape.family] is FIRST
+        if first and self.policy is None and not (path.is_file() and _tokens(path) == stored.shape[0]):
             return shape
         return replace(shape, vocab_size=stored.shape[0])
 
@@ -154,17 +167,19 @@ class Checkpoint:
         return paths + (self._adapter.files() if self._adapter is not None else [])
 
     def has(self, name: str) -> bool:
-        """Whether a tensor of this name is there."""
-        return name in self._tensors
+        """Whether the model's tensor of this name is there."""
+        return name in self._views
 
     def tensor(self, name: str) -> Tensor:
-        """One tensor, as stored; in float32 where an adapter is merged into it."""
-        stored = self._tensors[name]
-        return stored.read() if self._adapter is None else self._adapter.merged(name, stored.read)
+        """One of the model's tensors, as stored; in float32 where an adapter is merged into it."""
+        view, adapter = self._views[name], self._adapter
+        if adapter is None or view.name not in adapter.touched():
+            return view.read()
+        return view.read(lambda: adapter.merged(view.name, view.stored.read))
 
     def check(self) -> None:
         """Compare every tensor's name and shape with what ``config.json`` calls for."""
-        require_tensors(self.folder, self.shape, self._tensors)
+        require_tensors(self.folder, self.shape, self._tensors, self._views)
 
     def load(self) -> WallModel:
         """The model with float32 weights, in evaluation mode."""
@@ -184,7 +199,7 @@ class Checkpoint:
                 parts = name.removeprefix(NORMALIZER).split(".", 2)
                 if len(parts) != 3:
                     raise CheckpointError(f"tensor {name}", expected=f"{NORMALIZER}KIND.STATISTIC.ROBOT")
-                yield parts[0], parts[1], parts[2], self.tensor(name).float()
+                yield parts[0], parts[1], parts[2], self._tensors[name].read().float()
 
 
 class CheckpointOutline(Checkpoint):
@@ -197,12 +212,6 @@ class CheckpointOutline(Checkpoint):
 
 def _read_config(folder: Path) -> dict[str, Any]:
     return read_json(folder / "config.json", "the model's config.json")
-
-
-def _hidden_size(config: dict[str, Any]) -> int | None:
-    nested = config.get("text_config")
-    size = (nested if isinstance(nested, dict) else {}).get("hidden_size", config.get("hidden_size"))
-    return size if isinstance(size, int) else None
 
 
 def _is_policy(folder: Path) -> bool:

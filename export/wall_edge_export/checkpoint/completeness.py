@@ -10,6 +10,7 @@ import torch
 from wall_edge.errors import CheckpointError
 from wall_edge.files import shown
 from wall_edge_export.checkpoint.names import EMBEDDINGS, HEAD, NORMALIZER
+from wall_edge_export.checkpoint.views import TensorView
 from wall_edge_export.checkpoint.weights import REDO, StoredTensor
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.wall import WallModel
@@ -37,26 +38,31 @@ def require_layers(folder: Path, shape: ModelShape, tensors: Mapping[str, Stored
             )
 
 
-def require_tensors(folder: Path, shape: ModelShape, tensors: Mapping[str, StoredTensor]) -> None:
-    """Compare every tensor's name and shape with the model's; raises :class:`CheckpointError`."""
+def require_tensors(
+    folder: Path, shape: ModelShape, tensors: Mapping[str, StoredTensor], found: Mapping[str, TensorView]
+) -> None:
+    """Compare every tensor's name and shape with the model's; raises :class:`CheckpointError`.
+
+    ``found``: the model's tensors in the stored ones.
+    """
     with torch.device("meta"):
         shapes = {name: tuple(t.shape) for name, t in WallModel(shape).state_dict().items()}
     if shape.tied_embeddings and HEAD not in tensors:
         del shapes[HEAD]
     for name, expected in shapes.items():
-        if name not in tensors:
+        if name not in found:
             raise CheckpointError(
                 f"{folder}: tensor {name} is missing",
                 expected=f"shape {list(expected)} by config.json",
                 fix=REDO,
             )
-        if tensors[name].shape != expected:
+        if found[name].shape != expected:
             raise CheckpointError(
-                f"{folder}: tensor {name} has shape {list(tensors[name].shape)}",
+                f"{folder}: tensor {found[name].name} has shape {list(found[name].shape)}",
                 expected=f"{list(expected)} by config.json",
                 fix=_OTHER_CONFIG,
             )
-    _refuse_others(folder, tensors, set(shapes))
+    _refuse_others(folder, tensors, {view.name for view in found.values()})
     if shape.tied_embeddings:
         _refuse_two_heads(folder, tensors)
 
@@ -66,9 +72,9 @@ def _refuse_others(folder: Path, tensors: Mapping[str, StoredTensor], names: set
         if name in names or name.startswith(NORMALIZER) or name.endswith("inv_freq") or name == HEAD:
             continue
         raise CheckpointError(
-            f"{folder}: tensor {shown(name)} is not part of a wall-oss-flow model",
-            expected="shared attention, shared norms and two expert MLPs per layer",
-            fix="this checkpoint is of a family member that is not supported yet",
+            f"{folder}: tensor {shown(name)} is not part of the model that config.json describes",
+            expected="the tensors of a wall-oss-flow, wall-oss-fast or wall-oss-0.5 model alone",
+            fix=_OTHER_CONFIG,
         )
 
 

@@ -16,15 +16,7 @@ _FIX = "export a checkpoint of the first family (wall-oss-flow, wall-oss-fast)"
 _SECTIONS = ("text_config", "vision_config", "noise_scheduler", "task", "model", "data")
 
 _PLAIN: dict[str, tuple[object, ...]] = {
-    "causal_action_attention_mask": (False,),
-    "use_x_pred": (False,),
-    "use_state_string_representation": (False,),
-    "proj_with_mask": (True,),
-    "time_shift": (1,),
-    "attention_moe": (False,),
-    "norm_moe": (False,),
     "adaptive_norm": (False,),
-    "use_adarms": (False,),
     "mlp_moe": (True,),
     "vla_config": ({},),
     "use_embodied_system_prompt_ratio": (0,),
@@ -51,23 +43,18 @@ _HARMLESS = frozenset(
 """Switches that are true somewhere and change no number of inference, or that are read elsewhere."""
 
 
-def refuse_later_family(config: Mapping[str, Any], where: str, hidden_size: int | None = None) -> None:
-    """Raise :class:`CheckpointError` naming the first setting that asks for another arithmetic.
-
-    ``hidden_size``: the model's, which ``action_hidden_size`` must not differ from.
-    """
+def refuse_later_family(config: Mapping[str, Any], where: str) -> None:
+    """Raise :class:`CheckpointError` naming the first setting that asks for another arithmetic."""
     for path, key, value in _settings(config):
-        expected = _expected(key, value, hidden_size)
+        expected = _expected(key, value)
         if expected is not None:
             raise CheckpointError(
                 f"{where}: {path}: {shown(value, 60)} is not supported", expected=expected, fix=_FIX
             )
 
 
-def _expected(key: str, value: object, hidden_size: int | None) -> str | None:
+def _expected(key: str, value: object) -> str | None:
     """What the key should say instead; None where it says nothing new."""
-    if key == "action_hidden_size":
-        return None if hidden_size is None or value in (None, hidden_size) else f"{key} {hidden_size}"
     if key == "layer_types":
         plain = isinstance(value, list) and set(map(str, value)) <= {"full_attention"}
         return None if value is None or plain else "full_attention alone"

@@ -46,6 +46,17 @@ class StoredTensor:
             ) from error
         return tensor
 
+    def rows(self, part: slice) -> Tensor:
+        """Some of the rows, as stored."""
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                tensor: Tensor = file.get_slice(self.key)[part]
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(
+                f"{self.path}: {self.key}: {error}", expected="a whole file", fix=REDO
+            ) from error
+        return tensor
+
     def pieces(self, rows: int = 4096) -> Iterator[Tensor]:
         """The values, ``rows`` rows at a time."""
         with safe_open(self.path, framework="pt") as file:

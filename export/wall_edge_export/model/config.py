@@ -1,7 +1,7 @@
 """The shapes of a WALL-OSS checkpoint, read from its ``config.json``.
 
 The layout is the flat, legacy Qwen2.5-VL configuration plus WALL-OSS's expert fields
-(github.com/X-Square-Robot/wall-x, September 2025); newer transformers nest the text fields under
+(github.com/X-Square-Robot/wall-x, September 2025 and 1.1); newer transformers nest the text fields under
 ``text_config`` and the rotary ones under ``rope_parameters``, which are flattened here.
 """
 
@@ -14,7 +14,15 @@ from typing import Any
 from wall_edge.config_loader import from_mapping
 from wall_edge.errors import CheckpointError
 from wall_edge.files import shown
-from wall_edge_export.model.shapes import MAX_SLOTS, ExpertShape, ModelShape, VisionShape
+from wall_edge_export.model.family import family_of
+from wall_edge_export.model.shapes import (
+    ACTION_EXPERT,
+    MAX_SLOTS,
+    TEXT_EXPERT,
+    ExpertShape,
+    ModelShape,
+    VisionShape,
+)
 
 _FIX = "take the config.json that was saved with these weights"
 
@@ -75,9 +83,15 @@ class _Config:
     dim_inputs: tuple[int, ...] | None = None
     mlp_moe: bool = True
     attention_moe: bool = False
-    norm_moe: Any = None
+    norm_moe: bool = False
     adaptive_norm: Any = None
-    use_adarms: Any = None
+    use_adarms: bool = False
+    adarms_cond_dim: int | None = None
+    action_hidden_size: int | None = None
+    proj_with_mask: bool = True
+    use_state_string_representation: bool = False
+    causal_action_attention_mask: bool = False
+    use_x_pred: bool = False
     dof_config: dict[str, int] = field(default_factory=dict)
     agent_pos_config: dict[str, int] = field(default_factory=dict)
 
@@ -100,7 +114,7 @@ def model_shape(config: Mapping[str, Any], where: str = "config.json") -> ModelS
     raw = from_mapping(_Config, {**config, **nested}, where, CheckpointError, strict=False)
     _refuse_unsupported(raw)
     _check_numbers(raw)
-    return ModelShape(
+    shape = ModelShape(
         vocab_size=raw.vocab_size,
         hidden_size=raw.hidden_size,
         num_layers=raw.num_hidden_layers,
@@ -114,7 +128,18 @@ def model_shape(config: Mapping[str, Any], where: str = "config.json") -> ModelS
         action_dof=_dof(raw.dof_config, "dof_config"),
         state_dof=_dof(raw.agent_pos_config, "agent_pos_config"),
         tied_embeddings=_tied(config, nested),
+        family=family_of({**config, **nested}).name,
+        action_width=raw.action_hidden_size or raw.hidden_size,
+        expert_attention=raw.attention_moe,
+        expert_norms=raw.norm_moe,
+        adaptive_norms=raw.use_adarms,
+        state_token=not raw.use_state_string_representation,
+        masked_projections=raw.proj_with_mask,
+        causal_actions=raw.causal_action_attention_mask,
+        predicts="action" if raw.use_x_pred else "velocity",
     )
+    _check_experts(raw, shape)
+    return shape
 
 
 def _tied(config: Mapping[str, Any], nested: Mapping[str, Any]) -> bool:
@@ -142,10 +167,18 @@ def _refuse_unsupported(raw: _Config) -> None:
     backbones = ("qwen2_5_vl", "wall_oss", "qwen2_5_vl_text")
     refused = (
         (raw.model_type not in backbones, f"model_type {raw.model_type!r}", "the qwen2_5_vl backbone"),
-        (raw.attention_moe, "attention_moe: true", "attention weights shared by all tokens"),
-        (bool(raw.norm_moe), f"norm_moe: {raw.norm_moe!r}", "norms shared by all tokens"),
-        (bool(raw.adaptive_norm), f"adaptive_norm: {raw.adaptive_norm!r}", "plain RMSNorm"),
-        (bool(raw.use_adarms), f"use_adarms: {raw.use_adarms!r}", "plain RMSNorm"),
+        (bool(raw.adaptive_norm), f"adaptive_norm: {raw.adaptive_norm!r}", "use_adarms, or plain RMSNorm"),
+        (
+            raw.use_adarms and not raw.norm_moe,
+            "use_adarms: true without norm_moe",
+            "norms of the action expert's own",
+        ),
+        (
+            # Upstream 1.1 masks such a model's action tokens in training and not in inference.
+            raw.causal_action_attention_mask and not raw.attention_moe,
+            "causal_action_attention_mask: true without attention_moe",
+            "attention_moe: true beside it",
+        ),
         (not raw.mlp_moe, "mlp_moe: false", "hard-routed expert MLPs"),
         (raw.hidden_act != "silu", f"hidden_act {raw.hidden_act!r}", "silu"),
         (raw.vision_config.hidden_act != "silu", "vision hidden_act other than silu", "silu"),
@@ -154,7 +187,7 @@ def _refuse_unsupported(raw: _Config) -> None:
     )
     for odd, what, expected in refused:
         if odd:
-            fix = "export a wall-oss-flow checkpoint of the shared-attention family"
+            fix = "export a checkpoint of wall-oss-flow, wall-oss-fast or wall-oss-0.5"
             raise _wrong(f"{what} is not supported", expected, fix)
 
 
@@ -173,6 +206,8 @@ _LARGEST = {
     "temporal_patch_size": 16,
     "spatial_merge_size": 16,
     "window_size": 1 << 14,
+    "action_hidden_size": 1 << 16,
+    "adarms_cond_dim": 1 << 16,
 }
 
 
@@ -238,6 +273,29 @@ def _experts(raw: _Config) -> tuple[ExpertShape, ...]:
             )
         shapes.append(ExpertShape(width, expert.intermediate_size))
     return tuple(shapes)
+
+
+def _check_experts(raw: _Config, shape: ModelShape) -> None:
+    """Widths that fit one another: an expert's own parts read its channels, the head what they leave."""
+    hidden, width = shape.hidden_size, shape.experts[ACTION_EXPERT].width
+    own = shape.expert_attention or shape.expert_norms
+    if own and shape.experts[TEXT_EXPERT].width != hidden:
+        raise _wrong(
+            f"dim_inputs[0] {shape.experts[TEXT_EXPERT].width} with projections or norms by expert",
+            f"the hidden_size {hidden}",
+        )
+    if shape.expert_norms and not shape.expert_attention and width != hidden:
+        raise _wrong(
+            f"norm_moe with dim_inputs[1] {width} and attention that all tokens share",
+            f"attention_moe, or the hidden_size {hidden}",
+        )
+    if shape.action_width > shape.stream_width(ACTION_EXPERT) or shape.action_width % 2:
+        raise _wrong(
+            f"action_hidden_size {shape.action_width} with dim_inputs[1] {width}",
+            f"an even number, at most {shape.stream_width(ACTION_EXPERT)}",
+        )
+    if shape.adaptive_norms and raw.adarms_cond_dim not in (None, shape.action_width):
+        raise _wrong(f"adarms_cond_dim {raw.adarms_cond_dim}", f"the action_hidden_size {shape.action_width}")
 
 
 def _vision(raw: _Config) -> VisionShape:

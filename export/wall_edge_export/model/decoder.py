@@ -1,19 +1,29 @@
 """The Qwen2.5 decoder with hard-routed experts.
 
-All tokens share attention; a token's type picks its MLP: expert 0 for text, image and state tokens,
-expert 1 for action tokens. Nothing in the prefix depends on the action tokens, so the prefix's keys and
-values are computed once and handed over in one tensor ``[tokens, layers, 2, kv heads, head dim]``:
-token-major, so that a cache grows in place and a shared prefix is forked by its length.
+A token's type picks its expert: 0 for text, image and state tokens, 1 for action tokens. Each has an MLP of
+its own, in later checkpoints also projections and norms (:class:`ModelShape`); one softmax goes over all
+tokens. Nothing in the prefix depends on the action tokens, so a pass is over tokens of one expert, and the
+prefix's keys and values are computed once and handed over in one tensor ``[tokens, layers, 2, kv heads, head
+dim]``: token-major, so that a cache grows in place and a shared prefix is forked by its length.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from wall_edge_export.model.layers import RMSNorm, SwiGLU, attend, rotate
+from wall_edge_export.model.layers import (
+    AdaptiveRMSNorm,
+    ByExpert,
+    RMSNorm,
+    SwiGLU,
+    attend,
+    rotate,
+    widened,
+)
 from wall_edge_export.model.shapes import ACTION_EXPERT, TEXT_EXPERT, ModelShape
 
 
@@ -47,33 +57,56 @@ class MultimodalRotary(nn.Module):
 
 
 class Attention(nn.Module):
+    """Projections of all tokens (``q_proj``), or of each expert's (``q_proj_experts``)."""
+
     def __init__(self, shape: ModelShape) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_dim = shape.num_heads, shape.num_kv_heads, shape.head_dim
-        kv_width = shape.num_kv_heads * shape.head_dim
-        self.q_proj = nn.Linear(shape.hidden_size, shape.num_heads * shape.head_dim)
-        self.k_proj = nn.Linear(shape.hidden_size, kv_width)
-        self.v_proj = nn.Linear(shape.hidden_size, kv_width)
-        self.o_proj = nn.Linear(shape.num_heads * shape.head_dim, shape.hidden_size, bias=False)
+        self._by_expert = shape.expert_attention
+        widths = [expert.width for expert in shape.experts] if self._by_expert else [shape.hidden_size]
+        inner, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        for name, size in (("q", inner), ("k", kv), ("v", kv)):
+            self._add(name, [nn.Linear(width, size) for width in widths])
+        self._add("o", [nn.Linear(inner, width, bias=False) for width in widths])
+
+    def _add(self, name: str, projections: Sequence[nn.Linear]) -> None:
+        if self._by_expert:
+            self.add_module(f"{name}_proj_experts", ByExpert(projections))
+        else:
+            self.add_module(f"{name}_proj", projections[0])
+
+    def _projection(self, name: str, expert: int) -> nn.Linear:
+        projection = getattr(self, f"{name}_proj_experts" if self._by_expert else f"{name}_proj")
+        chosen = projection[expert] if self._by_expert else projection
+        assert isinstance(chosen, nn.Linear)
+        return chosen
 
     def forward(
-        self, x: Tensor, rotary: Rotary, bias: Tensor | None, past: Tensor | None, *, last: bool = False
+        self,
+        x: Tensor,
+        rotary: Rotary,
+        bias: Tensor | None,
+        past: Tensor | None,
+        *,
+        expert: int = TEXT_EXPERT,
+        last: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """``x [T, H]``, ``past [P, 2, kv, d]`` → output ``[T, H]`` and the new keys/values ``[T, 2, kv, d]``.
+        """``x [T, W]``, ``past [P, 2, kv, d]`` → output ``[T, W]`` and the new keys/values ``[T, 2, kv, d]``.
 
         ``bias [T, P + T]`` is added to the scores. With ``last``, only the last token asks and the output is
-        ``[1, H]``.
+        ``[1, W]``.
         """
-        asking, turn = (x[-1:], rotary.last()) if last else (x, rotary)
-        q = (rotate(self._split(self.q_proj(asking)), *turn) * self.head_dim**-0.5).to(x.dtype)
-        k = rotate(self._split(self.k_proj(x)), *rotary).to(x.dtype)
-        new = torch.stack((k, self._split(self.v_proj(x))), dim=1)
+        q_proj, k_proj, v_proj, o_proj = (self._projection(name, expert) for name in "qkvo")
+        own = x[..., : k_proj.in_features]
+        asking, turn = (own[-1:], rotary.last()) if last else (own, rotary)
+        q = (rotate(self._split(q_proj(asking)), *turn) * self.head_dim**-0.5).to(x.dtype)
+        k = rotate(self._split(k_proj(own)), *rotary).to(x.dtype)
+        new = torch.stack((k, self._split(v_proj(own))), dim=1)
         visible = new if past is None else torch.cat((past, new))
         keys, values = (self._repeated(visible.select(1, part)) for part in (0, 1))
         asking_bias = bias[-1:] if last and bias is not None else bias
         out = attend(q.transpose(0, 1).unsqueeze(0), keys, values, asking_bias)
-        merged: Tensor = self.o_proj(out.transpose(1, 2).flatten(2)[0])
-        return merged, new
+        return o_proj(out.transpose(1, 2).flatten(2)[0]), new
 
     def _repeated(self, x: Tensor) -> Tensor:
         """``[S, kv, d]`` → ``[1, heads, S, d]``: a key head once for each query head that reads it.
@@ -90,29 +123,55 @@ class Attention(nn.Module):
 
 
 class HardRoutedExperts(nn.Module):
-    """The token's type picks the expert; the last ``n_action`` tokens are action tokens."""
+    """The token's type picks the MLP, which reads and writes the first of the hidden state's channels."""
 
     def __init__(self, shape: ModelShape) -> None:
         super().__init__()
-        self.widths = [expert.width for expert in shape.experts]
-        self.experts = nn.ModuleList(
+        self.experts = ByExpert(
             [SwiGLU(expert.width, expert.intermediate_size, bias=False) for expert in shape.experts]
         )
+        self._widths = [expert.width for expert in shape.experts]
 
-    def forward(self, x: Tensor, n_action: int) -> Tensor:
-        split = x.shape[-2] - n_action
-        if n_action == 0:
-            return self._expert(x, TEXT_EXPERT)
-        if split == 0:
-            return self._expert(x, ACTION_EXPERT)
-        prefix, action = x[..., :split, :], x[..., split:, :]
-        return torch.cat((self._expert(prefix, TEXT_EXPERT), self._expert(action, ACTION_EXPERT)), dim=-2)
+    def forward(self, x: Tensor, expert: int) -> Tensor:
+        out: Tensor = self.experts[expert](x[..., : self._widths[expert]])
+        return out
 
-    def _expert(self, x: Tensor, index: int) -> Tensor:
-        width = self.widths[index]
-        out: Tensor = self.experts[index](x[..., :width])
-        rest = x.shape[-1] - width
-        return out if rest == 0 else nn.functional.pad(out, (0, rest))
+
+class Norms(NamedTuple):
+    """What one norm of a decoder is called in the checkpoint, shared by all tokens or one an expert."""
+
+    shared: str
+    by_expert: str
+
+
+_INPUT = Norms("input_layernorm", "input_layernorms")
+_POST_ATTENTION = Norms("post_attention_layernorm", "post_attention_layernorms")
+_FINAL = Norms("norm", "norms")
+
+
+def _add_norms(module: nn.Module, norms: Norms, shape: ModelShape) -> None:
+    if not shape.expert_norms:
+        module.add_module(norms.shared, RMSNorm(shape.hidden_size, shape.rms_norm_eps))
+        return
+    widths = [expert.width for expert in shape.experts]
+    parts: list[nn.Module] = [RMSNorm(width, shape.rms_norm_eps) for width in widths]
+    if shape.adaptive_norms:
+        parts[ACTION_EXPERT] = AdaptiveRMSNorm(widths[ACTION_EXPERT], shape.action_width, shape.rms_norm_eps)
+    module.add_module(norms.by_expert, ByExpert(parts))
+
+
+def _normed(
+    module: nn.Module, norms: Norms, x: Tensor, expert: int, condition: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """The module's norm of ``x [T, W]``, and the gate of an adaptive one."""
+    shared = getattr(module, norms.shared, None)
+    norm = getattr(module, norms.by_expert)[expert] if shared is None else shared
+    return norm(x, condition) if isinstance(norm, AdaptiveRMSNorm) else (norm(x), None)
+
+
+def _added(x: Tensor, out: Tensor, gate: Tensor | None) -> Tensor:
+    """The residual stream ``x [T, W]`` and what a sub-layer says, which may have fewer channels."""
+    return x + widened(out if gate is None else out * gate, x.shape[-1])
 
 
 class DecoderLayer(nn.Module):
@@ -120,8 +179,8 @@ class DecoderLayer(nn.Module):
         super().__init__()
         self.self_attn = Attention(shape)
         self.moe = HardRoutedExperts(shape)
-        self.input_layernorm = RMSNorm(shape.hidden_size, shape.rms_norm_eps)
-        self.post_attention_layernorm = RMSNorm(shape.hidden_size, shape.rms_norm_eps)
+        _add_norms(self, _INPUT, shape)
+        _add_norms(self, _POST_ATTENTION, shape)
 
     def forward(
         self,
@@ -130,12 +189,15 @@ class DecoderLayer(nn.Module):
         bias: Tensor | None,
         past: Tensor | None,
         *,
-        n_action: int = 0,
+        expert: int = TEXT_EXPERT,
+        condition: Tensor | None = None,
         last: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        attended, new = self.self_attn(self.input_layernorm(x), rotary, bias, past, last=last)
-        x = (x[..., -1:, :] if last else x) + attended
-        return x + self.moe(self.post_attention_layernorm(x), n_action), new
+        normed, gate = _normed(self, _INPUT, x, expert, condition)
+        attended, new = self.self_attn(normed, rotary, bias, past, expert=expert, last=last)
+        x = _added(x[..., -1:, :] if last else x, attended, gate)
+        normed, gate = _normed(self, _POST_ATTENTION, x, expert, condition)
+        return _added(x, self.moe(normed, expert), gate), new
 
 
 class Decoder(nn.Module):
@@ -145,7 +207,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.embed_tokens = nn.Embedding(shape.vocab_size, shape.hidden_size)
         self.layers = nn.ModuleList([DecoderLayer(shape) for _ in range(shape.num_layers)])
-        self.norm = RMSNorm(shape.hidden_size, shape.rms_norm_eps)
+        _add_norms(self, _FINAL, shape)
         self.rotary = MultimodalRotary(shape)
 
     def forward(
@@ -154,26 +216,27 @@ class Decoder(nn.Module):
         positions: Tensor,
         bias: Tensor | None,
         *,
-        n_action: int = 0,
+        expert: int = TEXT_EXPERT,
+        condition: Tensor | None = None,
         past: Tensor | None = None,
         last: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Run all layers.
+        """Run all layers over tokens of one ``expert``.
 
-        ``x [T, H]`` embeddings, the last ``n_action`` of them action tokens; ``positions [3, T]``;
-        ``bias [T, P + T]`` is added to the attention scores, None where every token sees every other;
-        ``past [P, L, 2, kv, d]``. Returns hidden states ``[T, H]`` after the final norm and the
+        ``x [T, W]`` embeddings of the expert's stream; ``positions [3, T]``; ``bias [T, P + T]`` is added to
+        the attention scores, None where every token sees every other; ``condition [C]`` of adaptive norms;
+        ``past [P, L, 2, kv, d]``. Returns hidden states ``[T, W]`` after the final norm and the
         new keys/values ``[T, L, 2, kv, d]``. With ``last``, only the last token's hidden state
-        ``[1, H]`` is asked for, and the last layer computes no other.
+        ``[1, W]`` is asked for, and the last layer computes no other.
         """
         rotary = self.rotary(positions)
         cache = []
         for number, layer in enumerate(self.layers):
             layer_past = None if past is None else past.select(-4, number)
             only = last and number == len(self.layers) - 1
-            x, new = layer(x, rotary, bias, layer_past, n_action=n_action, last=only)
+            x, new = layer(x, rotary, bias, layer_past, expert=expert, condition=condition, last=only)
             cache.append(new)
-        return self.norm(x), torch.stack(cache, dim=-4)
+        return _normed(self, _FINAL, x, expert, condition)[0], torch.stack(cache, dim=-4)
 
 
 def causal_mask(tokens: int, past: int) -> Tensor:

@@ -9,6 +9,10 @@ MASKED = -3e4
 """The score of what may not be seen: nothing beside any other score, and within every half type."""
 
 
+class ByExpert(nn.ModuleList):
+    """One module an expert: the token's type picks, no router."""
+
+
 class RMSNorm(nn.Module):
     """Root-mean-square normalisation over the last axis, in float32."""
 
@@ -18,9 +22,35 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x.float()
-        scaled = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
-        return (scaled * self.weight).to(x.dtype)
+        return (_unit(x.float(), self.eps) * self.weight).to(x.dtype)
+
+
+class AdaptiveRMSNorm(nn.Module):
+    """Root-mean-square normalisation whose scale and shift depend on a condition, in float32.
+
+    It also gives the gate of the layer behind it (Peebles and Xie, arXiv 2212.09748).
+    """
+
+    def __init__(self, width: int, condition: int, eps: float) -> None:
+        super().__init__()
+        self.dense = nn.Linear(condition, 3 * width)
+        self.eps = eps
+
+    def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """``x [T, W]`` under ``condition [C]`` → the same, and the gate ``[1, W]``."""
+        # A row and not a vector: one matrix product, as any other linear layer's.
+        scale, shift, gate = self.dense(condition.unsqueeze(0)).unflatten(-1, (3, -1)).unbind(-2)
+        return (_unit(x.float(), self.eps) * (1 + scale) + shift).to(x.dtype), gate.to(x.dtype)
+
+
+def _unit(x: Tensor, eps: float) -> Tensor:
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
+
+
+def widened(x: Tensor, width: int) -> Tensor:
+    """``x`` with zeros behind its last axis, up to ``width`` channels."""
+    rest = width - x.shape[-1]
+    return x if rest == 0 else nn.functional.pad(x, (0, rest))
 
 
 class SwiGLU(nn.Module):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+from wall_edge.bundle import FamilyName
 
 TEXT_EXPERT, ACTION_EXPERT = 0, 1
 MAX_SLOTS = 256
@@ -38,7 +41,7 @@ class VisionShape:
 
 @dataclass(frozen=True)
 class ExpertShape:
-    """One SwiGLU expert; it reads and writes the first ``width`` channels of the hidden state."""
+    """An expert's MLP; it reads and writes the first ``width`` channels of the hidden state."""
 
     width: int
     intermediate_size: int
@@ -61,10 +64,35 @@ class ModelShape:
     action_dof: int
     state_dof: int
     tied_embeddings: bool
+    family: FamilyName
+    action_width: int
+    """Channels of the action head."""
+    expert_attention: bool = False
+    """Whether each expert has query, key, value and output projections of its own."""
+    expert_norms: bool = False
+    """Whether each expert has norms of its own, over its channels."""
+    adaptive_norms: bool = False
+    """Whether the action expert's norms depend on the time of the flow."""
+    state_token: bool = True
+    """Whether a token's embedding carries the state; else the prompt spells it."""
+    masked_projections: bool = True
+    """Whether actions and state enter the head with their masks."""
+    causal_actions: bool = False
+    """Whether an action token sees only those before it; else all of the chunk."""
+    predicts: Literal["velocity", "action"] = "velocity"
+    """What the action head's output means."""
 
     @property
     def head_dim(self) -> int:
         return self.hidden_size // self.num_heads
+
+    def stream_width(self, expert: int) -> int:
+        """Channels of the hidden state that tokens of an expert have any use for.
+
+        What has attention and norms of its own never looks beyond its own channels.
+        """
+        own = self.expert_attention and self.expert_norms
+        return self.experts[expert].width if own else self.hidden_size
 
     def kv_shape(self, tokens: int) -> tuple[int, int, int, int, int]:
         """Shape of the keys/values of ``tokens`` tokens: ``[tokens, layers, 2, kv heads, head dim]``."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from wall_edge_export.model.action_head import ActionHead
 from wall_edge_export.model.decoder import Decoder
-from wall_edge_export.model.layers import additive
-from wall_edge_export.model.shapes import ModelShape
+from wall_edge_export.model.layers import MASKED, additive, widened
+from wall_edge_export.model.shapes import ACTION_EXPERT, ModelShape
 from wall_edge_export.model.vision import Grid, VisionTower
 
 
@@ -38,11 +39,11 @@ class WallModel(nn.Module):
         self,
         input_ids: Tensor,
         image_embeds: Tensor,
-        state: Tensor,
-        state_mask: Tensor,
         positions: Tensor,
         mask: Tensor,
         past: Tensor,
+        state: Tensor | None = None,
+        state_mask: Tensor | None = None,
         *,
         image_token_id: int,
         state_token_id: int,
@@ -51,13 +52,14 @@ class WallModel(nn.Module):
 
         ``mask [T, P + T]`` is true where a token may look: at the past, itself and what is before it.
         Image pads are replaced by ``image_embeds [N, H]`` in their order, ``<|propri|>`` by the state
-        ``[dof]``. Returns the new tokens' keys/values ``[T, …]`` and the last one's hidden state ``[1, H]``,
-        which :meth:`logits` takes.
+        ``[dof]`` where a token carries it. Returns the new tokens' keys/values ``[T, …]`` and the last one's
+        hidden state ``[1, H]``, which :meth:`logits` takes.
         """
         is_image, causal = input_ids == image_token_id, mask[:, past.shape[0] :]
         x = self.embed(self.model.embed_tokens(input_ids), is_image, image_embeds, causal)
-        state_embed = self.action_preprocessor.embed_state(state, state_mask).to(x.dtype)
-        x = torch.where((input_ids == state_token_id).unsqueeze(-1), state_embed, x)
+        if state is not None and state_mask is not None:
+            state_embed = self.action_preprocessor.embed_state(state, state_mask).to(x.dtype)
+            x = torch.where((input_ids == state_token_id).unsqueeze(-1), state_embed, x)
         hidden, new = self.model(x, positions, additive(mask), past=past, last=True)
         return new, hidden
 
@@ -81,12 +83,39 @@ class WallModel(nn.Module):
         rows: Tensor = self.lm_head(hidden.expand(2, -1))[:1].float()
         return rows[0], rows.argmax(dim=-1), rows.sum()  # of [1, vocab]: TensorRT's TopK takes no single axis
 
-    def velocity(self, noisy: Tensor, mask: Tensor, time: Tensor, positions: Tensor, past: Tensor) -> Tensor:
-        """Flow velocity ``[horizon, dof]`` of ``noisy [horizon, dof]`` at ``time []`` after the prefix."""
-        x = self.action_preprocessor.embed_action(noisy, mask, time).to(past.dtype)
-        hidden = self.model(x, positions, None, n_action=noisy.shape[0], past=past)[0]
-        out: Tensor = self.action_preprocessor.action_proj_back(hidden.float())
-        return out
+    def velocity(
+        self,
+        noisy: Tensor,
+        mask: Tensor,
+        time: Tensor,
+        positions: Tensor,
+        past: Tensor,
+        padding: Tensor | None = None,
+    ) -> Tensor:
+        """Flow velocity ``[horizon, dof]`` of ``noisy [horizon, dof]`` at ``time []`` after the prefix.
+
+        ``padding [dof]``: where degrees of freedom whose ``mask`` is 0 go in a straight line.
+        """
+        head, width = self.action_preprocessor, self.shape.stream_width(ACTION_EXPERT)
+        x = widened(head.embed_action(noisy, mask, time), width).to(past.dtype)
+        hidden = self.model(
+            x,
+            positions,
+            self.action_bias(len(x), past.shape[0]),
+            expert=ACTION_EXPERT,
+            condition=head.condition(time),
+            past=past,
+        )[0]
+        v = head.velocity(hidden, noisy, time)
+        return v if padding is None else torch.where(mask > 0, v, (padding - noisy) / (1 - time))
+
+    def action_bias(self, tokens: int, past: int) -> Tensor | None:
+        """What is added to the scores of a chunk's tokens ``[tokens, past + tokens]``; None: they see all."""
+        if not self.shape.causal_actions:
+            return None
+        # A constant and an expanded zero: TensorRT makes a mask of compared shapes on the host.
+        own = torch.from_numpy(np.where(np.tri(tokens), 0.0, MASKED).astype(np.float32))
+        return torch.cat((torch.zeros(tokens, 1).expand(tokens, past), own), dim=-1)
 
     def step(
         self,
@@ -99,13 +128,14 @@ class WallModel(nn.Module):
         weights: Tensor,
         positions: Tensor,
         past: Tensor,
+        padding: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """One step of explicit Euler in float32: the velocity and the next noisy action, ``[horizon, dof]``.
 
         Followed is ``v + guidance_weight · weights · (target - x1)`` with the action that the step foresees,
         ``x1 = noisy + (1 - time) · v``: guidance element by element, none with zeros.
         """
-        v = self.velocity(noisy, mask, time, positions, past)
+        v = self.velocity(noisy, mask, time, positions, past, padding)
         guidance = weights * (target - (noisy + (1 - time) * v))
         return v, noisy + step_size * (v + guidance_weight * guidance)
 
@@ -120,6 +150,7 @@ class WallModel(nn.Module):
         weights: Tensor,
         positions: Tensor,
         past: Tensor,
+        padding: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """As :meth:`step` by the guidance of real-time chunking (Black et al., arXiv 2506.07339): velocity,
         guidance, next noisy action.
@@ -130,7 +161,7 @@ class WallModel(nn.Module):
         past = past.float()
 
         def foreseen(x: Tensor) -> tuple[Tensor, Tensor]:
-            v = self.velocity(x, mask, time, positions, past)
+            v = self.velocity(x, mask, time, positions, past, padding)
             return x + (1 - time) * v, v
 
         x1, pull, v = torch.func.vjp(foreseen, noisy, has_aux=True)  # type: ignore[misc]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -54,6 +55,9 @@ class GraphInputs:
     """Rows of a trimmed vocabulary head; None for all."""
     guidance: bool = False
     """Whether flow actions get the graph ``guided`` too."""
+    padding: tuple[float, ...] | None = None
+    """By slot the normalised action that degrees of freedom go to whose mask is 0; None where the model
+    says, as in the first family."""
 
     @property
     def graphs(self) -> tuple[str, ...]:
@@ -105,12 +109,18 @@ def stages(
         "vision": _vision(model, graph_inputs, getattr(torch, activations.decoder)),
         "prefix": prefix,
         "lm_head": model.logits,
-        "expert": model.step,
-        GUIDED: model.guided_step,
+        "expert": partial(_padded, model.step, graph_inputs.padding),
+        GUIDED: partial(_padded, model.guided_step, graph_inputs.padding),
     }
     return {
         name: Stage(_Stage(model, calls[name]), specs[name], name == GUIDED) for name in graph_inputs.graphs
     }
+
+
+def _padded(
+    stage: Callable[..., tuple[Tensor, ...]], padding: tuple[float, ...] | None, *tensors: Tensor
+) -> tuple[Tensor, ...]:
+    return stage(*tensors, padding=None if padding is None else torch.tensor(padding))
 
 
 def _vision(model: WallModel, graph_inputs: GraphInputs, dtype: torch.dtype) -> Callable[..., Tensor]:
@@ -158,11 +168,10 @@ def graph_specs(
             {
                 "input_ids": i64(TOKENS),
                 "image_embeds": between(image_tokens, hidden),
-                "state": f32(shape.state_dof),
-                "state_mask": f32(shape.state_dof),
                 "positions": i64(3, TOKENS),
                 "mask": TensorSpec((TOKENS, KEYS), "bool"),
                 "past_kv": kv(PAST),
+                **(dict.fromkeys(("state", "state_mask"), f32(shape.state_dof)) if shape.state_token else {}),
             },
             {"kv": kv(TOKENS), "hidden": between(1, hidden)},
         ),

@@ -20,6 +20,7 @@ from wall_edge.array_types import Floats32
 from wall_edge.bundle import INT8
 from wall_edge_export.model.decoder import Rotary, causal_mask
 from wall_edge_export.model.layers import additive
+from wall_edge_export.model.shapes import ACTION_EXPERT, TEXT_EXPERT
 from wall_edge_export.model.vision import VisionLayout
 from wall_edge_export.onnx.graphs import GraphInputs
 from wall_edge_export.quantize.calibrated import Calibrated, InputScaling
@@ -157,12 +158,12 @@ class Calibrator:
                 for index, stream in enumerate(streams):
                     look(stream.graph)
                     past = None if stream.behind is None else keys_values[stream.behind][: stream.visible]
-                    chunk = len(stream.x) if stream.graph == "expert" else 0
+                    expert = ACTION_EXPERT if stream.graph == "expert" else TEXT_EXPERT
                     # In the graph only the last token gets beyond the last layer's keys/values. Every word of
                     # a continuation is the last one once; of the prompt before it the others never are.
                     last = layer is layers[-1] and stream.behind is None
                     stream.x, keys_values[index] = layer(
-                        stream.x, stream.rotary, stream.bias, past, n_action=chunk, last=last
+                        stream.x, stream.rotary, stream.bias, past, expert=expert, last=last
                     )
 
     @contextmanager

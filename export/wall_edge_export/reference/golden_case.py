@@ -16,6 +16,7 @@ from wall_edge.config_loader import from_mapping
 from wall_edge.errors import CheckpointError
 from wall_edge.files import read_arrays
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
+from wall_edge_export.model.family import time_schedule
 from wall_edge_export.onnx.graphs import GraphInputs
 
 _STEPS = re.compile(r"action_(\d+)_steps")
@@ -68,7 +69,9 @@ class GoldenCase:
             image_token_id=tokens.image_token_id,
             state_token_id=tokens.special_token_ids["<|propri|>"],
             horizon=int(self["noise"].shape[1]),
+            padding=self._padding(),
         )
+        self.schedule = time_schedule(self.checkpoint.config)
         self.action_token = tokens.special_token_ids["<|action|>"]
 
     def __getitem__(self, name: str) -> Array:
@@ -77,6 +80,11 @@ class GoldenCase:
     def steps(self) -> list[int]:
         """The numbers of integration steps that the case holds results for."""
         return sorted(int(match[1]) for name in self.arrays if (match := _STEPS.fullmatch(name)))
+
+    def _padding(self) -> tuple[float, ...] | None:
+        """What dead degrees of freedom go to, in cases of the later family."""
+        padding = self.arrays.get("padding_action")
+        return None if padding is None else tuple(map(float, padding.reshape(-1)))
 
     def _wrong(self, what: str, expected: str) -> CheckpointError:
         return CheckpointError(f"{self.checkpoint.folder / 'case.npz'}: {what}", expected=expected)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from wall_edge_engines import ENGINES, Engine, EngineSettings, ModelSession
 
 from wall_edge.array_types import Array
-from wall_edge.bundle import TimeSchedule, Tolerance
+from wall_edge.bundle import Tolerance
 from wall_edge.cli.output import stage_progress
 from wall_edge.errors import CheckpointError, WallEdgeError
 from wall_edge.policies.prompt_text import next_position, positions
@@ -103,7 +103,7 @@ def _action_checks(case: GoldenCase, session: ModelSession, tolerance: float) ->
     )
     mask, noise = case["dof_mask"][0], case["noise"][0]
     for steps in case.steps():
-        action = session.denoise(noise, mask, position_ids[:, count:], TimeSchedule().grid(steps))
+        action = session.denoise(noise, mask, position_ids[:, count:], case.schedule.grid(steps))
         name = f"action_{steps}_steps"
         yield _check(name, action, case[name][0], tolerance)
 

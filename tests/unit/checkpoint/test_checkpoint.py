@@ -17,6 +17,8 @@ from wall_edge_export.checkpoint import weights
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.inputs.embodiment import embodiment
 from wall_edge_export.inputs.settings import resolve_settings
+from wall_edge_export.model.decoder import Rotary
+from wall_edge_export.model.shapes import ACTION_EXPERT
 from wall_edge_export.reference.random_checkpoint import write_random_checkpoint
 
 from wall_edge.bundle import Reference
@@ -82,10 +84,13 @@ def test_an_expert_narrower_than_the_model_touches_only_its_channels(broken_case
         if "experts.1" in name:
             tensors[name] = (tensors[name][:48] if "down" in name else tensors[name][:, :48]).contiguous()
     save_file(tensors, broken_case / "model.safetensors")
-    routed = Checkpoint(broken_case).load().model.layers[0].moe
-    out = routed(torch.randn(5, 64), n_action=5)
-    assert torch.all(out[:, 48:] == 0)
-    assert torch.any(out[:, :48] != 0)
+    layer = Checkpoint(broken_case).load().model.layers[0]
+    for projection in (layer.self_attn.o_proj, layer.self_attn.v_proj):
+        torch.nn.init.zeros_(projection.weight)
+    x, rotary = torch.randn(5, 64), Rotary(torch.ones(5, 1, 16), torch.zeros(5, 1, 16))
+    out, _ = layer(x, rotary, None, None, expert=ACTION_EXPERT)
+    assert torch.equal(out[:, 48:], x[:, 48:])
+    assert torch.any(out[:, :48] != x[:, :48])
 
 
 def test_a_tensor_costs_one_open(golden_case: Path, monkeypatch: pytest.MonkeyPatch) -> None:

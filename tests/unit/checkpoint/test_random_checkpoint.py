@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.inputs.settings import resolve_settings
+from wall_edge_export.model.shapes import ACTION_EXPERT
 from wall_edge_export.reference import random_checkpoint
 from wall_edge_export.reference.random_checkpoint import planned_tensors, write_random_checkpoint
 from wall_edge_export.reference.random_shapes import (
@@ -123,7 +124,7 @@ def test_activations_stay_sane(tiny: Path) -> None:
     torch.manual_seed(0)
     with torch.inference_mode():
         embeds = model.image_embeds(torch.randn(16, 3 * 2 * 14 * 14), [(4, 4)])
-        hidden = model.model(torch.randn(8, 64), torch.arange(8).expand(3, 8), None, n_action=8)[0]
+        hidden = model.model(torch.randn(8, 64), torch.arange(8).expand(3, 8), None, expert=ACTION_EXPERT)[0]
         velocity = model.action_preprocessor.action_proj_back(hidden)
     for values in (embeds, hidden, velocity):
         assert 0.05 < float(values.std()) < 5

@@ -1,0 +1,62 @@
+"""The generations of WALL-OSS checkpoints: what a checkpoint's settings mean where no file says it.
+
+The first (September 2025: wall-oss-flow, wall-oss-fast) shares attention and norms and has a token for the
+state. The later one (Wall-X 1.1: wall-oss-flow-0.1, wall-oss-0.5) routes attention, norms and widths by
+expert, may write the state as text, and integrates up to 0.999. What of it a checkpoint uses is in its
+:class:`~wall_edge_export.model.shapes.ModelShape`, property by property; no module asks for a family's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wall_edge.bundle import FamilyName, TimeSchedule
+
+
+@dataclass(frozen=True)
+class ModelFamily:
+    """Defaults of one generation."""
+
+    name: FamilyName
+    time_scale: float
+    """Where the flow's times end. The later one's ``noise_scheduler.s`` may say otherwise; what the first has
+    of that name was for training alone."""
+    longest_side: int
+    """Of a camera's frame after the first resize [pixels]."""
+
+
+FIRST = ModelFamily("wall-oss", time_scale=1.0, longest_side=256)
+LATER = ModelFamily("wall-oss-0.5", time_scale=0.999, longest_side=448)
+FAMILIES: Mapping[str, ModelFamily] = {family.name: family for family in (FIRST, LATER)}
+
+_LATER_MARKS: Mapping[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(
+        (
+            "attention_moe",
+            "norm_moe",
+            "use_adarms",
+            "use_state_string_representation",
+            "causal_action_attention_mask",
+            "use_x_pred",
+        ),
+        bool,
+    ),
+    "proj_with_mask": lambda value: value is False,
+}
+
+
+def family_of(config: Mapping[str, Any]) -> ModelFamily:
+    """The generation of a ``config.json``: the first knows none of the later one's settings."""
+    later = any(is_set(config[key]) for key, is_set in _LATER_MARKS.items() if key in config)
+    width = config.get("action_hidden_size")
+    return LATER if later or width not in (None, config.get("hidden_size")) else FIRST
+
+
+def time_schedule(config: Mapping[str, Any]) -> TimeSchedule:
+    """How a ``config.json`` makes times of a number of integration steps."""
+    family, scheduler = family_of(config), config.get("noise_scheduler") or {}
+    if family is FIRST:
+        return TimeSchedule(family.time_scale)
+    return TimeSchedule(scheduler.get("s", family.time_scale), scheduler.get("time_shift", 1.0))
