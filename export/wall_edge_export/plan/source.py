@@ -75,8 +75,8 @@ def plan_source(
         tokenizer = build_tokenizer(SHAPES[argument])
         source = _source(_shape_outline(argument, tokenizer, robot), tokenizer, cameras, robot)
         # A checkpoint never is one of FAST actions here: its export needs the FAST tokenizer beside it.
-        fast = SHAPES[argument].fast_tokens > 0
-        return replace(source, graph_inputs=replace(source.graph_inputs, actions="fast")) if fast else source
+        kind = SHAPES[argument].actions
+        return replace(source, graph_inputs=replace(source.graph_inputs, actions=kind))
     if not argument or ("/" not in argument and not Path(argument).expanduser().exists()):
         raise ConfigError(
             f"{shown(argument, 100)}: neither a shape nor a folder",

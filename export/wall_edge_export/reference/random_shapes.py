@@ -9,6 +9,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from wall_edge.bundle import ActionKind, FastActions, FlowActions
 from wall_edge.errors import ConfigError
 from wall_edge.policies.prompt_text import SPECIAL_TOKENS, action_text, observation_text, subgoal_text
 
@@ -66,6 +67,11 @@ class NamedShape:
     fast_tokens: int = 0
     dof_groups: Mapping[str, int] = field(default_factory=DOF_GROUPS.copy)
     state_groups: Mapping[str, int] = field(default_factory=DOF_GROUPS.copy)
+
+    @property
+    def actions(self) -> type[ActionKind]:
+        """The kind of action that the tokenizer is made for."""
+        return FastActions if self.fast_tokens else FlowActions
 
     @property
     def vocab_size(self) -> int:
