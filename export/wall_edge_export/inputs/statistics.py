@@ -22,6 +22,7 @@ from wall_edge_export.checkpoint.normalizers.places import statistic_places
 from wall_edge_export.checkpoint.normalizers.tables import ACTION as ACTIONS
 from wall_edge_export.checkpoint.normalizers.tables import PROPRI, MinDelta, Table, agreed
 from wall_edge_export.checkpoint.scaling import Range, Scaling
+from wall_edge_export.inputs.family import is_later
 
 _MOST_VALUE = 1e4
 _FIX = "use the statistics that were saved with these weights"
@@ -122,24 +123,37 @@ def _lerobot(policy: LeRobotPolicy) -> Statistics:
 def _upstream(checkpoint: Checkpoint, robot: str | None) -> Statistics:
     name, table = _of_robot(checkpoint, robot)
     state = _min_delta(table[PROPRI], checkpoint.shape.state_dof, clip=1.0)
-    state = replace(state, masked=_nothing(table[PROPRI], checkpoint.state_layout.slots))
+    state = replace(state, masked=_nothing(checkpoint, table[PROPRI]))
     action = _min_delta(table[ACTIONS], checkpoint.shape.action_dof, clip=None)
     return Statistics(checkpoint.folder, state, action, name)
 
 
-def _nothing(values: MinDelta, named: Sequence[int]) -> Floats:
+def _nothing(checkpoint: Checkpoint, values: MinDelta) -> Floats:
     """The state of a robot that has nothing ``[slots]``: upstream puts 0 for what is missing, normalises it
     as all else (``wall_x/infer``: ``get_agent_pos``; ``wall_x/data``: ``nan_to_num_``) and masks it.
 
-    Slots without a name are appended, as 0, after that.
+    In the first family slots without a name are appended, as 0, after that; in the later one before.
     """
-    none = normalised_zero(values.low, values.delta)
-    unnamed = np.setdiff1d(np.arange(len(none)), named)
+    if is_later(checkpoint):
+        return _normalised_zero(*values.filled(checkpoint.shape.state_dof))
+    none = _normalised_zero(values.low, values.delta)
+    unnamed = np.setdiff1d(np.arange(len(none)), checkpoint.state_layout.slots)
     none[unnamed] = 0.0
     return none
 
 
-def normalised_zero(low: Floats, delta: Floats) -> Floats:
+def action_padding(checkpoint: Checkpoint, robot: str | None) -> tuple[float, ...]:
+    """What the later family's actions are, normalised, in every slot of the model that a mask leaves out.
+
+    Upstream (1.1, ``_wallx_infer/model_wrapper.py``: ``padding_action``) normalises an action of 0, by min
+    0 and delta 1 behind the statistics. Raises as :func:`read_statistics` does.
+    """
+    scaling = read_statistics(checkpoint, robot).action.scaling
+    place = MinDelta("", scaling.offset - scaling.scale, 2 * scaling.scale)
+    return tuple(_normalised_zero(*place.filled(checkpoint.shape.action_dof)).tolist())
+
+
+def _normalised_zero(low: Floats, delta: Floats) -> Floats:
     """What 0 becomes ``[slots]``, in [-1, 1], by upstream's rule: a range of 0 counts as 1."""
     return np.nan_to_num(np.clip(-2 * low / np.where(delta == 0, 1.0, delta) - 1, -1, 1))
 
