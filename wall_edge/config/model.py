@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from wall_edge.bundle import MAX_STEPS, Reference, check_grid
+from wall_edge.bundle import MAX_STEPS, Reference, StateText, check_grid
 from wall_edge.checks import (
     MAX_SIDE,
     between,
@@ -35,12 +35,16 @@ class ModelConfig:
     """Longest side of a frame after the first resize [pixels]."""
     unit: Literal["rad", "deg"] | None = None
     """What the checkpoint's normalisation statistics are in; LeRobot's files do not say."""
+    state_bins: int | None = None
+    """Bins of each degree of freedom where the prompt spells the state: 256 and 512 both occur."""
 
     def __post_init__(self) -> None:
         between("horizon", self.horizon, 1, 1024, "steps")
         between("action_rate_hz", self.action_rate_hz, 0.1, 1000, "Hz")
         between("integration_steps", self.integration_steps, 1, 1000)
         between("resolution", self.resolution, 28, MAX_SIDE, "pixels")
+        if self.state_bins is not None:
+            StateText(self.state_bins)
         if self.robot is not None:
             require_text("robot", self.robot, 255)
         if self.time_grid is not None:
