@@ -19,6 +19,7 @@ from wall_edge.bundle.fast_settings import FastSettings
 from wall_edge.bundle.graphs.required import ACTIVATIONS, FAST, FLOW, MAX_SIZE, check_graphs
 from wall_edge.bundle.graphs.specs import ElementType, GraphSpec
 from wall_edge.bundle.image_geometry import ImageGeometry
+from wall_edge.bundle.prompt_style import ActionSpace, Wording
 from wall_edge.bundle.quantization import CalibrationRecord, FamilyLoss, Sensitivity
 from wall_edge.bundle.second_opinion import SecondOpinion
 from wall_edge.bundle.state_text import StateText
@@ -45,8 +46,6 @@ _CACHE_BYTES = 16 << 30
 _MAX_LIMIT = 10.0
 """Of a tolerance."""
 
-Wording = Literal["lerobot", "upstream", "wall-edge"]
-"""Whose words a policy was trained on; ``policies.prompt_text`` has them."""
 FamilyName = Literal["wall-oss", "wall-oss-0.5"]
 """Which generation of checkpoints a policy is of: ``wall_edge_export.model.family`` says what that means."""
 
@@ -119,6 +118,8 @@ class Manifest:
     """Set for FAST actions, whose tokenizer is in ``fast_tokenizer.json``; none for flow actions."""
     prompt_wording: Wording = "wall-edge"
     """Whose words the prompts are in; bundles before it had but one."""
+    prompt_action_space: ActionSpace | None = None
+    """Set where the action prompt's system turn tells of cameras and actions; none for the plain one."""
     family: FamilyName = "wall-oss"
     state_text: StateText | None = None
     """Set where the prompt spells the state; none where a token of its own carries it."""
@@ -138,7 +139,8 @@ class Manifest:
         if self.prompt_flavour != (FLOW if self.fast is None else FAST):
             expected = f"{FLOW} without 'fast', {FAST} with it"
             raise Invalid("prompt_flavour", self.prompt_flavour, expected=expected)
-        check_graphs(self.graphs, self.cameras, self.prompt_flavour, self.horizon)
+        token = self.state_text is None
+        check_graphs(self.graphs, self.cameras, self.prompt_flavour, self.horizon, state_token=token)
         cached = self.graphs["prefix"].inputs["past_kv"].dtype
         if self.keys_values.dtype != cached:
             raise Invalid("keys_values.dtype", self.keys_values.dtype, expected=f"{cached}, as in the graphs")
@@ -168,7 +170,10 @@ class Manifest:
 
     @property
     def state_slots(self) -> int:
-        """The model's state slots."""
+        """The model's state slots; where the prompt spells the state, as many as are taken."""
+        if self.state_text is not None:
+            layout = self.embodiment.state
+            return self.state_text.slots or max(1 + max(layout.slots), len(layout.masked))
         return int(self.graphs["prefix"].inputs["state"].shape[0])
 
     def _check_files(self) -> None:

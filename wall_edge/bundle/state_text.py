@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wall_edge.checks import between
+from wall_edge.checks import MAX_DOF, between
 
 MAX_BINS = 1 << 16
 
@@ -13,9 +13,14 @@ MAX_BINS = 1 << 16
 class StateText:
     """Normalised values in [-1, 1] become numbers of ``bins`` equal bins, which stand where the state token
     would; ``policies.state_text`` writes them.
+
+    ``slots``: the model's slots, where all are said (LeRobot), those that no degree of freedom takes as the
+    layout's ``masked`` has them; none where only degrees of freedom are (upstream).
     """
 
     bins: int
+    slots: int | None = None
 
     def __post_init__(self) -> None:
         between("bins", self.bins, 2, MAX_BINS)
+        between("slots", self.slots, 1, MAX_DOF)

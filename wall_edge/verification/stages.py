@@ -56,7 +56,7 @@ class Stages:
 
     def prompt_ids(self) -> Array:
         """Of the action prompt."""
-        return self._encoder.prompts.action(self._words).ids
+        return self._encoder.action_prompt(self._observation, self._words).ids
 
     def prefill(self) -> None:
         """Cache the action prompt's keys/values, given the image tokens that are there."""
@@ -82,7 +82,7 @@ class Stages:
         manifest, step = self._manifest, middle_step(noisy)
         mask = np.zeros((manifest.horizon, manifest.action_slots), dtype=np.float32)
         mask[:, list(manifest.embodiment.action.slots)] = 1.0
-        following = self._encoder.prompts.action(self._words).following
+        following = self._encoder.action_prompt(self._observation, self._words).following
         positions = np.broadcast_to(following + np.arange(manifest.horizon), (3, manifest.horizon))
         target, weights = self._guidance
         guidance = Guidance(target, weights, max_weight=0.0, jacobian=True)

@@ -11,6 +11,7 @@ from wall_edge.policies.encoder import observed_frames
 from wall_edge.policies.fast_codec import FastCodec
 from wall_edge.policies.fast_policy import first_action_token
 from wall_edge.policies.prompt_text import TURN_END, Ids, PromptTokenizer, next_position, subgoal_text
+from wall_edge.policies.state_text import said_state
 from wall_edge.policies.transforms import model_state, normalised
 from wall_edge.policies.vision import patches
 from wall_edge.session_format import Sample
@@ -25,7 +26,8 @@ def model_input(sample: Sample, manifest: Manifest, inputs: ExportInputs) -> Mod
     For FAST actions, the actions' tokens follow the action prompt.
     """
     frames = observed_frames(manifest, sample.observation.frames)
-    prompt = inputs.prompts.action(sample.words)
+    state, state_mask = model_state(manifest, sample.observation.state)
+    prompt = inputs.prompts.action(sample.words, said_state(manifest, state, state_mask))
     shared = inputs.prompts.observation_tokens
     text = subgoal_text(sample.words, manifest.prompt_wording) + sample.words + TURN_END
     answer = inputs.tokenizer.encode(text)
@@ -35,7 +37,6 @@ def model_input(sample: Sample, manifest: Manifest, inputs: ExportInputs) -> Mod
     if inputs.fast is not None:
         tokens = fast_tokens(inputs.tokenizer, inputs.fast, actions, manifest)
         continuations.append(_continuation(tokens, prompt.following, len(prompt.ids)))
-    state, state_mask = model_state(manifest, sample.observation.state)
     chunk = prompt.following + np.arange(manifest.horizon)
     return ModelInput(
         patches=torch.from_numpy(

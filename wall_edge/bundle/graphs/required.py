@@ -20,24 +20,31 @@ Tensors = dict[str, TensorSpec]
 
 
 def check_graphs(
-    graphs: Mapping[str, GraphSpec], cameras: Mapping[str, ImageGeometry], flavour: str, horizon: int
+    graphs: Mapping[str, GraphSpec],
+    cameras: Mapping[str, ImageGeometry],
+    flavour: str,
+    horizon: int,
+    *,
+    state_token: bool = True,
 ) -> None:
-    """Names, types and shapes, of a prompt flavour's graphs. Raises :class:`Invalid`."""
+    """Names, types and shapes, of a prompt flavour's graphs. Raises :class:`Invalid`.
+
+    ``state_token``: whether a token carries the state, an input of ``prefix``; else the prompt spells it.
+    """
     names = set(_GRAPHS[flavour])
     if set(graphs) != names and (flavour != FLOW or set(graphs) != names | {_GUIDED}):
         raise Invalid("graphs", list(graphs), expected=", ".join(_GRAPHS[flavour]))
-    for name, (inputs, outputs) in _required(graphs, cameras, horizon).items():
+    for name, (inputs, outputs) in _required(graphs, cameras, horizon, state_token).items():
         _require_same(f"graphs.{name}.inputs", graphs[name].inputs, inputs)
         _require_same(f"graphs.{name}.outputs", graphs[name].outputs, outputs)
 
 
 def _required(
-    graphs: Mapping[str, GraphSpec], cameras: Mapping[str, ImageGeometry], horizon: int
+    graphs: Mapping[str, GraphSpec], cameras: Mapping[str, ImageGeometry], horizon: int, state_token: bool
 ) -> dict[str, tuple[Tensors, Tensors]]:
     """Inputs and outputs of every graph, with the model's own sizes as the specs give them."""
     hidden = _size(graphs, "vision", "image_embeds", 1, 2)
     images = sum(camera.tokens for camera in cameras.values())
-    state = _size(graphs, "prefix", "state", 0, 1)
     tail = tuple(_size(graphs, "prefix", "past_kv", axis, 5) for axis in range(1, 5))
     between("graphs.prefix.inputs.past_kv.shape[2]", tail[1], 2, 2)
     rows = _size(graphs, "lm_head", "logits", 0, 1)
@@ -49,12 +56,13 @@ def _required(
     prefix = {
         "input_ids": TensorSpec(("tokens",), "int64"),
         "image_embeds": embeds,
-        "state": TensorSpec((state,), "float32"),
-        "state_mask": TensorSpec((state,), "float32"),
         "positions": TensorSpec((3, "tokens"), "int64"),
         "mask": TensorSpec(("tokens", "keys"), "bool"),
         "past_kv": past,
     }
+    if state_token:
+        state = TensorSpec((_size(graphs, "prefix", "state", 0, 1),), "float32")
+        prefix |= {"state": state, "state_mask": state}
     token = {
         "logits": TensorSpec((rows,), "float32"),
         "token": TensorSpec((1,), "int64"),
