@@ -51,7 +51,8 @@ def peer_inputs(bundle: Bundle, observation: Observation, words: str) -> dict[st
     manifest, prompts = bundle.manifest, Prompts.of(bundle)
     action_tokens = np.full(manifest.horizon, prompts.tokenizer.ids.action)
     state, state_mask = model_state(manifest, observation.state)
-    prompt = prompts.action(words, said_state(manifest, state, state_mask))
+    said = said_state(manifest.embodiment.state, manifest.state_text, observation.state)
+    prompt = prompts.action(words, said)
     ids = np.concatenate([prompt.ids, action_tokens])[None]
     dof_mask = np.zeros((1, manifest.horizon, manifest.action_slots), dtype=np.float32)
     dof_mask[:, :, list(manifest.embodiment.action.slots)] = 1

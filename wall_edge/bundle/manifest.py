@@ -172,8 +172,7 @@ class Manifest:
     def state_slots(self) -> int:
         """The model's state slots; where the prompt spells the state, as many as are taken."""
         if self.state_text is not None:
-            layout = self.embodiment.state
-            return self.state_text.slots or max(1 + max(layout.slots), len(layout.masked))
+            return self.state_text.width(self.embodiment.state)
         return int(self.graphs["prefix"].inputs["state"].shape[0])
 
     def _check_files(self) -> None:

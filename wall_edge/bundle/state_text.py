@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from wall_edge.bundle.embodiment import Layout
 from wall_edge.checks import MAX_DOF, between
 
 MAX_BINS = 1 << 16
@@ -24,3 +25,15 @@ class StateText:
     def __post_init__(self) -> None:
         between("bins", self.bins, 2, MAX_BINS)
         between("slots", self.slots, 1, MAX_DOF)
+
+    def width(self, layout: Layout) -> int:
+        """Slots of a state of this layout: all of the model's, or as many as are taken."""
+        return self.slots or max(1 + max(layout.slots), len(layout.masked))
+
+    def most_tokens(self, degrees: int) -> int:
+        """Tokens that the longest words of a state of so many degrees of freedom may take.
+
+        A token is a byte at least, and Qwen's tokenizer has one for each digit and each space between
+        numbers: a bound for every byte-level tokenizer, and what Qwen's needs.
+        """
+        return (self.slots or degrees) * (len(str(self.bins - 1)) + 1) - 1

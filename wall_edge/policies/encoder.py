@@ -57,7 +57,8 @@ class Encoder:
 
     def action_prompt(self, observation: Observation, words: str) -> Prompt:
         """The action prompt of an observation's state. Raises :class:`PolicyError`."""
-        said = said_state(self.manifest, *model_state(self.manifest, observation.state))
+        manifest = self.manifest
+        said = said_state(manifest.embodiment.state, manifest.state_text, observation.state)
         return self.prompts.action(words, said)
 
     def prefill_action(self, observation: Observation, words: str, *, observed: bool = False) -> Prompt:
@@ -66,10 +67,9 @@ class Encoder:
         ``observed``: what is cached since :meth:`observe` is kept where the prompt begins with the same
         tokens; of a prompt that spells the state, all before the state if the words are the same.
         """
-        state = model_state(self.manifest, observation.state)
-        said = said_state(self.manifest, *state)
-        prompt = self.prompts.action(words, said)
-        self._prefill(prompt, *(state if said is None else ()), observed=observed)
+        prompt, token = self.action_prompt(observation, words), self.manifest.state_text is None
+        state = model_state(self.manifest, observation.state) if token else ()
+        self._prefill(prompt, *state, observed=observed)
         return prompt
 
     def prefill_subgoal(self, instruction: str, *, observed: bool = False) -> Prompt:

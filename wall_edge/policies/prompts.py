@@ -21,7 +21,6 @@ from wall_edge.policies.prompt_text import (
     positions,
     subgoal_text,
 )
-from wall_edge.policies.state_text import most_state_tokens
 
 _PROMPTS = 64
 """How many texts' prompts are kept: a model that words something new all day must not fill the memory."""
@@ -74,13 +73,14 @@ class Prompts:
         manifest, tokenizer = bundle.manifest, PromptTokenizer(bundle.path(TOKENIZER))
         bundle.require_unchanged(TOKENIZER)
         head_tokens = _head_tokens(bundle, tokenizer.largest_id)
+        text = manifest.state_text
         return cls(
             manifest.cameras,
             tokenizer,
             head_tokens,
             manifest.prompt_wording,
             action_space=manifest.prompt_action_space,
-            state_tokens=most_state_tokens(manifest),
+            state_tokens=0 if text is None else text.most_tokens(manifest.state_dof),
         )
 
     def head_token(self, row: int) -> int:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from wall_edge.array_types import Floats, Floats32
-from wall_edge.bundle import Manifest
+from wall_edge.bundle import Layout, StateText
+from wall_edge.policies.transforms import slot_values
 
 
 def state_words(normalised: Floats | Floats32, bins: int) -> str:
@@ -24,29 +25,13 @@ def state_words(normalised: Floats | Floats32, bins: int) -> str:
     return " ".join(map(str, numbers.tolist()))
 
 
-def said_state(manifest: Manifest, values: Floats32, mask: Floats32) -> str | None:
-    """The words of a state, ``[slots]`` as of :func:`transforms.model_state`; None where a token carries it.
+def said_state(layout: Layout, text: StateText | None, state: Floats) -> str | None:
+    """The words of policy values ``[degrees]``; None where a token carries the state.
 
-    In float32, as the references have it: a value beside an edge is of the same bin as theirs.
+    In float32, as the references have it: a value beside an edge is of the same bin as theirs. Raises
+    :class:`PolicyError`.
     """
-    text = manifest.state_text
     if text is None:
         return None
+    values, mask = slot_values(layout, text.width(layout), state)
     return state_words(values if text.slots is not None else values[mask > 0], text.bins)
-
-
-def most_state_tokens(manifest: Manifest) -> int:
-    """Tokens that the longest words of a state may take; 0 where a token carries it.
-
-    A token is a byte at least, and Qwen's tokenizer has one for each digit and each space between numbers:
-    so it is a bound for every byte-level tokenizer, and what Qwen's needs.
-    """
-    text = manifest.state_text
-    if text is None:
-        return 0
-    return longest_words(text.slots or len(manifest.embodiment.state), text.bins)
-
-
-def longest_words(numbers: int, bins: int) -> int:
-    """Bytes of the longest words of ``numbers`` bins."""
-    return numbers * (len(str(bins - 1)) + 1) - 1

@@ -270,6 +270,8 @@ class _Export:
             head_tokens=None if self._inputs.head_tokens is None else HEAD_TOKENS,
             fast=None if fast is None else fast.settings,
             prompt_wording=settings.wording,
+            prompt_action_space=settings.action_space,
+            state_text=settings.state_text,
         )
 
 

@@ -19,7 +19,6 @@ _PLAIN: dict[str, tuple[object, ...]] = {
     "adaptive_norm": (False,),
     "mlp_moe": (True,),
     "vla_config": ({},),
-    "use_embodied_system_prompt_ratio": (0,),
     "partial_rotary_factor": (1,),
     "mlp_bias": (False,),
     "use_sliding_window": (False,),

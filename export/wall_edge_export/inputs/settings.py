@@ -9,7 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from wall_edge.bundle import Embodiment, ImageGeometry, Reference, TimeSchedule, Wording
+from wall_edge.bundle import (
+    ActionSpace,
+    Embodiment,
+    ImageGeometry,
+    Reference,
+    StateText,
+    TimeSchedule,
+    Wording,
+)
 from wall_edge.config import ModelConfig, RobotConfig
 from wall_edge.config_loader import from_mapping
 from wall_edge.errors import CheckpointError, ConfigError
@@ -19,6 +27,7 @@ from wall_edge_export.checkpoint.lerobot_policy import LeRobotPolicy
 from wall_edge_export.checkpoint.outline import Outline
 from wall_edge_export.inputs.cameras import CameraBlock, camera_geometries
 from wall_edge_export.inputs.embodiment import JointUnit, embodiment
+from wall_edge_export.inputs.prompt_settings import check_labels, prompt_settings
 
 T = TypeVar("T")
 
@@ -41,6 +50,8 @@ class ChunkSettings:
     action_rate_hz: float
     time_grid: tuple[float, ...]
     wording: Wording = "lerobot"
+    action_space: ActionSpace | None = None
+    state_text: StateText | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +77,16 @@ def resolve_settings(checkpoint: Checkpoint, robot: RobotConfig | None) -> Expor
 def chunk_settings(outline: Outline, robot: RobotConfig | None) -> ChunkSettings:
     """The part that neither joints nor statistics decide; raises as :func:`resolve_settings` does."""
     block = _merged_block(outline, robot)
+    prompts = prompt_settings(outline, block.prompt_wording, block.prompt_action_space, block.state_bins)
+    cameras = camera_geometries(outline, robot, block.cameras or {}, _block(outline).resolution)
+    check_labels(outline, list(cameras), prompts.wording)
     return ChunkSettings(
-        cameras=camera_geometries(outline, robot, block.cameras or {}, _block(outline).resolution),
+        cameras=cameras,
         horizon=_require("horizon", block.horizon),
         action_rate_hz=_require("action_rate_hz", block.action_rate_hz),
         time_grid=block.time_grid
         or TimeSchedule().grid(block.integration_steps or _scheduler_steps(outline)),
-        wording=block.prompt_wording or ("upstream" if outline.policy is None else "lerobot"),
+        **vars(prompts),
     )
 
 

@@ -27,7 +27,8 @@ def model_input(sample: Sample, manifest: Manifest, inputs: ExportInputs) -> Mod
     """
     frames = observed_frames(manifest, sample.observation.frames)
     state, state_mask = model_state(manifest, sample.observation.state)
-    prompt = inputs.prompts.action(sample.words, said_state(manifest, state, state_mask))
+    said = said_state(manifest.embodiment.state, manifest.state_text, sample.observation.state)
+    prompt = inputs.prompts.action(sample.words, said)
     shared = inputs.prompts.observation_tokens
     text = subgoal_text(sample.words, manifest.prompt_wording) + sample.words + TURN_END
     answer = inputs.tokenizer.encode(text)
