@@ -115,7 +115,7 @@ def _timed_on(
     row = measure(ours, peer, repeats)
     loop_ms = ours.loop_ms(repeats)
     steps = _steps(bundle)
-    read = step_bytes(bundle, len(Prompts.of(bundle).action(WORDS).ids))
+    read = step_bytes(bundle, Prompts.of(bundle).most_action_tokens(WORDS))
     copied = copy_bandwidth(engine)
     return {
         **row,

@@ -41,9 +41,9 @@ from wall_edge.bundle.manifest import (
     Manifest,
     Source,
     Tolerance,
-    Wording,
 )
 from wall_edge.bundle.placement import put_in_place, replaced_name, require_replaceable, write_manifest
+from wall_edge.bundle.prompt_style import ActionSpace, Wording
 from wall_edge.bundle.quantization import CalibrationRecord, FamilyLoss, Sensitivity
 from wall_edge.bundle.reader import Bundle, file_digest
 from wall_edge.bundle.second_opinion import SecondOpinion, describe_opinion
@@ -71,6 +71,7 @@ __all__ = [
     "ROTATION_SIZES",
     "TOKENIZER",
     "ActionKind",
+    "ActionSpace",
     "Bundle",
     "CalibrationRecord",
     "Degree",

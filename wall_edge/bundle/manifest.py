@@ -19,6 +19,7 @@ from wall_edge.bundle.embodiment import Embodiment
 from wall_edge.bundle.graphs.required import ACTIVATIONS, check_graphs
 from wall_edge.bundle.graphs.specs import ElementType, GraphSpec
 from wall_edge.bundle.image_geometry import ImageGeometry
+from wall_edge.bundle.prompt_style import ActionSpace, Wording
 from wall_edge.bundle.quantization import CalibrationRecord, FamilyLoss, Sensitivity
 from wall_edge.bundle.second_opinion import SecondOpinion
 from wall_edge.bundle.state_text import StateText
@@ -44,8 +45,6 @@ _CACHE_BYTES = 16 << 30
 _MAX_LIMIT = 10.0
 """Of a tolerance."""
 
-Wording = Literal["lerobot", "upstream", "wall-edge"]
-"""Whose words a policy was trained on; ``policies.prompt_text`` has them."""
 FamilyName = Literal["wall-oss", "wall-oss-0.5"]
 """Which generation of checkpoints a policy is of: ``wall_edge_export.model.family`` says what that means."""
 
@@ -115,6 +114,8 @@ class Manifest:
     """File (npy) with the token id of each row of a trimmed vocabulary head; none when it has them all."""
     prompt_wording: Wording = "wall-edge"
     """Whose words the prompts are in; bundles before it had but one."""
+    prompt_action_space: ActionSpace | None = None
+    """Set where the action prompt's system turn tells of cameras and actions; none for the plain one."""
     family: FamilyName = "wall-oss"
     state_text: StateText | None = None
     """Set where the prompt spells the state; none where a token of its own carries it."""
@@ -128,7 +129,8 @@ class Manifest:
         require_name("recipe", self.recipe, also="+")
         self._check_files()
         one_of("family", self.family, get_args(FamilyName))
-        check_graphs(self.graphs, self.cameras, self.actions, self.horizon)
+        token = self.state_text is None
+        check_graphs(self.graphs, self.cameras, self.actions, self.horizon, state_token=token)
         cached = self.graphs["prefix"].inputs["past_kv"].dtype
         if self.keys_values.dtype != cached:
             raise Invalid("keys_values.dtype", self.keys_values.dtype, expected=f"{cached}, as in the graphs")
@@ -161,7 +163,9 @@ class Manifest:
 
     @property
     def state_slots(self) -> int:
-        """The model's state slots."""
+        """The model's state slots; where the prompt spells the state, as many as are taken."""
+        if self.state_text is not None:
+            return self.state_text.width(self.embodiment.state)
         return int(self.graphs["prefix"].inputs["state"].shape[0])
 
     def _check_files(self) -> None:

@@ -95,7 +95,7 @@ class FlowStages:
         manifest, session = moment.manifest, moment.encoder.session
         mask = np.zeros((manifest.horizon, manifest.action_slots), dtype=np.float32)
         mask[:, list(manifest.embodiment.action.slots)] = 1.0
-        following = moment.encoder.prompts.action(moment.words).following
+        following = moment.encoder.action_prompt(moment.observation, moment.words).following
         positions = np.broadcast_to(following + np.arange(manifest.horizon), (3, manifest.horizon))
         target, weights = moment.inputs["guidance_target"], moment.inputs["guidance_weights"]
         guidance = Guidance(target, weights, max_weight=0.0, jacobian=True)

@@ -38,12 +38,12 @@ class Stages:
         self._words = str(inputs["instruction"])
         self._encoder = Encoder.on(engine, manifest, prompts)
         self.session = self._encoder.session
-        moment = Moment(self._encoder, observation, self._words, inputs)
-        self.actions = ACTION_STAGES[manifest.actions.kind](moment)
+        self._moment = Moment(self._encoder, observation, self._words, inputs)
+        self.actions = ACTION_STAGES[manifest.actions.kind](self._moment)
 
     def prompt_ids(self) -> Array:
         """Of the action prompt."""
-        return self._encoder.prompts.action(self._words).ids
+        return self._encoder.action_prompt(self._moment.observation, self._words).ids
 
     def subgoal(self) -> dict[str, Array]:
         """Logits of the subgoal's first token, and the first tokens of the subgoal."""

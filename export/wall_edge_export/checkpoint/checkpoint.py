@@ -33,7 +33,7 @@ from wall_edge_export.checkpoint.tensor_types import refuse_quantised_config
 from wall_edge_export.checkpoint.views import TensorView, views
 from wall_edge_export.checkpoint.weights import StoredTensor, has_weights, read_json, stored_weights
 from wall_edge_export.model.config import READ_KEYS, model_shape
-from wall_edge_export.model.family import FAMILIES, FIRST
+from wall_edge_export.model.family import FAMILIES
 from wall_edge_export.model.inventory import inventory
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.wall import WallModel
@@ -139,8 +139,8 @@ class Checkpoint:
         stored = self._tensors.get(EMBEDDINGS)
         if stored is None or stored.shape[0] == shape.vocab_size:
             return shape
-        path, first = self.tokenizer, FAMILIES[shape.family] is FIRST
-        if first and self.policy is None and not (path.is_file() and _tokens(path) == stored.shape[0]):
+        path, believed = self.tokenizer, FAMILIES[shape.family].vocabulary_in_config
+        if believed and self.policy is None and not (path.is_file() and _tokens(path) == stored.shape[0]):
             return shape
         return replace(shape, vocab_size=stored.shape[0])
 

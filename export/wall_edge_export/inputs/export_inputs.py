@@ -25,7 +25,7 @@ from wall_edge_export.quantize.precision import INT4_BLOCKS, INT4_WEIGHTS, Recip
 from wall_edge_export.quantize.weight_bytes import weight_bytes
 
 INSTRUCTION_TOKENS = 256
-"""Room for what a user may ask, beside the images."""
+"""Room for what a user may ask, beside the images and a state in words."""
 INSTRUCTION = "do the task."
 """What a policy is asked where nobody says."""
 _LINE = 1000
@@ -65,7 +65,20 @@ class ExportInputs:
 
     @cached_property
     def prompts(self) -> Prompts:
-        return Prompts(self.settings.cameras, self.tokenizer, self.head_tokens, self.settings.wording)
+        settings = self.settings
+        return Prompts(
+            settings.cameras,
+            self.tokenizer,
+            self.head_tokens,
+            settings.wording,
+            action_space=settings.action_space,
+            state_tokens=self._state_tokens,
+        )
+
+    @property
+    def _state_tokens(self) -> int:
+        text = self.settings.state_text
+        return 0 if text is None else text.most_tokens(len(self.settings.embodiment.state))
 
     @cached_property
     def graph_inputs(self) -> GraphInputs:
@@ -79,6 +92,7 @@ class ExportInputs:
             actions=type(self.actions.stored),
             head_rows=None if self.head_tokens is None else len(self.head_tokens),
             guidance=self.guidance,
+            padding=self.settings.padding,
         )
 
     @cached_property
@@ -88,7 +102,7 @@ class ExportInputs:
 
     @property
     def max_prompt_tokens(self) -> int:
-        return self.prompts.observation_tokens + INSTRUCTION_TOKENS
+        return self.prompts.observation_tokens + INSTRUCTION_TOKENS + self._state_tokens
 
     def fingerprint(self) -> str:
         """Digest of all that decides the graphs but the recipe."""

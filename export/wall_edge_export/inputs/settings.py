@@ -10,20 +10,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from wall_edge.bundle import Embodiment, ImageGeometry, Reference, StateText, TimeSchedule, Wording
+from wall_edge.bundle import (
+    ActionSpace,
+    Embodiment,
+    ImageGeometry,
+    Reference,
+    StateText,
+    TimeSchedule,
+    Wording,
+)
 from wall_edge.config import ModelConfig, RobotConfig
 from wall_edge.config_loader import from_mapping
 from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge.files import shown
-from wall_edge.policies.prompt_text import VIEWS
+from wall_edge.policies.prompt_text import view_name
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.checkpoint.lerobot_policy import LeRobotPolicy
 from wall_edge_export.checkpoint.outline import Outline
 from wall_edge_export.inputs.cameras import CameraBlock, camera_geometries
 from wall_edge_export.inputs.embodiment import JointUnit, embodiment
-from wall_edge_export.inputs.family import is_later
 from wall_edge_export.inputs.statistics import action_padding
-from wall_edge_export.inputs.trained import ActionSpace, Trained, state_text, trained
+from wall_edge_export.inputs.trained import Trained, state_text, trained
+from wall_edge_export.model.family import FAMILIES
 
 T = TypeVar("T")
 
@@ -50,7 +58,7 @@ class ChunkSettings:
     state_text: StateText | None = None
     """How the prompt spells the state; None where a token carries it."""
     wording: Wording = "lerobot"
-    prompt_action_space: ActionSpace | None = None
+    action_space: ActionSpace | None = None
     """What the system turn calls the actions where it describes the robot; None for the plain one."""
 
 
@@ -73,16 +81,17 @@ def resolve_settings(checkpoint: Checkpoint, robot: RobotConfig | None) -> Expor
         unit=block.unit or _checkpoint_unit(checkpoint, robot),
         reference=_reference(block.action_reference, robot),
     )
-    padding = action_padding(checkpoint, block.robot) if is_later(checkpoint) else None
+    filled = FAMILIES[checkpoint.shape.family].fills_slots
+    padding = action_padding(checkpoint, block.robot) if filled else None
     return ExportSettings(**vars(chunk_settings(checkpoint, robot)), embodiment=joints, padding=padding)
 
 
 def chunk_settings(outline: Outline, robot: RobotConfig | None) -> ChunkSettings:
     """The part that neither joints nor statistics decide; raises as :func:`resolve_settings` does."""
     block, own, training = _merged_block(outline, robot), _block(outline), trained(outline)
-    wording = block.prompt_wording or ("upstream" if outline.policy is None else "lerobot")
+    wording = block.prompt_wording or _wording(outline)
     cameras = camera_geometries(outline, robot, block.cameras or {}, own.resolution)
-    _refuse_other_labels(training, cameras)
+    _refuse_other_labels(training, cameras, wording)
     return ChunkSettings(
         cameras=cameras,
         horizon=_require("horizon", block.horizon or training.horizon),
@@ -91,14 +100,21 @@ def chunk_settings(outline: Outline, robot: RobotConfig | None) -> ChunkSettings
         time_schedule=training.schedule,
         state_text=state_text(outline, robot, own),
         wording=wording,
-        prompt_action_space=training.action_space,
+        action_space=block.prompt_action_space or training.action_space,
     )
 
 
-def _refuse_other_labels(training: Trained, cameras: Mapping[str, object]) -> None:
+def _wording(outline: Outline) -> Wording:
+    """Whose words the prompts are in, where nobody says."""
+    if not outline.shape.state_token:
+        return "wall-oss-0.5"
+    return "upstream" if outline.policy is None else "lerobot"
+
+
+def _refuse_other_labels(training: Trained, cameras: Mapping[str, object], wording: Wording) -> None:
     """``data.camera_name_mapping`` may call a camera anything; prompts here call it by the table of views."""
     for camera, label in training.camera_names.items():
-        expected = VIEWS.get(camera, camera)
+        expected = view_name(camera, wording)
         if camera in cameras and label != expected:
             raise CheckpointError(
                 f"data.camera_name_mapping calls {shown(camera, 64)} {shown(repr(label), 64)}",

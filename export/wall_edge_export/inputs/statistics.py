@@ -22,7 +22,7 @@ from wall_edge_export.checkpoint.normalizers.places import statistic_places
 from wall_edge_export.checkpoint.normalizers.tables import ACTION as ACTIONS
 from wall_edge_export.checkpoint.normalizers.tables import PROPRI, MinDelta, Table, agreed
 from wall_edge_export.checkpoint.scaling import Range, Scaling
-from wall_edge_export.inputs.family import is_later
+from wall_edge_export.model.family import FAMILIES
 
 _MOST_VALUE = 1e4
 _FIX = "use the statistics that were saved with these weights"
@@ -134,7 +134,7 @@ def _nothing(checkpoint: Checkpoint, values: MinDelta) -> Floats:
 
     In the first family slots without a name are appended, as 0, after that; in the later one before.
     """
-    if is_later(checkpoint):
+    if FAMILIES[checkpoint.shape.family].fills_slots:
         return _normalised_zero(*values.filled(checkpoint.shape.state_dof))
     none = _normalised_zero(values.low, values.delta)
     unnamed = np.setdiff1d(np.arange(len(none)), checkpoint.state_layout.slots)

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
 
-from wall_edge.bundle import StateText, TimeSchedule
+from wall_edge.bundle import ActionSpace, StateText, TimeSchedule
 from wall_edge.checks import between
 from wall_edge.config import ModelConfig, RobotConfig
 from wall_edge.config_loader import Invalid, from_mapping
 from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge_export.checkpoint.outline import Outline
 from wall_edge_export.checkpoint.settings.training_file import TrainingFile, training_file
-from wall_edge_export.inputs.family import flat, is_later, spells_state
-
-ActionSpace = Literal["Abs EEF", "Rel EEF"]
+from wall_edge_export.model.family import time_schedule
 
 
 @dataclass(frozen=True)
@@ -39,10 +36,6 @@ class _Scheduler:
             TimeSchedule(self.s)
         except Invalid as problem:
             raise Invalid("s", problem.value, expected=problem.expected) from None
-
-    @property
-    def schedule(self) -> TimeSchedule:
-        return TimeSchedule(self.s, self.time_shift)
 
 
 @dataclass(frozen=True)
@@ -84,7 +77,7 @@ def trained(outline: Outline) -> Trained:
     steps = scheduler.num_inference_timesteps if policy is None else policy.integration_steps
     relative: ActionSpace = "Rel EEF" if data.use_relative_action else "Abs EEF"
     return Trained(
-        scheduler.schedule if is_later(outline) else TimeSchedule(),
+        time_schedule(outline.config),
         steps,
         settings.action_horizon_flow if policy is None else policy.horizon,
         relative if data.use_embodied_system_prompt_ratio > 0 else None,
@@ -100,7 +93,7 @@ def state_text(outline: Outline, robot: RobotConfig | None, block: ModelConfig) 
     Raises :class:`ConfigError`, or :class:`CheckpointError` naming two places that differ.
     """
     places = list(_bins(outline, robot, block))
-    if not spells_state(outline):
+    if outline.shape.state_token:
         _refuse_bins(robot)
         return None
     if not places:
@@ -117,7 +110,7 @@ def state_text(outline: Outline, robot: RobotConfig | None, block: ModelConfig) 
                 expected="one number of bins",
                 fix="take out the one that the policy was not trained with",
             )
-    return StateText(places[0][1])
+    return StateText(places[0][1], None if outline.policy is None else outline.policy.slots[1])
 
 
 def _refuse_bins(robot: RobotConfig | None) -> None:
@@ -154,7 +147,7 @@ def _checked(place: str, bins: int) -> int:
 
 def _settings(outline: Outline) -> _Settings:
     where = str(outline.folder / "config.json")
-    return from_mapping(_Settings, dict(flat(outline)), where, CheckpointError, strict=False)
+    return from_mapping(_Settings, outline.config, where, CheckpointError, strict=False)
 
 
 def _training(outline: Outline) -> TrainingFile:

@@ -9,6 +9,7 @@ from torch import Tensor
 from wall_edge.bundle import Manifest
 from wall_edge.policies.encoder import observed_frames
 from wall_edge.policies.prompt_text import TURN_END, Ids, next_position, subgoal_text
+from wall_edge.policies.state_text import said_state
 from wall_edge.policies.transforms import model_state, normalised
 from wall_edge.policies.vision import patches
 from wall_edge.session_format import Sample
@@ -23,7 +24,9 @@ def model_input(sample: Sample, manifest: Manifest, inputs: ExportInputs) -> Mod
     Where actions are words, their tokens follow the action prompt.
     """
     frames = observed_frames(manifest, sample.observation.frames)
-    prompt = inputs.prompts.action(sample.words)
+    state, state_mask = model_state(manifest, sample.observation.state)
+    said = said_state(manifest.embodiment.state, manifest.state_text, sample.observation.state)
+    prompt = inputs.prompts.action(sample.words, said)
     shared = inputs.prompts.observation_tokens
     text = subgoal_text(sample.words, manifest.prompt_wording) + sample.words + TURN_END
     answer = inputs.tokenizer.encode(text)
@@ -33,7 +36,6 @@ def model_input(sample: Sample, manifest: Manifest, inputs: ExportInputs) -> Mod
     spelled = inputs.actions.spelled(actions[:, sorted(manifest.embodiment.action.slots)])
     if len(spelled):
         continuations.append(_continuation(spelled, prompt.following, len(prompt.ids)))
-    state, state_mask = model_state(manifest, sample.observation.state)
     chunk = prompt.following + np.arange(manifest.horizon)
     return ModelInput(
         patches=torch.from_numpy(

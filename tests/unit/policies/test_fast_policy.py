@@ -90,14 +90,14 @@ class ScriptedSession:
     def encode_images(self, images: dict[str, Any]) -> None:
         self.images = images
 
-    def prefill(self, ids: Any, positions: Any, state: Any, mask: Any, *, keep: int = 0) -> None:
+    def prefill(self, ids: Any, positions: Any, *given: Any, keep: int = 0) -> None:
         assert self.images is not None, "images first"
         assert keep <= (len(self.prefilled[0]) if self.prefilled else 0), "only what is cached can be kept"
         self.kept.append(keep)
         if keep:
             ids = np.concatenate((self.prefilled[0][:keep], ids))
             positions = np.concatenate((self.prefilled[1][:, :keep], positions), axis=1)
-        self.prefilled = ids, positions, state, mask
+        self.prefilled = ids, positions, *given
 
     def next_token(self) -> tuple[int, bool]:
         assert self.prefilled, "a prompt first"
@@ -140,7 +140,11 @@ class Setup:
         self.prompt, self.shared = prompts.action("go"), prompts.observation_tokens
         self.session = ScriptedSession(rows, peak)
         manifest: Any = SimpleNamespace(
-            cameras={"face_view": CAMERA}, embodiment=embodiment(reference), dof=2, state_slots=SLOTS
+            cameras={"face_view": CAMERA},
+            embodiment=embodiment(reference),
+            dof=2,
+            state_slots=SLOTS,
+            state_text=None,
         )
         session: Any = self.session
         self.policy = FastPolicy(Encoder(manifest, prompts, session), codec)

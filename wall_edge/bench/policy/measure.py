@@ -56,7 +56,7 @@ def measure(
     """
     _require(bundle, options)
     machine, steps = tree or Tree(), _steps(bundle, options)
-    prompt_tokens = len(Prompts.of(bundle).action(options.instruction).ids)
+    prompt_tokens = Prompts.of(bundle).most_action_tokens(options.instruction)
     prediction = _prediction(bundle, settings, target, prompt_tokens, steps)
     before = read_facts(machine)
     with closing(MemoryWatch(settings.device, machine)) as watch:

@@ -79,7 +79,7 @@ class PolicyRig:
         """Seconds of each of the next ``words`` of a sub-task, and of the vocabulary head alone."""
         self._session.timing = False
         self.encoder.observe(self._observation)
-        self._session.fork(self._planner.session)
+        self.encoder.fork(self._planner)
         tokens = self._planner.greedy_tokens(self._planner.prefill_subgoal(self._words, observed=True))
         next(tokens)
         times, heads = [], []

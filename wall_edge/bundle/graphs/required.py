@@ -15,22 +15,29 @@ ACTIVATIONS = ("float32", "float16", "bfloat16")
 
 
 def check_graphs(
-    graphs: Graphs, cameras: Mapping[str, ImageGeometry], actions: ActionKind, horizon: int
+    graphs: Graphs,
+    cameras: Mapping[str, ImageGeometry],
+    actions: ActionKind,
+    horizon: int,
+    *,
+    state_token: bool = True,
 ) -> None:
-    """Names, types and shapes, of the graphs that the actions need. Raises :class:`Invalid`."""
+    """Names, types and shapes, of the graphs that the actions need. Raises :class:`Invalid`.
+
+    ``state_token``: whether a token carries the state, an input of ``prefix``; else the prompt spells it.
+    """
     actions.require_graphs(graphs)
-    required = _required(graphs, cameras)
+    required = _required(graphs, cameras, state_token)
     required |= actions.tensors(graphs, horizon, required["prefix"][0]["past_kv"])
     for name, (inputs, outputs) in required.items():
         _require_same(f"graphs.{name}.inputs", graphs[name].inputs, inputs)
         _require_same(f"graphs.{name}.outputs", graphs[name].outputs, outputs)
 
 
-def _required(graphs: Graphs, cameras: Mapping[str, ImageGeometry]) -> GraphTensors:
+def _required(graphs: Graphs, cameras: Mapping[str, ImageGeometry], state_token: bool) -> GraphTensors:
     """Inputs and outputs of every policy's graphs, with the model's own sizes as the specs give them."""
     hidden = axis_size(graphs, "vision", "image_embeds", 1, 2)
     images = sum(camera.tokens for camera in cameras.values())
-    state = axis_size(graphs, "prefix", "state", 0, 1)
     tail = tuple(axis_size(graphs, "prefix", "past_kv", axis, 5) for axis in range(1, 5))
     between("graphs.prefix.inputs.past_kv.shape[2]", tail[1], 2, 2)
     rows = axis_size(graphs, "lm_head", "logits", 0, 1)
@@ -42,12 +49,13 @@ def _required(graphs: Graphs, cameras: Mapping[str, ImageGeometry]) -> GraphTens
     prefix = {
         "input_ids": TensorSpec(("tokens",), "int64"),
         "image_embeds": embeds,
-        "state": TensorSpec((state,), "float32"),
-        "state_mask": TensorSpec((state,), "float32"),
         "positions": TensorSpec((3, "tokens"), "int64"),
         "mask": TensorSpec(("tokens", "keys"), "bool"),
         "past_kv": past,
     }
+    if state_token:
+        state = TensorSpec((axis_size(graphs, "prefix", "state", 0, 1),), "float32")
+        prefix |= {"state": state, "state_mask": state}
     token = {
         "logits": TensorSpec((rows,), "float32"),
         "token": TensorSpec((1,), "int64"),

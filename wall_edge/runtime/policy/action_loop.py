@@ -111,7 +111,7 @@ class ActionLoop:
             return None
         self._policy.observe(observation)
         if self._settings.subgoals and self.handoff.wants(active, now_ns):
-            self._encoder.session.fork(self._planner_encoder.session)
+            self._encoder.fork(self._planner_encoder)
             self.handoff.take(active, observation)
         if active.words is None:
             return None
