@@ -267,6 +267,7 @@ class _Export:
             sensitivity=self._sensitivity,
             head_tokens=None if self._inputs.head_tokens is None else HEAD_TOKENS,
             prompt_wording=settings.wording,
+            family=self._inputs.checkpoint.shape.family,
         )
 
 

@@ -40,6 +40,8 @@ class ChunkSettings:
     horizon: int
     action_rate_hz: float
     time_grid: tuple[float, ...]
+    time_schedule: TimeSchedule = TimeSchedule()  # noqa: RUF009 - frozen
+    """How another number of steps becomes times."""
     wording: Wording = "lerobot"
 
 
