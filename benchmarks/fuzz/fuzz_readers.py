@@ -124,7 +124,8 @@ def _read_bundle(folder: Path) -> None:
     from rich.console import Console
 
     console = Console(file=io.StringIO())
-    for table in (inspect._facts(opened.manifest), inspect._joints(opened.manifest), inspect._graphs(opened)):
+    layout = opened.manifest.embodiment.action
+    for table in (inspect._facts(opened.manifest), inspect._degrees("", layout), inspect._graphs(opened)):
         console.print(table)
     Prompts.of(opened)
 

@@ -123,6 +123,12 @@ def test_auto_is_refused_for_fast_actions(checkpoint: Path, fast_folder: Path, t
         export_bundle(Checkpoint(checkpoint), tmp_path / "bundle", options=options)
 
 
+def test_words_cannot_be_guided(checkpoint: Path, fast_folder: Path, tmp_path: Path) -> None:
+    options = ExportOptions(guidance=True, fast=fast_folder)
+    with pytest.raises(ConfigError, match="--guidance with --fast; expected a flow policy: FAST actions are"):
+        export_bundle(Checkpoint(checkpoint), tmp_path / "bundle", options=options)
+
+
 def test_a_folder_without_a_fast_tokenizer_is_named(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"processor_config\.json"):
         export_bundle(Checkpoint(checkpoint), tmp_path / "bundle", options=ExportOptions(fast=tmp_path))

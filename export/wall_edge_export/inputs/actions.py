@@ -58,7 +58,7 @@ class FlowExport(ExportActions):
 
     @property
     def stored(self) -> FlowActions:
-        return FlowActions(self.settings.time_grid)
+        return FlowActions(self.settings.time_grid, self.settings.time_schedule)
 
     def action_tokens(self, horizon: int) -> int:
         return horizon
