@@ -20,11 +20,13 @@ from wall_edge.bundle import SecondOpinion
 from wall_edge.errors import CheckpointError
 from wall_edge.files import shown
 from wall_edge.policies.prompt_text import Ids
+from wall_edge.policies.state_text import said_state
 from wall_edge_export.inputs.export_inputs import ExportInputs
 from wall_edge_export.opinion import peer as opinion_peer
 from wall_edge_export.opinion.images import IMAGES, check_images
 from wall_edge_export.opinion.peer import DIFFERS, NESTED, PREPROCESSOR, Peer, Unusable, guarded
 from wall_edge_export.opinion.reference_rules import camera_words, flavour_of, prompt
+from wall_edge_export.opinion.states import known_states
 
 INSTRUCTIONS = (
     "go",
@@ -105,15 +107,19 @@ class _Comparison:
         horizon = self._inputs.actions.action_tokens(self._inputs.settings.horizon)
         prompts = self._inputs.prompts
         action = [self._inputs.tokenizer.ids.action] * horizon  # the graphs append these themselves
-        cases = (
-            ("actions", horizon, np.append(prompts.action(words).ids, np.array(action, dtype=np.int64))),
-            ("a subgoal", None, prompts.subgoal(words).ids),
-        )
-        for what, actions, ours in cases:
-            text = prompt(self._flavour, images, words, actions=actions)
-            theirs = _encoded(tokenizer, text)
-            if not np.array_equal(ours, theirs):
-                raise self._different(tokenizer, ours, theirs, f"the prompt for {what}, {shown(words, 60)!r}")
+        settings = self._inputs.settings
+        layout, space = settings.embodiment.state, settings.action_space
+        for said, state in known_states(layout, settings.state_text):
+            ours = prompts.action(words, said_state(layout, settings.state_text, state)).ids
+            text = prompt(self._flavour, images, words, actions=horizon, state=said, action_space=space)
+            self._compare(tokenizer, words, "actions", np.append(ours, np.array(action, np.int64)), text)
+        text = prompt(self._flavour, images, words, actions=None, action_space=space)
+        self._compare(tokenizer, words, "a subgoal", prompts.subgoal(words).ids, text)
+
+    def _compare(self, tokenizer: Any, words: str, what: str, ours: Ids, text: str) -> None:
+        theirs = _encoded(tokenizer, text)
+        if not np.array_equal(ours, theirs):
+            raise self._different(tokenizer, ours, theirs, f"the prompt for {what}, {shown(words, 60)!r}")
 
     def _different(self, tokenizer: Any, ours: Ids, theirs: Ids, what: str) -> CheckpointError:
         """The plainest words for two prompts that differ."""
