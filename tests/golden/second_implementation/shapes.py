@@ -39,13 +39,8 @@ SHAPES = {
         left_padding=4,
         vision_fused=True,
     ),
-    "shared_norms_both_experts_narrow": Settings(
-        expert_norms=False,
-        state_token=True,
-        widths=(48, 32),
-        causal=True,
-        dead=(6,),
-        masked=False,
+    "shared_norms_causal_no_mask_half": Settings(
+        expert_norms=False, state_token=True, causal=True, dead=(6,), masked=False, kv_heads=1
     ),
     "shared_attention_expert_norms": Settings(
         expert_attention=False,
