@@ -129,14 +129,10 @@ class Manifest:
         require_name("recipe", self.recipe, also="+")
         self._check_files()
         one_of("family", self.family, get_args(FamilyName))
-<<<<<<< HEAD
-        token = self.state_text is None
-        check_graphs(self.graphs, self.cameras, self.actions, self.horizon, state_token=token)
-=======
         if self.family == "wall-oss" and self.state_text is not None:
             raise Invalid("state_text", self.state_text, expected="none in a family whose state has a token")
-        check_graphs(self.graphs, self.cameras, self.actions, self.horizon)
->>>>>>> actions
+        token = self.state_text is None
+        check_graphs(self.graphs, self.cameras, self.actions, self.horizon, state_token=token)
         cached = self.graphs["prefix"].inputs["past_kv"].dtype
         if self.keys_values.dtype != cached:
             raise Invalid("keys_values.dtype", self.keys_values.dtype, expected=f"{cached}, as in the graphs")

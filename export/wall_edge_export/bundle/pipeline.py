@@ -267,12 +267,9 @@ class _Export:
             sensitivity=self._sensitivity,
             head_tokens=None if self._inputs.head_tokens is None else HEAD_TOKENS,
             prompt_wording=settings.wording,
-<<<<<<< HEAD
             prompt_action_space=settings.action_space,
             state_text=settings.state_text,
-=======
             family=self._inputs.checkpoint.shape.family,
->>>>>>> actions
         )
 
 

@@ -55,11 +55,8 @@ class ChunkSettings:
     time_grid: tuple[float, ...]
     time_schedule: TimeSchedule = TimeSchedule()  # noqa: RUF009 - frozen
     """How another number of steps becomes times."""
-<<<<<<< HEAD
     state_text: StateText | None = None
     """How the prompt spells the state; None where a token carries it."""
-=======
->>>>>>> actions
     wording: Wording = "lerobot"
     action_space: ActionSpace | None = None
     """What the system turn calls the actions where it describes the robot; None for the plain one."""
