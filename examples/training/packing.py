@@ -24,6 +24,7 @@ from torch import Tensor
 from examples.training.policy_files import PolicyKind
 from wall_edge.bundle import ImageGeometry
 from wall_edge.policies.prompt_text import (
+    STATE,
     TURN_END,
     Ids,
     PromptTokenizer,
@@ -40,7 +41,7 @@ NOISES = 2
 class Layout:
     """Where everything stands in the prefix. All sentences must have the same token counts.
 
-    ``cameras`` are those of the prompt, in order.
+    ``cameras`` are those of the prompt, in order; ``state`` is what stands for one in a prompt.
     """
 
     def __init__(
@@ -50,12 +51,13 @@ class Layout:
         horizon: int,
         instruction: str,
         subgoal: str,
+        state: str = STATE,
     ) -> None:
         self.tokenizer, self.cameras, self.horizon = tokenizer, cameras, horizon
         tokens = {camera: geometry.tokens for camera, geometry in cameras.items()}
         self.root = tokenizer.encode(observation_text(tokens))
         self.end = tokenizer.encode(TURN_END)
-        self._lengths = tuple(len(part) for part in self._parts(instruction, subgoal))
+        self._lengths = tuple(len(part) for part in self._parts(instruction, subgoal, state))
         root, question, answer, self.length = (int(n) for n in np.cumsum(self._lengths))
         images = np.flatnonzero(self.root == tokenizer.ids.image)
         self.first_image = int(images[0])
@@ -68,16 +70,20 @@ class Layout:
         sees[answer:, root:answer] = False
         self.bias = torch.from_numpy(np.where(sees, 0.0, -1e9).astype(np.float32))
 
-    def _parts(self, instruction: str, subgoal: str) -> tuple[Ids, Ids, Ids, Ids]:
+    def _parts(self, instruction: str, subgoal: str, state: str) -> tuple[Ids, Ids, Ids, Ids]:
         encode = self.tokenizer.encode
         answer = np.concatenate((encode(subgoal), self.end))
-        return self.root, encode(subgoal_text(instruction)), answer, encode(action_text(subgoal))
+        action = action_text(subgoal).replace(STATE, state)
+        return self.root, encode(subgoal_text(instruction)), answer, encode(action)
 
-    def ids(self, instructions: Sequence[str], subgoals: Sequence[str]) -> Tensor:
-        """Token ids ``[B, length]`` of a batch."""
+    def ids(
+        self, instructions: Sequence[str], subgoals: Sequence[str], states: Sequence[str] | None = None
+    ) -> Tensor:
+        """Token ids ``[B, length]`` of a batch; ``states`` in words, None where a token carries them."""
         rows = []
-        for instruction, subgoal in zip(instructions, subgoals, strict=True):
-            parts = self._parts(instruction, subgoal)
+        states = states or [STATE] * len(subgoals)
+        for instruction, subgoal, state in zip(instructions, subgoals, states, strict=True):
+            parts = self._parts(instruction, subgoal, state)
             if tuple(len(part) for part in parts) != self._lengths:
                 raise ValueError(f"{instruction!r} / {subgoal!r} has other token counts than the layout")
             rows.append(np.concatenate(parts))
@@ -100,4 +106,4 @@ def layout_of(kind: PolicyKind, tokenizer: Tokenizer, task: tuple[str, str]) -> 
         path = Path(folder) / "tokenizer.json"
         tokenizer.save(str(path))
         prompts = PromptTokenizer(path)
-    return Layout(prompts, kind.cameras, kind.horizon, *task)
+    return Layout(prompts, kind.cameras, kind.horizon, *task, kind.said(np.zeros((1, kind.slots)))[0])
