@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from wall_edge_export.model.wall import WallModel
 
 from wall_edge.array_types import Floats
-from wall_edge.bundle import FamilyName, ImageGeometry
+from wall_edge.bundle import FamilyName, ImageGeometry, Wording
 from wall_edge.policies.prompt_text import SPECIAL_TOKENS, STATE
 from wall_edge.policies.state_text import state_words
 
@@ -39,6 +39,11 @@ class PolicyKind:
     full_attention: Sequence[int]
     family: FamilyName = "wall-oss"
     state_bins: int | None = None
+
+    @property
+    def wording(self) -> Wording:
+        """Whose words its prompts are in."""
+        return "lerobot" if self.family == "wall-oss" else self.family
 
     @property
     def slots(self) -> int:
@@ -142,7 +147,7 @@ def model_config(kind: PolicyKind, tokenizer: Tokenizer) -> dict[str, Any]:
             "action_rate_hz": kind.action_rate_hz,
             "action_reference": "state",
             "integration_steps": 10,
-            "prompt_wording": "lerobot",
+            "prompt_wording": kind.wording,
             **({} if kind.state_bins is None else {"state_bins": kind.state_bins}),
             "cameras": {
                 camera: {

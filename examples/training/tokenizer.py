@@ -49,8 +49,9 @@ def _corpus(kind: PolicyKind, tasks: Iterable[tuple[str, str]]) -> list[str]:
     """The text between special tokens of every prompt and answer."""
     texts = []
     for instruction, subgoal in tasks:
-        observation = observation_text(kind.image_tokens)
-        texts += [observation, subgoal_text(instruction), action_text(subgoal), subgoal]
+        observation = observation_text(kind.image_tokens, kind.wording)
+        question, request = subgoal_text(instruction, kind.wording), action_text(subgoal, kind.wording)
+        texts += [observation, question, request, subgoal]
     texts += 2 * [number_word(number) for number in range(kind.state_bins or 0)]
     special = re.compile("|".join(re.escape(token) for token in SPECIAL_TOKENS))
     return [part for text in texts for part in special.split(text) if part]
