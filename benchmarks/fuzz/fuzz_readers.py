@@ -217,7 +217,7 @@ def _fast(folder: Path) -> None:
 
 def _read_fast(folder: Path) -> None:
     from wall_edge.bundle import FastSettings
-    from wall_edge.policies.fast_codec import FastCodec
+    from wall_edge.policies.fast.codec import FastCodec
 
     codec = FastCodec(folder / "tokenizer.json", FastSettings.read(folder / "processor_config.json"), 8, 3)
     codec.decode(codec.encode(np.zeros((8, 3))))

@@ -18,6 +18,7 @@ from wall_edge.bundle import Bundle
 from wall_edge.errors import EngineError
 from wall_edge.policies.observation import Observation
 from wall_edge.policies.prompts import Prompts
+from wall_edge.policies.state_text import said_state
 from wall_edge.policies.transforms import model_state
 from wall_edge.policies.vision import patches
 
@@ -49,8 +50,10 @@ def peer_inputs(bundle: Bundle, observation: Observation, words: str) -> dict[st
     """
     manifest, prompts = bundle.manifest, Prompts.of(bundle)
     action_tokens = np.full(manifest.horizon, prompts.tokenizer.ids.action)
-    ids = np.concatenate([prompts.action(words).ids, action_tokens])[None]
     state, state_mask = model_state(manifest, observation.state)
+    said = said_state(manifest.embodiment.state, manifest.state_text, observation.state)
+    prompt = prompts.action(words, said)
+    ids = np.concatenate([prompt.ids, action_tokens])[None]
     dof_mask = np.zeros((1, manifest.horizon, manifest.action_slots), dtype=np.float32)
     dof_mask[:, :, list(manifest.embodiment.action.slots)] = 1
     images = [patches(observation.frames[name], camera) for name, camera in manifest.cameras.items()]

@@ -39,8 +39,6 @@ class ModelSession:
         self._cache = engine.tensor((capacity, *tail), kv.dtype)
         self._images = self._fixed("vision", "image_embeds")
         self._hidden = self._fixed("prefix", "hidden")
-        state = engine.graphs["prefix"].inputs.get("state")
-        self._no_state = np.zeros([int(n) for n in state.shape] if state else 0, dtype=np.float32)
         self.length = 0
 
     def encode_images(self, images: Mapping[str, Array]) -> None:
@@ -59,9 +57,18 @@ class ModelSession:
         self._images.write(tokens)
 
     def prefill(
-        self, ids: Ints, positions: Ints, state: Floats32, state_mask: Floats32, *, keep: int = 0
+        self,
+        ids: Ints,
+        positions: Ints,
+        state: Floats32 | None = None,
+        state_mask: Floats32 | None = None,
+        *,
+        keep: int = 0,
     ) -> None:
-        """Put prompt tokens ``ids [T]`` at ``positions [3, T]`` behind the first ``keep`` cached tokens."""
+        """Put prompt tokens ``ids [T]`` at ``positions [3, T]`` behind the first ``keep`` cached tokens.
+
+        ``state, state_mask [slots]`` are what the state token takes, for prompts that hold one.
+        """
         if not 0 <= keep <= self.length:
             raise EngineError(f"{keep} tokens to keep", expected=f"at most the {self.length} that are cached")
         stop = keep + len(ids)
@@ -69,30 +76,38 @@ class ModelSession:
         values: dict[str, Array] = {
             "input_ids": ids,
             "positions": positions,
-            "state": state,
-            "state_mask": state_mask,
+            **self._state(state, state_mask),
             "mask": np.tri(len(ids), stop, keep, dtype=np.bool_),  # the past, itself, and what is before it
         }
-        taken = self._engine.graphs["prefix"].inputs
-        tensors = {
-            name: self._input("prefix", name, array) for name, array in values.items() if name in taken
-        }
+        tensors = {name: self._input("prefix", name, array) for name, array in values.items()}
         tensors["image_embeds"], tensors["hidden"] = self._images, self._hidden
         tensors["past_kv"], tensors["kv"] = self._cache.rows(0, keep), self._cache.rows(keep, stop)
         self._run("prefix", tensors)
         self.length = stop
 
+    def _state(self, state: Floats32 | None, mask: Floats32 | None) -> dict[str, Array]:
+        """The graph's inputs of the state token: zeros for tokens that are none."""
+        given = {"state": state, "state_mask": mask}
+        inputs = self._engine.graphs["prefix"].inputs
+        if state is not None and "state" not in inputs:
+            raise EngineError("a state for a graph without a state token", expected="a prompt that spells it")
+        return {
+            name: np.zeros([int(size) for size in inputs[name].shape], np.float32) if array is None else array
+            for name, array in given.items()
+            if name in inputs
+        }
+
     def fork(self, into: ModelSession) -> None:
-        """Copy what is cached, on the device, so that another prompt can go on from it in ``into``."""
+        """Copy image tokens and what is cached, on the device, for another prompt to go on from it."""
         into._require(self.length)
         into._cache.rows(0, self.length).copy(self._cache.rows(0, self.length))
+        into._images.copy(self._images)
         into.length = self.length
 
     def append(self, token: int, position: int) -> None:
         """Put one generated text token behind the cached ones."""
-        nothing = self._no_state
         positions = np.full((3, 1), position, dtype=np.int64)
-        self.prefill(np.array([token], dtype=np.int64), positions, nothing, nothing, keep=self.length)
+        self.prefill(np.array([token], dtype=np.int64), positions, keep=self.length)
 
     def next_token(self) -> tuple[int, bool]:
         """The likeliest row of the vocabulary head after the last token that went in, chosen by the engine.

@@ -67,7 +67,7 @@ def test_words_from_a_copy_of_the_prefix(bundle: Bundle, observation: Observatio
     assert alone == task.subgoal(0)
     planning.observe(replace(observation, frames=TabletopWorld(4).frames(arm.REST)))
     policy.observe(observation)
-    acting.session.fork(planning.session)
+    acting.fork(planning)
     policy.act(observation, WORDS[0])  # goes on in its own session
     assert planner.words(task.instruction) == alone
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from wall_edge.bundle import MAX_STEPS, Reference, check_grid
+from wall_edge.bundle import MAX_BINS, MAX_STEPS, ActionSpace, Reference, check_grid
 from wall_edge.checks import (
     MAX_SIDE,
     between,
@@ -35,12 +35,18 @@ class ModelConfig:
     """Longest side of a frame after the first resize [pixels]."""
     unit: Literal["rad", "deg"] | None = None
     """What the checkpoint's normalisation statistics are in; LeRobot's files do not say."""
+    state_bins: int | None = None
+    """Of a policy that reads the state as text: into how many bins each value's range was cut."""
+    prompt_action_space: ActionSpace | None = None
+    """What the system turn calls the actions, of a policy that was trained with one that describes the
+    robot."""
 
     def __post_init__(self) -> None:
         between("horizon", self.horizon, 1, 1024, "steps")
         between("action_rate_hz", self.action_rate_hz, 0.1, 1000, "Hz")
         between("integration_steps", self.integration_steps, 1, 1000)
         between("resolution", self.resolution, 28, MAX_SIDE, "pixels")
+        between("state_bins", self.state_bins, 2, MAX_BINS)
         if self.robot is not None:
             require_text("robot", self.robot, 255)
         if self.time_grid is not None:

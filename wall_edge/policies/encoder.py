@@ -13,7 +13,9 @@ from wall_edge.array_types import Floats32, Frame
 from wall_edge.bundle import Manifest, session_capacity
 from wall_edge.errors import CameraError, PolicyError
 from wall_edge.policies.observation import Observation
-from wall_edge.policies.prompts import Prompt, Prompts
+from wall_edge.policies.prompt_text import Ids
+from wall_edge.policies.prompts import Prompt, Prompts, common_front
+from wall_edge.policies.state_text import said_state
 from wall_edge.policies.transforms import model_state
 
 
@@ -25,7 +27,8 @@ class Encoder:
 
     def __init__(self, manifest: Manifest, prompts: Prompts, session: ModelSession) -> None:
         self.manifest, self.prompts, self.session = manifest, prompts, session
-        self._no_state = np.zeros(manifest.state_slots, dtype=np.float32)
+        self._cached: Ids = np.empty(0, dtype=np.int64)
+        """Ids of the prompt whose keys/values the session has, of the pictures that were encoded last."""
 
     @classmethod
     def on(cls, engine: Engine, manifest: Manifest, prompts: Prompts, lane: Lane = "actions") -> Encoder:
@@ -39,27 +42,40 @@ class Encoder:
         """
         frames = observed_frames(self.manifest, observation.frames)
         model_state(self.manifest, observation.state)
+        self._cached = self._cached[:0]
         self.session.encode_images(frames)
 
     def observe(self, observation: Observation) -> None:
         """Encode the pictures and cache the part of the prompt that does not depend on words."""
         self.encode_images(observation)
-        shared = self.prompts.observation()
-        self.session.prefill(shared.ids, shared.positions, self._no_state, self._no_state)
+        self._prefill(self.prompts.observation(), observed=False)
+
+    def fork(self, into: Encoder) -> None:
+        """What is cached of an observation goes to another session, too, for another prompt."""
+        self.session.fork(into.session)
+        into._cached = self._cached
+
+    def action_prompt(self, observation: Observation, words: str) -> Prompt:
+        """The action prompt of an observation's state. Raises :class:`PolicyError`."""
+        manifest = self.manifest
+        said = said_state(manifest.embodiment.state, manifest.state_text, observation.state)
+        return self.prompts.action(words, said)
 
     def prefill_action(self, observation: Observation, words: str, *, observed: bool = False) -> Prompt:
         """Cache the action prompt's keys/values; the pictures have been encoded.
 
-        ``observed``: what :meth:`observe` cached is kept, and the prompt goes on behind it.
+        ``observed``: what is cached since :meth:`observe` is kept where the prompt begins with the same
+        tokens; of a prompt that spells the state, all before the state if the words are the same.
         """
-        prompt = self.prompts.action(words)
-        self._prefill(prompt, *model_state(self.manifest, observation.state), observed)
+        prompt, token = self.action_prompt(observation, words), self.manifest.state_text is None
+        state = model_state(self.manifest, observation.state) if token else ()
+        self._prefill(prompt, *state, observed=observed)
         return prompt
 
     def prefill_subgoal(self, instruction: str, *, observed: bool = False) -> Prompt:
         """As :meth:`prefill_action`, of the prompt that asks for the next sub-task in words."""
         prompt = self.prompts.subgoal(instruction)
-        self._prefill(prompt, self._no_state, self._no_state, observed)
+        self._prefill(prompt, observed=observed)
         return prompt
 
     def greedy_tokens(self, prompt: Prompt) -> Iterator[int]:
@@ -76,9 +92,12 @@ class Encoder:
             yield token
             self.session.append(token, position)
 
-    def _prefill(self, prompt: Prompt, state: Floats32, mask: Floats32, observed: bool) -> None:
-        keep = self.prompts.observation_tokens if observed else 0
-        self.session.prefill(prompt.ids[keep:], prompt.positions[:, keep:], state, mask, keep=keep)
+    def _prefill(self, prompt: Prompt, *state: Floats32, observed: bool) -> None:
+        """``state``: values and mask of the state token, of prompts that hold one."""
+        keep = common_front(self._cached, prompt.ids, self.prompts.tokenizer.ids) if observed else 0
+        self._cached = prompt.ids[:keep]  # what is behind them is overwritten, or was not when this fails
+        self.session.prefill(prompt.ids[keep:], prompt.positions[:, keep:], *state, keep=keep)
+        self._cached = prompt.ids
 
 
 def observed_frames(manifest: Manifest, frames: Mapping[str, Frame]) -> dict[str, Frame]:

@@ -44,7 +44,7 @@ def require_fitting(text: str, bundle: Bundle) -> None:
     if len(text.encode()) <= _SHORT_BYTES:
         return
     prompts = Prompts.of(bundle)
-    longest = max(len(prompt.ids) for prompt in (prompts.action(text), prompts.subgoal(text)))
+    longest = max(prompts.most_action_tokens(text), len(prompts.subgoal(text).ids))
     if longest > bundle.manifest.max_prompt_tokens:
         raise ConfigError(
             f"the instruction makes a prompt of {longest} tokens",

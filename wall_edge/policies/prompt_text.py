@@ -4,16 +4,19 @@ Texts follow github.com/X-Square-Robot/wall-x (September 2025, ``wall_x/data/uti
 ``policies/wall_x`` (``utils.py``, ``processor_wall_x.py``).
 They differ in a few words, :data:`wall_edge.bundle.Wording`:
 
-=========  ==============================================  ================================
-..         a camera that is not in the table of views      an instruction
-=========  ==============================================  ================================
-lerobot    spaces for ``_`` only where it holds "view",    as given, ended with a full stop
-           else " view" behind it as it is
-upstream   as it is                                        as given
-wall-edge  spaces for ``_`` always, " view" where missing  stripped, ended with a full stop
-=========  ==============================================  ================================
+============  ==============================================  ================================
+..            a camera that is not in the table of views      an instruction
+============  ==============================================  ================================
+lerobot       spaces for ``_`` only where it holds "view",    as given, ended with a full stop
+              else " view" behind it as it is
+upstream      as it is                                        as given
+wall-edge     spaces for ``_`` always, " view" where missing  stripped, ended with a full stop
+wall-oss-0.5  spaces for ``_`` always                         as given
+============  ==============================================  ================================
 
 ``wall-edge`` is what this project took for LeRobot's rule at first: bundles from then go on as they were.
+``wall-oss-0.5`` is of upstream's 1.1 (``harrix/adapters/qwen_vlact.py``) and LeRobot's ``wall_oss_05``
+(``modeling_wall_oss_05.py``), whose table of views has no ``move1_view``: "move1 view".
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from wall_edge.bundle import Wording
+from wall_edge.bundle import ActionSpace, Wording
 from wall_edge.bundle.tokenizer import load_tokenizer
 from wall_edge.errors import BundleError, ConfigError
 
@@ -52,6 +55,8 @@ Ids = npt.NDArray[np.int64]
 
 def view_name(camera: str, wording: Wording = "lerobot") -> str:
     """The words that name a camera in a prompt: ``face_view`` → ``front view``."""
+    if wording == "wall-oss-0.5":
+        return "front view" if camera == "face_view" else camera.replace("_", " ")
     if camera in VIEWS:
         return VIEWS[camera]
     if wording == "upstream":
@@ -62,18 +67,27 @@ def view_name(camera: str, wording: Wording = "lerobot") -> str:
     return f"{spaced if wording == 'wall-edge' else camera} view"
 
 
-def observation_text(image_tokens: Mapping[str, int], wording: Wording = "lerobot") -> str:
-    """The part that both prompts share: system turn and one run of image pads a camera, in order.
+def observation_text(
+    image_tokens: Mapping[str, int], wording: Wording = "lerobot", action_space: ActionSpace | None = None
+) -> str:
+    """What prompts begin with: system turn and one run of image pads a camera, in order.
 
-    It ends with a special token, so it may be tokenised apart from what follows.
+    ``action_space``: of a system turn that describes the robot (upstream's ``text_templates``, used where
+    training had ``use_embodied_system_prompt_ratio``); None for the plain one. It ends with a special token,
+    so it may be tokenised apart from what follows.
     """
+    system = "You are a helpful assistant."
+    if action_space is not None:
+        labels = ", ".join(view_name(camera, wording) for camera in image_tokens)
+        system = (
+            "You are an embodied vision-language-action model controlling a robot with language instructions."
+            f"\nCamera Setup: {labels}\nAction Space: {action_space}\n"
+        )
     views = "".join(
         f" {view_name(camera, wording)}: {VISION_START}{IMAGE_PAD * count}{VISION_END}"
         for camera, count in image_tokens.items()
     )
-    return (
-        f"{TURN_START}system\nYou are a helpful assistant.{TURN_END}\n{TURN_START}user\nObservation:{views}"
-    )
+    return f"{TURN_START}system\n{system}{TURN_END}\n{TURN_START}user\nObservation:{views}"
 
 
 def subgoal_text(instruction: str, wording: Wording = "lerobot") -> str:
@@ -84,11 +98,14 @@ def subgoal_text(instruction: str, wording: Wording = "lerobot") -> str:
     )
 
 
-def action_text(instruction: str, wording: Wording = "lerobot") -> str:
-    """What follows the observation when an action chunk is asked for; the action tokens come after it."""
+def action_text(instruction: str, wording: Wording = "lerobot", state: str = STATE) -> str:
+    """What follows the observation when an action chunk is asked for; the action tokens come after it.
+
+    ``state``: the state's words, or its token.
+    """
     return (
         f"\nInstruction: {_sentence(instruction, wording)}\nPredict the next action in robot action.\n"
-        f"Proprioception: {STATE}\n{TURN_END}\n{TURN_START}assistant\n"
+        f"Proprioception: {state}\n{TURN_END}\n{TURN_START}assistant\n"
     )
 
 
@@ -99,7 +116,8 @@ def _sentence(instruction: str, wording: Wording) -> str:
     if (token := _SPECIAL.search(instruction)) is not None:
         raise ConfigError(f"the instruction holds the special token {token[0]}", expected="plain words")
     words = instruction.strip() if wording == "wall-edge" else instruction
-    return words if wording == "upstream" or words.endswith(".") else f"{words}."
+    as_given = wording in ("upstream", "wall-oss-0.5")
+    return words if as_given or words.endswith(".") else f"{words}."
 
 
 @dataclass(frozen=True)

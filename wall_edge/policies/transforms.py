@@ -61,14 +61,18 @@ def relative(embodiment: Embodiment, values: Floats, state: Floats) -> Floats:
 
 
 def model_state(manifest: Manifest, state: Floats) -> tuple[Floats32, Floats32]:
-    """Policy values ``[degrees]`` of a state → what the state token takes and its mask, ``[slots]`` both.
+    """Policy values ``[degrees]`` of a state → the model's normalised ones and their mask, ``[slots]`` both.
 
     Raises :class:`PolicyError`.
     """
-    layout = manifest.embodiment.state
+    return slot_values(manifest.embodiment.state, manifest.state_slots, state)
+
+
+def slot_values(layout: Layout, count: int, state: Floats) -> tuple[Floats32, Floats32]:
+    """As :func:`model_state`, of a layout in ``count`` slots."""
     if state.shape != (len(layout),) or not np.all(np.isfinite(state)):
         raise PolicyError(f"state {state.tolist()}", expected=f"{len(layout)} finite values")
-    values, mask = np.zeros((2, manifest.state_slots), dtype=np.float32)
+    values, mask = np.zeros((2, count), dtype=np.float32)
     slots = list(layout.slots)
     values[: len(layout.masked)] = layout.masked
     values[slots] = layout.normalize(written_in_range(layout, state))

@@ -13,7 +13,8 @@ from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge.files import is_plain_name, shown
 from wall_edge_export.checkpoint.image_processor import PixelBounds, pixel_bounds
 from wall_edge_export.checkpoint.outline import Outline
-from wall_edge_export.checkpoint.training_yaml import TrainingImages, training_images
+from wall_edge_export.checkpoint.settings.training_yaml import TrainingImages, training_images
+from wall_edge_export.model.family import FAMILIES
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def _geometry(
         geometry = ImageGeometry(
             width=size[0],
             height=size[1],
-            resolution=side or plain.resolution,
+            resolution=side or FAMILIES[outline.shape.family].longest_side,
             patch_size=vision.patch_size,
             merge_size=vision.spatial_merge_size,
             temporal_patch_size=vision.temporal_patch_size,

@@ -76,8 +76,8 @@ def plan_source(
         tokenizer = build_tokenizer(SHAPES[argument])
         source = _source(_shape_outline(argument, tokenizer, robot), tokenizer, cameras, robot)
         # A checkpoint never is one of FAST actions here: its export needs the FAST tokenizer beside it.
-        fast = SHAPES[argument].fast_tokens > 0
-        return replace(source, graph_inputs=replace(source.graph_inputs, actions="fast")) if fast else source
+        kind = SHAPES[argument].actions
+        return replace(source, graph_inputs=replace(source.graph_inputs, actions=kind))
     if not argument or ("/" not in argument and not Path(argument).expanduser().exists()):
         raise ConfigError(
             f"{shown(argument, 100)}: neither a shape nor a folder",
@@ -101,13 +101,16 @@ def _source(
     settings = chunk_settings(outline, robot)
     settings = replace(settings, cameras=_selected(settings.cameras, cameras))
     image_tokens = {name: camera.tokens for name, camera in settings.cameras.items()}
-    observation = observation_text(image_tokens, settings.wording)
+    observation = observation_text(image_tokens, settings.wording, settings.action_space)
+    # The robot's degrees of freedom may be fewer: how many is not asked for here.
+    text, degrees = settings.state_text, outline.shape.state_dof
+    state = 0 if text is None else text.most_tokens(degrees)
     words = action_text((robot.instruction if robot is not None else None) or INSTRUCTION, settings.wording)
     return PlanSource(
         shape=outline.shape,
         graph_inputs=_graph_inputs(settings, tokenizer, outline.folder),
-        prompt_tokens=_count(tokenizer, observation + words),
-        max_prompt_tokens=_count(tokenizer, observation) + INSTRUCTION_TOKENS,
+        prompt_tokens=_count(tokenizer, observation + words) + state,
+        max_prompt_tokens=_count(tokenizer, observation) + INSTRUCTION_TOKENS + state,
         integration_steps=len(settings.time_grid) - 1,
         horizon=settings.horizon,
         action_rate_hz=settings.action_rate_hz,

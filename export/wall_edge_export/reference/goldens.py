@@ -98,9 +98,7 @@ def _action_checks(case: GoldenCase, session: ModelSession, tolerance: float) ->
         raise CheckpointError(
             f"{case.checkpoint.folder}: input_ids", expected="action tokens at the end only"
         )
-    session.prefill(
-        ids[:count], position_ids[:, :count], case["proprioception"][0, 0], case["agent_pos_mask"][0, 0]
-    )
+    session.prefill(ids[:count], position_ids[:, :count], *_state(case))
     mask, noise = case["dof_mask"][0], case["noise"][0]
     for steps in case.steps():
         action = session.denoise(noise, mask, position_ids[:, count:], case.schedule.grid(steps))
@@ -111,8 +109,7 @@ def _action_checks(case: GoldenCase, session: ModelSession, tolerance: float) ->
 def _text_checks(case: GoldenCase, session: ModelSession, tolerance: float) -> Iterator[StageCheck]:
     ids = case["text_input_ids"][0]
     position_ids = _positions(case, ids)
-    state, mask = case["proprioception"][0, 0], case["agent_pos_mask"][0, 0]
-    session.prefill(ids, position_ids, state, mask)
+    session.prefill(ids, position_ids, *_state(case))
     yield _check("text_logits", session.logits(), case["text_logits"], tolerance)
     position, generated = next_position(position_ids), []
     for _ in range(case["greedy_text_ids"].size):
@@ -120,6 +117,13 @@ def _text_checks(case: GoldenCase, session: ModelSession, tolerance: float) -> I
         session.append(generated[-1], position)
         position += 1
     yield _check("greedy_text_ids", np.array(generated), case["greedy_text_ids"], _EXACT)
+
+
+def _state(case: GoldenCase) -> tuple[Array, ...]:
+    """What the state token takes; nothing where the prompt spells the state."""
+    if not case.checkpoint.shape.state_token:
+        return ()
+    return case["proprioception"][0, 0], case["agent_pos_mask"][0, 0]
 
 
 def _positions(case: GoldenCase, ids: Array) -> npt.NDArray[np.int64]:

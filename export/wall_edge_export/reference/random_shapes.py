@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from wall_edge.bundle import ActionKind, FastActions, FlowActions
 from wall_edge.errors import ConfigError
 
 ROBOT = "x2_normal"
@@ -72,6 +73,11 @@ class NamedShape:
     dof_groups: Mapping[str, int] = field(default_factory=DOF_GROUPS.copy)
     state_groups: Mapping[str, int] = field(default_factory=DOF_GROUPS.copy)
     later: LaterParts | None = None
+
+    @property
+    def actions(self) -> type[ActionKind]:
+        """The kind of action that the tokenizer is made for."""
+        return FastActions if self.fast_tokens else FlowActions
 
     @property
     def vocab_size(self) -> int:

@@ -84,7 +84,7 @@ def planned(name: str) -> dict[str, tuple[int, ...]]:
         ("wall-oss-fast", 4.22),
         ("wall-oss-mini", 1.06),
         ("wall-oss-0.5", 4.16),
-        ("wall-oss-0.5-mini", 1.04),
+        ("wall-oss-0.5-mini", 1.047),
     ],
 )
 def test_the_sizes_that_were_published(name: str, billions: float) -> None:

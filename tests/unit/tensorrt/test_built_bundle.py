@@ -56,7 +56,7 @@ def test_chunks_and_words_are_those_of_the_graphs(engine: Engine, bundle: Bundle
     expected = FlowPolicy(encoder(host, bundle)).chunk(observation(3), WORDS)
     for _ in range(2):  # the second time from a captured loop
         policy.observe(observation(3))
-        acting.session.fork(planning.session)
+        acting.fork(planning)
         np.testing.assert_allclose(policy.act(observation(3), WORDS), expected, atol=1e-5)
         assert planner.words(task.instruction) == task.subgoal(0)
 
