@@ -42,8 +42,12 @@ def specs(*names: str) -> dict[str, GraphSpec]:
     """As much of the graphs as sizes are taken from."""
     noisy = {"noisy_action": TensorSpec((HORIZON, SLOTS), "float32")}
     tensors = {"lm_head": {"logits": TensorSpec((ROWS,), "float32")}, "expert": noisy, "guided": noisy}
-    files = {name: (f"{name}.onnx", f"{name}.data", "fp32", {}) for name in names}
-    return {name: GraphSpec(*files[name], tensors.get(name, {}), tensors.get(name, {})) for name in names}
+
+    def spec(name: str) -> GraphSpec:
+        tensor = tensors.get(name, {})
+        return GraphSpec(f"{name}.onnx", f"{name}.data", "fp32", {}, tensor, tensor)
+
+    return {name: spec(name) for name in names}
 
 
 def test_every_kind_of_a_manifest_is_in_every_table() -> None:
