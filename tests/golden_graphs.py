@@ -13,9 +13,10 @@ import onnx_ir as ir
 import torch
 from torch import Tensor
 from wall_edge_engines import Engine
+from wall_edge_export.model.inventory import Weight, inventory
 from wall_edge_export.model.wall import WallModel
 from wall_edge_export.onnx.graph_writer import GraphWriter
-from wall_edge_export.onnx.graphs import GRAPHS, graphs_of, stages
+from wall_edge_export.onnx.graphs import GRAPHS, stages
 from wall_edge_export.onnx.trace import parameter_types
 from wall_edge_export.quantize.calibrate import Calibrator, Continuation, ModelInput
 from wall_edge_export.quantize.calibrated import Calibrated
@@ -25,8 +26,6 @@ from wall_edge_export.quantize.precision import (
     CALIBRATED,
     ELEMENT_TYPES,
     Recipe,
-    family,
-    input_group,
     int4_block,
     load_recipe,
 )
@@ -132,13 +131,13 @@ class Workbench:
         """
         model, types = copy.deepcopy(self.model), parameter_types(self.model, recipe.activations)
         model.load_state_dict({w: t.to(types[w]).float() for w, t in model.state_dict().items()})
-        calibrated = self.calibrated.get(graph, Calibrated())
+        calibrated, weights = self.calibrated.get(graph, Calibrated()), inventory(model)
         for name, module in model.named_modules():
-            weight = f"{name}.weight"
-            if not hasattr(module, "weight") or graph not in graphs_of(weight):
+            weight = weights.get(f"{name}.weight")
+            if weight is None or graph not in weight.graphs:
                 continue
-            stored = self.model.state_dict()[weight]
-            precision = recipe.families(graph).get(family(graph, weight) or "")
+            stored = self.model.state_dict()[weight.name]
+            precision = recipe.precision(graph, weight)
             if precision in ELEMENT_TYPES:
                 module.weight.data = stored.to(getattr(torch, ELEMENT_TYPES[precision])).float()
             elif precision is not None:
@@ -206,11 +205,11 @@ class Workbench:
 
 
 def _linear(
-    weight: str, w: np.ndarray, b: Tensor | None, precision: str, calibrated: Calibrated
+    weight: Weight, w: np.ndarray, b: Tensor | None, precision: str, calibrated: Calibrated
 ) -> Callable[[Tensor], Tensor]:
     bias = 0.0 if b is None else b.detach()
     if precision == "int8":
-        scaling = calibrated.inputs[input_group(weight)]
+        scaling = calibrated.inputs[str(weight.input_group)]
         codes, scale = quantize_per_channel(w * scaling.smoothing)
         smoothed = torch.from_numpy(codes * scale[:, None])
         inverse = 1 / scaling.smoothing
@@ -223,7 +222,8 @@ def _linear(
         codes, scale = quantize_per_channel(w)
         wide = torch.from_numpy(codes * scale[:, None])
     else:
-        wide = torch.from_numpy(dequantize_blocks(*calibrated.int4[weight], int4_block(weight, w.shape[1])))
+        block = int4_block(weight.name, w.shape[1])
+        wide = torch.from_numpy(dequantize_blocks(*calibrated.int4[weight.name], block))
     return lambda x: x @ wide.T + bias
 
 

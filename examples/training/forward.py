@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
+from wall_edge_export.model.inventory import inventory
 from wall_edge_export.model.layers import widened
 from wall_edge_export.model.shapes import ACTION_EXPERT
 from wall_edge_export.model.vision import VisionLayout
@@ -97,16 +98,17 @@ def initialise(model: WallModel, live: Tensor) -> None:
 
     What reads or writes a slot that is not ``live [slots]`` is zero, and stays so.
     """
+    weights = inventory(model)
     for name, parameter in model.named_parameters():
-        if parameter.dim() < 2:
-            if name.endswith("bias"):
+        weight = weights[name]
+        if not weight.matrix:
+            if weight.layer is not None:  # a bias, and no norm
                 nn.init.zeros_(parameter)
             continue
-        fan_in = parameter[0].numel()
-        scale = min(0.06, fan_in**-0.5)
-        if name.endswith(("down_proj.weight", "attn.proj.weight")) or "o_proj" in name:
+        scale = min(0.06, parameter[0].numel() ** -0.5)
+        if weight.residual:
             scale /= (2 * model.shape.num_layers) ** 0.5
-        nn.init.normal_(parameter, std=0.02 if "embed_tokens" in name or "lm_head" in name else scale)
+        nn.init.normal_(parameter, std=0.02 if weight.family in ("embedding", "lm_head") else scale)
     if model.shape.tied_embeddings:
         model.lm_head.weight = model.model.embed_tokens.weight
     head = model.action_preprocessor

@@ -33,7 +33,7 @@ class Weight:
     name: str
     shape: tuple[int, ...]
     graphs: tuple[str, ...]
-    """The graphs that hold it; ``guided`` holds what ``expert`` does."""
+    """The graphs that hold it, in order; ``guided`` holds what ``expert`` does."""
     part: Part
     """Whose activations lie around it."""
     exact: bool
@@ -73,7 +73,7 @@ class _Said:
 
 
 _VISION = _Said(("vision",), "vision", exact=False)
-_PREFIX, _EXPERT = ("prefix",), ("expert",)
+_PREFIX, _EXPERT = ("prefix",), ("expert", "guided")
 _NORM, _HEAD = _Said(exact=True), _Said(family="action_head")
 _QKV, _O = _Said(family="qkv", shares="qkv_input"), _Said(family="o", residual=True)
 _GATE_UP = _Said(family="mlp", shares="mlp_input")
@@ -160,6 +160,11 @@ class _Place:
 def inventory(model: WallModel) -> Inventory:
     """Every weight of a model, hollow or not."""
     return {weight.name: weight for weight in _weights(model, "", _Place())}
+
+
+def of_graph(weights: Inventory, graph: str) -> Inventory:
+    """Those that a graph holds."""
+    return {name: weight for name, weight in weights.items() if graph in weight.graphs}
 
 
 def _weights(module: nn.Module, name: str, place: _Place) -> Iterator[Weight]:

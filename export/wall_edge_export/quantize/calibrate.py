@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from wall_edge.array_types import Floats32
 from wall_edge.bundle import INT8
 from wall_edge_export.model.decoder import Rotary, causal_mask
+from wall_edge_export.model.inventory import inventory
 from wall_edge_export.model.layers import additive
 from wall_edge_export.model.shapes import ACTION_EXPERT, TEXT_EXPERT
 from wall_edge_export.model.vision import VisionLayout
@@ -26,7 +27,7 @@ from wall_edge_export.onnx.graphs import GraphInputs
 from wall_edge_export.quantize.calibrated import Calibrated, InputScaling
 from wall_edge_export.quantize.int4 import dequantize_blocks, gptq_blocks
 from wall_edge_export.quantize.int8 import activation_scale, fake_quantize, linear_error, quantize_per_channel
-from wall_edge_export.quantize.precision import INT4_WEIGHTS, family, input_group, int4_block
+from wall_edge_export.quantize.precision import INT4_WEIGHTS, int4_block
 from wall_edge_export.quantize.smooth import best_smoothing
 from wall_edge_export.quantize.statistics import LinearStatistics
 from wall_edge_export.reference.streaming_model import StreamingModel
@@ -95,6 +96,7 @@ class Calibrator:
             graph_inputs,
             plan,
         )
+        self._weights = inventory(self._model)
         self._rng = np.random.default_rng(seed)
         self.results = {graph: Calibrated() for graph in ("vision", "prefix", "expert")}
 
@@ -180,7 +182,7 @@ class Calibrator:
             def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
                 if precisions := self._precisions(graph, weight):
                     rows = inputs[0].reshape(-1, inputs[0].shape[-1]).numpy()
-                    key = (graph, input_group(weight))
+                    key = (graph, self._group(weight))
                     if key not in collected:
                         hessian = INT4_WEIGHTS in precisions
                         collected[key] = LinearStatistics(f"{graph} {key[1]}", rows.shape[1], hessian=hessian)
@@ -194,7 +196,7 @@ class Calibrator:
             if isinstance(part, nn.Linear)
         }
         # Layers that read the same input need it collected once: by the last, as the query may read less.
-        leaders = {input_group(weight): weight for weight in linears}
+        leaders = {self._group(weight): weight for weight in linears}
         handles = [linears[weight].register_forward_pre_hook(observe(weight)) for weight in leaders.values()]
         with self._streaming.hold():
             try:
@@ -205,16 +207,17 @@ class Calibrator:
             self._prepare(linears, collected)
 
     def _precisions(self, graph: str, weight: str) -> tuple[str, ...]:
-        layer = family(graph, weight)
-        if (graph == "expert" and ".experts.0." in weight) or (graph == "prefix" and ".experts.1." in weight):
-            return ()
-        return self._plan.get(graph, {}).get(layer or "", ())
+        known = self._weights[weight]
+        return self._plan.get(graph, {}).get(known.family or "", ()) if graph in known.graphs else ()
+
+    def _group(self, weight: str) -> str:
+        return str(self._weights[weight].input_group)
 
     def _prepare(
         self, linears: dict[str, nn.Linear], collected: dict[tuple[str, str], LinearStatistics]
     ) -> None:
         for (graph, group), statistics in collected.items():
-            members = {w: linear.weight.numpy() for w, linear in linears.items() if input_group(w) == group}
+            members = {w: linear.weight.numpy() for w, linear in linears.items() if self._group(w) == group}
             precisions, calibrated = self._precisions(graph, next(iter(members))), self.results[graph]
             if INT8 in precisions:
                 calibrated.inputs[group] = scaling = _scaling(statistics, list(members.values()))
