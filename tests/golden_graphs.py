@@ -1,4 +1,4 @@
-"""The smaller golden case's graphs in any recipe, traced and calibrated once, and torch's idea of them."""
+"""A golden case's graphs in any recipe, traced and calibrated once, and torch's idea of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor
 from wall_edge_engines import Engine
-from wall_edge_export.model.inventory import Weight, inventory
+from wall_edge_export.model.inventory import Weight, inventory, of_graph
 from wall_edge_export.model.wall import WallModel
 from wall_edge_export.onnx.graph_writer import GraphWriter
 from wall_edge_export.onnx.graphs import GRAPHS, stages
@@ -25,6 +25,7 @@ from wall_edge_export.quantize.int8 import fake_quantize, quantize_per_channel
 from wall_edge_export.quantize.precision import (
     CALIBRATED,
     ELEMENT_TYPES,
+    INT4_BLOCKS,
     Recipe,
     int4_block,
     load_recipe,
@@ -88,27 +89,36 @@ class Workbench:
         self.writer = GraphWriter(
             self.model.shape, self.case.graph_inputs, weight_reader(self.case.checkpoint)
         )
-        wanted = {graph: dict.fromkeys(layers, CALIBRATED) for graph, layers in QUANTISED.items()}
-        wanted["expert"]["mlp"] = ("int8",)
+        wanted = {
+            graph: {layer: self._calibrated_in(graph, layer) for layer in layers}
+            for graph, layers in QUANTISED.items()
+        }
         calibrator = Calibrator(StreamingModel(self.case.checkpoint), self.case.graph_inputs, wanted)
         self.calibrated = calibrator.run([self.sample(seed) for seed in range(4)], lambda _: None)
         self.inputs = self._inputs()
         self._folder = folder
         self._written: dict[str, Written] = {}
 
+    def _calibrated_in(self, graph: str, layer: str) -> tuple[str, ...]:
+        """4-bit weights only of inputs that take blocks."""
+        family = [w for w in of_graph(inventory(self.model), graph).values() if w.family == layer]
+        blocks = all(weight.shape[1] % INT4_BLOCKS[-1] == 0 for weight in family)
+        return CALIBRATED if blocks else ("int8",)
+
     def written(self, name: str) -> Written:
         """The graphs in a recipe of :data:`RECIPES`; read-only."""
         if name not in self._written:
             folder = self._folder / name.replace(" ", "-")
             folder.mkdir()
-            self._written[name] = self._write(RECIPES[name], folder)
+            self._written[name] = self.write(RECIPES[name], folder)
         return self._written[name]
 
     def traced(self, graph: str, recipe: Recipe) -> ir.Model:
         """What the writer rewrites for a recipe; read-only."""
         return self.writer._traced[graph, recipe.activations]
 
-    def _write(self, recipe: Recipe, folder: Path) -> Written:
+    def write(self, recipe: Recipe, folder: Path) -> Written:
+        """All graphs in a recipe, into a folder of the caller's."""
         specs, digests = {}, {}
         for graph in GRAPHS:
             digests |= self.writer.write(graph, recipe, folder, self.calibrated.get(graph))
@@ -183,11 +193,10 @@ class Workbench:
         prefix = {
             "input_ids": ids,
             "image_embeds": torch.from_numpy(case["image_embeds"]),
-            "state": state,
-            "state_mask": state_mask,
             "positions": placed,
             "mask": torch.ones(len(ids), len(ids), dtype=torch.bool).tril(),
             "past_kv": torch.zeros(self.model.shape.kv_shape(0)),
+            **({"state": state, "state_mask": state_mask} if self.model.shape.state_token else {}),
         }
         kv, hidden = self._outputs(self.model, "prefix", prefix)
         expert = {

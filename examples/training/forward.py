@@ -54,7 +54,12 @@ class PackedForward:
             embedded = model.action_preprocessor.embed_state(state * mask, mask.expand_as(state))
             is_state = (ids == layout.tokenizer.ids.state).unsqueeze(-1)
             x = torch.where(is_state, embedded[:, None], x)
-        hidden, cache = vmap(lambda tokens: model.model(tokens, layout.positions, layout.bias))(x)
+        hidden, cache = vmap(self._run)(x)
+        return hidden, cache
+
+    def _run(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        decoder, layout = self._model.model, self._layout
+        hidden, cache = decoder(decoder.tokens(x, layout.positions, layout.bias))
         return hidden, cache
 
     def velocity(self, cache: Tensor, noisy: Tensor, time: Tensor) -> Tensor:
@@ -79,8 +84,10 @@ class PackedForward:
         positions = self._layout.chunk_positions
         bias = self._model.action_bias(self._layout.horizon, past.shape[0])
 
-        def chunk(tokens: Tensor) -> Tensor:
-            out: Tensor = self._model.model(tokens, positions, bias, expert=ACTION_EXPERT, past=past)[0]
+        decoder = self._model.model
+
+        def chunk(x: Tensor) -> Tensor:
+            out: Tensor = decoder(decoder.tokens(x, positions, bias, expert=ACTION_EXPERT), past)[0]
             return out
 
         hidden: Tensor = vmap(chunk)(chunks)

@@ -45,9 +45,10 @@ from wall_edge_export.onnx.graph_writer import GraphWriter
 from wall_edge_export.onnx.graphs import GRAPHS, GUIDED
 from wall_edge_export.opinion.check import second_opinion
 from wall_edge_export.quantize.auto import CANDIDATES, Search, SearchSamples, Trials, split
-from wall_edge_export.quantize.calibrate import Calibrator, PrecisionPlan
+from wall_edge_export.quantize.calibrate import Calibrator
 from wall_edge_export.quantize.calibrated import Calibrated
 from wall_edge_export.quantize.model_input import model_input
+from wall_edge_export.quantize.observer import PrecisionPlan
 from wall_edge_export.quantize.precision import CALIBRATED, Recipe
 from wall_edge_export.reference.engine import ReferenceEngine
 from wall_edge_export.reference.streaming_model import StreamingModel, weight_reader
