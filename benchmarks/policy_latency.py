@@ -41,7 +41,7 @@ from benchmarks.random_bundles import WORDS, exported, random_checkpoint, synthe
 from wall_edge.bench.policy.load import BUSY_CORES, OtherLoad
 from wall_edge.bench.policy.rig import PolicyRig
 from wall_edge.bench.policy.session import LOOP
-from wall_edge.bundle import Bundle
+from wall_edge.bundle import Bundle, require_flow
 from wall_edge.cli.output import stderr
 from wall_edge.errors import EngineError, WallEdgeError
 from wall_edge.policies.flow_policy import FlowPolicy
@@ -58,10 +58,8 @@ class Ours:
 
     def __init__(self, bundle: Bundle, observation: Observation, engine: Engine) -> None:
         manifest, self._rig = bundle.manifest, PolicyRig(bundle, engine, observation, WORDS)
-        if not isinstance(self._rig.policy, FlowPolicy):
-            raise EngineError("FAST actions", expected="a flow policy, as the peer is")
         noise = start_noise(manifest.horizon, manifest.action_slots)
-        self.actions = self._rig.policy.normalised_chunk(observation, WORDS, noise)
+        self.actions = FlowPolicy(self._rig.encoder).normalised_chunk(observation, WORDS, noise)
         self.chunk()  # the prompt in two pieces: other lengths than in one
 
     def loop_ms(self, repeats: int) -> float:
@@ -116,7 +114,7 @@ def _timed_on(
     ours = Ours(bundle, observation, engine)
     row = measure(ours, peer, repeats)
     loop_ms = ours.loop_ms(repeats)
-    steps = len(bundle.manifest.time_grid) - 1
+    steps = _steps(bundle)
     read = step_bytes(bundle, Prompts.of(bundle).most_action_tokens(WORDS))
     copied = copy_bandwidth(engine)
     return {
@@ -127,6 +125,10 @@ def _timed_on(
         "copy_gb_s": copied / 1e9,
         "step_share": read * steps / (1e-3 * loop_ms) / copied,
     }
+
+
+def _steps(bundle: Bundle) -> int:
+    return require_flow(bundle.manifest.actions, "a flow policy, as the peer is").integration_steps
 
 
 def spread(side: str, times_ms: Sequence[float]) -> dict[str, float | None]:
@@ -158,7 +160,7 @@ def rows(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     first = next(iter(bundles.values()))
     observation = synthetic_observation(first.manifest)
     arrays = peer_inputs(first, observation, WORDS)
-    steps = len(first.manifest.time_grid) - 1
+    steps = _steps(first)
     common = {
         "threads": given.threads,
         "repeats": given.repeats,

@@ -1,4 +1,4 @@
-"""What each recipe costs and saves on the tabletop policy: ``python benchmarks/quantization.py``.
+"""What each recipe costs and saves on a tabletop policy: ``python benchmarks/quantization.py``.
 
 Every recipe is exported afresh, calibrated on one recorded session, and compared with float32 in the same
 run: bytes, latency of a chunk, error of the final chunk over observations of another session, error of
@@ -30,14 +30,13 @@ from benchmarks.tabletop_success import Player
 from wall_edge.array_types import Floats
 from wall_edge.bundle import Bundle
 from wall_edge.cli.output import stderr
+from wall_edge.cli.robot.examples import POLICIES, example_folder
 from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.flow_policy import FlowPolicy
 from wall_edge.policies.prompts import Prompts
 from wall_edge.provenance import provenance
 from wall_edge.session_format import Sample
 from wall_edge.verification.verify import verify
-
-TABLETOP = Path(__file__).resolve().parents[1] / "examples" / "tabletop"
 
 RECIPES = ("fp32", "bf16", "fp16", "int8", "int8-weights", "int4-weights", "int8-int8", "int8-int4", "auto")
 _CALIBRATION_SEED, _JUDGING_SEED = 11, 12
@@ -54,10 +53,10 @@ def sessions(work: Path, moments: int) -> tuple[Path, Path]:
     return folders[0], folders[1]
 
 
-def export(recipe: str, out: Path, calibration: Path, limit: float) -> Bundle:
-    """The tabletop policy in one recipe, through the command that a user would give."""
-    command: list[object] = [sys.executable, "-m", "wall_edge", "export", TABLETOP / "checkpoint"]
-    command += ["--out", out, "--robot", TABLETOP / "robot.yaml", "--precision", recipe, "--json"]
+def export(example: Path, recipe: str, out: Path, calibration: Path, limit: float) -> Bundle:
+    """An example's policy in one recipe, through the command that a user would give."""
+    command: list[object] = [sys.executable, "-m", "wall_edge", "export", example / "checkpoint"]
+    command += ["--out", out, "--robot", example / "robot.yaml", "--precision", recipe, "--json"]
     if recipe == "auto":
         command += ["--max-action-error", limit, "--samples", 64]
     if recipe == "auto" or load_recipe(recipe).calibrated():
@@ -111,6 +110,7 @@ def measure(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--policy", default="wall-oss", choices=POLICIES, help="generation of the policy")
     parser.add_argument("--recipe", action="append", choices=RECIPES, help="default: all")
     parser.add_argument("--observations", type=int, default=128)
     parser.add_argument("--episodes", type=int, default=100, help="0 leaves the closed loop out")
@@ -119,12 +119,14 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
+    example = example_folder("tabletop", given.policy)
     calibration, judging = sessions(given.work, given.observations)
     rows: list[dict[str, Any]] = []
     reference: Floats | None = None
     wanted = [r for r in RECIPES if r == "fp32" or r in (given.recipe or RECIPES)]
     for recipe in wanted:
-        bundle = export(recipe, given.work / recipe, calibration, given.max_action_error)
+        out = given.work / given.policy / recipe
+        bundle = export(example, recipe, out, calibration, given.max_action_error)
         manifest = bundle.manifest
         samples = load_samples(
             judging,
@@ -141,7 +143,7 @@ def main() -> None:
         if recipe == "auto":
             row["promised"], row["kept"] = given.max_action_error, error.relative_l2 <= given.max_action_error
         rows.append(row)
-    about = provenance("torch", "onnxruntime")
+    about = {"policy": given.policy, **provenance("torch", "onnxruntime")}
     _print(rows, about, as_json=given.json)
     if not all(row.get("kept", True) for row in rows):
         sys.exit("auto did not keep its promise on data that it had not seen")
@@ -153,7 +155,11 @@ def _print(rows: Sequence[dict[str, Any]], about: dict[str, str], *, as_json: bo
         return
     for row in rows:
         worst = max(row["stages"], key=lambda stage: row["stages"][stage])
-        loop = f"{row['successes']}/{row['episodes']} succeed" if "episodes" in row else ""
+        loop = (
+            f"{row['successes']}/{row['episodes']} succeed, {row['subgoals_right']:.2%} of words right"
+            if "episodes" in row
+            else ""
+        )
         print(
             f"{row['recipe']:13} {row['bytes'] / 1e6:7.2f} MB {row['latency_ms']:7.1f} ms  "
             f"cosine {row['cosine']:.7f}  relative L2 {row['relative_l2']:.5f}  {loop}  "

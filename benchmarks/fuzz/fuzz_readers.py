@@ -124,7 +124,8 @@ def _read_bundle(folder: Path) -> None:
     from rich.console import Console
 
     console = Console(file=io.StringIO())
-    for table in (inspect._facts(opened.manifest), inspect._joints(opened.manifest), inspect._graphs(opened)):
+    layout = opened.manifest.embodiment.action
+    for table in (inspect._facts(opened.manifest), inspect._degrees("", layout), inspect._graphs(opened)):
         console.print(table)
     Prompts.of(opened)
 
@@ -217,7 +218,7 @@ def _fast(folder: Path) -> None:
 
 def _read_fast(folder: Path) -> None:
     from wall_edge.bundle import FastSettings
-    from wall_edge.policies.fast_codec import FastCodec
+    from wall_edge.policies.fast.codec import FastCodec
 
     codec = FastCodec(folder / "tokenizer.json", FastSettings.read(folder / "processor_config.json"), 8, 3)
     codec.decode(codec.encode(np.zeros((8, 3))))

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from wall_edge.bundle import Embodiment, Layout, Manifest
+from wall_edge.bundle import Embodiment, FlowActions, Layout, Manifest
 from wall_edge.config import RobotConfig, entry_size, expand, robot_from_mapping
 
 URDF = Path(__file__).parents[2] / "examples" / "two_handed" / "robot.urdf"
@@ -79,5 +79,6 @@ def manifest_of(config: RobotConfig) -> Manifest:
     layout = Layout(tuple(degrees), (0.0,) * len(names), (1.0,) * len(names), None, dict(rotations))
     assert config.kinematics is not None
     embodiment = Embodiment("two hands", layout, layout, config.kinematics.poses)
-    part = SimpleNamespace(embodiment=embodiment, action_rate_hz=CHUNK_HZ, horizon=HORIZON, fast=None)
+    actions = FlowActions((0.0, 1.0))
+    part = SimpleNamespace(embodiment=embodiment, action_rate_hz=CHUNK_HZ, horizon=HORIZON, actions=actions)
     return cast(Manifest, part)

@@ -7,7 +7,7 @@ import itertools
 from examples.training.policy_files import PolicyKind
 from wall_edge.bundle import ImageGeometry
 from wall_edge.sim.blocks import COLOURS, STEP_HZ
-from wall_edge.sim.tabletop.arm import JOINTS
+from wall_edge.sim.tabletop.arm import JOINTS, LOWER, UPPER
 from wall_edge.sim.tabletop.expert import HORIZON
 from wall_edge.sim.tabletop.render import CAMERAS, SIZE
 
@@ -22,6 +22,7 @@ KIND = PolicyKind(
     choices=COLOURS,
     full_attention=(1, 3),
 )
+RANGE = (LOWER, UPPER)
 
 
 def tasks() -> list[tuple[str, str]]:

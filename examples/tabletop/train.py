@@ -18,20 +18,32 @@ from wall_edge_export.model.config import model_shape
 from wall_edge_export.model.wall import WallModel
 
 from examples.tabletop.demonstrations import Batch, action_spread, sample_batch
-from examples.tabletop.policy_kind import GEOMETRY, KIND, tasks
+from examples.tabletop.policy_kind import GEOMETRY, KIND, RANGE, tasks
 from examples.training.forward import PackedForward, initialise
 from examples.training.loop import Optimiser, quick_memory, run
+from examples.training.numbers import NumberEmbeddings
 from examples.training.packing import NOISES, layout_of
-from examples.training.policy_files import build_tokenizer, model_config, normalizers, save_checkpoint
+from examples.training.policy_files import (
+    PolicyKind,
+    model_config,
+    normalizers,
+    save_checkpoint,
+    stored_state,
+)
+from examples.training.tokenizer import build_tokenizer
+from wall_edge.array_types import Floats
 from wall_edge.policies.vision import cut
 from wall_edge.sim.blocks import COLOURS, TRAIN_STREAM
-from wall_edge.sim.tabletop.arm import JOINTS, LOWER, UPPER
+from wall_edge.sim.tabletop.arm import JOINTS
 from wall_edge.sim.tabletop.render import CAMERAS
 
 SPARSE_STEPS = (3, 9, 15, 23)
 # Loss weights beside the flow loss. Only one token of an answer is in doubt, its colour, so text weighs more.
 LOSSES = ("flow", "text", "image", "target", "sparse")
-TEXT, IMAGE, TARGET, SPARSE = 1.0, 0.3, 0.5, 0.5
+WEIGHTS = (1.0, 1.0, 0.3, 0.5, 0.5)
+# Where the prompt spells the state, one number a joint: the last token is asked for all of them, or it takes
+# long to find out which joint each belongs to.
+STATE, STATE_WEIGHT = "state", 1.0
 
 
 class TrainingHeads(nn.Module):
@@ -40,10 +52,11 @@ class TrainingHeads(nn.Module):
     Without them the flow loss stays for a long time at the mean over the blocks.
     """
 
-    def __init__(self, hidden: int, tokens: int) -> None:
+    def __init__(self, hidden: int, tokens: int, spelled: bool) -> None:
         super().__init__()
         self.target = nn.Linear(hidden, 2 + len(SPARSE_STEPS) * len(JOINTS))
         self.image = nn.Linear(tokens * hidden, len(COLOURS) * 4)
+        self.state = nn.Linear(hidden, len(JOINTS)) if spelled else None
 
 
 @dataclass
@@ -61,34 +74,49 @@ class Tensors:
 
 
 class Trainer:
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.options = options
+    """``state_range``: lowest and highest joints, that the normaliser takes to -1 and 1."""
+
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        kind: PolicyKind = KIND,
+        state_range: tuple[Floats, Floats] = RANGE,
+    ) -> None:
+        self.options, self.kind, self.state_range = options, kind, state_range
         torch.manual_seed(options.seed)
         self.rng = np.random.default_rng([TRAIN_STREAM, options.seed])
         self.spread = action_spread(self.rng, 4096)
-        self.tokenizer = build_tokenizer(KIND, tasks())
-        self.config = model_config(KIND, self.tokenizer)
-        self.layout = layout_of(KIND, self.tokenizer, tasks()[0])
-        live = torch.ones(KIND.slots)
+        self.tokenizer = build_tokenizer(kind, tasks())
+        self.config = model_config(kind, self.tokenizer)
+        self.layout = layout_of(kind, self.tokenizer, tasks()[0])
+        live = torch.ones(kind.slots)
         self.model = WallModel(model_shape(self.config))
         initialise(self.model, live)
-        self.heads = TrainingHeads(self.model.shape.hidden_size, len(self.layout.image_places))
+        self.numbers: NumberEmbeddings | None = None
+        if kind.state_bins is not None:
+            self.numbers = NumberEmbeddings(self.layout.tokenizer, kind.state_bins)
+            self.numbers.initialise(self.model.model.embed_tokens)
+        spelled = self.numbers is not None
+        self.loss_names = (*LOSSES, STATE) if spelled else LOSSES
+        self.weights = torch.tensor((*WEIGHTS, STATE_WEIGHT) if spelled else WEIGHTS)
+        self.heads = TrainingHeads(self.model.shape.hidden_size, len(self.layout.image_places), spelled)
         self.optimiser = Optimiser(self.model, self.heads, options.lr, options.steps)
         self.forward = PackedForward(self.model, self.layout, live)
 
     def tensors(self, batch: Batch) -> Tensors:
         patches = np.concatenate([cut(batch.frames[camera], GEOMETRY) for camera in CAMERAS], axis=1)
-        state = 2 * (batch.state - LOWER) / (UPPER - LOWER) - 1
+        lower, upper = self.state_range
+        state = np.clip(2 * (batch.state - lower) / (upper - lower) - 1, -1, 1)
         actions = (batch.commands - batch.state[:, None]) / self.spread
         size = len(state)
         colours = np.concatenate(
             (batch.colour_present[..., None], batch.colour_touched[..., None], batch.colour_xy), axis=-1
         )
-        noise = self.rng.standard_normal((size, NOISES, KIND.horizon, KIND.slots))
+        noise = self.rng.standard_normal((size, NOISES, self.kind.horizon, self.kind.slots))
         return Tensors(
-            ids=self.layout.ids(batch.instructions, batch.subgoals),
+            ids=self.layout.ids(batch.instructions, batch.subgoals, self.kind.said(state)),
             patches=torch.from_numpy(patches),
-            state=_float(np.clip(state, -1, 1)),
+            state=_float(state),
             actions=_float(actions),
             noise=_float(noise),
             time=_float(0.999 * (1 - self.rng.beta(1.5, 1.0, (size, NOISES)))),
@@ -97,7 +125,7 @@ class Trainer:
         )
 
     def _losses(self, data: Tensors) -> Tensor:
-        """:data:`LOSSES`, each a mean over the batch."""
+        """Those of ``loss_names``, each a mean over the batch."""
         layout = self.layout
         time = data.time[..., None, None]
         noisy = (1 - time) * data.noise + time * data.actions[:, None]
@@ -108,7 +136,10 @@ class Trainer:
         grounded = self.heads.target(hidden[:, -1])
         target = nn.functional.mse_loss(grounded[:, :2], data.target)
         sparse = nn.functional.mse_loss(grounded[:, 2:], data.actions[:, SPARSE_STEPS].flatten(1))
-        return torch.stack((flow, text, self._image_loss(images, data.colours), target, sparse))
+        losses = [flow, text, self._image_loss(images, data.colours), target, sparse]
+        if self.heads.state is not None:
+            losses.append(nn.functional.mse_loss(self.heads.state(hidden[:, -1]), data.state))
+        return torch.stack(losses)
 
     def _image_loss(self, images: Tensor, colours: Tensor) -> Tensor:
         outputs = self.heads.image(images.flatten(1)).view(colours.shape)
@@ -121,14 +152,14 @@ class Trainer:
 
     def step(self, number: int) -> Tensor:
         losses = self._losses(self.tensors(sample_batch(self.rng, self.options.batch)))
-        flow, text, image, target, sparse = losses
-        total = flow + TEXT * text + IMAGE * image + TARGET * target + SPARSE * sparse
-        self.optimiser.step(number, total)
+        self.optimiser.step(number, losses @ self.weights)
+        if self.numbers is not None:
+            self.numbers.smooth(self.model.model.embed_tokens)
         return losses.detach()
 
     def save(self) -> None:
-        values = normalizers(KIND.robot, LOWER, UPPER, self.spread)
-        state = {**self.optimiser.average.state_dict(), **values}
+        values = normalizers(self.kind.robot, *self.state_range, self.spread)
+        state = {**stored_state(self.optimiser.average), **values}
         save_checkpoint(self.options.out, self.config, self.tokenizer, state)
 
 
@@ -136,7 +167,8 @@ def _float(values: np.ndarray) -> Tensor:
     return torch.from_numpy(np.asarray(values, dtype=np.float32))
 
 
-def main() -> None:
+def train(kind: PolicyKind, state_range: tuple[Floats, Floats]) -> None:
+    """As the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
@@ -148,16 +180,16 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     quick_memory()
-    trainer = Trainer(options)
+    trainer = Trainer(options, kind, state_range)
     parameters = sum(p.numel() for p in trainer.model.parameters())
     print(
         f"torch {torch.__version__}, {platform.machine()}, {options.threads} threads; "
         f"{parameters / 1e6:.2f} M parameters, {trainer.layout.length} prompt tokens a sample, "
-        f"{len(KIND.cameras)} cameras, seed {options.seed}",
+        f"{len(kind.cameras)} cameras, seed {options.seed}",
         flush=True,
     )
-    run(options, LOSSES, trainer.step, trainer.save)
+    run(options, trainer.loss_names, trainer.step, trainer.save)
 
 
 if __name__ == "__main__":
-    main()
+    train(KIND, RANGE)

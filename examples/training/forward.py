@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
+from wall_edge_export.model.layers import widened
 from wall_edge_export.model.shapes import ACTION_EXPERT
 from wall_edge_export.model.vision import VisionLayout
 from wall_edge_export.model.wall import WallModel
@@ -48,9 +49,10 @@ class PackedForward:
         model, layout, mask = self._model, self._layout, self._mask
         x = model.model.embed_tokens(ids)
         x = torch.cat((x[:, : layout.first_image], self._views(x, images)), dim=1)
-        embedded = model.action_preprocessor.embed_state(state * mask, mask.expand_as(state))
-        is_state = (ids == layout.tokenizer.ids.state).unsqueeze(-1)
-        x = torch.where(is_state, embedded[:, None], x)
+        if model.shape.state_token:
+            embedded = model.action_preprocessor.embed_state(state * mask, mask.expand_as(state))
+            is_state = (ids == layout.tokenizer.ids.state).unsqueeze(-1)
+            x = torch.where(is_state, embedded[:, None], x)
         hidden, cache = vmap(lambda tokens: model.model(tokens, layout.positions, layout.bias))(x)
         return hidden, cache
 
@@ -59,7 +61,8 @@ class PackedForward:
         head, mask = self._model.action_preprocessor, self._mask
         chunks = head.embed_action(noisy * mask, mask.expand_as(noisy), time)
         behind = cache.index_select(1, self._layout.action_branch)
-        velocity: Tensor = head.action_proj_back(vmap(self._chunks)(chunks, behind))
+        hidden = vmap(self._chunks)(widened(chunks, self._model.shape.stream_width(ACTION_EXPERT)), behind)
+        velocity: Tensor = head.velocity(hidden, noisy, time)
         return velocity
 
     def _images(self, patches: Tensor) -> Tensor:
@@ -72,11 +75,11 @@ class PackedForward:
 
     def _chunks(self, chunks: Tensor, past: Tensor) -> Tensor:
         """Hidden states ``[noises, horizon, H]`` of one observation's noisy chunks behind its keys/values."""
-        layout = self._layout
+        positions = self._layout.chunk_positions
+        bias = self._model.action_bias(self._layout.horizon, past.shape[0])
 
         def chunk(tokens: Tensor) -> Tensor:
-            positions = layout.chunk_positions
-            out: Tensor = self._model.model(tokens, positions, None, expert=ACTION_EXPERT, past=past)[0]
+            out: Tensor = self._model.model(tokens, positions, bias, expert=ACTION_EXPERT, past=past)[0]
             return out
 
         hidden: Tensor = vmap(chunk)(chunks)
@@ -101,11 +104,14 @@ def initialise(model: WallModel, live: Tensor) -> None:
             continue
         fan_in = parameter[0].numel()
         scale = min(0.06, fan_in**-0.5)
-        if name.endswith(("o_proj.weight", "down_proj.weight", "attn.proj.weight")):
+        if name.endswith(("down_proj.weight", "attn.proj.weight")) or "o_proj" in name:
             scale /= (2 * model.shape.num_layers) ** 0.5
         nn.init.normal_(parameter, std=0.02 if "embed_tokens" in name or "lm_head" in name else scale)
+    if model.shape.tied_embeddings:
+        model.lm_head.weight = model.model.embed_tokens.weight
     head = model.action_preprocessor
     with torch.no_grad():
         head.w1.weight.mul_(live.repeat(2))
-        head.propri_proj.weight.mul_(live.repeat(2))
+        if model.shape.state_token:
+            head.propri_proj.weight.mul_(live.repeat(2))
         head.action_proj_back.weight.mul_(live[:, None])

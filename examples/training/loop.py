@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from wall_edge_export.model.wall import WallModel
 
 WARM_UP, CLIP, EMA = 100, 1.0, 0.998
 _SAVE_EVERY = 250
@@ -19,7 +20,7 @@ _SAVE_EVERY = 250
 class Optimiser:
     """Steps the model and the training heads; ``average`` is the model with averaged weights."""
 
-    def __init__(self, model: nn.Module, heads: nn.Module, peak_rate: float, steps: int) -> None:
+    def __init__(self, model: WallModel, heads: nn.Module, peak_rate: float, steps: int) -> None:
         self._model, self._peak, self._steps = model, peak_rate, steps
         self.average = copy.deepcopy(model).requires_grad_(False)
         self._parameters = [*model.parameters(), *heads.parameters()]

@@ -13,7 +13,7 @@ that it will have when its branch runs alone.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from examples.training.policy_files import PolicyKind
-from wall_edge.bundle import ImageGeometry
 from wall_edge.policies.prompt_text import (
+    STATE,
     TURN_END,
     Ids,
     PromptTokenizer,
@@ -40,22 +40,16 @@ NOISES = 2
 class Layout:
     """Where everything stands in the prefix. All sentences must have the same token counts.
 
-    ``cameras`` are those of the prompt, in order.
+    ``task``: an instruction and one of its subgoals.
     """
 
-    def __init__(
-        self,
-        tokenizer: PromptTokenizer,
-        cameras: Mapping[str, ImageGeometry],
-        horizon: int,
-        instruction: str,
-        subgoal: str,
-    ) -> None:
-        self.tokenizer, self.cameras, self.horizon = tokenizer, cameras, horizon
-        tokens = {camera: geometry.tokens for camera, geometry in cameras.items()}
-        self.root = tokenizer.encode(observation_text(tokens))
+    def __init__(self, tokenizer: PromptTokenizer, kind: PolicyKind, task: tuple[str, str]) -> None:
+        self.tokenizer, self.cameras, self.horizon = tokenizer, kind.cameras, kind.horizon
+        self._wording = kind.wording
+        self.root = tokenizer.encode(observation_text(kind.image_tokens, self._wording))
         self.end = tokenizer.encode(TURN_END)
-        self._lengths = tuple(len(part) for part in self._parts(instruction, subgoal))
+        state = kind.said(np.zeros((1, kind.slots)))[0]
+        self._lengths = tuple(len(part) for part in self._parts(*task, state))
         root, question, answer, self.length = (int(n) for n in np.cumsum(self._lengths))
         images = np.flatnonzero(self.root == tokenizer.ids.image)
         self.first_image = int(images[0])
@@ -68,16 +62,20 @@ class Layout:
         sees[answer:, root:answer] = False
         self.bias = torch.from_numpy(np.where(sees, 0.0, -1e9).astype(np.float32))
 
-    def _parts(self, instruction: str, subgoal: str) -> tuple[Ids, Ids, Ids, Ids]:
-        encode = self.tokenizer.encode
+    def _parts(self, instruction: str, subgoal: str, state: str) -> tuple[Ids, Ids, Ids, Ids]:
+        encode, wording = self.tokenizer.encode, self._wording
         answer = np.concatenate((encode(subgoal), self.end))
-        return self.root, encode(subgoal_text(instruction)), answer, encode(action_text(subgoal))
+        question = subgoal_text(instruction, wording)
+        return self.root, encode(question), answer, encode(action_text(subgoal, wording, state))
 
-    def ids(self, instructions: Sequence[str], subgoals: Sequence[str]) -> Tensor:
-        """Token ids ``[B, length]`` of a batch."""
+    def ids(
+        self, instructions: Sequence[str], subgoals: Sequence[str], states: Sequence[str] | None = None
+    ) -> Tensor:
+        """Token ids ``[B, length]`` of a batch; ``states`` in words, None where a token carries them."""
         rows = []
-        for instruction, subgoal in zip(instructions, subgoals, strict=True):
-            parts = self._parts(instruction, subgoal)
+        states = states or [STATE] * len(subgoals)
+        for instruction, subgoal, state in zip(instructions, subgoals, states, strict=True):
+            parts = self._parts(instruction, subgoal, state)
             if tuple(len(part) for part in parts) != self._lengths:
                 raise ValueError(f"{instruction!r} / {subgoal!r} has other token counts than the layout")
             rows.append(np.concatenate(parts))
@@ -95,9 +93,9 @@ class Layout:
 
 
 def layout_of(kind: PolicyKind, tokenizer: Tokenizer, task: tuple[str, str]) -> Layout:
-    """The layout of a policy whose tokenizer is not in a folder yet; ``task``: an instruction, a subgoal."""
+    """The layout of a policy whose tokenizer is not in a folder yet."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tokenizer.json"
         tokenizer.save(str(path))
         prompts = PromptTokenizer(path)
-    return Layout(prompts, kind.cameras, kind.horizon, *task)
+    return Layout(prompts, kind, task)

@@ -1,21 +1,22 @@
-"""What makes a small trained model a WALL-OSS checkpoint: config, tokenizer and tensor names."""
+"""What makes a small trained model a WALL-OSS checkpoint: config and tensor names."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import save_file
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer
+from wall_edge_export.model.wall import WallModel
 
 from wall_edge.array_types import Floats
-from wall_edge.bundle import ImageGeometry
-from wall_edge.policies.prompt_text import SPECIAL_TOKENS, action_text, observation_text, subgoal_text
+from wall_edge.bundle import FamilyName, ImageGeometry, Wording
+from wall_edge.policies.prompt_text import SPECIAL_TOKENS, STATE
+from wall_edge.policies.state_text import state_words
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -25,7 +26,8 @@ class PolicyKind:
     """What one policy's files say and another's do not.
 
     ``dof`` are the checkpoint's groups of slots, of the state and of the actions alike; ``choices`` the words
-    that a task chooses from; ``full_attention`` the vision blocks that see a whole image.
+    that a task chooses from; ``full_attention`` the vision blocks that see a whole image; ``state_bins`` into
+    how many bins a state's range is cut, None for a family whose prompt does not spell it.
     """
 
     robot: str
@@ -35,10 +37,23 @@ class PolicyKind:
     dof: Mapping[str, int]
     choices: Sequence[str]
     full_attention: Sequence[int]
+    family: FamilyName = "wall-oss"
+    state_bins: int | None = None
+
+    @property
+    def wording(self) -> Wording:
+        """Whose words its prompts are in."""
+        return "lerobot" if self.family == "wall-oss" else self.family
 
     @property
     def slots(self) -> int:
         return sum(self.dof.values())
+
+    def said(self, states: Floats) -> list[str]:
+        """What stands for normalised states ``[B, slots]`` in prompts: words, or a token."""
+        if self.state_bins is None:
+            return [STATE] * len(states)
+        return [state_words(state, self.state_bins) for state in states]
 
     @property
     def image_tokens(self) -> dict[str, int]:
@@ -46,60 +61,49 @@ class PolicyKind:
         return {camera: geometry.tokens for camera, geometry in self.cameras.items()}
 
 
-def build_tokenizer(kind: PolicyKind, tasks: Iterable[tuple[str, str]]) -> Tokenizer:
-    """A byte-level BPE with WALL-OSS's special tokens, trained on the policy's own sentences.
+class _Widths(NamedTuple):
+    """Channels of the action expert, and of the text expert's MLP inside."""
 
-    ``tasks`` are instructions, each with one of its subgoals. Qwen's BPE stops at word boundaries; this one
-    merges across them, so that a sentence of the prompt template costs one token, and stops only at the words
-    that a task chooses from. Any other text still has an encoding, byte by byte.
-    """
-    tokenizer = Tokenizer(models.BPE())
-    choices = Regex(f" (?:{'|'.join(kind.choices)})")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(choices, behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=1024,
-        min_frequency=2,
-        special_tokens=[END_OF_TEXT, *SPECIAL_TOKENS],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(_corpus(kind, tasks), trainer)
-    return tokenizer
+    action: int
+    text_mlp: int
 
 
-def _corpus(kind: PolicyKind, tasks: Iterable[tuple[str, str]]) -> list[str]:
-    """The text between special tokens of every prompt and answer."""
-    texts = []
-    for instruction, subgoal in tasks:
-        observation = observation_text(kind.image_tokens)
-        texts += [observation, subgoal_text(instruction), action_text(subgoal), subgoal]
-    special = re.compile("|".join(re.escape(token) for token in SPECIAL_TOKENS))
-    return [part for text in texts for part in special.split(text) if part]
+# The later family's action expert is narrow, and has projections of its own instead.
+_WIDTHS: Mapping[FamilyName, _Widths] = {"wall-oss": _Widths(160, 384), "wall-oss-0.5": _Widths(96, 320)}
+
+
+def _layout(kind: PolicyKind, widths: _Widths) -> dict[str, Any]:
+    """What says of which generation a checkpoint is."""
+    later = kind.family == "wall-oss-0.5"
+    layout: dict[str, Any] = {"tie_word_embeddings": later, "mlp_moe": True, "attention_moe": later}
+    if later:
+        layout |= {
+            "norm_moe": True,
+            "action_hidden_size": widths.action,
+            "use_adarms": False,
+            "use_state_string_representation": True,
+            "causal_action_attention_mask": True,
+            "use_x_pred": False,
+        }
+    return layout
 
 
 def model_config(kind: PolicyKind, tokenizer: Tokenizer) -> dict[str, Any]:
     """``config.json`` in WALL-OSS's flat layout."""
-    hidden, dof = 160, dict(kind.dof)
+    hidden, dof, widths = 160, dict(kind.dof), _WIDTHS[kind.family]
     ids = {token: tokenizer.token_to_id(token) for token in (END_OF_TEXT, *SPECIAL_TOKENS)}
     return {
         "architectures": ["Qwen2_5_VLMoEForAction"],
         "model_type": "qwen2_5_vl",
         "vocab_size": tokenizer.get_vocab_size(),
         "hidden_size": hidden,
-        "intermediate_size": 384,
+        "intermediate_size": widths.text_mlp,
         "num_hidden_layers": 4,
         "num_attention_heads": 5,
         "num_key_value_heads": 1,
         "hidden_act": "silu",
         "max_position_embeddings": 2048,
         "rms_norm_eps": 1e-6,
-        "tie_word_embeddings": False,
         "rope_theta": 1000000.0,
         "rope_scaling": {"type": "default", "rope_type": "default", "mrope_section": [4, 6, 6]},
         "vision_config": {
@@ -121,12 +125,11 @@ def model_config(kind: PolicyKind, tokenizer: Tokenizer) -> dict[str, Any]:
         },
         "num_experts": 2,
         "experts": [
-            {"hidden_size": hidden, "intermediate_size": 384, "hidden_act": "silu"},
-            {"hidden_size": hidden, "intermediate_size": 192, "hidden_act": "silu"},
+            {"hidden_size": hidden, "intermediate_size": widths.text_mlp, "hidden_act": "silu"},
+            {"hidden_size": widths.action, "intermediate_size": 192, "hidden_act": "silu"},
         ],
-        "dim_inputs": [hidden, hidden],
-        "mlp_moe": True,
-        "attention_moe": False,
+        "dim_inputs": [hidden, widths.action],
+        **_layout(kind, widths),
         "dof_config": dof,
         "agent_pos_config": dof,
         "noise_scheduler": {"beta_alpha": 1.5, "beta_beta": 1.0, "s": 0.999, "num_inference_timesteps": 10},
@@ -144,7 +147,8 @@ def model_config(kind: PolicyKind, tokenizer: Tokenizer) -> dict[str, Any]:
             "action_rate_hz": kind.action_rate_hz,
             "action_reference": "state",
             "integration_steps": 10,
-            "prompt_wording": "lerobot",
+            "prompt_wording": kind.wording,
+            **({} if kind.state_bins is None else {"state_bins": kind.state_bins}),
             "cameras": {
                 camera: {
                     "width": geometry.width,
@@ -169,6 +173,32 @@ def normalizers(robot: str, lower: Floats, upper: Floats, spread: Floats) -> dic
         f"action_preprocessor.{name}.{robot}": torch.tensor(value, dtype=torch.float32)
         for name, value in values.items()
     }
+
+
+def stored_state(model: WallModel) -> dict[str, torch.Tensor]:
+    """A model's tensors as its generation of checkpoints has them: fused, tied ones once."""
+    state = dict(model.state_dict())
+    if model.shape.tied_embeddings:
+        del state["lm_head.weight"]
+    if not model.shape.expert_attention:
+        return state
+    stored: dict[str, list[torch.Tensor]] = {}
+    for name, tensor in state.items():
+        stored.setdefault(_fused(name), []).append(tensor)
+    return {name: torch.cat(parts) for name, parts in stored.items()}
+
+
+# The parts come in the order of the model's own state: query, key, value; gate, up.
+_FUSED = {
+    **dict.fromkeys(("q_proj_experts", "k_proj_experts", "v_proj_experts"), "qkv_proj_experts"),
+    **dict.fromkeys(("gate_proj", "up_proj"), "gate_up_proj"),
+}
+
+
+def _fused(name: str) -> str:
+    if name.startswith("visual."):
+        return name
+    return ".".join(_FUSED.get(component, component) for component in name.split("."))
 
 
 def save_checkpoint(

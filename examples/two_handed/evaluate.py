@@ -52,9 +52,7 @@ class TorchPolicy:
         }
         self._model = WallModel(model_shape(config)).eval()
         self._model.load_state_dict(tensors)
-        self._layout = Layout(
-            PromptTokenizer(folder / "tokenizer.json"), KIND.cameras, KIND.horizon, *tasks()[0]
-        )
+        self._layout = Layout(PromptTokenizer(folder / "tokenizer.json"), KIND, tasks()[0])
         mask = torch.from_numpy(padded(np.ones(LIVE), 0.0)).float()
         self._forward = PackedForward(self._model, self._layout, mask)
         self._steps, self._noise = steps, torch.Generator().manual_seed(seed)

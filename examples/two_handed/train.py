@@ -22,7 +22,8 @@ from wall_edge_export.model.wall import WallModel
 from examples.training.forward import PackedForward, initialise
 from examples.training.loop import Optimiser, quick_memory, run
 from examples.training.packing import NOISES, Layout, layout_of
-from examples.training.policy_files import build_tokenizer, model_config, normalizers, save_checkpoint
+from examples.training.policy_files import model_config, normalizers, save_checkpoint, stored_state
+from examples.training.tokenizer import build_tokenizer
 from examples.two_handed.demonstrations import CELLS, LOWER, UPPER, Batch, action_spread, sample_batch
 from examples.two_handed.policy_kind import KIND, LIVE, padded, tasks
 from wall_edge.policies.vision import cut
@@ -134,7 +135,7 @@ class Trainer:
     def save(self) -> None:
         # Of what this robot has not, upstream normalises 0: to the 0 that this training has there.
         lower, upper, spread = padded(LOWER, -1.0), padded(UPPER, 1.0), padded(self.spread, 1.0)
-        state = {**self.optimiser.average.state_dict(), **normalizers(KIND.robot, lower, upper, spread)}
+        state = {**stored_state(self.optimiser.average), **normalizers(KIND.robot, lower, upper, spread)}
         save_checkpoint(self.options.out, self.config, self.tokenizer, state)
 
 

@@ -22,10 +22,11 @@ from wall_edge_export.reference.random_checkpoint import write_random_checkpoint
 from tests.unit.policies.test_fast import tiny_tokenizer
 from wall_edge.bench.policy.measure import measure
 from wall_edge.bench.policy.run import Options
-from wall_edge.bundle import Bundle, FastSettings
+from wall_edge.bundle import Bundle, FastActions, FastSettings
 from wall_edge.errors import ConfigError, PolicyError
+from wall_edge.policies.action_policy import action_policy
 from wall_edge.policies.encoder import Encoder
-from wall_edge.policies.fast_policy import FastPolicy, action_policy, fast_codec
+from wall_edge.policies.fast.policy import FastPolicy, fast_codec
 from wall_edge.policies.prompts import Prompts
 from wall_edge.policies.transforms import physical
 from wall_edge.verification.goldens import synthetic_observation
@@ -59,8 +60,9 @@ def bundle(checkpoint: Path, fast_folder: Path, tmp_path_factory: pytest.TempPat
 
 def test_fast_actions_need_no_expert(bundle: Bundle) -> None:
     assert list(bundle.manifest.graphs) == ["vision", "prefix", "lm_head"]
-    assert bundle.manifest.prompt_flavour == "wall-oss-fast"
-    assert bundle.manifest.fast == SETTINGS
+    assert bundle.manifest.actions == FastActions(SETTINGS)
+    assert bundle.manifest.policy == "wall-oss, FAST actions"
+    assert "noise" not in bundle.goldens
     assert "fast_tokenizer.json" in bundle.manifest.files
 
 
@@ -118,6 +120,12 @@ def test_a_chunk_that_is_none_is_not_timed_and_its_stages_are(bundle: Bundle) ->
 def test_auto_is_refused_for_fast_actions(checkpoint: Path, fast_folder: Path, tmp_path: Path) -> None:
     options = ExportOptions(precision="auto", max_action_error=0.1, fast=fast_folder)
     with pytest.raises(ConfigError, match="auto measures flow chunks"):
+        export_bundle(Checkpoint(checkpoint), tmp_path / "bundle", options=options)
+
+
+def test_words_cannot_be_guided(checkpoint: Path, fast_folder: Path, tmp_path: Path) -> None:
+    options = ExportOptions(guidance=True, fast=fast_folder)
+    with pytest.raises(ConfigError, match="--guidance with --fast; expected a flow policy: FAST actions are"):
         export_bundle(Checkpoint(checkpoint), tmp_path / "bundle", options=options)
 
 

@@ -18,7 +18,7 @@ from wall_edge_export.reference.engine import ReferenceEngine
 
 from tests.golden_graphs import Workbench, run_all
 from wall_edge.arrays import relative_l2
-from wall_edge.bundle import Bundle
+from wall_edge.bundle import Bundle, FlowActions
 from wall_edge.config import RobotConfig
 from wall_edge.verification.comparison import StageCheck
 from wall_edge.verification.tolerances import tolerances
@@ -44,7 +44,7 @@ def test_every_stage_is_within_the_recipe_s_tolerances(
 ) -> None:
     bundle, recipe = Bundle(shipped_bundle), load_recipe(name)
     families = {graph: recipe.families(graph) for graph in GRAPHS}
-    limits = tolerances(families, bundle.manifest.embodiment)
+    limits = tolerances(families, bundle.manifest.embodiment, FlowActions)
     checks = with_every_operator_rounded(bundle, robot, recipe.activations)
     for check in checks:
         limit = limits.get(check.stage, limits.get(check.stage.split(".")[0]))

@@ -14,7 +14,7 @@ import wall_edge_engines
 from typer.testing import CliRunner
 from wall_edge_engines import Engine
 
-from wall_edge.bundle import Bundle, Embodiment, Tolerance, joint_layout
+from wall_edge.bundle import Bundle, Embodiment, FlowActions, Tolerance, joint_layout
 from wall_edge.cli import app
 from wall_edge.errors import BundleError
 from wall_edge.verification.comparison import StageCheck, compare
@@ -138,8 +138,8 @@ def test_a_missing_tolerance_is_named(shipped_bundle: Path, engine: Engine) -> N
 def test_the_lowest_precision_on_the_way_sets_the_tolerance() -> None:
     joints = joint_layout(("lift", "turn"), (0.0, 0.0), (0.5, 2.0))
     robot = Embodiment("arm", joints, joints)
-    exact = tolerances({**FP32, "expert": {"mlp": "fp32"}}, robot)
-    mixed = tolerances({**FP32, "expert": {"qkv": "fp16", "mlp": "int4-weights"}}, robot)
+    exact = tolerances({**FP32, "expert": {"mlp": "fp32"}}, robot, FlowActions)
+    mixed = tolerances({**FP32, "expert": {"qkv": "fp16", "mlp": "int4-weights"}}, robot, FlowActions)
     for stage in ("image_embeds", "keys", "values", "text_logits"):
         assert mixed[stage] == exact[stage]
     for stage in ("velocity", "chunk"):
@@ -152,9 +152,9 @@ def test_the_lowest_precision_on_the_way_sets_the_tolerance() -> None:
 
 
 def test_graphs_of_a_stage() -> None:
-    assert graphs_of("keys.3") == ("prefix",)
-    assert graphs_of("actions.lift") == ("vision", "prefix", "expert")
-    assert graphs_of("action_prompt_ids") == ()
+    assert graphs_of("keys.3", FlowActions) == ("prefix",)
+    assert graphs_of("actions.lift", FlowActions) == ("vision", "prefix", "expert")
+    assert graphs_of("action_prompt_ids", FlowActions) == ()
 
 
 def test_the_command_lists_every_stage_as_json(shipped_bundle: Path) -> None:

@@ -1,6 +1,16 @@
 """The bundle: what export leaves and engines load."""
 
-from wall_edge.bundle.capacity import MAX_FAST_TOKENS, MAX_SUBGOAL_TOKENS, session_capacity
+from wall_edge.bundle.actions import (
+    MAX_FAST_TOKENS,
+    MAX_SUBGOAL_TOKENS,
+    ActionKind,
+    FastActions,
+    FlowActions,
+    kind_of_graphs,
+    require_flow,
+    require_steps,
+)
+from wall_edge.bundle.capacity import session_capacity
 from wall_edge.bundle.embodiment import (
     ROTATION_SIZES,
     Degree,
@@ -60,6 +70,7 @@ __all__ = [
     "PRECISIONS",
     "ROTATION_SIZES",
     "TOKENIZER",
+    "ActionKind",
     "ActionSpace",
     "Bundle",
     "CalibrationRecord",
@@ -68,7 +79,9 @@ __all__ = [
     "Embodiment",
     "FamilyLoss",
     "FamilyName",
+    "FastActions",
     "FastSettings",
+    "FlowActions",
     "GraphSpec",
     "ImageGeometry",
     "KeysValues",
@@ -91,10 +104,13 @@ __all__ = [
     "describe_opinion",
     "file_digest",
     "joint_layout",
+    "kind_of_graphs",
     "put_in_place",
     "replaced_name",
+    "require_flow",
     "require_goldens",
     "require_replaceable",
+    "require_steps",
     "session_capacity",
     "unchecked_stage",
     "unreferred",

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from wall_edge.array_types import Array
+from wall_edge.bundle.actions import GoldenShape
 from wall_edge.bundle.manifest import GOLDENS, Manifest
 from wall_edge.errors import BundleError
 from wall_edge.files import shown
@@ -39,20 +40,17 @@ def unchecked_stage(folder: Path, what: str, expected: str) -> BundleError:
     )
 
 
-def _golden_shapes(manifest: Manifest) -> dict[str, tuple[str, tuple[int, ...]]]:
+def _golden_shapes(manifest: Manifest) -> dict[str, GoldenShape]:
     """Kinds and shapes of inputs and outputs, with -1 for the length of a prompt or of words."""
-    graphs, flow = manifest.graphs, manifest.fast is None
-    action = (manifest.horizon, manifest.action_slots)
-    steps = (len(manifest.time_grid) - 1, *action)
+    graphs = manifest.graphs
     tail = [int(axis) for axis in graphs["prefix"].inputs["past_kv"].shape[1:]]
     rows = [int(axis) for axis in graphs["lm_head"].outputs["logits"].shape]
     images = [int(axis) for axis in graphs["vision"].outputs["image_embeds"].shape]
-    shapes: dict[str, tuple[str, tuple[int, ...]]] = {
+    shapes: dict[str, GoldenShape] = {
         f"frames.{name}": ("u", (camera.height, camera.width, 3)) for name, camera in manifest.cameras.items()
     }
     shapes |= {
         "state": ("f", (manifest.state_dof,)),
-        "noise": ("f", action),
         "instruction": ("U", ()),
         "action_prompt_ids": ("i", (-1,)),
         "image_embeds": ("f", tuple(images)),
@@ -60,11 +58,4 @@ def _golden_shapes(manifest: Manifest) -> dict[str, tuple[str, tuple[int, ...]]]
         "text_logits": ("f", tuple(rows)),
         "subgoal_ids": ("i", (-1,)),
     }
-    if flow:
-        shapes |= dict.fromkeys(("noisy_actions", "velocities"), ("f", steps))
-        shapes |= {"chunk": ("f", action), "actions": ("f", (manifest.horizon, manifest.dof))}
-    else:
-        shapes["action_logits"] = ("f", tuple(rows))
-    if "guided" in graphs:
-        shapes |= dict.fromkeys(("guidance_target", "guidance_weights", "guidance"), ("f", action))
-    return shapes
+    return shapes | manifest.actions.golden_shapes(graphs, manifest.horizon, manifest.dof)

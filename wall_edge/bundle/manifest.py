@@ -12,18 +12,17 @@ So a manifest whose parts do not agree with one another cannot be made, by a rea
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
+from wall_edge.bundle.actions import FastActions, FlowActions
 from wall_edge.bundle.embodiment import Embodiment
-from wall_edge.bundle.fast_settings import FastSettings
-from wall_edge.bundle.graphs.required import ACTIVATIONS, FAST, FLOW, MAX_SIZE, check_graphs
+from wall_edge.bundle.graphs.required import ACTIVATIONS, check_graphs
 from wall_edge.bundle.graphs.specs import ElementType, GraphSpec
 from wall_edge.bundle.image_geometry import ImageGeometry
 from wall_edge.bundle.prompt_style import ActionSpace, Wording
 from wall_edge.bundle.quantization import CalibrationRecord, FamilyLoss, Sensitivity
 from wall_edge.bundle.second_opinion import SecondOpinion
 from wall_edge.bundle.state_text import StateText
-from wall_edge.bundle.time_grid import MAX_STEPS, TimeSchedule, check_grid
 from wall_edge.checks import (
     MAX_CAMERAS,
     between,
@@ -97,10 +96,9 @@ class Manifest:
     source: Source
     embodiment: Embodiment
     cameras: dict[str, ImageGeometry]
-    prompt_flavour: str
+    actions: FlowActions | FastActions
     horizon: int
     action_rate_hz: float
-    time_grid: tuple[float, ...]
     max_prompt_tokens: int
     recipe: str
     graphs: dict[str, GraphSpec]
@@ -114,8 +112,6 @@ class Manifest:
     sensitivity: tuple[Sensitivity, ...] = ()
     head_tokens: str | None = None
     """File (npy) with the token id of each row of a trimmed vocabulary head; none when it has them all."""
-    fast: FastSettings | None = None
-    """Set for FAST actions, whose tokenizer is in ``fast_tokenizer.json``; none for flow actions."""
     prompt_wording: Wording = "wall-edge"
     """Whose words the prompts are in; bundles before it had but one."""
     prompt_action_space: ActionSpace | None = None
@@ -123,8 +119,6 @@ class Manifest:
     family: FamilyName = "wall-oss"
     state_text: StateText | None = None
     """Set where the prompt spells the state; none where a token of its own carries it."""
-    time_schedule: TimeSchedule = TimeSchedule()  # noqa: RUF009 - frozen
-    """What another number of integration steps makes a grid of."""
 
     def __post_init__(self) -> None:
         counted("cameras", self.cameras, 1, MAX_CAMERAS)
@@ -132,15 +126,13 @@ class Manifest:
             require_name(f"cameras.{name}", name)
         between("horizon", self.horizon, 1, MAX_HORIZON, "steps")
         between("action_rate_hz", self.action_rate_hz, 0.1, 1000, "Hz")
-        counted("time_grid", self.time_grid, 2, MAX_STEPS + 1)
-        check_grid(self.time_grid)
         require_name("recipe", self.recipe, also="+")
         self._check_files()
-        if self.prompt_flavour != (FLOW if self.fast is None else FAST):
-            expected = f"{FLOW} without 'fast', {FAST} with it"
-            raise Invalid("prompt_flavour", self.prompt_flavour, expected=expected)
+        one_of("family", self.family, get_args(FamilyName))
+        if self.family == "wall-oss" and self.state_text is not None:
+            raise Invalid("state_text", self.state_text, expected="none in a family whose state has a token")
         token = self.state_text is None
-        check_graphs(self.graphs, self.cameras, self.prompt_flavour, self.horizon, state_token=token)
+        check_graphs(self.graphs, self.cameras, self.actions, self.horizon, state_token=token)
         cached = self.graphs["prefix"].inputs["past_kv"].dtype
         if self.keys_values.dtype != cached:
             raise Invalid("keys_values.dtype", self.keys_values.dtype, expected=f"{cached}, as in the graphs")
@@ -150,6 +142,11 @@ class Manifest:
             for part in name.split(".", 1):  # a stage, and what of it: a degree of freedom, a layer
                 require_name(f"tolerances.{name}", part)
             between(f"tolerances.{name}.limit", tolerance.limit, 0, _MAX_LIMIT)
+
+    @property
+    def policy(self) -> str:
+        """What kind of policy it is: its family and what it answers in."""
+        return f"{self.family}, {self.actions.title} actions"
 
     @property
     def dof(self) -> int:
@@ -164,9 +161,7 @@ class Manifest:
     @property
     def action_slots(self) -> int:
         """The model's action slots: the robot's degrees of freedom are some of them."""
-        if "expert" not in self.graphs:  # FAST actions have the robot's degrees of freedom only
-            return self.dof
-        return int(self.graphs["expert"].inputs["noisy_action"].shape[1])
+        return self.actions.slots(self.graphs, self.dof)
 
     @property
     def state_slots(self) -> int:
@@ -189,11 +184,10 @@ class Manifest:
     def _check_slots(self) -> None:
         robot = self.embodiment
         counted("embodiment.state.masked", robot.state.masked, 0, self.state_slots)
-        for key, slots, width in (
+        for key, slots, bound in (
             ("state", robot.state.slots, self.state_slots),
-            ("action", robot.action.slots, max(self.action_slots, 1)),
+            ("action", robot.action.slots, self.actions.slot_bound(self.graphs)),
         ):
-            bound = width if self.fast is None or key == "state" else MAX_SIZE
             for i, slot in enumerate(slots):
                 between(f"embodiment.{key}.degrees[{i}].slot", slot, 0, bound - 1, "(the model's slots)")
 

@@ -54,7 +54,7 @@ class Bundle:
         graphs = self.manifest.graphs.values()
         names = [TOKENIZER, GOLDENS, *(graph.file for graph in graphs), *(graph.data for graph in graphs)]
         names += [name for name in (self.manifest.head_tokens,) if name is not None]
-        names += [FAST_TOKENIZER] if self.manifest.fast is not None else []
+        names += self.manifest.actions.files
         for name in names:
             self.path(name)  # nothing runs whose digest was not checked
         for name, graph in self.manifest.graphs.items():  # what it says of its weights bounds their size

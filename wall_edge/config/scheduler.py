@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
-from wall_edge.bundle import Manifest
+from wall_edge.bundle import Manifest, require_flow
 from wall_edge.checks import between, positive
 from wall_edge.config_loader import from_mapping
 from wall_edge.errors import ConfigError
@@ -81,10 +81,8 @@ class RtcScheduler(_Scheduler):
         positive("max_guidance", self.max_guidance, "", 1000)
 
     def require(self, manifest: Manifest) -> None:
-        if manifest.fast is not None:
-            raise ConfigError(
-                "policy.scheduler rtc with FAST actions", expected="a flow policy, or another scheduler"
-            )
+        expected = "a flow policy, or another scheduler"
+        require_flow(manifest.actions, expected, before="policy.scheduler rtc with ")
         if self.form == "jacobian" and "guided" not in manifest.graphs:
             raise ConfigError(
                 "policy.scheduler rtc in the form jacobian with a bundle that has no guided graph",

@@ -7,6 +7,7 @@ from wall_edge_engines import Guidance as LoopGuidance
 
 from wall_edge.array_types import Floats, Floats32
 from wall_edge.arrays import require_finite
+from wall_edge.bundle import require_flow
 from wall_edge.errors import PolicyError
 from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.observation import Guidance, Observation
@@ -15,14 +16,15 @@ from wall_edge.policies.transforms import model_values, physical
 
 
 class FlowPolicy:
-    """Flow-matching action chunks. One thread at a time."""
+    """Flow-matching action chunks. One thread at a time.
+
+    Raises :class:`ConfigError` for actions that are not integrated.
+    """
 
     def __init__(self, encoder: Encoder, *, integration_steps: int | None = None, seed: int = 0) -> None:
         manifest = encoder.manifest
         self._encoder, self._manifest, self._session = encoder, manifest, encoder.session
-        self._grid = (
-            manifest.time_schedule.grid(integration_steps) if integration_steps else manifest.time_grid
-        )
+        self._grid = require_flow(manifest.actions).grid(integration_steps)
         self._seed = seed
         self._mask = np.zeros((manifest.horizon, manifest.action_slots), dtype=np.float32)
         self._slots = list(manifest.embodiment.action.slots)

@@ -8,22 +8,18 @@ from wall_edge.array_types import Array
 from wall_edge.bundle import Manifest
 from wall_edge.policies.observation import Observation
 from wall_edge.policies.rotation_range import valid_rotations
+from wall_edge.verification.action_stages import ACTION_STAGES
 
 
 def golden_inputs(
     observation: Observation, words: str, manifest: Manifest, seed: int = 0
 ) -> dict[str, Array]:
-    """An observation, words and fixed noise, by the names that the goldens have in a bundle."""
+    """An observation, words and what the actions need (fixed noise), by the names that goldens have."""
     rng = np.random.default_rng(seed)
-    shape = (manifest.horizon, manifest.action_slots)
     inputs: dict[str, Array] = {f"frames.{name}": frame for name, frame in observation.frames.items()}
     inputs["state"] = observation.state
-    inputs["noise"] = rng.standard_normal(shape, dtype=np.float32)
     inputs["instruction"] = np.array(words)
-    if "guided" in manifest.graphs:
-        inputs["guidance_target"] = rng.uniform(-1, 1, shape).astype(np.float32)
-        inputs["guidance_weights"] = rng.uniform(0, 1, shape).astype(np.float32)
-    return inputs
+    return inputs | ACTION_STAGES[manifest.actions.kind].inputs(manifest, rng)
 
 
 def synthetic_observation(manifest: Manifest, seed: int = 0) -> Observation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from wall_edge.bundle import Embodiment, Tolerance
+from wall_edge.bundle import ActionKind, Embodiment, Tolerance
 
 _LIMITS = {"fp32": 1e-4, "fp16": 0.01, "bf16": 0.05, "int8-weights": 0.05, "int8": 0.10, "int4-weights": 0.20}
 """The tolerance table: relative L2 error that a stage may show, by the lowest precision it runs through.
@@ -23,25 +23,21 @@ _ACTION_LIMITS = {
 }
 """Largest error of an action's degree of freedom, as a share of its normalisation range (its scale)."""
 
-_GRAPHS_OF = {
+_COMMON = {
     "image_embeds": ("vision",),
     "keys": ("prefix",),
     "values": ("prefix",),
     "text_logits": ("prefix", "lm_head"),
-    "action_logits": ("vision", "prefix", "lm_head"),
-    "velocity": ("expert",),
-    "guided_velocity": ("guided",),
-    "guidance": ("guided",),
-    "chunk": ("vision", "prefix", "expert"),
-    "actions": ("vision", "prefix", "expert"),
 }
-"""The graphs whose precision shows in a stage."""
+"""The graphs whose precision shows in a stage, of those that every policy has."""
 
 
-def tolerances(families: Mapping[str, Mapping[str, str]], embodiment: Embodiment) -> dict[str, Tolerance]:
+def tolerances(
+    families: Mapping[str, Mapping[str, str]], embodiment: Embodiment, actions: type[ActionKind]
+) -> dict[str, Tolerance]:
     """Limits of every kind of stage for graphs with these layer families' precisions."""
     limits: dict[str, Tolerance] = {}
-    for stage, graphs in _GRAPHS_OF.items():
+    for stage, graphs in (_COMMON | dict(actions.stages)).items():
         if graphs == ("guided",) and "guided" not in families:  # an optional graph
             continue
         precisions = {p for graph in graphs for p in families.get(graph, {"": "fp32"}).values()}
@@ -60,6 +56,6 @@ def tolerances(families: Mapping[str, Mapping[str, str]], embodiment: Embodiment
     return limits
 
 
-def graphs_of(stage: str) -> tuple[str, ...]:
+def graphs_of(stage: str, actions: type[ActionKind]) -> tuple[str, ...]:
     """The graphs whose precision shows in a stage (``keys.3`` → ``prefix``)."""
-    return _GRAPHS_OF.get(stage.split(".")[0], ())
+    return (_COMMON | dict(actions.stages)).get(stage.split(".")[0], ())

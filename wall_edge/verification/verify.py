@@ -10,20 +10,19 @@ one). The chunk, normalised and in physical units, is checked end to end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from wall_edge_engines import Engine
 
 from wall_edge.array_types import Array
-from wall_edge.bundle import Bundle, Layout, Manifest, Tolerance, require_goldens, unchecked_stage
-from wall_edge.kinematics.rotations import nearest_values
+from wall_edge.bundle import Bundle, Manifest, Tolerance, require_goldens, unchecked_stage
 from wall_edge.policies.prompts import Prompts
 from wall_edge.verification.comparison import StageCheck, compare
-from wall_edge.verification.stages import Stages, middle_step
+from wall_edge.verification.moment import Arrays
+from wall_edge.verification.stages import Stages
 from wall_edge.verification.tolerances import graphs_of, tolerances
 
-Arrays = Mapping[str, Array]
 FLOATS = {"fp32", "fp16", "bf16"}
 WIDENED = 0.4
 """Of a half type's limit. The shipped policy's bf16 stages are 0.7 % off then, 1.8 % with all rounded."""
@@ -47,7 +46,7 @@ def _limits(manifest: Manifest, engine: Engine) -> dict[str, Tolerance]:
     """
 
     def limit(kind: str, tolerance: Tolerance) -> Tolerance:
-        graphs = [graph for graph in graphs_of(kind) if graph in manifest.graphs]
+        graphs = [graph for graph in graphs_of(kind, type(manifest.actions)) if graph in manifest.graphs]
         precisions = {p for graph in graphs for p in manifest.graphs[graph].families.values()}
         if precisions <= FLOATS and any(_widened(manifest, engine, graph) for graph in graphs):
             return replace(tolerance, limit=WIDENED * tolerance.limit)
@@ -65,8 +64,7 @@ def _widened(manifest: Manifest, engine: Engine, graph: str) -> bool:
 def _kinds(manifest: Manifest) -> list[str]:
     """The stages that this bundle has, as its tolerances name them."""
     families = {name: graph.families for name, graph in manifest.graphs.items()}
-    other = ("chunk", "actions", "velocity") if manifest.fast is not None else ("action_logits",)
-    return [kind for kind in tolerances(families, manifest.embodiment) if not kind.startswith(other)]
+    return list(tolerances(families, manifest.embodiment, type(manifest.actions)))
 
 
 def _checks(stages: Stages, goldens: Arrays, limits: Mapping[str, Tolerance]) -> Iterator[StageCheck]:
@@ -74,52 +72,21 @@ def _checks(stages: Stages, goldens: Arrays, limits: Mapping[str, Tolerance]) ->
         return compare(stage, actual, golden, limits[kind])
 
     yield check("action_prompt_ids", "action_prompt_ids", stages.prompt_ids(), goldens["action_prompt_ids"])
-    flow = stages.flow
-    whole = stages.chunk() if flow else stages.fast_logits()
+    whole = stages.actions.whole()
     yield check("image_embeds", "image_embeds", stages.session.image_embeds(), goldens["image_embeds"])
 
     stages.session.set_image_embeds(goldens["image_embeds"])
-    stages.prefill()
+    stages.actions.prefill()
     actual, golden = stages.session.keys_values(), goldens["keys_values"]
     for layer in range(golden.shape[1]):
         for part, kind in enumerate(("keys", "values")):
             yield check(f"{kind}.{layer}", kind, actual[:, layer, part], golden[:, layer, part])
 
-    if flow:
-        stages.session.set_keys_values(golden)
-        for step, velocity in enumerate(stages.velocities(goldens["noisy_actions"])):
-            yield check(f"velocity.{step}", "velocity", velocity, goldens["velocities"][step])
-    if stages.guides:
-        yield from _guidance_checks(stages, goldens, check)
-    whole_stage = "chunk" if flow else "action_logits"
-    yield check(whole_stage, whole_stage, whole[whole_stage], goldens[whole_stage])
-    if flow:
-        yield from _action_checks(stages.action, whole["actions"], goldens["actions"], check)
+    yield from stages.actions.step_checks(goldens, check)
+    yield from stages.actions.whole_checks(whole, goldens, check)
 
     stages.session.set_image_embeds(goldens["image_embeds"])
-    words = stages.words()
+    words = stages.subgoal()
     yield check("text_logits", "text_logits", words["text_logits"], goldens["text_logits"])
     if "subgoal_ids" in limits:
         yield check("subgoal_ids", "subgoal_ids", words["subgoal_ids"], goldens["subgoal_ids"])
-
-
-def _action_checks(
-    layout: Layout, actions: Array, goldens: Array, check: Callable[[str, str, Array, Array], StageCheck]
-) -> Iterator[StageCheck]:
-    """Every degree of freedom of the actions, a rotation's written as the golden's is."""
-    actions = actions.copy()
-    for pose, form in layout.rotations.items():
-        columns = layout.columns("rotation", pose)
-        actions[:, columns] = nearest_values(form, actions[:, columns], goldens[:, columns])
-    for number, name in enumerate(layout.names):
-        yield check(f"actions.{name}", f"actions.{name}", actions[:, number], goldens[:, number])
-
-
-def _guidance_checks(
-    stages: Stages, goldens: Arrays, check: Callable[[str, str, Array, Array], StageCheck]
-) -> Iterator[StageCheck]:
-    """The graph ``guided``, on the golden keys/values that the session holds."""
-    noisy = goldens["noisy_actions"]
-    velocity, guidance = stages.guided(noisy)
-    yield check("guided_velocity", "guided_velocity", velocity, goldens["velocities"][middle_step(noisy)])
-    yield check("guidance", "guidance", guidance, goldens["guidance"])

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from wall_edge.bundle import MAX_FAST_TOKENS
+from wall_edge.bundle import kind_of_graphs
 from wall_edge.errors import ConfigError
 from wall_edge_engines.build.targets.target import Target
 from wall_edge_engines.plan.ceilings import BANDWIDTH, Range, ceilings
@@ -58,8 +58,9 @@ class Prediction:
 
 def predict(workload: Workload, target: Target, steps: int | None) -> Prediction:
     """``steps`` of integration, if it has any. Raises :class:`ConfigError` for fewer than one."""
-    steps = steps if "expert" in workload.uses else None
-    if "expert" in workload.uses and (steps is None or steps < 1):
+    kind = kind_of_graphs(workload.uses)
+    steps = steps if kind.integrates else None
+    if kind.integrates and (steps is None or steps < 1):
         raise ConfigError(f"{steps} integration steps", expected="at least 1")
     limits = ceilings(target)
     stages = {name: _stage(use, limits) for name, use in workload.uses.items()}
@@ -70,7 +71,7 @@ def predict(workload: Workload, target: Target, steps: int | None) -> Prediction
         integration_steps=steps,
         stages=stages,
         chunk_floor_ms=floor,
-        chunk_ms=_chunk_range(stages, steps),
+        chunk_ms=_chunk_range(stages, steps, kind.generated_tokens),
         notes=_notes(workload, limits),
     )
 
@@ -97,7 +98,7 @@ def _seconds(count: int, limit: Range) -> tuple[float, float, float] | None:
 
 
 def _chunk(stages: Mapping[str, float], steps: int | None, tokens: int) -> float:
-    """Of one action chunk: ``steps`` of a flow policy's expert, or a FAST policy's ``tokens``."""
+    """Of one action chunk: ``steps`` of the expert where it is integrated, else ``tokens`` in words."""
     encoded = stages["vision"] + stages["prefix"]
     if steps is not None:
         return encoded + steps * stages["expert"]
@@ -114,13 +115,13 @@ def prompt_span(prefix: Span, word: Span) -> Span:
     return prefix[0], prefix[1] + word[1]
 
 
-def _chunk_range(stages: Mapping[str, StagePrediction], steps: int | None) -> Span | None:
+def _chunk_range(stages: Mapping[str, StagePrediction], steps: int | None, most_tokens: int) -> Span | None:
     spans = {name: stage.likely_ms for name, stage in stages.items() if stage.likely_ms is not None}
     if len(spans) < len(stages):
         return None
     spans["prefix"] = prompt_span(spans["prefix"], spans["word"])
     low, high = ({name: span[end] for name, span in spans.items()} for end in (0, 1))
-    return _chunk(low, steps, 1), _chunk(high, steps, MAX_FAST_TOKENS)
+    return _chunk(low, steps, 1), _chunk(high, steps, most_tokens)
 
 
 def _notes(workload: Workload, limits: Mapping[str, Range]) -> tuple[str, ...]:
@@ -132,6 +133,8 @@ def _notes(workload: Workload, limits: Mapping[str, Range]) -> tuple[str, ...]:
         lost = limit.most is None and name != BANDWIDTH
         notes.append(f"{limit.note}; its products are left out" if lost else limit.note)
     notes.append(_TWO_RUNS)
-    if "expert" not in workload.uses:
-        notes.append(f"a FAST chunk is words: from 1 to {MAX_FAST_TOKENS} of them, one word and lm_head each")
+    kind = kind_of_graphs(workload.uses)
+    if not kind.integrates:
+        words = f"from 1 to {kind.generated_tokens} of them, one word and lm_head each"
+        notes.append(f"a {kind.title} chunk is words: {words}")
     return tuple(filter(None, notes))

@@ -8,6 +8,7 @@ from pathlib import Path
 from wall_edge.errors import ConfigError
 from wall_edge_export.data.load import load_samples
 from wall_edge_export.data.samples import SampleSet
+from wall_edge_export.inputs.actions import kind_asked
 from wall_edge_export.inputs.export_inputs import ExportInputs
 from wall_edge_export.quantize.auto import AUTO, split
 from wall_edge_export.quantize.precision import Recipe, load_recipe
@@ -53,12 +54,13 @@ class ExportOptions:
                 expected="the relative L2 error that the final chunk may have, between 0 and 1",
                 fix="for example --max-action-error 0.03",
             )
-        if self.auto and self.fast is not None:
+        kind = kind_asked(self.fast)
+        if self.auto and not kind.integrates:
             raise ConfigError("--precision auto with --fast", expected="a recipe: auto measures flow chunks")
-        if self.guidance and self.fast is not None:
+        if self.guidance and not kind.optional_graphs:
             raise ConfigError(
-                "--guidance with --fast",
-                expected="a flow policy: FAST actions are words, and have no flow to guide",
+                f"--guidance with --{kind.title.lower()}",
+                expected=f"a flow policy: {kind.title} actions are words, and have no flow to guide",
                 fix="leave out --guidance",
             )
         if not self.auto and limit is not None:

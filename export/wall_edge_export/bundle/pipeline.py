@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from wall_edge.bundle import (
-    FAST_TOKENIZER,
     FORMAT_VERSION,
     GOLDENS,
     HEAD_TOKENS,
@@ -133,9 +132,9 @@ class _Export:
         if head is not None:
             np.save(folder / HEAD_TOKENS, head)
             names.append(HEAD_TOKENS)
-        if self._inputs.fast is not None:
-            shutil.copyfile(self._inputs.fast.path, folder / FAST_TOKENIZER)
-            names.append(FAST_TOKENIZER)
+        for name, path in self._inputs.actions.files.items():
+            shutil.copyfile(path, folder / name)
+            names.append(name)
         return {name: file_digest(folder / name) for name in names}
 
     @cached_property
@@ -242,7 +241,7 @@ class _Export:
 
     def _manifest(self, recipe: Recipe) -> Manifest:
         """The manifest of ``recipe``'s graphs, without the files' digests."""
-        settings, data, fast = self._inputs.settings, self._data, self._inputs.fast
+        settings, data, actions = self._inputs.settings, self._data, self._inputs.actions.stored
         calibration = None
         if data is not None and any(self._plan.values()):
             calibration = CalibrationRecord(data.name, data.sha256, len(self._samples[0]))
@@ -253,25 +252,24 @@ class _Export:
             source=SourceRecord(self._inputs.checkpoint.folder.resolve().name, self._inputs.sha256),
             embodiment=settings.embodiment,
             cameras=settings.cameras,
-            prompt_flavour=f"wall-oss-{self._inputs.graph_inputs.actions}",
+            actions=actions,
             horizon=settings.horizon,
             action_rate_hz=settings.action_rate_hz,
-            time_grid=settings.time_grid,
             max_prompt_tokens=self._inputs.max_prompt_tokens,
             recipe=recipe.name,
             graphs=specs,
             keys_values=KeysValues(specs["prefix"].inputs["past_kv"].dtype),
-            tolerances=tolerances(families, settings.embodiment),
+            tolerances=tolerances(families, settings.embodiment, type(actions)),
             files={},
             calibration=calibration,
             second_opinion=self._opinion,
             losses=self._losses(recipe),
             sensitivity=self._sensitivity,
             head_tokens=None if self._inputs.head_tokens is None else HEAD_TOKENS,
-            fast=None if fast is None else fast.settings,
             prompt_wording=settings.wording,
             prompt_action_space=settings.action_space,
             state_text=settings.state_text,
+            family=self._inputs.checkpoint.shape.family,
         )
 
 

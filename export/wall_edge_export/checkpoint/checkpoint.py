@@ -20,17 +20,20 @@ from wall_edge.bundle.tokenizer import load_tokenizer
 from wall_edge.errors import CheckpointError
 from wall_edge.files import shown
 from wall_edge_export.checkpoint.completeness import require_layers, require_tensors
-from wall_edge_export.checkpoint.config_keys import refuse_later_family, unknown_switches
-from wall_edge_export.checkpoint.dof import Layout, trained
 from wall_edge_export.checkpoint.hub import resolve_checkpoint
 from wall_edge_export.checkpoint.lerobot_policy import TYPE, LeRobotPolicy
 from wall_edge_export.checkpoint.lora.adapter import LoraAdapter
 from wall_edge_export.checkpoint.names import EMBEDDINGS, HEAD, NORMALIZER
+from wall_edge_export.checkpoint.normalizers.places import normalizer_files
+from wall_edge_export.checkpoint.settings.config_keys import refuse_unsupported, unknown_switches
+from wall_edge_export.checkpoint.settings.dof import Layout, trained
+from wall_edge_export.checkpoint.settings.merged import merged_settings
+from wall_edge_export.checkpoint.settings.training_file import TrainingFile, training_file
 from wall_edge_export.checkpoint.tensor_types import refuse_quantised_config
 from wall_edge_export.checkpoint.views import TensorView, views
 from wall_edge_export.checkpoint.weights import StoredTensor, has_weights, read_json, stored_weights
 from wall_edge_export.model.config import READ_KEYS, model_shape
-from wall_edge_export.model.family import FAMILIES, FIRST
+from wall_edge_export.model.family import FAMILIES
 from wall_edge_export.model.inventory import inventory
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.wall import WallModel
@@ -69,12 +72,16 @@ class Checkpoint:
         self.policy = _policy(folder, adapter)
         self.config_folder = _config_folder(folder, base)
         self.config = _read_config(self.config_folder)
+        self.training = training_file(self.config_folder)
         self._refuse_other_arithmetic()
+        self.config = merged_settings(self.config, self.training, self.config_folder)
         if self.policy is not None:
             # The base was trained for other robots: what its block says does not hold for this policy.
-            settings = read_json(self.policy.folder / "config.json", "the policy's settings")
+            path = self.policy.folder / "config.json"
+            settings = read_json(path, "the policy's settings")
+            self.config = merged_settings(self.config, TrainingFile(path, settings), self.config_folder)
             self.config["wall_edge"] = settings.get("wall_edge", {})
-        robot = trained(self.config, self.config_folder, self._slots)
+        robot = trained(self.config, self.config_folder, self.training, self._slots)
         self.action_layout: Layout = robot.action
         self.state_layout: Layout = robot.state
         self.trained_robot: str | None = robot.robot
@@ -92,14 +99,15 @@ class Checkpoint:
         ]
 
     def _refuse_other_arithmetic(self) -> None:
-        """Before anything else is read: quantised weights and the later family's settings."""
+        """Before anything else is read: quantised weights and settings that nothing here computes."""
         folders = {self.config_folder: self.config}
         if self.policy is not None:
             folders[self.policy.folder] = _read_config(self.policy.folder)
         for folder, config in folders.items():
             path = folder / "config.json"
             refuse_quantised_config(path, config)
-            refuse_later_family(config, str(path))
+            refuse_unsupported(config, str(path))
+        refuse_unsupported(self.training.raw, self.training.where)
 
     @cached_property
     def _tensors(self) -> dict[str, StoredTensor]:
@@ -131,8 +139,8 @@ class Checkpoint:
         stored = self._tensors.get(EMBEDDINGS)
         if stored is None or stored.shape[0] == shape.vocab_size:
             return shape
-        path, first = self.tokenizer, FAMILIES[shape.family] is FIRST
-        if first and self.policy is None and not (path.is_file() and _tokens(path) == stored.shape[0]):
+        path, believed = self.tokenizer, FAMILIES[shape.family].vocabulary_in_config
+        if believed and self.policy is None and not (path.is_file() and _tokens(path) == stored.shape[0]):
             return shape
         return replace(shape, vocab_size=stored.shape[0])
 
@@ -162,8 +170,8 @@ class Checkpoint:
         """
         paths = sorted({tensor.path for tensor in self._tensors.values()})
         paths += [path for path in (self.config_folder / "config.json",) if self.config_folder != self.folder]
-        paths += [path for path in (self.config_folder / "config.yml",) if path.is_file()]
-        paths += self.policy.files() if self.policy is not None else []
+        paths += [self.training.path] if self.training.path is not None else []
+        paths += self.policy.files() if self.policy is not None else normalizer_files(self.folder)
         return paths + (self._adapter.files() if self._adapter is not None else [])
 
     def has(self, name: str) -> bool:

@@ -9,9 +9,9 @@ from pathlib import Path
 from wall_edge.errors import CheckpointError, ConfigError
 
 _HUB_ID = re.compile(r"(?P<repository>[\w][\w.-]*/[\w][\w.-]*)(@(?P<revision>[\w][\w./-]*))?")
-_SETTINGS = ("*.json", "*.yml")
-_PATTERNS = ("*.safetensors", *_SETTINGS)
-"""Neither pickles nor code are ever fetched."""
+_SETTINGS = ("*.json", "config.yml", "config.yaml")
+_PATTERNS = ("*.safetensors", "normalizer_action.pth", "normalizer_propri.pth", *_SETTINGS)
+"""No code is ever fetched, and of pickles only the two of which nothing but numbers is read."""
 
 
 def resolve_checkpoint(location: str, *, weights: bool = True) -> Path:

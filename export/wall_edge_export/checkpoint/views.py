@@ -82,6 +82,16 @@ def views(folder: Path, inventory: Inventory, stored: Mapping[str, StoredTensor]
     return found
 
 
+def with_fused_experts(inventory: Inventory) -> Mapping[str, tuple[Weight, ...]]:
+    """The tensors of a checkpoint that keeps its experts' layers fused, as wall-oss-0.5 does: by stored name,
+    what its rows are, in order."""
+    stored: dict[str, tuple[Weight, ...]] = {}
+    for weight in inventory.values():
+        name = weight.name if weight.expert is None else _fused_name(weight.name)
+        stored[name] = (*stored.get(name, ()), weight)
+    return stored
+
+
 def _fused_name(name: str) -> str:
     return ".".join(_FUSED.get(component, component) for component in name.split("."))
 

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeE
 from wall_edge.cli.output import stderr
 from wall_edge.errors import ConfigError
 from wall_edge.signals import interruptible
+from wall_edge_export.reference.random_shapes import SHAPES, named_shape
 
 app = typer.Typer(help="Checkpoints: make one for measuring.", no_args_is_help=True)
 
@@ -23,19 +24,15 @@ def _group() -> None:
 
 @app.command("random")
 def random_checkpoint(
-    shape: Annotated[
-        str, typer.Argument(help="wall-oss-flow, wall-oss-fast, wall-oss-mini, tiny or tiny-fast.")
-    ],
+    shape: Annotated[str, typer.Argument(help=f"One of {', '.join(SHAPES)}.")],
     out: Annotated[Path, typer.Option(help="The new folder.")],
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 0,
     dtype: Annotated[str, typer.Option(help="bf16 or fp32.")] = "bf16",
 ) -> None:
     """Write a checkpoint of random weights: the size and speed of a model, none of its skill."""
     # torch takes seconds to import: only once the arguments are known to be good.
+    named_shape(shape)
     try:
-        from wall_edge_export.reference.random_shapes import named_shape
-
-        named_shape(shape)
         from wall_edge_export.reference.random_checkpoint import write_random_checkpoint
     except ImportError as error:
         raise ConfigError(

@@ -12,7 +12,7 @@ from wall_edge_engines.cuda.driver import device_at_hand
 from wall_edge_engines.plan.rates import RobotRates
 from wall_edge_engines.plan.report import Device, Subject, make_plan
 
-from wall_edge.bundle import MAX_STEPS
+from wall_edge.bundle import MAX_STEPS, require_steps
 from wall_edge.config import CameraConfig, ControlConfig, PolicyConfig, RobotConfig, load_robot
 from wall_edge.errors import ConfigError, EngineError
 from wall_edge.files import shown
@@ -97,15 +97,11 @@ def _recipe(precision: str | None, subject: Subject) -> str | None:
 
 
 def _steps(steps: int | None, policy: Policy, robot: RobotConfig | None) -> int | None:
-    if policy.steps is not None:
-        return steps or (robot.policy.integration_steps if robot is not None else None) or policy.steps
     if steps is not None:
-        raise ConfigError(
-            f"--steps {steps} for a FAST policy",
-            expected="a flow policy, which integrates",
-            fix="leave it out: a FAST chunk is words",
-        )
-    return None
+        require_steps(policy.kind, steps)
+    if policy.steps is None:
+        return None
+    return steps or (robot.policy.integration_steps if robot is not None else None) or policy.steps
 
 
 def _cameras(text: str | None) -> int | tuple[str, ...] | None:

@@ -10,7 +10,7 @@ from wall_edge_engines.build.targets.sizes import PolicySizes
 from wall_edge_engines.plan.report import Subject
 from wall_edge_engines.plan.workload import Workload
 
-from wall_edge.bundle import MANIFEST, Bundle
+from wall_edge.bundle import MANIFEST, ActionKind, Bundle
 from wall_edge.config import RobotConfig
 from wall_edge.errors import ConfigError
 from wall_edge.files import shown
@@ -33,8 +33,9 @@ class Policy:
     """A subject, and the numbers of its chunks."""
 
     subject: Subject
+    kind: type[ActionKind]
     steps: int | None
-    """Integration steps; None where actions are words (FAST)."""
+    """Integration steps; None where actions are words."""
     horizon: int
     action_rate_hz: float
 
@@ -64,8 +65,13 @@ def _bundle(folder: Path, request: Request) -> Policy:
         workload=lambda _: bundle_workload(bundle, request.prompt_tokens),
         sizes=lambda _: PolicySizes.of_bundle(bundle),
     )
-    steps = len(manifest.time_grid) - 1 if manifest.fast is None else None
-    return Policy(subject, steps, manifest.horizon, manifest.action_rate_hz)
+    return Policy(
+        subject,
+        type(manifest.actions),
+        manifest.actions.integration_steps,
+        manifest.horizon,
+        manifest.action_rate_hz,
+    )
 
 
 def _source(request: Request, robot: RobotConfig | None) -> Policy:
@@ -96,8 +102,9 @@ def _source(request: Request, robot: RobotConfig | None) -> Policy:
         workload=workload,
         sizes=lambda recipe: PolicySizes.of_workload(workload(recipe), max(tokens, source.max_prompt_tokens)),
     )
-    steps = source.integration_steps if "expert" in graphs else None
-    return Policy(subject, steps, source.horizon, source.action_rate_hz)
+    kind = source.graph_inputs.actions
+    steps = source.integration_steps if kind.integrates else None
+    return Policy(subject, kind, steps, source.horizon, source.action_rate_hz)
 
 
 def _require_source(argument: str) -> None:

@@ -19,7 +19,7 @@ def print_plan(report: PlanReport, whose: str) -> None:
     work, prediction = report.workload, report.prediction
     cameras = f"{work.cameras} camera{'s' * (work.cameras != 1)}"
     steps = f"{prediction.integration_steps} step{'s' * (prediction.integration_steps != 1)}"
-    if "expert" not in prediction.stages:
+    if prediction.integration_steps is None:
         steps = "words for actions"
     console.print(
         f"predicted, not measured: {report.subject} in {work.recipe}, {cameras}, {work.prompt_tokens} prompt "

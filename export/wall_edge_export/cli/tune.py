@@ -15,10 +15,9 @@ import wall_edge_engines
 from rich.table import Table
 from wall_edge_engines import Engine, EngineSettings
 
-from wall_edge.bundle import Bundle
+from wall_edge.bundle import Bundle, require_flow
 from wall_edge.cli.console import SafeConsole
 from wall_edge.cli.output import stage_progress
-from wall_edge.errors import ConfigError
 from wall_edge.policies.prompts import Prompts
 from wall_edge.session_format import Sample
 from wall_edge_export.data.load import load_samples
@@ -47,8 +46,7 @@ def tune(
     """Find the fewest integration steps within an action error; exit code 1 when none saves a step."""
     opened = Bundle(bundle)
     manifest = opened.manifest
-    if manifest.fast is not None:
-        raise ConfigError(f"{bundle}: FAST actions", expected="flow actions, which are integrated")
+    flow = require_flow(manifest.actions, "flow actions, which are integrated", before=f"{bundle}: ")
     sample_set = load_samples(
         data,
         embodiment=manifest.embodiment,
@@ -58,17 +56,19 @@ def tune(
         count=samples,
     )
     engine = wall_edge_engines.load(opened, EngineSettings(threads=threads))
-    trials = _try(opened, engine, sample_set.samples, max_action_error)
+    trials = _try(opened, engine, sample_set.samples, max_action_error, flow.integration_steps)
     fewest = next((entry.steps for entry in trials if entry.within), None)
-    _report(trials, fewest, max_action_error, len(manifest.time_grid) - 1, as_json=as_json)
+    _report(trials, fewest, max_action_error, flow.integration_steps, as_json=as_json)
     if fewest is None:
         raise typer.Exit(1)
 
 
-def _try(bundle: Bundle, engine: Engine, samples: tuple[Sample, ...], limit: float) -> list[Trial]:
+def _try(
+    bundle: Bundle, engine: Engine, samples: tuple[Sample, ...], limit: float, bundle_steps: int
+) -> list[Trial]:
     """Every number of steps below the bundle's own, fewest first, up to the first that stays within."""
     manifest, prompts = bundle.manifest, Prompts.of(bundle)
-    counts = range(1, len(manifest.time_grid) - 1)
+    counts = range(1, bundle_steps)
     trials: list[Trial] = []
     with stage_progress("tune", ("reference", *(f"{steps} steps" for steps in counts))) as progress:
         progress("reference")

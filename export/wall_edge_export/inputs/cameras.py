@@ -13,7 +13,7 @@ from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge.files import is_plain_name, shown
 from wall_edge_export.checkpoint.image_processor import PixelBounds, pixel_bounds
 from wall_edge_export.checkpoint.outline import Outline
-from wall_edge_export.checkpoint.training_yaml import TrainingImages, training_images
+from wall_edge_export.checkpoint.settings.training_yaml import TrainingImages, training_images
 from wall_edge_export.model.family import FAMILIES
 
 

@@ -10,15 +10,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from wall_edge.bundle import FastSettings, file_digest
+from wall_edge.bundle import file_digest
 from wall_edge.config import RobotConfig
 from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge.files import read_text
-from wall_edge.policies.fast_codec import FastCodec
-from wall_edge.policies.fast_policy import first_action_token
 from wall_edge.policies.prompt_text import TURN_END, Ids, PromptTokenizer
 from wall_edge.policies.prompts import Prompts
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
+from wall_edge_export.inputs.actions import ExportActions, export_actions
 from wall_edge_export.inputs.settings import ExportSettings, resolve_settings
 from wall_edge_export.model.wall import WallModel
 from wall_edge_export.onnx.graphs import GraphInputs, graphs_of
@@ -40,8 +39,7 @@ class ExportInputs:
     settings: ExportSettings
     tokenizer: PromptTokenizer
     head_tokens: Ids | None
-    fast: FastCodec | None = None
-    """Set for FAST actions."""
+    actions: ExportActions
     guidance: bool = False
     """Whether the graph ``guided`` is asked for."""
 
@@ -59,14 +57,11 @@ class ExportInputs:
         tokenizer = PromptTokenizer(checkpoint.tokenizer)
         _check_tokenizer(checkpoint, tokenizer)
         checkpoint.check()
-        codec = None if fast is None else _fast_codec(fast, checkpoint, settings, robot)
+        actions = export_actions(fast, checkpoint, settings, robot, tokenizer)
         head = None if vocabulary is None else subgoal_tokens(vocabulary, tokenizer)
-        if codec is not None:
-            count = codec.settings.vocab_size
-            first = first_action_token(tokenizer, count)
-            if head is not None:
-                head = np.union1d(head, np.arange(first, first + count))
-        return cls(checkpoint, settings, tokenizer, head, codec, guidance)
+        if head is not None:
+            head = np.union1d(head, actions.head_tokens)
+        return cls(checkpoint, settings, tokenizer, head, actions, guidance)
 
     @cached_property
     def prompts(self) -> Prompts:
@@ -94,9 +89,10 @@ class ExportInputs:
             state_token_id=self.tokenizer.ids.state,
             horizon=self.settings.horizon,
             cameras=cameras,
-            actions="flow" if self.fast is None else "fast",
+            actions=type(self.actions.stored),
             head_rows=None if self.head_tokens is None else len(self.head_tokens),
             guidance=self.guidance,
+            padding=self.settings.padding,
         )
 
     @cached_property
@@ -112,8 +108,8 @@ class ExportInputs:
         """Digest of all that decides the graphs but the recipe."""
         head = b"" if self.head_tokens is None else self.head_tokens.tobytes()
         tokenizer = file_digest(self.checkpoint.tokenizer)
-        fast = "" if self.fast is None else file_digest(self.fast.path) + repr(self.fast.settings)
-        parts = (self.sha256, tokenizer, repr(self.settings), repr(self.graph_inputs), head.hex(), fast)
+        actions = self.actions.fingerprint()
+        parts = (self.sha256, tokenizer, repr(self.settings), repr(self.graph_inputs), head.hex(), actions)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def int4_scratch_bytes(self, recipe: Recipe) -> int:
@@ -149,25 +145,6 @@ def subgoal_tokens(path: Path, tokenizer: PromptTokenizer) -> Ids:
     if not sentences:
         raise ConfigError(f"{path}: no subgoals", expected="a text file with one subgoal a line")
     return np.unique(np.concatenate([tokenizer.encode(f"{line}{TURN_END}") for line in sentences]))
-
-
-def _fast_codec(
-    folder: Path, checkpoint: Checkpoint, settings: ExportSettings, robot: RobotConfig | None
-) -> FastCodec:
-    """The FAST tokenizer in ``folder``, for this robot's chunks.
-
-    A chunk spells all degrees of freedom that are not masked: what ROBOT.yaml does not describe as padding.
-    """
-    trained, driven = checkpoint.action_layout.names, settings.embodiment.action.names
-    described = robot is not None and robot.embodiment is not None
-    if trained and not described and set(trained) != set(driven):
-        raise ConfigError(
-            f"FAST actions for {', '.join(driven)}",
-            expected=f"all degrees of freedom that the model was trained with: {', '.join(trained)}",
-            fix="a FAST chunk spells them all: name them all in ROBOT.yaml",
-        )
-    fast = FastSettings.read(folder / "processor_config.json", CheckpointError)
-    return FastCodec(folder / "tokenizer.json", fast, settings.horizon, len(driven), CheckpointError)
 
 
 def _check_tokenizer(checkpoint: Checkpoint, tokenizer: PromptTokenizer) -> None:

@@ -6,6 +6,7 @@ what is found in neither is asked for by name.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -22,12 +23,15 @@ from wall_edge.config import ModelConfig, RobotConfig
 from wall_edge.config_loader import from_mapping
 from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge.files import shown
+from wall_edge.policies.prompt_text import view_name
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.checkpoint.lerobot_policy import LeRobotPolicy
 from wall_edge_export.checkpoint.outline import Outline
 from wall_edge_export.inputs.cameras import CameraBlock, camera_geometries
 from wall_edge_export.inputs.embodiment import JointUnit, embodiment
-from wall_edge_export.inputs.prompt_settings import check_labels, prompt_settings
+from wall_edge_export.inputs.statistics import action_padding
+from wall_edge_export.inputs.trained import Trained, state_text, trained
+from wall_edge_export.model.family import FAMILIES
 
 T = TypeVar("T")
 
@@ -49,9 +53,13 @@ class ChunkSettings:
     horizon: int
     action_rate_hz: float
     time_grid: tuple[float, ...]
+    time_schedule: TimeSchedule = TimeSchedule()  # noqa: RUF009 - frozen
+    """How another number of steps becomes times."""
+    state_text: StateText | None = None
+    """How the prompt spells the state; None where a token carries it."""
     wording: Wording = "lerobot"
     action_space: ActionSpace | None = None
-    state_text: StateText | None = None
+    """What the system turn calls the actions where it describes the robot; None for the plain one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +67,8 @@ class ExportSettings(ChunkSettings):
     """What the graphs alone do not tell."""
 
     embodiment: Embodiment
+    padding: tuple[float, ...] | None = None
+    """By slot of the model, the normalised action of what is masked; None in the first family."""
 
 
 def resolve_settings(checkpoint: Checkpoint, robot: RobotConfig | None) -> ExportSettings:
@@ -71,23 +81,46 @@ def resolve_settings(checkpoint: Checkpoint, robot: RobotConfig | None) -> Expor
         unit=block.unit or _checkpoint_unit(checkpoint, robot),
         reference=_reference(block.action_reference, robot),
     )
-    return ExportSettings(**vars(chunk_settings(checkpoint, robot)), embodiment=joints)
+    filled = FAMILIES[checkpoint.shape.family].fills_slots
+    padding = action_padding(checkpoint, block.robot) if filled else None
+    return ExportSettings(**vars(chunk_settings(checkpoint, robot)), embodiment=joints, padding=padding)
 
 
 def chunk_settings(outline: Outline, robot: RobotConfig | None) -> ChunkSettings:
     """The part that neither joints nor statistics decide; raises as :func:`resolve_settings` does."""
-    block = _merged_block(outline, robot)
-    prompts = prompt_settings(outline, block.prompt_wording, block.prompt_action_space, block.state_bins)
-    cameras = camera_geometries(outline, robot, block.cameras or {}, _block(outline).resolution)
-    check_labels(outline, list(cameras), prompts.wording)
+    block, own, training = _merged_block(outline, robot), _block(outline), trained(outline)
+    wording = block.prompt_wording or _wording(outline)
+    cameras = camera_geometries(outline, robot, block.cameras or {}, own.resolution)
+    _refuse_other_labels(training, cameras, wording)
     return ChunkSettings(
         cameras=cameras,
-        horizon=_require("horizon", block.horizon),
+        horizon=_require("horizon", block.horizon or training.horizon),
         action_rate_hz=_require("action_rate_hz", block.action_rate_hz),
-        time_grid=block.time_grid
-        or TimeSchedule().grid(block.integration_steps or _scheduler_steps(outline)),
-        **vars(prompts),
+        time_grid=block.time_grid or training.schedule.grid(block.integration_steps or training.steps),
+        time_schedule=training.schedule,
+        state_text=state_text(outline, robot, own),
+        wording=wording,
+        action_space=block.prompt_action_space or training.action_space,
     )
+
+
+def _wording(outline: Outline) -> Wording:
+    """Whose words the prompts are in, where nobody says."""
+    if not outline.shape.state_token:
+        return "wall-oss-0.5"
+    return "upstream" if outline.policy is None else "lerobot"
+
+
+def _refuse_other_labels(training: Trained, cameras: Mapping[str, object], wording: Wording) -> None:
+    """``data.camera_name_mapping`` may call a camera anything; prompts here call it by the table of views."""
+    for camera, label in training.camera_names.items():
+        expected = view_name(camera, wording)
+        if camera in cameras and label != expected:
+            raise CheckpointError(
+                f"data.camera_name_mapping calls {shown(camera, 64)} {shown(repr(label), 64)}",
+                expected=f"{expected!r}, which is what prompts here say",
+                fix="export a policy that was trained with these words",
+            )
 
 
 def _merged_block(outline: Outline, robot: RobotConfig | None) -> CheckpointBlock:
@@ -119,7 +152,7 @@ def _lerobot_block(policy: LeRobotPolicy | None) -> dict[str, Any]:
             fix="only the flow actions of LeRobot's policies are supported yet",
         )
     cameras = {name: CameraBlock(width, height) for name, (width, height) in policy.cameras().items()}
-    return {"horizon": policy.horizon, "cameras": cameras or None}
+    return {"cameras": cameras or None}
 
 
 def _checkpoint_unit(outline: Outline, robot: RobotConfig | None) -> JointUnit | None:
@@ -140,22 +173,6 @@ def _reference(general: Reference | None, robot: RobotConfig | None) -> Referenc
 def _where(outline: Outline) -> str:
     policy = outline.policy
     return str((policy.folder if policy is not None else outline.folder) / "config.json")
-
-
-@dataclass(frozen=True)
-class _Scheduler:
-    num_inference_timesteps: int = 10
-
-
-def _scheduler_steps(outline: Outline) -> int:
-    if outline.policy is not None:
-        return outline.policy.integration_steps
-    where, scheduler = _where(outline), outline.config.get("noise_scheduler", {})
-    steps = from_mapping(_Scheduler, scheduler, where, CheckpointError, strict=False).num_inference_timesteps
-    if not 1 <= steps <= 1000:
-        what = f"{where}: num_inference_timesteps is {shown(steps, 60)}"
-        raise CheckpointError(what, expected="at least 1, at most 1000")
-    return steps
 
 
 def _require(key: str, value: T | None) -> T:

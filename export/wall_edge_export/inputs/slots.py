@@ -9,8 +9,8 @@ from wall_edge.config import Entry, RobotConfig, entry_size
 from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge.files import shown
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
-from wall_edge_export.checkpoint.dof import Layout as Names
 from wall_edge_export.checkpoint.lerobot_policy import LeRobotPolicy
+from wall_edge_export.checkpoint.settings.dof import Layout as Names
 
 Pairs = tuple[tuple[str, int], ...]
 """Name and slot of each degree of freedom."""

@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from wall_edge.bundle import ElementType, GraphSpec, ImageGeometry, TensorSpec
+from wall_edge.bundle import ActionKind, ElementType, FlowActions, GraphSpec, ImageGeometry, TensorSpec
 from wall_edge_export.model.frames import CameraFrontEnd
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.vision import Grid
@@ -49,8 +48,7 @@ class GraphInputs:
     state_token_id: int
     horizon: int
     cameras: Mapping[str, ImageGeometry] | None = None
-    actions: Literal["flow", "fast"] = "flow"
-    """FAST actions are words of the vocabulary head: they need no expert graph."""
+    actions: type[ActionKind] = FlowActions
     head_rows: int | None = None
     """Rows of a trimmed vocabulary head; None for all."""
     guidance: bool = False
@@ -62,9 +60,7 @@ class GraphInputs:
     @property
     def graphs(self) -> tuple[str, ...]:
         """The graphs that the actions need, in order."""
-        if self.actions == "fast":
-            return GRAPHS[:-1]
-        return (*GRAPHS, GUIDED) if self.guidance else GRAPHS
+        return self.actions.graph_names(guidance=self.guidance)
 
 
 class _Stage(nn.Module):

@@ -104,7 +104,7 @@ class _Comparison:
 
     def _prompts(self, tokenizer: Any, words: str) -> None:
         images = [(camera, geometry.tokens) for camera, geometry in self._cameras.items()]
-        horizon = self._inputs.settings.horizon if self._inputs.fast is None else 0
+        horizon = self._inputs.actions.action_tokens(self._inputs.settings.horizon)
         prompts = self._inputs.prompts
         action = [self._inputs.tokenizer.ids.action] * horizon  # the graphs append these themselves
         settings = self._inputs.settings

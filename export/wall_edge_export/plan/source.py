@@ -20,10 +20,11 @@ from wall_edge_export.checkpoint.lerobot_policy import LeRobotPolicy
 from wall_edge_export.checkpoint.outline import Outline
 from wall_edge_export.inputs.export_inputs import INSTRUCTION, INSTRUCTION_TOKENS
 from wall_edge_export.inputs.settings import ChunkSettings, chunk_settings
-from wall_edge_export.model.config import model_shape
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.onnx.graphs import GraphInputs
-from wall_edge_export.reference.random_shapes import SHAPES, build_tokenizer, model_config
+from wall_edge_export.reference.random_config import model_config, stored_shape
+from wall_edge_export.reference.random_shapes import SHAPES
+from wall_edge_export.reference.random_tokenizer import build_tokenizer
 
 Cameras = int | tuple[str, ...] | None
 """The first so many of a policy's cameras, some by name, or all of them."""
@@ -75,8 +76,8 @@ def plan_source(
         tokenizer = build_tokenizer(SHAPES[argument])
         source = _source(_shape_outline(argument, tokenizer, robot), tokenizer, cameras, robot)
         # A checkpoint never is one of FAST actions here: its export needs the FAST tokenizer beside it.
-        fast = SHAPES[argument].fast_tokens > 0
-        return replace(source, graph_inputs=replace(source.graph_inputs, actions="fast")) if fast else source
+        kind = SHAPES[argument].actions
+        return replace(source, graph_inputs=replace(source.graph_inputs, actions=kind))
     if not argument or ("/" not in argument and not Path(argument).expanduser().exists()):
         raise ConfigError(
             f"{shown(argument, 100)}: neither a shape nor a folder",
@@ -91,7 +92,7 @@ def _shape_outline(name: str, tokenizer: Tokenizer, robot: RobotConfig | None) -
     config = model_config(SHAPES[name], tokenizer, "bfloat16")
     if robot is not None:  # nothing was trained with the shape's cameras: the robot has its own
         del config["wall_edge"]["cameras"]
-    return _ShapeOutline(Path(name), config, model_shape(config))
+    return _ShapeOutline(Path(name), config, stored_shape(SHAPES[name], config))
 
 
 def _source(

@@ -135,7 +135,7 @@ class Calibrator:
                     streams.append(
                         _Stream("prefix", words, rotary(text.positions), bias, prompt, text.shared)
                     )
-                for time in FLOW_TIMES if self._graph_inputs.actions == "flow" else ():
+                for time in FLOW_TIMES if self._graph_inputs.actions.integrates else ():
                     noise = torch.from_numpy(
                         self._rng.standard_normal(sample.actions.shape, dtype=np.float32)
                     )

@@ -8,9 +8,7 @@ from torch import Tensor
 
 from wall_edge.bundle import Manifest
 from wall_edge.policies.encoder import observed_frames
-from wall_edge.policies.fast_codec import FastCodec
-from wall_edge.policies.fast_policy import first_action_token
-from wall_edge.policies.prompt_text import TURN_END, Ids, PromptTokenizer, next_position, subgoal_text
+from wall_edge.policies.prompt_text import TURN_END, Ids, next_position, subgoal_text
 from wall_edge.policies.state_text import said_state
 from wall_edge.policies.transforms import model_state, normalised
 from wall_edge.policies.vision import patches
@@ -23,7 +21,7 @@ def model_input(sample: Sample, manifest: Manifest, inputs: ExportInputs) -> Mod
     """Tokenise, normalise and place one sample.
 
     Its words serve as the action prompt's instruction, and as both question and answer of the subgoal prompt.
-    For FAST actions, the actions' tokens follow the action prompt.
+    Where actions are words, their tokens follow the action prompt.
     """
     frames = observed_frames(manifest, sample.observation.frames)
     state, state_mask = model_state(manifest, sample.observation.state)
@@ -35,9 +33,9 @@ def model_input(sample: Sample, manifest: Manifest, inputs: ExportInputs) -> Mod
     start = next_position(prompt.positions[:, :shared])
     actions, mask = training_actions(sample, manifest)
     continuations = [_continuation(answer, start, shared)]
-    if inputs.fast is not None:
-        tokens = fast_tokens(inputs.tokenizer, inputs.fast, actions, manifest)
-        continuations.append(_continuation(tokens, prompt.following, len(prompt.ids)))
+    spelled = inputs.actions.spelled(actions[:, sorted(manifest.embodiment.action.slots)])
+    if len(spelled):
+        continuations.append(_continuation(spelled, prompt.following, len(prompt.ids)))
     chunk = prompt.following + np.arange(manifest.horizon)
     return ModelInput(
         patches=torch.from_numpy(
@@ -57,7 +55,7 @@ def model_input(sample: Sample, manifest: Manifest, inputs: ExportInputs) -> Mod
 def training_actions(sample: Sample, manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
     """Normalised actions and their mask ``[horizon, slots]``, as training sees them."""
     slots = list(manifest.embodiment.action.slots)
-    width = max(manifest.action_slots, *(slot + 1 for slot in slots))  # no graph of FAST's knows its slots
+    width = max(manifest.action_slots, *(slot + 1 for slot in slots))  # no graph of words knows its slots
     actions, mask = np.zeros((2, manifest.horizon, width), dtype=np.float32)
     actions[:, slots] = normalised(manifest, sample.actions, sample.observation.state)
     mask[:, slots] = 1.0
@@ -66,14 +64,6 @@ def training_actions(sample: Sample, manifest: Manifest) -> tuple[np.ndarray, np
 
 def _continuation(ids: Ids, start: int, shared: int) -> Continuation:
     return Continuation(torch.from_numpy(ids), _line(start + np.arange(len(ids))), shared)
-
-
-def fast_tokens(tokenizer: PromptTokenizer, codec: FastCodec, actions: np.ndarray, manifest: Manifest) -> Ids:
-    """Token ids that spell normalised actions ``[horizon, slots]``, and the turn's end."""
-    live = actions[:, sorted(manifest.embodiment.action.slots)]
-    first = first_action_token(tokenizer, codec.settings.vocab_size)
-    spelled = first + np.array(codec.encode(live), dtype=np.int64)
-    return np.concatenate([spelled, tokenizer.encode(TURN_END)])
 
 
 def _line(steps: np.ndarray) -> Tensor:

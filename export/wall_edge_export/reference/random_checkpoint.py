@@ -23,10 +23,14 @@ import numpy.typing as npt
 import torch
 
 from wall_edge.errors import ConfigError
-from wall_edge_export.model.config import model_shape
+from wall_edge_export.checkpoint.names import HEAD, NORMALIZER
+from wall_edge_export.checkpoint.views import with_fused_experts
+from wall_edge_export.model.inventory import Weight, inventory
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.wall import WallModel
-from wall_edge_export.reference.random_shapes import ROBOT, build_tokenizer, model_config, named_shape
+from wall_edge_export.reference.random_config import model_config, stored_shape
+from wall_edge_export.reference.random_shapes import ROBOT, named_shape
+from wall_edge_export.reference.random_tokenizer import build_tokenizer
 
 SHARD_BYTES = 5_000_000_000
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -83,7 +87,7 @@ def write_random_checkpoint(
         raise ConfigError(f"dtype {dtype!r}", expected=f"one of {', '.join(DTYPES)}")
     tokenizer = build_tokenizer(shape)
     config = model_config(shape, tokenizer, str(DTYPES[dtype]).removeprefix("torch."))
-    plan = planned_tensors(config, DTYPES[dtype])
+    plan = planned_tensors(stored_shape(shape, config), DTYPES[dtype], fused=shape.later is not None)
     total = sum(tensor.bytes for tensor in plan)
     with _new_folder(out, total) as folder:
         (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
@@ -95,38 +99,43 @@ def write_random_checkpoint(
                 done += count
                 progress(done, total)
         _write_index(folder, shards, total)
-    weights = sum(tensor.size for tensor in plan if "normalizer" not in tensor.name)
+    weights = sum(tensor.size for tensor in plan if not tensor.name.startswith(NORMALIZER))
     return CheckpointSummary(weights, total, tuple(shards))
 
 
-def planned_tensors(config: dict[str, Any], dtype: torch.dtype) -> list[PlannedTensor]:
-    """Every tensor that ``config.json`` calls for and the normaliser's, in the order of the file."""
-    shape = model_shape(config)
+def planned_tensors(shape: ModelShape, dtype: torch.dtype, *, fused: bool) -> list[PlannedTensor]:
+    """Every tensor of a model and the normaliser's, in the order of the file.
+
+    ``fused``: whether an expert's layers that read one input are one tensor.
+    """
     with torch.device("meta"):
-        state = WallModel(shape).state_dict()
+        weights = inventory(WallModel(shape))
+    stored = with_fused_experts(weights) if fused else {name: (weight,) for name, weight in weights.items()}
     if shape.tied_embeddings:
-        del state["lm_head.weight"]
-    plan = [_planned(name, tuple(tensor.shape), dtype, shape) for name, tensor in state.items()]
+        stored = {name: parts for name, parts in stored.items() if name != HEAD}
+    plan = [_planned(name, parts, dtype, shape) for name, parts in stored.items()]
     for kind, dof in (("action", shape.action_dof), ("propri", shape.state_dof)):
         for statistic, value in (("min", -1.0), ("delta", 2.0)):
-            name = f"action_preprocessor.normalizer_{kind}.{statistic}.{ROBOT}"
+            name = f"{NORMALIZER}{kind}.{statistic}.{ROBOT}"
             plan.append(PlannedTensor(name, (dof,), torch.float32, mean=value))
     return plan
 
 
-def _planned(name: str, shape: tuple[int, ...], dtype: torch.dtype, model: ModelShape) -> PlannedTensor:
+def _planned(name: str, parts: Sequence[Weight], dtype: torch.dtype, model: ModelShape) -> PlannedTensor:
     """Norms are 1, biases small; a matrix keeps the variance of what goes in: std 1/sqrt(inputs).
 
     What a layer adds to the residual is divided by sqrt(2 · layers), as GPT-2 begins training: without, a
-    random model amplifies every error on its way up.
+    random model amplifies every error on its way up. ``parts``: what the tensor's rows are.
     """
-    if len(shape) > 1:
-        depth = model.vision.depth if name.startswith("visual.") else model.num_layers
-        adds = name.endswith(("o_proj.weight", "down_proj.weight", "attn.proj.weight"))
+    weight = parts[0]
+    inputs = weight.shape[1:]
+    shape = (sum(part.shape[0] for part in parts), *inputs)
+    if inputs:
+        depth = model.vision.depth if weight.part == "vision" else model.num_layers
         return PlannedTensor(
-            name, shape, dtype, std=(math.prod(shape[1:]) * (2 * depth if adds else 1)) ** -0.5
+            name, shape, dtype, std=(math.prod(inputs) * (2 * depth if weight.residual else 1)) ** -0.5
         )
-    if name.endswith(".bias"):
+    if weight.layer is not None:
         return PlannedTensor(name, shape, dtype, std=_BIAS_STD)
     return PlannedTensor(name, shape, dtype, mean=1.0)
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
+from wall_edge.bundle import ActionKind, FastActions, FlowActions
 from wall_edge.errors import ConfigError
-from wall_edge.policies.prompt_text import SPECIAL_TOKENS, action_text, observation_text, subgoal_text
 
 ROBOT = "x2_normal"
 """The robot whose statistics upstream's published checkpoints carry."""
@@ -40,10 +37,19 @@ STATE_26_GROUPS = {
 DOF_26_GROUPS = {
     f"{name}_relative" if "_ee_" in name else name: size for name, size in STATE_26_GROUPS.items()
 }
-_END_OF_TEXT = "<|endoftext|>"
 _ADDED_TO_QWEN = 2
 """``<|propri|>`` and ``<|action|>``; the other special tokens are Qwen's own."""
-_MAX_WORDS = 768
+
+
+@dataclass(frozen=True)
+class LaterParts:
+    """What wall-oss-0.5 has and the first family has not: a narrow action expert, the state in words."""
+
+    action_hidden: int
+    """Channels of the action expert and of the head."""
+    embedding_rows: int
+    """Rows of the embeddings as stored; its ``config.json`` says the base vocabulary's."""
+    state_bins: int = 256
 
 
 @dataclass(frozen=True)
@@ -66,10 +72,19 @@ class NamedShape:
     fast_tokens: int = 0
     dof_groups: Mapping[str, int] = field(default_factory=DOF_GROUPS.copy)
     state_groups: Mapping[str, int] = field(default_factory=DOF_GROUPS.copy)
+    later: LaterParts | None = None
+
+    @property
+    def actions(self) -> type[ActionKind]:
+        """The kind of action that the tokenizer is made for."""
+        return FastActions if self.fast_tokens else FlowActions
 
     @property
     def vocab_size(self) -> int:
-        """The base vocabulary and the added tokens, whose rows are rounded up to a multiple of 64."""
+        """What ``config.json`` says: the base vocabulary and, of the first family, the added tokens, whose
+        rows are rounded up to a multiple of 64."""
+        if self.later is not None:
+            return self.base_vocab
         return self.base_vocab + -(-(_ADDED_TO_QWEN + self.fast_tokens) // 64) * 64
 
 
@@ -103,13 +118,19 @@ _TINY = NamedShape(
     full_attention=(1,),
     base_vocab=1024,
 )
+_MINI: dict[str, Any] = {"layers": 6, "vision_depth": 8, "full_attention": (1, 3, 5, 7)}
+_OF_26: dict[str, Any] = {"dof_groups": DOF_26_GROUPS, "state_groups": STATE_26_GROUPS}
+_05 = replace(_FLOW, **_OF_26, later=LaterParts(action_hidden=1024, embedding_rows=155765))
 SHAPES = {
     "wall-oss-flow": _FLOW,
     "wall-oss-fast": replace(_FLOW, fast_tokens=2048),
-    "wall-oss-mini": replace(_FLOW, layers=6, vision_depth=8, full_attention=(1, 3, 5, 7)),
+    "wall-oss-0.5": _05,
+    "wall-oss-mini": replace(_FLOW, **_MINI),
+    "wall-oss-0.5-mini": replace(_05, **_MINI),
     "tiny": _TINY,
     "tiny-fast": replace(_TINY, fast_tokens=2048),
-    "tiny-26": replace(_TINY, dof_groups=DOF_26_GROUPS, state_groups=STATE_26_GROUPS),
+    "tiny-26": replace(_TINY, **_OF_26),
+    "tiny-0.5": replace(_TINY, **_OF_26, later=LaterParts(action_hidden=32, embedding_rows=1100)),
 }
 
 
@@ -118,111 +139,3 @@ def named_shape(name: str) -> NamedShape:
     if name not in SHAPES:
         raise ConfigError(f"shape {name!r}", expected=f"one of {', '.join(SHAPES)}")
     return SHAPES[name]
-
-
-def build_tokenizer(shape: NamedShape) -> Tokenizer:
-    """A byte-level BPE in which the words of the prompt templates are one token each.
-
-    As with Qwen's vocabulary, a prompt is about as long as its words: a measurement of the prefix sees the
-    length that the published model would. Any other text is spelt in bytes.
-    """
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=_MAX_WORDS,
-        min_frequency=1,
-        special_tokens=[_END_OF_TEXT, *SPECIAL_TOKENS],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(_template_texts(), trainer)
-    tokenizer.add_tokens([f"<|action_token_{number}|>" for number in range(shape.fast_tokens)])
-    return tokenizer
-
-
-def _template_texts() -> list[str]:
-    """What stands between the special tokens of both prompts."""
-    observation = observation_text(dict.fromkeys(CAMERAS, 1))
-    texts = (observation, subgoal_text("do the task."), action_text("do the task."))
-    special = re.compile("|".join(re.escape(token) for token in SPECIAL_TOKENS))
-    return [part for text in texts for part in special.split(text) if part]
-
-
-def model_config(shape: NamedShape, tokenizer: Tokenizer, torch_dtype: str) -> dict[str, Any]:
-    """``config.json`` in upstream's flat layout, with the ``wall_edge`` block that export asks for."""
-    ids = {token: tokenizer.token_to_id(token) for token in (_END_OF_TEXT, *SPECIAL_TOKENS)}
-    return {
-        "architectures": ["Qwen2_5_VLMoEForAction"],
-        "model_type": "qwen2_5_vl",
-        "vocab_size": shape.vocab_size,
-        "hidden_size": shape.hidden,
-        "intermediate_size": shape.text_mlp,
-        "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "num_key_value_heads": shape.kv_heads,
-        "hidden_act": "silu",
-        "max_position_embeddings": 128000,
-        "rms_norm_eps": 1e-6,
-        # Tied, like Qwen2.5-VL-3B: this is what makes the published model 4.22 B parameters.
-        "tie_word_embeddings": True,
-        "rope_theta": 1000000.0,
-        "rope_scaling": {"type": "mrope", "mrope_section": list(shape.mrope_section)},
-        "vision_config": _vision_config(shape),
-        **_expert_config(shape),
-        "dof_config": dict(shape.dof_groups),
-        "agent_pos_config": dict(shape.state_groups),
-        "noise_scheduler": {"beta_alpha": 1.5, "beta_beta": 1.0, "s": 0.999, "num_inference_timesteps": 10},
-        "image_token_id": ids["<|image_pad|>"],
-        "vision_start_token_id": ids["<|vision_start|>"],
-        "vision_end_token_id": ids["<|vision_end|>"],
-        "pad_token_id": ids[_END_OF_TEXT],
-        "bos_token_id": ids[_END_OF_TEXT],
-        "eos_token_id": ids["<|im_end|>"],
-        "torch_dtype": torch_dtype,
-        "wall_edge": _training_setup(),
-    }
-
-
-def _vision_config(shape: NamedShape) -> dict[str, Any]:
-    return {
-        "depth": shape.vision_depth,
-        "hidden_size": shape.vision_hidden,
-        "intermediate_size": shape.vision_mlp,
-        "num_heads": shape.vision_heads,
-        "in_channels": 3,
-        "in_chans": 3,
-        "patch_size": 14,
-        "spatial_patch_size": 14,
-        "spatial_merge_size": 2,
-        "temporal_patch_size": 2,
-        "tokens_per_second": 2,
-        "window_size": 112,
-        "fullatt_block_indexes": list(shape.full_attention),
-        "out_hidden_size": shape.hidden,
-        "hidden_act": "silu",
-    }
-
-
-def _expert_config(shape: NamedShape) -> dict[str, Any]:
-    return {
-        "num_experts": 2,
-        "experts": [
-            {"hidden_size": shape.hidden, "intermediate_size": intermediate, "hidden_act": "silu"}
-            for intermediate in (shape.text_mlp, shape.action_mlp)
-        ],
-        "dim_inputs": [shape.hidden, shape.hidden],
-        "mlp_moe": True,
-        "attention_moe": False,
-    }
-
-
-def _training_setup() -> dict[str, Any]:
-    return {
-        "robot": ROBOT,
-        "horizon": 32,
-        "action_rate_hz": 30.0,
-        "action_reference": "absolute",
-        "integration_steps": 10,
-        "cameras": {camera: {"width": 640, "height": 480, "resolution": 256} for camera in CAMERAS},
-    }

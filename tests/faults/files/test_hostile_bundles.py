@@ -23,6 +23,7 @@ from wall_edge.errors import BundleError, WallEdgeError
 
 CopyBundle = Callable[[], Bundle]
 Edit = Callable[[dict[str, Any]], object]
+FAST: dict[str, Any] = {"kind": "fast", "spelling": {"scale": 10, "vocab_size": 2048, "min_token": -354}}
 
 
 def sign(folder: Path, *changed: str, edit: Edit = lambda _: None) -> None:
@@ -87,12 +88,23 @@ def camera(**changes: Any) -> Edit:
         (robot(poses={"arm": {"base": "a", "tip": "b", "frame": "<|action|>"}}), "poses.arm.frame is"),
         (robot(name="a\0b"), "embodiment.name"),
         (robot(name="x" * 5000), "embodiment.name"),
-        (lambda m: m.update(time_grid=[]), "time_grid is []"),
-        (lambda m: m.update(time_grid=[0.0, 0.5, 0.4, 1.0]), "rise from 0 to 1"),
-        (lambda m: m.update(time_grid=[0.0, 0.5]), "rise from 0 to 1"),
-        (lambda m: m.update(time_grid=[0.5, 1.0]), "rise from 0 to 1"),
-        (lambda m: m.update(prompt_flavour="wall-oss-fast"), "prompt_flavour is 'wall-oss-fast'"),
-        (lambda m: m.update(prompt_flavour="pi0"), "prompt_flavour is 'pi0'"),
+        (lambda m: m["actions"].update(time_grid=[]), "actions.time_grid is []"),
+        (lambda m: m["actions"].update(time_grid=[0.0, 0.5, 0.4, 1.0]), "rise from 0 to between 0.9 and 1"),
+        (lambda m: m["actions"].update(time_grid=[0.0, 0.5]), "rise from 0 to between 0.9 and 1"),
+        (lambda m: m["actions"].update(time_grid=[0.5, 1.0]), "rise from 0 to between 0.9 and 1"),
+        (lambda m: m["actions"].pop("time_grid"), "actions.time_grid is missing"),
+        (lambda m: m["actions"].update(time_schedule={"scale": 0.5}), "actions.time_schedule.scale is 0.5"),
+        (lambda m: m["actions"].update(time_schedule={"shift": 0}), "actions.time_schedule.shift is 0"),
+        (lambda m: m["actions"].update(kind="fast"), "actions.time_grid is not a known key"),
+        (lambda m: m["actions"].update(kind="pi0"), "actions.kind is 'pi0'"),
+        (lambda m: m["actions"].pop("kind"), "actions.kind is missing"),
+        (lambda m: m.update(actions="flow"), "actions.time_grid is missing"),
+        (lambda m: m.pop("actions"), "actions is missing"),
+        (lambda m: m.update(actions=FAST), "graphs is ['vision', 'prefix', 'lm_head', 'expert']"),
+        (lambda m: m.update(family="wall-oss-2"), "family is 'wall-oss-2'; expected 'wall-oss' or"),
+        (lambda m: m.update(state_text={"bins": 1}), "state_text.bins is 1"),
+        (lambda m: m.update(state_text={"bins": 256}), "none in a family whose state has a token"),
+        (lambda m: m.update(state_text={"bins": 1 << 40}), "state_text.bins is"),
         (lambda m: m.update(action_rate_hz=0), "action_rate_hz is 0"),
         (lambda m: m.update(action_rate_hz=1e9), "action_rate_hz is 1"),
         (lambda m: m.update(horizon=23), "graphs.expert"),
@@ -133,7 +145,10 @@ def camera(**changes: Any) -> Edit:
         (lambda m: m["files"].update({"vision.data": "0" * 63}), "files.vision.data"),
         (lambda m: m["source"].update(sha256="no"), "source.sha256 is 'no'"),
         (lambda m: m.update(head_tokens="/etc/passwd"), "head_tokens is '/etc/passwd'"),
-        (lambda m: m.update(fast={"scale": 10, "vocab_size": 1 << 40, "min_token": 0}), "vocab_size"),
+        (
+            lambda m: m.update(actions={**FAST, "spelling": {**FAST["spelling"], "vocab_size": 1 << 40}}),
+            "actions.spelling.vocab_size",
+        ),
         (lambda m: m.update(format_version=True), "format version True"),
     ],
 )

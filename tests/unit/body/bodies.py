@@ -10,7 +10,7 @@ import numpy as np
 from tests.unit.body.two_arms import ARM, READY, robot
 from wall_edge.array_types import Floats
 from wall_edge.body.body import Body
-from wall_edge.bundle import Embodiment, Layout, Manifest
+from wall_edge.bundle import Embodiment, FlowActions, Layout, Manifest
 from wall_edge.config import RobotConfig, entry_size, expand
 
 RATE_HZ, HORIZON = 30.0, 32
@@ -39,7 +39,9 @@ def manifest_of(config: RobotConfig) -> Manifest:
     state, action = layout_of(config.embodiment.observed), layout_of(config.embodiment.action)
     poses = {} if config.kinematics is None else config.kinematics.poses
     embodiment = Embodiment("two arms", state, action, poses)
-    given = SimpleNamespace(embodiment=embodiment, action_rate_hz=RATE_HZ, horizon=HORIZON, fast=None)
+    given = SimpleNamespace(
+        embodiment=embodiment, action_rate_hz=RATE_HZ, horizon=HORIZON, actions=FlowActions((0.0, 1.0))
+    )
     return cast(Manifest, given)
 
 

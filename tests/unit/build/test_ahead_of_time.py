@@ -14,7 +14,9 @@ from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.model.config import model_shape
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.onnx.graphs import GraphInputs
-from wall_edge_export.reference.random_shapes import build_tokenizer, model_config, named_shape
+from wall_edge_export.reference.random_config import model_config
+from wall_edge_export.reference.random_shapes import named_shape
+from wall_edge_export.reference.random_tokenizer import build_tokenizer
 
 from benchmarks.tensorrt_build import Row
 from tests.graph_check import RECOMMENDED, GraphCheck

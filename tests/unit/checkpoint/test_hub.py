@@ -68,7 +68,9 @@ def test_only_weights_and_settings_are_fetched(
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
     assert Checkpoint(golden_case).config == open_checkpoint(source).config
     assert (asked["name"], asked["revision"]) == (repository, revision)
-    assert asked["allow_patterns"] == ["*.safetensors", "*.json", "*.yml"]
+    pickles = ["normalizer_action.pth", "normalizer_propri.pth"]
+    settings = ["*.json", "config.yml", "config.yaml"]
+    assert asked["allow_patterns"] == ["*.safetensors", *pickles, *settings]
 
 
 def test_all_three_parts_may_be_on_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

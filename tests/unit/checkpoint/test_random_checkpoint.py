@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -16,14 +17,9 @@ from wall_edge_export.inputs.settings import resolve_settings
 from wall_edge_export.model.shapes import ACTION_EXPERT
 from wall_edge_export.reference import random_checkpoint
 from wall_edge_export.reference.random_checkpoint import planned_tensors, write_random_checkpoint
-from wall_edge_export.reference.random_shapes import (
-    CAMERAS,
-    DOF_GROUPS,
-    SHAPES,
-    build_tokenizer,
-    model_config,
-    named_shape,
-)
+from wall_edge_export.reference.random_config import model_config, stored_shape
+from wall_edge_export.reference.random_shapes import CAMERAS, DOF_GROUPS, SHAPES, named_shape
+from wall_edge_export.reference.random_tokenizer import build_tokenizer
 
 from wall_edge.cli import app
 from wall_edge.errors import ConfigError, WallEdgeError
@@ -67,19 +63,75 @@ def test_shapes_fit_the_tokenizer_and_the_degrees_of_freedom(name: str) -> None:
     assert tokenizer.get_vocab_size() <= shape.vocab_size == config["vocab_size"]
     assert shape.vocab_size % 64 == 0
     assert sum(DOF_GROUPS.values()) == 20
-    slots = 26 if name == "tiny-26" else 20
+    slots = 26 if "26" in name or "0.5" in name else 20
     assert sum(config["dof_config"].values()) == sum(config["agent_pos_config"].values()) == slots
     ids = [tokenizer.token_to_id(f"<|action_token_{number}|>") for number in range(shape.fast_tokens)]
     assert ids == list(range(ids[0], ids[0] + 2048)) if ids else name not in ("wall-oss-fast", "tiny-fast")
 
 
+def planned(name: str) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a random checkpoint's tensors."""
+    shape = named_shape(name)
+    model = stored_shape(shape, model_config(shape, build_tokenizer(shape), "bfloat16"))
+    tensors = planned_tensors(model, torch.bfloat16, fused=shape.later is not None)
+    return {tensor.name: tensor.shape for tensor in tensors}
+
+
 @pytest.mark.parametrize(
-    ("name", "billions"), [("wall-oss-flow", 4.22), ("wall-oss-fast", 4.22), ("wall-oss-mini", 1.06)]
+    ("name", "billions"),
+    [
+        ("wall-oss-flow", 4.22),
+        ("wall-oss-fast", 4.22),
+        ("wall-oss-mini", 1.06),
+        ("wall-oss-0.5", 4.16),
+        ("wall-oss-0.5-mini", 1.047),
+    ],
 )
 def test_the_sizes_that_were_published(name: str, billions: float) -> None:
-    shape = named_shape(name)
-    plan = planned_tensors(model_config(shape, build_tokenizer(shape), "bfloat16"), torch.bfloat16)
-    assert sum(tensor.size for tensor in plan) / 1e9 == pytest.approx(billions, abs=0.006)
+    assert sum(map(math.prod, planned(name).values())) / 1e9 == pytest.approx(billions, abs=0.006)
+
+
+def test_a_checkpoint_of_the_later_family_is_stored_as_the_published_one() -> None:
+    """Wall-X 1.1's names and shapes (``wall_oss_05``): fused experts, no head, more embeddings than said."""
+    tensors = planned("wall-oss-0.5")
+    layer = {
+        name.removeprefix("model.layers.35."): shape
+        for name, shape in tensors.items()
+        if ".layers.35." in name
+    }
+    assert layer == {
+        "self_attn.qkv_proj_experts.0.weight": (2048 + 512, 2048),
+        "self_attn.qkv_proj_experts.0.bias": (2048 + 512,),
+        "self_attn.qkv_proj_experts.1.weight": (2048 + 512, 1024),
+        "self_attn.qkv_proj_experts.1.bias": (2048 + 512,),
+        "self_attn.o_proj_experts.0.weight": (2048, 2048),
+        "self_attn.o_proj_experts.1.weight": (1024, 2048),
+        "moe.experts.0.gate_up_proj.weight": (2 * 11008, 2048),
+        "moe.experts.0.down_proj.weight": (2048, 11008),
+        "moe.experts.1.gate_up_proj.weight": (2 * 2048, 1024),
+        "moe.experts.1.down_proj.weight": (1024, 2048),
+        "input_layernorms.0.weight": (2048,),
+        "input_layernorms.1.weight": (1024,),
+        "post_attention_layernorms.0.weight": (2048,),
+        "post_attention_layernorms.1.weight": (1024,),
+    }
+    rest = {name: shape for name, shape in tensors.items() if name.startswith(("model.norm", "action_pre"))}
+    assert rest == {
+        "model.norms.0.weight": (2048,),
+        "model.norms.1.weight": (1024,),
+        "action_preprocessor.w1.weight": (1024, 2 * 26),
+        "action_preprocessor.w2.weight": (1024, 2 * 1024),
+        "action_preprocessor.w3.weight": (1024, 1024),
+        "action_preprocessor.action_proj_back.weight": (26, 1024),
+        **{
+            f"action_preprocessor.normalizer_{kind}.{statistic}.x2_normal": (26,)
+            for kind in ("action", "propri")
+            for statistic in ("min", "delta")
+        },
+    }
+    assert tensors["model.embed_tokens.weight"] == (155765, 2048)
+    assert "lm_head.weight" not in tensors
+    assert tensors["visual.blocks.31.mlp.gate_proj.weight"] == (3420, 1280)
 
 
 def test_a_prompt_is_as_long_as_its_words(tiny: Path) -> None:

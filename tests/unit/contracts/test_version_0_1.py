@@ -104,5 +104,5 @@ def test_a_bundle_is_refused_with_what_to_do(tmp_path: Path) -> None:
     content = (OLD / "manifest.yaml").read_bytes()
     (tmp_path / "manifest.yaml").write_bytes(content)
     (tmp_path / "manifest.sha256").write_text(f"{hashlib.sha256(content).hexdigest()}  manifest.yaml\n")
-    with pytest.raises(BundleError, match="format version 2; expected 4; export the bundle again"):
+    with pytest.raises(BundleError, match="format version 2; expected 5; export the bundle again"):
         Bundle(tmp_path)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.embodiments import one_arm
-from wall_edge.bundle import Embodiment, Reference
+from wall_edge.bundle import Embodiment, FlowActions, Reference
 from wall_edge.kinematics.rotations import from_matrix, to_matrix
 from wall_edge.policies.flow_policy import FlowPolicy
 from wall_edge.policies.observation import Guidance, Observation
@@ -28,7 +28,11 @@ class Session:
 
 def guided(embodiment: Embodiment, state: Any, target: Any) -> Session:
     manifest = SimpleNamespace(
-        embodiment=embodiment, horizon=HORIZON, action_slots=SLOTS, time_grid=(0.0, 1.0), state_slots=40
+        embodiment=embodiment,
+        horizon=HORIZON,
+        action_slots=SLOTS,
+        actions=FlowActions((0.0, 1.0)),
+        state_slots=40,
     )
     session = Session()
     encoder: Any = SimpleNamespace(

@@ -103,6 +103,12 @@ def test_a_uniform_grid_ends_where_the_action_is() -> None:
     check_grid(grid)
 
 
+@pytest.mark.parametrize("end", [0.9, 0.999, 1.0])
+def test_a_grid_may_end_shortly_before_the_action(end: float) -> None:
+    check_grid((0.0, 0.5, end))
+    check_grid(TimeSchedule(scale=end, shift=2.0).grid(7))
+
+
 @pytest.mark.parametrize("steps", [0, -1])
 def test_no_steps_is_an_error(steps: int) -> None:
     with pytest.raises(ConfigError, match="at least 1"):
@@ -111,15 +117,25 @@ def test_no_steps_is_an_error(steps: int) -> None:
 
 @pytest.mark.parametrize(
     "grid",
-    [(), (0.0,), (1.0,), (0.0, 0.9), (0.1, 1.0), (0.0, 0.5, 0.5, 1.0), (0.0, 0.6, 0.5, 1.0), (1.0, 0.0)],
+    [
+        (),
+        (0.0,),
+        (1.0,),
+        (0.0, 0.89),
+        (0.0, 1.01),
+        (0.1, 1.0),
+        (0.0, 0.5, 0.5, 1.0),
+        (0.0, 0.6, 0.5, 1.0),
+        (1.0, 0.0),
+    ],
 )
-def test_a_grid_that_does_not_rise_from_0_to_1_is_an_error(grid: tuple[float, ...]) -> None:
-    with pytest.raises(ConfigError, match="rise from 0 to 1"):
+def test_a_grid_that_does_not_rise_from_noise_to_the_action_is_an_error(grid: tuple[float, ...]) -> None:
+    with pytest.raises(ConfigError, match=r"rise from 0 to between 0\.9 and 1"):
         check_grid(grid)
 
 
 def test_a_grid_with_a_hole_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="rise from 0 to 1"):
+    with pytest.raises(ConfigError, match=r"rise from 0 to between 0\.9 and 1"):
         check_grid((0.0, float("nan"), 1.0))
 
 

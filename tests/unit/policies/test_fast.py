@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from wall_edge.bundle import FastSettings
 from wall_edge.errors import BundleError, CheckpointError, PolicyError
-from wall_edge.policies.fast_codec import LARGEST_ACTION, FastCodec, dct_matrix
+from wall_edge.policies.fast.codec import LARGEST_ACTION, FastCodec, dct_matrix
 
 HORIZON, DOF = 8, 3
 SETTINGS = FastSettings(scale=10.0, vocab_size=600, min_token=-354)

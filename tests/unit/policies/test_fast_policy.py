@@ -17,11 +17,20 @@ import pytest
 from tokenizers import AddedToken, models, pre_tokenizers
 
 from tests.unit.policies.test_fast import SETTINGS, byte_level, tiny_tokenizer
-from wall_edge.bundle import MAX_FAST_TOKENS, Embodiment, FastSettings, ImageGeometry, Reference, joint_layout
+from wall_edge.bundle import (
+    MAX_FAST_TOKENS,
+    Embodiment,
+    FastActions,
+    FastSettings,
+    FlowActions,
+    ImageGeometry,
+    Reference,
+    joint_layout,
+)
 from wall_edge.errors import BundleError, CameraError, PolicyError
 from wall_edge.policies.encoder import Encoder
-from wall_edge.policies.fast_codec import FastCodec, dct_matrix
-from wall_edge.policies.fast_policy import FastPolicy, fast_codec, first_action_token
+from wall_edge.policies.fast.codec import FastCodec, dct_matrix
+from wall_edge.policies.fast.policy import FastPolicy, fast_codec, first_action_token
 from wall_edge.policies.observation import Observation
 from wall_edge.policies.prompt_text import SPECIAL_TOKENS, PromptTokenizer, action_text, observation_text
 from wall_edge.policies.prompts import Prompts
@@ -300,13 +309,13 @@ def test_the_first_action_token_is_found(tmp_path: Path) -> None:
 
 
 def test_a_bundle_says_whether_it_has_fast_actions(fast_path: Path) -> None:
-    made = SimpleNamespace(fast=SETTINGS, horizon=HORIZON, dof=2)
+    made = SimpleNamespace(actions=FastActions(SETTINGS), horizon=HORIZON, dof=2)
     folder = fast_path.parent
     bundle: Any = SimpleNamespace(
         folder=folder, manifest=made, path=folder.joinpath, require_unchanged=lambda _: None
     )
     codec = fast_codec(bundle)
     np.testing.assert_allclose(codec.decode(codec.encode(smooth())), smooth(), atol=1e-6)
-    made.fast = None
+    made.actions = FlowActions((0.0, 1.0))
     with pytest.raises(BundleError, match="no FAST actions; expected a bundle of wall-oss-fast"):
         fast_codec(bundle)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import wall_edge_engines
 
-from wall_edge.bundle import Bundle
+from wall_edge.bundle import Bundle, FastActions, FastSettings
 from wall_edge.config import PolicyConfig, RtcScheduler, SyncScheduler, load_robot
 from wall_edge.errors import ConfigError
 from wall_edge.policies.observation import Observation
@@ -165,6 +165,8 @@ class TestActionLoop:
 
     def test_rtc_needs_a_flow(self, parts: tuple[Bundle, Any]) -> None:
         manifest = copy(parts[0].manifest)
-        object.__setattr__(manifest, "fast", object())  # a whole FAST manifest is not the point here
-        with pytest.raises(ConfigError, match="expected a flow policy"):
+        fast = FastActions(FastSettings(scale=10.0, vocab_size=2048, min_token=-354))
+        object.__setattr__(manifest, "actions", fast)  # a whole FAST manifest is not the point here
+        told = "policy.scheduler rtc with FAST actions; expected a flow policy, or another scheduler"
+        with pytest.raises(ConfigError, match=told):
             RtcScheduler().require(manifest)

@@ -31,8 +31,7 @@ from wall_edge.bench.policy.run import PHASES, Options, Run, timed_run
 from wall_edge.bench.policy.statistics import Spread
 from wall_edge.bench.policy.words import FLOOR, STAGES_APART, TIMED, TITLES
 from wall_edge.board import Facts, Tree, rails, read_facts
-from wall_edge.bundle import Bundle
-from wall_edge.errors import ConfigError
+from wall_edge.bundle import Bundle, require_steps
 from wall_edge.policies.instruction import require_fitting, require_words
 from wall_edge.policies.prompts import Prompts
 from wall_edge.provenance import provenance
@@ -109,19 +108,13 @@ def _timed(
 def _require(bundle: Bundle, options: Options) -> None:
     require_words(options.instruction, "--instruction")
     require_fitting(options.instruction, bundle)
-    if options.steps is not None and bundle.manifest.fast is not None:
-        raise ConfigError(
-            f"--steps {options.steps} for a FAST policy",
-            expected="a flow policy, which integrates",
-            fix="leave it out: a FAST chunk is words",
-        )
+    if options.steps is not None:
+        require_steps(bundle.manifest.actions, options.steps)
 
 
 def _steps(bundle: Bundle, options: Options) -> int | None:
     """Integration steps of a chunk; none of words."""
-    if bundle.manifest.fast is not None:
-        return None
-    return options.steps or len(bundle.manifest.time_grid) - 1
+    return options.steps or bundle.manifest.actions.integration_steps
 
 
 def _rows(run: Run, predicted: Mapping[str, Floor], steps: int | None) -> dict[str, Row]:
@@ -176,7 +169,7 @@ def _setup(bundle: Bundle, settings: EngineSettings, options: Options) -> dict[s
     return {
         "bundle": bundle.digest,
         "recipe": manifest.recipe,
-        "policy": manifest.prompt_flavour,
+        "policy": manifest.policy,
         "cameras": {name: [camera.width, camera.height] for name, camera in manifest.cameras.items()},
         "image_tokens": sum(camera.tokens for camera in manifest.cameras.values()),
         "horizon": manifest.horizon,

@@ -10,8 +10,8 @@ from wall_edge_engines import Engine
 from wall_edge.bench.policy.session import WORDS, TimedSession
 from wall_edge.bundle import MAX_SUBGOAL_TOKENS, Bundle, session_capacity
 from wall_edge.errors import PolicyError
+from wall_edge.policies.action_policy import action_policy
 from wall_edge.policies.encoder import Encoder
-from wall_edge.policies.fast_policy import FastPolicy, action_policy
 from wall_edge.policies.observation import Observation
 from wall_edge.policies.prompts import Prompts
 
@@ -40,13 +40,13 @@ class PolicyRig:
         capacity, prompts = session_capacity(manifest), Prompts.of(bundle)
         self._session = TimedSession(engine, capacity=capacity, clock=clock)
         self._planner = Encoder.on(engine, manifest, prompts, lane="words")
-        self._encoder = Encoder(manifest, prompts, self._session)
-        self.policy = action_policy(bundle, self._encoder, integration_steps=steps)
+        self.encoder = Encoder(manifest, prompts, self._session)
+        self.policy = action_policy(bundle, self.encoder, integration_steps=steps)
 
     @property
     def speaks(self) -> bool:
         """Whether the chunk comes in words (FAST), as many as the model says."""
-        return isinstance(self.policy, FastPolicy)
+        return not self.encoder.manifest.actions.integrates
 
     def chunk(self) -> float:
         """Seconds of one chunk, from frames and joints to positions; nothing waits but its end.
@@ -78,8 +78,8 @@ class PolicyRig:
     def subgoal(self, words: int = MAX_SUBGOAL_TOKENS) -> tuple[list[float], list[float]]:
         """Seconds of each of the next ``words`` of a sub-task, and of the vocabulary head alone."""
         self._session.timing = False
-        self._encoder.observe(self._observation)
-        self._encoder.fork(self._planner)
+        self.encoder.observe(self._observation)
+        self.encoder.fork(self._planner)
         tokens = self._planner.greedy_tokens(self._planner.prefill_subgoal(self._words, observed=True))
         next(tokens)
         times, heads = [], []

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from wall_edge.checks import between, counted, one_of, require_file_name, require_name, require_names
+from wall_edge.config_loader import Invalid
+
+MAX_SIZE = 1 << 24
+"""Of one axis of a tensor: a vocabulary has 2^18 rows."""
 
 INT8 = "int8"
 """The precision whose matrix products take 8-bit weights and 8-bit activations."""
@@ -41,6 +46,9 @@ class TensorSpec:
                 between(f"shape[{i}]", axis, 1, 1 << 31)
 
 
+Tensors = dict[str, TensorSpec]
+
+
 @dataclass(frozen=True)
 class GraphSpec:
     """One graph file with its tensors, in order.
@@ -68,3 +76,18 @@ class GraphSpec:
     def quantized_activations(self) -> bool:
         """Whether some matrix products take 8-bit activations."""
         return INT8 in self.families.values()
+
+
+Graphs = Mapping[str, GraphSpec]
+GraphTensors = dict[str, tuple[Tensors, Tensors]]
+"""Inputs and outputs, by graph."""
+
+
+def axis_size(graphs: Graphs, graph: str, tensor: str, axis: int, rank: int) -> int:
+    """A size that only the manifest knows, of one of a tensor's ``rank`` axes; raises :class:`Invalid`."""
+    spec = {**graphs[graph].inputs, **graphs[graph].outputs}.get(tensor)
+    shape = spec.shape if spec is not None else ()
+    size = shape[axis] if len(shape) == rank else ""
+    if not isinstance(size, int) or not 1 <= size <= MAX_SIZE:
+        raise Invalid(f"graphs.{graph}", list(shape), expected=f"a tensor {tensor} of {rank} axes")
+    return size

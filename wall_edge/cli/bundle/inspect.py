@@ -46,14 +46,26 @@ def _facts(manifest: Manifest) -> Table:
         "robot": f"{manifest.embodiment.name}, {manifest.dof} degrees of freedom "
         f"({manifest.state_dof} of its state)",
         "cameras": cameras,
-        "prompt": f"{manifest.prompt_flavour}, at most {manifest.max_prompt_tokens} tokens",
+        "policy": manifest.policy,
+        "prompt": f"at most {manifest.max_prompt_tokens} tokens, {_state(manifest)}",
         "chunk": f"{manifest.horizon} steps at {manifest.action_rate_hz:g} Hz ({seconds:.2f} s)",
-        "integration": f"{len(manifest.time_grid) - 1} Euler steps",
+        "integration": _integration(manifest),
         "second opinion": describe_opinion(manifest.second_opinion),
     }
     for name, value in rows.items():
         table.add_row(name, value)
     return table
+
+
+def _state(manifest: Manifest) -> str:
+    """How the prompt carries the state."""
+    text = manifest.state_text
+    return "the state in a token of its own" if text is None else f"the state in words of {text.bins} bins"
+
+
+def _integration(manifest: Manifest) -> str:
+    steps = manifest.actions.integration_steps
+    return "none: a chunk is words" if steps is None else f"{steps} Euler steps"
 
 
 def _degrees(title: str, layout: Layout) -> Table:

@@ -62,7 +62,7 @@ def _print(manifest: Manifest, checks: Sequence[StageCheck], engine: str) -> Non
     if manifest.losses:
         console.print(_losses(manifest))
     for graph in manifest.graphs:
-        stages = [check for check in checks if graphs_of(check.stage) == (graph,)]
+        stages = [check for check in checks if graphs_of(check.stage, type(manifest.actions)) == (graph,)]
         if stages and manifest.recipe != "fp32":
             worst = max(stages, key=lambda check: check.relative_l2)
             families = ", ".join(f"{name} {p}" for name, p in manifest.graphs[graph].families.items())

@@ -19,6 +19,7 @@ from wall_edge_engines.onnxruntime import installed, require_onnxruntime
 
 from wall_edge.cli.console import SafeConsole
 from wall_edge.cli.output import stderr
+from wall_edge.cli.robot.examples import POLICIES, example_folder, require_example, require_policy
 from wall_edge.cli.robot.run import refused_settings
 from wall_edge.config import RobotConfig, SimulationConfig, load_robot
 from wall_edge.errors import ConfigError, RuntimeFault, printable
@@ -31,7 +32,6 @@ from wall_edge.signals import received
 from wall_edge.sim.world.stages import STAGES
 from wall_edge.sim.worlds import open_world
 
-_EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 _FRAME_EVERY_S = 0.5
 _DEADLINE_S = 60.0
 
@@ -45,18 +45,25 @@ def demo(
     robot: Annotated[
         str, typer.Option(help="ROBOT.yaml, or an example's name: tabletop, two-handed.")
     ] = "tabletop",
+    policy: Annotated[
+        str, typer.Option(help=f"Generation of the example's policy: {', '.join(POLICIES)}.")
+    ] = "wall-oss",
     out: Annotated[Path, typer.Option(help="Where bundle, event log and report go.")] = Path("runs/demo"),
     min_success: Annotated[float, typer.Option(help="Exit with 1 below this success rate.")] = 0.95,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Export the shipped policy afresh, verify it, and let it work on the simulated robot."""
-    robot_file = _robot_file(robot)
+    """Export a shipped policy afresh, verify it, and let it work on the simulated robot."""
+    require_policy(policy)
+    named = not Path(robot).suffix and not Path(robot).exists()
+    robot_file = example_folder(robot, policy) / "robot.yaml" if named else Path(robot)
+    require_example(robot_file)
     config = replace(load_robot(robot_file), bundle=(out / "bundle").resolve())
     simulation = _simulation(config, seed)
     config = replace(config, simulation=simulation)
     world = _world(config)
-    weights = _folder(simulation.world) / "checkpoint" if checkpoint is None else checkpoint
-    _require(weights)
+    example = robot if named else simulation.world
+    weights = example_folder(example, policy) / "checkpoint" if checkpoint is None else checkpoint
+    require_example(weights)
     out.mkdir(parents=True, exist_ok=True)
     _require_extras()
     from wall_edge.report import write_report
@@ -82,35 +89,6 @@ def demo(
     if summary["success_rate"] < min_success:
         stderr.print(f"success rate {summary['success_rate']:.0%} is below {min_success:.0%}")
         raise typer.Exit(1)
-
-
-def _robot_file(robot: str) -> Path:
-    """ROBOT.yaml, or that of the example which ``robot`` names."""
-    file = Path(robot)
-    if not file.suffix and not file.exists():
-        file = _folder(robot) / "robot.yaml"
-    _require(file)
-    return file
-
-
-def _folder(example: str) -> Path:
-    return _EXAMPLES / example.replace("-", "_")
-
-
-def _require(path: Path) -> None:
-    """A wheel does not have the examples, which the defaults are part of."""
-    if not path.exists():
-        raise ConfigError(
-            f"{path} does not exist",
-            expected=f"a file, or one of the examples: {', '.join(_examples()) or 'none is here'}",
-            fix="run it in a clone of the repository, or name --checkpoint and --robot",
-        )
-
-
-def _examples() -> list[str]:
-    """Those that come with a policy."""
-    folders = sorted(path.parent.name for path in _EXAMPLES.glob("*/checkpoint"))
-    return [name.replace("_", "-") for name in folders]
 
 
 def _simulation(config: RobotConfig, seed: int) -> SimulationConfig:

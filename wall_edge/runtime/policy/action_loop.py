@@ -21,8 +21,8 @@ from wall_edge.body.body import Body, BodyChunk
 from wall_edge.bundle import Bundle, Manifest
 from wall_edge.config import PolicyConfig, RobotConfig
 from wall_edge.errors import ConfigError, PolicyError
+from wall_edge.policies.action_policy import action_policy
 from wall_edge.policies.encoder import Encoder
-from wall_edge.policies.fast_policy import action_policy
 from wall_edge.policies.observation import Observation
 from wall_edge.policies.prompts import Prompts
 from wall_edge.policies.rotation_range import middle_of

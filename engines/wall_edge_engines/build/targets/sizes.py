@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from wall_edge.bundle import MAX_FAST_TOKENS, MAX_SUBGOAL_TOKENS, Bundle, session_capacity
+from wall_edge.bundle import Bundle, kind_of_graphs, session_capacity
 from wall_edge_engines.element_types import STORAGE
 from wall_edge_engines.plan.workload import Workload
 
@@ -48,8 +48,8 @@ class PolicySizes:
 
     @classmethod
     def of_workload(cls, workload: Workload, max_prompt_tokens: int) -> PolicySizes:
-        """Of graphs that may not exist yet. A policy without an expert has FAST actions, which are words."""
-        words = MAX_SUBGOAL_TOKENS if "expert" in workload.stored_bytes else MAX_FAST_TOKENS
+        """Of graphs that may not exist yet."""
+        words = kind_of_graphs(workload.stored_bytes).generated_tokens
         return cls(
             weights=workload.stored_bytes,
             max_prompt_tokens=max_prompt_tokens,

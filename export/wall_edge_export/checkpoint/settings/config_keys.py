@@ -1,7 +1,10 @@
 """Settings that would change the arithmetic and that nothing here reads: refused by name, or told.
 
-The later WALL-OSS family (Wall-X 1.1, ``wall_x/model``; LeRobot's ``wall_oss_05``) and newer transformers
+Wall-X 1.1 (``qact/qwen2_5/configuration_qwen2_5_vl.py``), LeRobot's ``wall_oss_05`` and newer transformers
 add keys to ``config.json``; upstream's ``config.yml`` may hold them too, also below ``task`` and the like.
+What ``model.config`` reads of them is not refused here. wall-oss-1.0-lite is: its backbone is Qwen3.5's,
+with linear attention in three of four layers, known by ``vla_config`` and ``qwen3_5``. So are discrete
+actions (``ar``): their tokenizer is not among a checkpoint's files.
 """
 
 from __future__ import annotations
@@ -12,13 +15,19 @@ from typing import Any
 from wall_edge.errors import CheckpointError
 from wall_edge.files import shown
 
-_FIX = "export a checkpoint of the first family (wall-oss-flow, wall-oss-fast)"
+_FIX = "export a checkpoint of wall-oss-flow, wall-oss-fast or wall-oss-0.5"
 _SECTIONS = ("text_config", "vision_config", "noise_scheduler", "task", "model", "data")
 
 _PLAIN: dict[str, tuple[object, ...]] = {
+    "time_shift": (1,),
     "adaptive_norm": (False,),
     "mlp_moe": (True,),
     "vla_config": ({},),
+    "qwen3_5": (False, {}),
+    "ar": (False,),
+    "use_ar_action": (False,),
+    "action_branch": ("flow",),
+    "use_flow_action_expert": (True,),
     "partial_rotary_factor": (1,),
     "mlp_bias": (False,),
     "use_sliding_window": (False,),
@@ -30,6 +39,10 @@ _PLAIN: dict[str, tuple[object, ...]] = {
     "embedding_multiplier": (1,),
 }
 """By key, the values that mean what is computed here anyway; null always does."""
+_BACKBONE_KEYS = ("model_type", "backbone", "architectures")
+_OTHER_BACKBONE = "qwen3"
+_READ_ELSEWHERE = ("noise_scheduler.time_shift",)
+"""By their paths: settings that mean something there alone."""
 _HARMLESS = frozenset(
     {
         "use_cache", "return_dict", "torchscript", "output_attentions", "output_hidden_states", "mot_opt",
@@ -37,15 +50,16 @@ _HARMLESS = frozenset(
         "use_flash_attention", "use_flash_attention_2", "gradient_checkpointing", "add_cross_attention",
         "attention_bias", "use_fast_tokenizer", "trust_remote_code", "proj_with_mask", "qkv_bias",
         "enable_customized_robot_config", "_flash_attn_2_enabled", "do_sample", "remove_invalid_values",
+        "use_x_loss", "attn_deterministic", "use_ema", "use_flow_action_expert", "action_branch",
     }
 )  # fmt: skip
 """Switches that are true somewhere and change no number of inference, or that are read elsewhere."""
 
 
-def refuse_later_family(config: Mapping[str, Any], where: str) -> None:
-    """Raise :class:`CheckpointError` naming the first setting that asks for another arithmetic."""
+def refuse_unsupported(config: Mapping[str, Any], where: str) -> None:
+    """Raise :class:`CheckpointError` naming the first setting that asks for other arithmetic than ours."""
     for path, key, value in _settings(config):
-        expected = _expected(key, value)
+        expected = None if path in _READ_ELSEWHERE else _expected(key, value)
         if expected is not None:
             raise CheckpointError(
                 f"{where}: {path}: {shown(value, 60)} is not supported", expected=expected, fix=_FIX
@@ -57,6 +71,10 @@ def _expected(key: str, value: object) -> str | None:
     if key == "layer_types":
         plain = isinstance(value, list) and set(map(str, value)) <= {"full_attention"}
         return None if value is None or plain else "full_attention alone"
+    if key in _BACKBONE_KEYS:
+        names = value if isinstance(value, list) else [value]
+        other = any(_OTHER_BACKBONE in name.lower() for name in names if isinstance(name, str))
+        return "the backbone qwen2_5_vl" if other else None
     if key not in _PLAIN or value is None or _means(value, _PLAIN[key]):
         return None
     return f"{key} {' or '.join(map(repr, _PLAIN[key])) or 'not set'}"

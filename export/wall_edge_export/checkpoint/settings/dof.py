@@ -1,22 +1,24 @@
 """Which degrees of freedom a checkpoint names, and which of the model's slots each of them takes.
 
 Upstream (github.com/X-Square-Robot/wall-x) keeps the model's layout in ``dof_config`` and
-``agent_pos_config``. A fine-tune for a smaller robot names the robot's own in ``customized_robot_config``;
-its data fill the first slots and the rest is padding (``wall_x/data/load_lerobot_dataset.py``). Later
-versions name the padding, ``action_padding``.
+``agent_pos_config``. A fine-tune's ``config.yml`` has the last word of both, as ``config.json`` is its
+base's (1.1, ``update_model_config``). A fine-tune for a smaller robot names the robot's own in
+``customized_robot_config``; its data fill the first slots and the rest is padding
+(``wall_x/data/load_lerobot_dataset.py``). Later versions name the padding, ``action_padding``, which takes
+the last slots wherever it is listed (1.1, ``harrix/utils/train_config.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from wall_edge.config_loader import from_mapping, read_yaml
+from wall_edge.config_loader import from_mapping
 from wall_edge.errors import CheckpointError
 from wall_edge.files import is_plain_name, shown
-from wall_edge_export.checkpoint.config_keys import refuse_later_family
+from wall_edge_export.checkpoint.settings.training_file import TrainingFile
 from wall_edge_export.model.shapes import MAX_SLOTS
 
 _PADDING = "action_padding"
@@ -71,20 +73,20 @@ class Trained:
     robot: str | None = None
 
 
-def trained(config: dict[str, Any], folder: Path, slots: Callable[[str], int | None]) -> Trained:
+def trained(
+    config: dict[str, Any], folder: Path, training: TrainingFile, slots: Callable[[str], int | None]
+) -> Trained:
     """Layouts of ``dof_config`` and ``agent_pos_config``, which are completed in ``config``.
 
     ``slots`` tells the width that the model's tensors have; of several layouts in the files it decides which
     is the model's. Raises :class:`CheckpointError`.
     """
-    where = folder / "config.json"
-    sources = [from_mapping(_Training, config, str(where), CheckpointError, strict=False)]
-    yaml = folder / "config.yml"
-    if yaml.exists():
-        raw = read_yaml(yaml, CheckpointError) or {}
-        if isinstance(raw, dict):
-            refuse_later_family(raw, str(yaml))
-        sources.append(from_mapping(_Training, raw, str(yaml), CheckpointError, strict=False))
+    sections = {key: training.said(key) for key in (f.name for f in fields(_Training))}
+    said = {key: value for key, value in sections.items() if value is not None}
+    sources = [
+        from_mapping(_Training, said, training.where, CheckpointError, strict=False),
+        from_mapping(_Training, config, str(folder / "config.json"), CheckpointError, strict=False),
+    ]
     action, state = (_layout(config, key, sources, slots) for key in _CUSTOMIZED)
     return Trained(action, state, next((name for source in sources if (name := source.robot_name)), None))
 
@@ -94,13 +96,13 @@ def _layout(
 ) -> Layout:
     plain = [getattr(source, key) for source in sources]
     custom = [source.customized(key) for source in sources]
-    candidates: list[dict[str, int]] = [groups for groups in (*plain, *custom) if groups]
+    candidates: list[dict[str, int]] = [_padding_last(groups) for groups in (*plain, *custom) if groups]
     if not candidates:
         return Layout((), ())  # the model's shape asks for what is missing, by name
     width = slots(key) if len(candidates) > 1 else None
     model = next((groups for groups in candidates if sum(groups.values()) == width), candidates[0])
     config[key] = model
-    robot = next((groups for groups in custom if groups), model)
+    robot = next((_padding_last(groups) for groups in custom if groups), model)
     total, room = sum(robot.values()), sum(model.values())
     for group, count in (*model.items(), *robot.items()):
         if not 1 <= count <= MAX_SLOTS or not is_plain_name(group):
@@ -116,6 +118,11 @@ def _layout(
             fix="take the config.yml that was saved with these weights",
         )
     return _named(robot)
+
+
+def _padding_last(groups: Mapping[str, int]) -> dict[str, int]:
+    named = {group: count for group, count in groups.items() if group != _PADDING}
+    return {**named, **{group: count for group, count in groups.items() if group == _PADDING}}
 
 
 def _named(groups: Mapping[str, int]) -> Layout:

@@ -7,11 +7,10 @@ import itertools
 import numpy as np
 
 from wall_edge.array_types import Floats
-from wall_edge.bundle import FAST_TOKENIZER, MAX_FAST_TOKENS, Bundle
+from wall_edge.bundle import FAST_TOKENIZER, MAX_FAST_TOKENS, Bundle, FastActions
 from wall_edge.errors import BundleError, PolicyError
 from wall_edge.policies.encoder import Encoder
-from wall_edge.policies.fast_codec import FastCodec
-from wall_edge.policies.flow_policy import FlowPolicy
+from wall_edge.policies.fast.codec import FastCodec
 from wall_edge.policies.observation import Guidance, Observation
 from wall_edge.policies.prompt_text import PromptTokenizer
 from wall_edge.policies.transforms import physical
@@ -95,17 +94,8 @@ def first_action_token(tokenizer: PromptTokenizer, count: int) -> int:
 def fast_codec(bundle: Bundle) -> FastCodec:
     """The codec of a bundle; raises :class:`BundleError` when it has no FAST actions."""
     manifest = bundle.manifest
-    if manifest.fast is None:
+    if not isinstance(manifest.actions, FastActions):
         raise BundleError(f"{bundle.folder}: no FAST actions", expected="a bundle of wall-oss-fast")
-    codec = FastCodec(bundle.path(FAST_TOKENIZER), manifest.fast, manifest.horizon, manifest.dof)
+    codec = FastCodec(bundle.path(FAST_TOKENIZER), manifest.actions.spelling, manifest.horizon, manifest.dof)
     bundle.require_unchanged(FAST_TOKENIZER)
     return codec
-
-
-def action_policy(
-    bundle: Bundle, encoder: Encoder, *, integration_steps: int | None = None, seed: int = 0
-) -> FlowPolicy | FastPolicy:
-    """The policy that a bundle's actions need: flow matching (with noise from ``seed``) or FAST."""
-    if bundle.manifest.fast is None:
-        return FlowPolicy(encoder, integration_steps=integration_steps, seed=seed)
-    return FastPolicy(encoder, fast_codec(bundle))

@@ -1,0 +1,1 @@
+"""Normalisation statistics wherever a checkpoint keeps them, by robot and kind."""

@@ -1,0 +1,129 @@
+"""What a configuration of either generation means, and which combinations nobody has an answer for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from wall_edge_export.model.action_head import ActionHead
+from wall_edge_export.model.config import model_shape
+from wall_edge_export.model.family import FIRST, LATER, family_of, time_schedule
+from wall_edge_export.model.inventory import inventory
+from wall_edge_export.model.shapes import ACTION_EXPERT, TEXT_EXPERT
+from wall_edge_export.onnx.trace import hollow_model
+
+from tests.conftest import CASES
+from wall_edge.errors import CheckpointError
+
+
+def config(case: str, **changes: Any) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((CASES / case / "config.json").read_text())
+    return {**loaded, **changes}
+
+
+@pytest.mark.parametrize(
+    ("case", "name", "end"),
+    [
+        ("two_views", "wall-oss", 1.0),
+        ("mixed_views", "wall-oss", 1.0),
+        ("w01_state_token", "wall-oss-0.5", 0.999),
+        ("w05_causal", "wall-oss-0.5", 0.999),
+    ],
+)
+def test_a_checkpoint_says_its_generation(case: str, name: str, end: float) -> None:
+    found = config(case)
+    assert family_of(found).name == model_shape(found).family == name
+    assert time_schedule(found).grid(10)[-1] == end
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"use_x_pred": True},
+        {"proj_with_mask": False},
+        {"attention_moe": True},
+        {"use_state_string_representation": True},
+        {"action_hidden_size": 32},
+    ],
+    ids=lambda setting: next(iter(setting)),
+)
+def test_any_setting_of_the_later_one_makes_it_the_later_one(setting: dict[str, Any]) -> None:
+    assert family_of(config("two_views")) is FIRST
+    assert family_of(config("two_views", **setting)) is LATER
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"attention_moe": False}, {"proj_with_mask": True}, {"use_x_pred": None}, {"action_hidden_size": 64}],
+)
+def test_a_setting_that_says_what_the_first_does_anyway_changes_nothing(setting: dict[str, Any]) -> None:
+    assert family_of(config("two_views", **setting)) is FIRST
+
+
+def test_times_are_shifted_as_the_scheduler_says() -> None:
+    grid = time_schedule(config("w10_adaptive")).grid(10)
+    assert grid[0] == 0.0
+    assert grid[1] == pytest.approx(0.999 * 2 * 0.1 / 1.1)
+    assert grid[-1] == 0.999
+
+
+def test_a_narrow_expert_has_a_narrow_stream() -> None:
+    shape = model_shape(config("w05_causal"))
+    assert (shape.stream_width(TEXT_EXPERT), shape.stream_width(ACTION_EXPERT)) == (96, 48)
+    weights = inventory(hollow_model(shape)).values()
+    own = [weight for weight in weights if weight.graphs == ("expert",)]
+    assert own
+    layers = [weight for weight in own if weight.layer in ("mlp", None)]  # 96 is the query's width as well
+    assert layers
+    assert all(set(weight.shape) <= {48, 64} for weight in layers)
+    shared = [weight.name for weight in weights if {"prefix", "expert"} <= set(weight.graphs)]
+    assert shared == []  # nothing of the prefix is read in a step of the flow
+
+
+def test_norms_of_all_tokens_keep_the_whole_stream() -> None:
+    changed = config("w01_state_token", dim_inputs=[64, 48], action_hidden_size=48)
+    changed["experts"][1]["hidden_size"] = 48
+    assert model_shape(changed).stream_width(ACTION_EXPERT) == 64
+
+
+def narrow(case: str, width: int, **changes: Any) -> dict[str, Any]:
+    changed = config(case, **changes)
+    changed["experts"][1]["hidden_size"] = width
+    changed["dim_inputs"] = [changed["hidden_size"], width]
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        (config("w10_adaptive", norm_moe=False), "use_adarms: true without norm_moe"),
+        (config("w10_adaptive", adarms_cond_dim=16), "adarms_cond_dim 16"),
+        (
+            config("w05_causal", attention_moe=False),
+            "causal_action_attention_mask: true without attention_moe",
+        ),
+        (config("w05_causal", action_hidden_size=64), "action_hidden_size 64 with dim_inputs.1. 48"),
+        (config("w05_causal", action_hidden_size=47), "action_hidden_size 47"),
+        (config("w05_causal", action_hidden_size=0), "action_hidden_size is 0"),
+        (config("w05_causal", model_type="qwen3_5"), "model_type 'qwen3_5'"),
+        (config("w05_causal", mlp_moe=False), "mlp_moe: false"),
+        (config("w05_causal", adaptive_norm=True), "adaptive_norm"),
+        (narrow("two_views", 32, norm_moe=True), "norm_moe with dim_inputs.1. 32"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_has_no_one_meaning_is_refused_by_name(changed: dict[str, Any], named: str) -> None:
+    with pytest.raises(CheckpointError, match=named):
+        model_shape(changed)
+
+
+def test_a_predicted_action_becomes_the_velocity_towards_it() -> None:
+    head = ActionHead(model_shape(config("w05_x_pred"))).eval()
+    torch.manual_seed(0)
+    hidden, noisy = torch.randn(5, 32), torch.randn(5, 5)
+    action = head.action_proj_back(hidden)
+    for time, rest in ((0.0, 1.0), (0.5, 0.5), (0.95, 0.05), (0.999, 0.05)):
+        velocity = head.velocity(hidden, noisy, torch.tensor(time))
+        torch.testing.assert_close(velocity, (action - noisy) / rest)

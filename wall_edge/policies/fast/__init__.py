@@ -1,0 +1,1 @@
+"""FAST actions: their codec, and the policy that speaks them."""
