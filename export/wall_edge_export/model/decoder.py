@@ -103,11 +103,11 @@ class Attention(nn.Module):
         ``[1, W]``.
         """
         q_proj, k_proj, v_proj, o_proj = (self._projection(name, expert) for name in "qkvo")
-        own = x[..., : k_proj.in_features]
-        asking, turn = (own[-1:], rotary.last()) if last else (own, rotary)
+        channels = x[..., : k_proj.in_features]
+        asking, turn = (channels[-1:], rotary.last()) if last else (channels, rotary)
         q = (rotate(self._split(q_proj(asking)), *turn) * self.head_dim**-0.5).to(x.dtype)
-        k = rotate(self._split(k_proj(own)), *rotary).to(x.dtype)
-        new = torch.stack((k, self._split(v_proj(own))), dim=1)
+        k = rotate(self._split(k_proj(channels)), *rotary).to(x.dtype)
+        new = torch.stack((k, self._split(v_proj(channels))), dim=1)
         visible = new if past is None else torch.cat((past, new))
         keys, values = (self._repeated(visible.select(1, part)) for part in (0, 1))
         asking_bias = bias[-1:] if last and bias is not None else bias

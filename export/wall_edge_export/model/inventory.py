@@ -168,9 +168,9 @@ def of_graph(weights: Inventory, graph: str) -> Inventory:
 
 
 def _weights(module: nn.Module, name: str, place: _Place) -> Iterator[Weight]:
-    for own, parameter in module.named_parameters(recurse=False):
-        matrix = own == "weight" and isinstance(module, (nn.Linear, nn.Embedding, nn.Conv3d))
-        yield place.weight(f"{name}.{own}", parameter, matrix)
+    for leaf, parameter in module.named_parameters(recurse=False):
+        matrix = leaf == "weight" and isinstance(module, (nn.Linear, nn.Embedding, nn.Conv3d))
+        yield place.weight(f"{name}.{leaf}", parameter, matrix)
     for child_name, child in module.named_children():
         inner = f"{name}.{child_name}" if name else child_name
         yield from _weights(child, inner, place.below(module, name, child_name))

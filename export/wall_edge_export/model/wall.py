@@ -146,8 +146,8 @@ class WallModel(nn.Module):
         if not self.shape.causal_actions:
             return None
         # A constant and an expanded zero: TensorRT makes a mask of compared shapes on the host.
-        own = torch.from_numpy(np.where(np.tri(tokens), 0.0, MASKED).astype(np.float32))
-        return torch.cat((torch.zeros(tokens, 1).expand(tokens, past), own), dim=-1)
+        causal = torch.from_numpy(np.where(np.tri(tokens), 0.0, MASKED).astype(np.float32))
+        return torch.cat((torch.zeros(tokens, 1).expand(tokens, past), causal), dim=-1)
 
     def step(
         self,

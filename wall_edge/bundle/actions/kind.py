@@ -46,8 +46,8 @@ class ActionKind(ABC):
     @classmethod
     def require_graphs(cls, names: Iterable[str]) -> None:
         """Raise :class:`Invalid` for a graph too many or too few."""
-        found = set(names)
-        if not set(cls.graphs) <= found or not found <= {*cls.graphs, *cls.optional_graphs}:
+        present = set(names)
+        if not set(cls.graphs) <= present or not present <= {*cls.graphs, *cls.optional_graphs}:
             raise Invalid("graphs", list(names), expected=", ".join(cls.graphs))
 
     @property
