@@ -85,6 +85,7 @@ class Checkpoint:
         self.action_layout: Layout = robot.action
         self.state_layout: Layout = robot.state
         self.trained_robot: str | None = robot.robot
+        self._complete_width()
         self.shape: ModelShape = self._resized(model_shape(self.config))
         require_layers(self.folder, self.shape, self._tensors)
         self._adapter = self._open_adapter(adapter)
@@ -130,6 +131,14 @@ class Checkpoint:
         if tensor is None or len(tensor.shape) != 2:
             return None
         return tensor.shape[axis] // (1 if axis == 0 else 2)
+
+    def _complete_width(self) -> None:
+        """The action head's width is believed to its tensors: ``config.json`` may be the base's."""
+        first, nested = self._tensors.get("action_preprocessor.w1.weight"), self.config.get("text_config")
+        flat = {**self.config, **(nested if isinstance(nested, dict) else {})}
+        width = flat.get("action_hidden_size") or flat.get("hidden_size")
+        if first is not None and len(first.shape) == 2 and first.shape[0] != width:
+            self.config["action_hidden_size"] = first.shape[0]
 
     def _resized(self, shape: ModelShape) -> ModelShape:
         """Both references resize the vocabulary to the tokenizer whatever ``config.json`` says.
