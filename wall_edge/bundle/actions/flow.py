@@ -45,6 +45,12 @@ class FlowActions(ActionKind):
     def integration_steps(self) -> int:
         return len(self.time_grid) - 1
 
+    @property
+    def integration(self) -> str:
+        shift = self.time_schedule.shift
+        shifted = "" if shift == 1 else f", shifted by {shift:g}"
+        return f"{self.integration_steps} Euler steps, times 0 to {self.time_grid[-1]:g}{shifted}"
+
     def grid(self, steps: int | None) -> tuple[float, ...]:
         """Times of ``steps`` steps; the policy's own without a number."""
         return self.time_schedule.grid(steps) if steps else self.time_grid
