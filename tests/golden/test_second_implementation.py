@@ -45,14 +45,7 @@ def test_it_agrees_with_the_published_cases(case: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_our_reference_agrees_with_it(
-    shape: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
-) -> None:
-    if shape == "widths_that_only_tensors_say":
-        reason = (
-            "action_hidden_size is read from config.json alone, where the action head's tensors say it too"
-        )
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
+def test_our_reference_agrees_with_it(shape: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _assert_agreement(shape, "reference", tmp_path, capsys)
 
 
