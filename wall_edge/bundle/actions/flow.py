@@ -47,9 +47,10 @@ class FlowActions(ActionKind):
 
     @property
     def integration(self) -> str:
-        shift = self.time_schedule.shift
-        shifted = "" if shift == 1 else f", shifted by {shift:g}"
-        return f"{self.integration_steps} Euler steps, times 0 to {self.time_grid[-1]:g}{shifted}"
+        steps, schedule = self.integration_steps, self.time_schedule
+        shifted = schedule.shift != 1 and self.time_grid == schedule.grid(steps)
+        times = f"times 0 to {self.time_grid[-1]:g}" + (f", shifted by {schedule.shift:g}" if shifted else "")
+        return f"{steps} Euler steps, {times}"
 
     def grid(self, steps: int | None) -> tuple[float, ...]:
         """Times of ``steps`` steps; the policy's own without a number."""
