@@ -32,6 +32,35 @@ def test_the_whole_text_of_a_flow_prompt() -> None:
     )
 
 
+def test_the_whole_text_of_a_prompt_that_spells_the_state_and_describes_the_robot() -> None:
+    """As X-Square-Robot/wall-x 1.1 words it where use_embodied_system_prompt_ratio is not 0."""
+    text = observation_text({"face_view": 1, "cam_high": 1}, "wall-oss-0.5", "Rel EEF")
+    assert text + action_text("pick up the cup", "wall-oss-0.5", "0 128 255") == (
+        "<|im_start|>system\nYou are an embodied vision-language-action model controlling a robot with"
+        " language instructions.\nCamera Setup: front view, cam high\nAction Space: Rel EEF\n<|im_end|>\n"
+        "<|im_start|>user\nObservation: front view: <|vision_start|><|image_pad|><|vision_end|>"
+        " cam high: <|vision_start|><|image_pad|><|vision_end|>"
+        "\nInstruction: pick up the cup\nPredict the next action in robot action.\n"
+        "Proprioception: 0 128 255\n<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("camera", "words"),
+    [
+        ("face_view", "front view"),
+        ("left_wrist_view", "left wrist view"),
+        ("move2_view", "move2 view"),
+        ("top_view", "top view"),
+        ("cam_high", "cam high"),
+        ("belly", "belly"),
+    ],
+)
+def test_view_names_of_the_later_family(camera: str, words: str) -> None:
+    """LeRobot's wall_oss_05 and Wall-X 1.1: no table but for the face, and no " view" behind."""
+    assert view_name(camera, "wall-oss-0.5") == words
+
+
 def test_the_request_for_a_subgoal() -> None:
     assert subgoal_text("go.") == (
         "\nInstruction: go.\nPredict the next action in language.\n<|im_end|>\n<|im_start|>assistant\n"
@@ -75,6 +104,7 @@ def test_an_instruction_in_a_flavours_words(given: str, lerobot: str, upstream: 
     for text in (action_text, subgoal_text):
         assert text(given).startswith(f"\nInstruction: {lerobot}\nPredict")
         assert text(given, "upstream").startswith(f"\nInstruction: {upstream}\nPredict")
+        assert text(given, "wall-oss-0.5").startswith(f"\nInstruction: {upstream}\nPredict")
         assert text(given, "wall-edge").startswith(f"\nInstruction: {first}\nPredict")
 
 

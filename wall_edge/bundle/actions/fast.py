@@ -32,6 +32,10 @@ class FastActions(ActionKind):
     def integration_steps(self) -> None:
         return None
 
+    @property
+    def integration(self) -> str:
+        return "none: a chunk is words"
+
     def slots(self, graphs: Graphs, dof: int) -> int:  # noqa: ARG002
         """Words spell the robot's degrees of freedom only."""
         return dof

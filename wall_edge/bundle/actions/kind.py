@@ -55,6 +55,11 @@ class ActionKind(ABC):
     def integration_steps(self) -> int | None:
         """Of a chunk; none of words."""
 
+    @property
+    @abstractmethod
+    def integration(self) -> str:
+        """How a chunk is integrated, in words."""
+
     @abstractmethod
     def slots(self, graphs: Graphs, dof: int) -> int:
         """The actions' width in the graphs, for a robot of ``dof`` degrees of freedom."""
