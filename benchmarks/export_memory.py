@@ -2,13 +2,16 @@
 
 A random bf16 checkpoint of the shape is written first (8.4 GB for ``wall-oss-flow``), with a recorded
 session of synthetic moments to calibrate on; both are kept in ``--work``. ``wall-edge export`` then runs as
-a process of its own. Its peak resident memory is the kernel's count for that process, read from outside.
+a process of its own. Its peak resident memory is the kernel's count for that process, read from outside;
+``cpu_s`` is its processors' time, which other work beside it does not lengthen by much. ``wall-edge verify``
+of the bundle comes last, untimed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -40,7 +43,30 @@ def measured_export(checkpoint: Path, out: Path, precision: str, samples: int, w
     if process.returncode != 0:
         sys.exit(f"wall-edge export exited with code {process.returncode}")
     wall = time.monotonic() - begun
-    return {**json.loads(printed), "wall_s": round(wall, 1), "kernel_peak_bytes": usage.ru_maxrss * 1024}
+    return {
+        **json.loads(printed),
+        "wall_s": round(wall, 1),
+        "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
+        "kernel_peak_bytes": usage.ru_maxrss * 1024,
+    }
+
+
+def verified(bundle: Path) -> dict[str, Any]:
+    """What ``wall-edge verify`` says: stages past their tolerance, and how far each kind is off at most."""
+    command = [sys.executable, "-m", "wall_edge", "verify", str(bundle), "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode not in (0, 1) or not done.stdout:
+        sys.exit(f"wall-edge verify exited with code {done.returncode}")
+    stages = json.loads(done.stdout)["stages"]
+    farthest: dict[str, float] = {}
+    for name, stage in stages.items():
+        kind = name.partition(".")[0]
+        error = stage["relative_l2"]
+        farthest[kind] = max(farthest.get(kind, 0.0), math.inf if error is None else error)
+    return {
+        "past_tolerance": [name for name, stage in stages.items() if not stage["ok"]],
+        "relative_l2": {kind: round(error, 4) for kind, error in farthest.items()},
+    }
 
 
 def main() -> None:
@@ -63,6 +89,7 @@ def main() -> None:
         **found,
         "within_6_gb": found["kernel_peak_bytes"] <= ASKED_BYTES,
         "within_30_min": found["wall_s"] <= ASKED_SECONDS,
+        "verify": verified(out),
         **provenance("torch", "onnx", "onnxruntime"),
     }
     if given.json:

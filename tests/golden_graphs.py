@@ -1,4 +1,4 @@
-"""The smaller golden case's graphs in any recipe, traced and calibrated once, and torch's idea of them."""
+"""A golden case's graphs in any recipe, traced and calibrated once, and torch's idea of them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import onnx_ir as ir
 import torch
 from torch import Tensor
 from wall_edge_engines import Engine
+from wall_edge_export.model.inventory import Weight, inventory, of_graph
 from wall_edge_export.model.wall import WallModel
 from wall_edge_export.onnx.graph_writer import GraphWriter
-from wall_edge_export.onnx.graphs import GRAPHS, graphs_of, stages
+from wall_edge_export.onnx.graphs import GRAPHS, stages
 from wall_edge_export.onnx.trace import parameter_types
 from wall_edge_export.quantize.calibrate import Calibrator, Continuation, ModelInput
 from wall_edge_export.quantize.calibrated import Calibrated
@@ -24,9 +25,8 @@ from wall_edge_export.quantize.int8 import fake_quantize, quantize_per_channel
 from wall_edge_export.quantize.precision import (
     CALIBRATED,
     ELEMENT_TYPES,
+    INT4_BLOCKS,
     Recipe,
-    family,
-    input_group,
     int4_block,
     load_recipe,
 )
@@ -89,27 +89,36 @@ class Workbench:
         self.writer = GraphWriter(
             self.model.shape, self.case.graph_inputs, weight_reader(self.case.checkpoint)
         )
-        wanted = {graph: dict.fromkeys(layers, CALIBRATED) for graph, layers in QUANTISED.items()}
-        wanted["expert"]["mlp"] = ("int8",)
+        wanted = {
+            graph: {layer: self._calibrated_in(graph, layer) for layer in layers}
+            for graph, layers in QUANTISED.items()
+        }
         calibrator = Calibrator(StreamingModel(self.case.checkpoint), self.case.graph_inputs, wanted)
         self.calibrated = calibrator.run([self.sample(seed) for seed in range(4)], lambda _: None)
         self.inputs = self._inputs()
         self._folder = folder
         self._written: dict[str, Written] = {}
 
+    def _calibrated_in(self, graph: str, layer: str) -> tuple[str, ...]:
+        """4-bit weights only of inputs that take blocks."""
+        family = [w for w in of_graph(inventory(self.model), graph).values() if w.family == layer]
+        blocks = all(weight.shape[1] % INT4_BLOCKS[-1] == 0 for weight in family)
+        return CALIBRATED if blocks else ("int8",)
+
     def written(self, name: str) -> Written:
         """The graphs in a recipe of :data:`RECIPES`; read-only."""
         if name not in self._written:
             folder = self._folder / name.replace(" ", "-")
             folder.mkdir()
-            self._written[name] = self._write(RECIPES[name], folder)
+            self._written[name] = self.write(RECIPES[name], folder)
         return self._written[name]
 
     def traced(self, graph: str, recipe: Recipe) -> ir.Model:
         """What the writer rewrites for a recipe; read-only."""
         return self.writer._traced[graph, recipe.activations]
 
-    def _write(self, recipe: Recipe, folder: Path) -> Written:
+    def write(self, recipe: Recipe, folder: Path) -> Written:
+        """All graphs in a recipe, into a folder of the caller's."""
         specs, digests = {}, {}
         for graph in GRAPHS:
             digests |= self.writer.write(graph, recipe, folder, self.calibrated.get(graph))
@@ -132,13 +141,13 @@ class Workbench:
         """
         model, types = copy.deepcopy(self.model), parameter_types(self.model, recipe.activations)
         model.load_state_dict({w: t.to(types[w]).float() for w, t in model.state_dict().items()})
-        calibrated = self.calibrated.get(graph, Calibrated())
+        calibrated, weights = self.calibrated.get(graph, Calibrated()), inventory(model)
         for name, module in model.named_modules():
-            weight = f"{name}.weight"
-            if not hasattr(module, "weight") or graph not in graphs_of(weight):
+            weight = weights.get(f"{name}.weight")
+            if weight is None or graph not in weight.graphs:
                 continue
-            stored = self.model.state_dict()[weight]
-            precision = recipe.families(graph).get(family(graph, weight) or "")
+            stored = self.model.state_dict()[weight.name]
+            precision = recipe.precision(graph, weight)
             if precision in ELEMENT_TYPES:
                 module.weight.data = stored.to(getattr(torch, ELEMENT_TYPES[precision])).float()
             elif precision is not None:
@@ -184,11 +193,10 @@ class Workbench:
         prefix = {
             "input_ids": ids,
             "image_embeds": torch.from_numpy(case["image_embeds"]),
-            "state": state,
-            "state_mask": state_mask,
             "positions": placed,
             "mask": torch.ones(len(ids), len(ids), dtype=torch.bool).tril(),
             "past_kv": torch.zeros(self.model.shape.kv_shape(0)),
+            **({"state": state, "state_mask": state_mask} if self.model.shape.state_token else {}),
         }
         kv, hidden = self._outputs(self.model, "prefix", prefix)
         expert = {
@@ -206,11 +214,11 @@ class Workbench:
 
 
 def _linear(
-    weight: str, w: np.ndarray, b: Tensor | None, precision: str, calibrated: Calibrated
+    weight: Weight, w: np.ndarray, b: Tensor | None, precision: str, calibrated: Calibrated
 ) -> Callable[[Tensor], Tensor]:
     bias = 0.0 if b is None else b.detach()
     if precision == "int8":
-        scaling = calibrated.inputs[input_group(weight)]
+        scaling = calibrated.inputs[str(weight.input_group)]
         codes, scale = quantize_per_channel(w * scaling.smoothing)
         smoothed = torch.from_numpy(codes * scale[:, None])
         inverse = 1 / scaling.smoothing
@@ -223,7 +231,8 @@ def _linear(
         codes, scale = quantize_per_channel(w)
         wide = torch.from_numpy(codes * scale[:, None])
     else:
-        wide = torch.from_numpy(dequantize_blocks(*calibrated.int4[weight], int4_block(weight, w.shape[1])))
+        block = int4_block(weight.name, w.shape[1])
+        wide = torch.from_numpy(dequantize_blocks(*calibrated.int4[weight.name], block))
     return lambda x: x @ wide.T + bias
 
 

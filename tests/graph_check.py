@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 from wall_edge_engines.build.profiles import uses
 from wall_edge_engines.build.targets.target import targets
+from wall_edge_export.model.inventory import inventory, of_graph
 from wall_edge_export.model.shapes import ModelShape
-from wall_edge_export.model.wall import WallModel
 from wall_edge_export.onnx.graph_writer import GraphWriter
-from wall_edge_export.onnx.graphs import GRAPHS, GraphInputs, graphs_of
+from wall_edge_export.onnx.graphs import GRAPHS, GraphInputs
+from wall_edge_export.onnx.trace import hollow_model
 from wall_edge_export.quantize.calibrated import Calibrated, InputScaling
-from wall_edge_export.quantize.precision import CALIBRATED, family, input_group, int4_block, load_recipe
+from wall_edge_export.quantize.precision import CALIBRATED, Recipe, int4_block, load_recipe
 
 from benchmarks.tensorrt_build import Row, checked
 from wall_edge.bundle import MAX_SUBGOAL_TOKENS
@@ -35,9 +36,7 @@ class GraphCheck:
     _rows: dict[tuple[str, ...], Row] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        with torch.device("meta"):
-            state = WallModel(self.shape).state_dict()
-        self._shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        self._weights = inventory(hollow_model(self.shape))
         self._writer = GraphWriter(self.shape, self.graph_inputs, self._tensor)
 
     def rows(self, recipe: str) -> dict[str, Row]:
@@ -51,23 +50,24 @@ class GraphCheck:
         key = (graph, str(recipe.activations), *families.values())
         if key not in self._rows:
             with TemporaryDirectory() as folder:
-                self._writer.write(graph, recipe, Path(folder), self._calibrated(graph, families))
+                self._writer.write(graph, recipe, Path(folder), self._calibrated(graph, recipe))
                 spec = self._writer.spec(graph, recipe)
                 self._rows[key] = checked(Path(folder), graph, spec, PROFILES[graph])
         return self._rows[key]
 
     def _tensor(self, name: str) -> Tensor:
-        return torch.full(self._shapes[name], 0.0625, dtype=torch.bfloat16)
+        return torch.full(self._weights[name].shape, 0.0625, dtype=torch.bfloat16)
 
-    def _calibrated(self, graph: str, families: dict[str, str]) -> Calibrated:
+    def _calibrated(self, graph: str, recipe: Recipe) -> Calibrated:
         calibrated = Calibrated()
-        for name, shape in self._shapes.items():
-            precision = families.get(family(graph, name) or "") if graph in graphs_of(name) else None
+        for name, weight in of_graph(self._weights, graph).items():
+            precision = recipe.precision(graph, weight)
             if precision not in CALIBRATED:
                 continue
-            rows, columns = shape
-            calibrated.inputs[input_group(name)] = InputScaling(np.ones(columns, np.float32), 0.0625)
+            rows, columns = weight.shape
+            scaling = InputScaling(np.ones(columns, np.float32), 0.0625)
+            calibrated.inputs[str(weight.input_group)] = scaling
             if precision == "int4-weights":
                 scales = np.full((rows, columns // int4_block(name, columns)), 0.0625, np.float32)
-                calibrated.int4[name] = np.ones(shape, np.int8), scales
+                calibrated.int4[name] = np.ones(weight.shape, np.int8), scales
         return calibrated

@@ -87,13 +87,13 @@ class ModelSession:
 
     def _state(self, state: Floats32 | None, mask: Floats32 | None) -> dict[str, Array]:
         """The graph's inputs of the state token: zeros for tokens that are none."""
-        given = {"state": state, "state_mask": mask}
+        values = {"state": state, "state_mask": mask}
         inputs = self._engine.graphs["prefix"].inputs
         if state is not None and "state" not in inputs:
             raise EngineError("a state for a graph without a state token", expected="a prompt that spells it")
         return {
             name: np.zeros([int(size) for size in inputs[name].shape], np.float32) if array is None else array
-            for name, array in given.items()
+            for name, array in values.items()
             if name in inputs
         }
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
+from wall_edge_export.model.inventory import inventory
 from wall_edge_export.model.layers import widened
 from wall_edge_export.model.shapes import ACTION_EXPERT
 from wall_edge_export.model.vision import VisionLayout
@@ -53,7 +54,12 @@ class PackedForward:
             embedded = model.action_preprocessor.embed_state(state * mask, mask.expand_as(state))
             is_state = (ids == layout.tokenizer.ids.state).unsqueeze(-1)
             x = torch.where(is_state, embedded[:, None], x)
-        hidden, cache = vmap(lambda tokens: model.model(tokens, layout.positions, layout.bias))(x)
+        hidden, cache = vmap(self._run)(x)
+        return hidden, cache
+
+    def _run(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        decoder, layout = self._model.model, self._layout
+        hidden, cache = decoder(decoder.tokens(x, layout.positions, layout.bias))
         return hidden, cache
 
     def velocity(self, cache: Tensor, noisy: Tensor, time: Tensor) -> Tensor:
@@ -78,8 +84,10 @@ class PackedForward:
         positions = self._layout.chunk_positions
         bias = self._model.action_bias(self._layout.horizon, past.shape[0])
 
-        def chunk(tokens: Tensor) -> Tensor:
-            out: Tensor = self._model.model(tokens, positions, bias, expert=ACTION_EXPERT, past=past)[0]
+        decoder = self._model.model
+
+        def chunk(x: Tensor) -> Tensor:
+            out: Tensor = decoder(decoder.tokens(x, positions, bias, expert=ACTION_EXPERT), past)[0]
             return out
 
         hidden: Tensor = vmap(chunk)(chunks)
@@ -97,16 +105,17 @@ def initialise(model: WallModel, live: Tensor) -> None:
 
     What reads or writes a slot that is not ``live [slots]`` is zero, and stays so.
     """
+    weights = inventory(model)
     for name, parameter in model.named_parameters():
-        if parameter.dim() < 2:
-            if name.endswith("bias"):
+        weight = weights[name]
+        if not weight.matrix:
+            if weight.layer is not None:  # a bias, and no norm
                 nn.init.zeros_(parameter)
             continue
-        fan_in = parameter[0].numel()
-        scale = min(0.06, fan_in**-0.5)
-        if name.endswith(("down_proj.weight", "attn.proj.weight")) or "o_proj" in name:
+        scale = min(0.06, parameter[0].numel() ** -0.5)
+        if weight.residual:
             scale /= (2 * model.shape.num_layers) ** 0.5
-        nn.init.normal_(parameter, std=0.02 if "embed_tokens" in name or "lm_head" in name else scale)
+        nn.init.normal_(parameter, std=0.02 if weight.family in ("embedding", "lm_head") else scale)
     if model.shape.tied_embeddings:
         model.lm_head.weight = model.model.embed_tokens.weight
     head = model.action_preprocessor

@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
+from wall_edge_export.checkpoint.names import HEAD
+from wall_edge_export.checkpoint.views import with_fused_experts
+from wall_edge_export.model.inventory import inventory
 from wall_edge_export.model.wall import WallModel
 
 from wall_edge.array_types import Floats
@@ -177,28 +180,13 @@ def normalizers(robot: str, lower: Floats, upper: Floats, spread: Floats) -> dic
 
 def stored_state(model: WallModel) -> dict[str, torch.Tensor]:
     """A model's tensors as its generation of checkpoints has them: fused, tied ones once."""
-    state = dict(model.state_dict())
+    state, weights = model.state_dict(), inventory(model)
     if model.shape.tied_embeddings:
-        del state["lm_head.weight"]
+        weights = {name: weight for name, weight in weights.items() if name != HEAD}
     if not model.shape.expert_attention:
-        return state
-    stored: dict[str, list[torch.Tensor]] = {}
-    for name, tensor in state.items():
-        stored.setdefault(_fused(name), []).append(tensor)
-    return {name: torch.cat(parts) for name, parts in stored.items()}
-
-
-# The parts come in the order of the model's own state: query, key, value; gate, up.
-_FUSED = {
-    **dict.fromkeys(("q_proj_experts", "k_proj_experts", "v_proj_experts"), "qkv_proj_experts"),
-    **dict.fromkeys(("gate_proj", "up_proj"), "gate_up_proj"),
-}
-
-
-def _fused(name: str) -> str:
-    if name.startswith("visual."):
-        return name
-    return ".".join(_FUSED.get(component, component) for component in name.split("."))
+        return {name: state[name] for name in weights}
+    stored = with_fused_experts(weights).items()
+    return {name: torch.cat([state[part.name] for part in parts]) for name, parts in stored}
 
 
 def save_checkpoint(

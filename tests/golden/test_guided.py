@@ -19,9 +19,10 @@ from wall_edge_engines.plan.onnx_work import bundle_workload
 from wall_edge_export.bundle.options import ExportOptions
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.inputs.export_inputs import ExportInputs
+from wall_edge_export.model.inventory import inventory, of_graph
 from wall_edge_export.model.wall import WallModel
 from wall_edge_export.onnx.graph_writer import GraphWriter
-from wall_edge_export.onnx.graphs import GRAPHS, GUIDED, graphs_of
+from wall_edge_export.onnx.graphs import GRAPHS, GUIDED
 from wall_edge_export.onnx.linear import STAGE_PREFIX
 from wall_edge_export.quantize.precision import load_recipe, recipe_names
 from wall_edge_export.reference.engine import ReferenceEngine
@@ -113,7 +114,7 @@ def test_the_graph_has_standard_operators_and_plain_weights(guided: Guided) -> N
     assert {node.domain for node in graph.graph.node} == {""}
     stored = {i.name for i in graph.graph.initializer if i.name.startswith(STAGE_PREFIX)}
     # q, k, v and gate, up stay apart: the derivative uses each weight a second time.
-    weights = [name for name in guided.model.state_dict() if "expert" in graphs_of(name)]
+    weights = of_graph(inventory(guided.model), "expert")
     assert stored == {f"{STAGE_PREFIX}{name}" for name in weights}
     turned = [node for node in graph.graph.node if node.op_type == "Transpose" and node.input[0] in stored]
     assert turned == []

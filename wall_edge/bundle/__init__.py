@@ -10,6 +10,7 @@ from wall_edge.bundle.actions import (
     require_flow,
     require_steps,
 )
+from wall_edge.bundle.actions.fast_settings import FAST_TOKENIZER, FastSettings
 from wall_edge.bundle.capacity import session_capacity
 from wall_edge.bundle.embodiment import (
     ROTATION_SIZES,
@@ -24,7 +25,6 @@ from wall_edge.bundle.embodiment import (
     joint_layout,
     unreferred,
 )
-from wall_edge.bundle.fast_settings import FAST_TOKENIZER, FastSettings
 from wall_edge.bundle.goldens import require_goldens, unchecked_stage
 from wall_edge.bundle.graphs.specs import INT8, ONNX_TYPES, PRECISIONS, ElementType, GraphSpec, TensorSpec
 from wall_edge.bundle.image_geometry import MAX_EXPORT_TOKENS, MAX_PIXELS, MAX_TOKENS, ImageGeometry

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from wall_edge.array_types import Array
-from wall_edge.bundle.fast_settings import FAST_TOKENIZER
+from wall_edge.bundle.actions.fast_settings import FAST_TOKENIZER
 from wall_edge.bundle.graphs.graph_file import check_graph
 from wall_edge.bundle.manifest import DIGEST, FORMAT_VERSION, GOLDENS, MANIFEST, TOKENIZER, Manifest
 from wall_edge.config_loader import from_mapping

@@ -30,10 +30,14 @@ class StateText:
         """Slots of a state of this layout: all of the model's, or as many as are taken."""
         return self.slots or max(1 + max(layout.slots), len(layout.masked))
 
+    def longest_words(self, degrees: int) -> str:
+        """Of the states of so many degrees of freedom, one that takes the most words."""
+        return " ".join([str(self.bins - 1)] * (self.slots or degrees))
+
     def most_tokens(self, degrees: int) -> int:
         """Tokens that the longest words of a state of so many degrees of freedom may take.
 
         A token is a byte at least, and Qwen's tokenizer has one for each digit and each space between
         numbers: a bound for every byte-level tokenizer, and what Qwen's needs.
         """
-        return (self.slots or degrees) * (len(str(self.bins - 1)) + 1) - 1
+        return len(self.longest_words(degrees))

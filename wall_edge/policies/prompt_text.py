@@ -116,8 +116,8 @@ def _sentence(instruction: str, wording: Wording) -> str:
     if (token := _SPECIAL.search(instruction)) is not None:
         raise ConfigError(f"the instruction holds the special token {token[0]}", expected="plain words")
     words = instruction.strip() if wording == "wall-edge" else instruction
-    as_given = wording in ("upstream", "wall-oss-0.5")
-    return words if as_given or words.endswith(".") else f"{words}."
+    verbatim = wording in ("upstream", "wall-oss-0.5")
+    return words if verbatim or words.endswith(".") else f"{words}."
 
 
 @dataclass(frozen=True)

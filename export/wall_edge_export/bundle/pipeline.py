@@ -39,15 +39,17 @@ from wall_edge_export.bundle.workspace import Workspace, require_room, system_er
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.data.samples import MIN_SAMPLES, SampleSet
 from wall_edge_export.inputs.export_inputs import INSTRUCTION, ExportInputs
+from wall_edge_export.model.inventory import inventory
 from wall_edge_export.onnx.fp16_range import watched
 from wall_edge_export.onnx.graph_writer import GraphWriter
 from wall_edge_export.onnx.graphs import GRAPHS, GUIDED
 from wall_edge_export.opinion.check import second_opinion
 from wall_edge_export.quantize.auto import CANDIDATES, Search, SearchSamples, Trials, split
-from wall_edge_export.quantize.calibrate import Calibrator, PrecisionPlan
+from wall_edge_export.quantize.calibrate import Calibrator
 from wall_edge_export.quantize.calibrated import Calibrated
 from wall_edge_export.quantize.model_input import model_input
-from wall_edge_export.quantize.precision import CALIBRATED, Recipe, family
+from wall_edge_export.quantize.observer import PrecisionPlan
+from wall_edge_export.quantize.precision import CALIBRATED, Recipe
 from wall_edge_export.reference.engine import ReferenceEngine
 from wall_edge_export.reference.streaming_model import StreamingModel, weight_reader
 
@@ -225,13 +227,13 @@ class _Export:
 
     def _losses(self, recipe: Recipe) -> tuple[FamilyLoss, ...]:
         """What calibration saw each quantised layer family lose."""
-        losses = []
+        losses, weights = [], inventory(self._streaming.model)
         for graph in self._graphs:
             path = self._calibrated_path(graph)
             layer_losses = Calibrated.load_losses(path) if path.is_file() else {}
             for name, precision in recipe.families(graph).items():
                 layers = {
-                    w: e for (w, p), e in layer_losses.items() if p == precision and family(graph, w) == name
+                    w: e for (w, p), e in layer_losses.items() if p == precision and weights[w].family == name
                 }
                 if layers:
                     worst = max(layers, key=lambda layer: layers[layer])

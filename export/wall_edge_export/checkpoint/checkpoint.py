@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +20,7 @@ from wall_edge.errors import CheckpointError
 from wall_edge.files import shown
 from wall_edge_export.checkpoint.completeness import require_layers, require_tensors
 from wall_edge_export.checkpoint.hub import resolve_checkpoint
-from wall_edge_export.checkpoint.lerobot_policy import TYPE, LeRobotPolicy
+from wall_edge_export.checkpoint.lerobot.folders import config_folder, model_config, policy_of, read_settings
 from wall_edge_export.checkpoint.lora.adapter import LoraAdapter
 from wall_edge_export.checkpoint.names import EMBEDDINGS, HEAD, NORMALIZER
 from wall_edge_export.checkpoint.normalizers.places import normalizer_files
@@ -31,7 +30,7 @@ from wall_edge_export.checkpoint.settings.merged import merged_settings
 from wall_edge_export.checkpoint.settings.training_file import TrainingFile, training_file
 from wall_edge_export.checkpoint.tensor_types import refuse_quantised_config
 from wall_edge_export.checkpoint.views import TensorView, views
-from wall_edge_export.checkpoint.weights import StoredTensor, has_weights, read_json, stored_weights
+from wall_edge_export.checkpoint.weights import StoredTensor, has_weights, stored_weights
 from wall_edge_export.model.config import READ_KEYS, model_shape
 from wall_edge_export.model.family import FAMILIES
 from wall_edge_export.model.inventory import inventory
@@ -69,22 +68,23 @@ class Checkpoint:
                     expected="a checkpoint folder with config.json and safetensors",
                 )
         self.folder = folder
-        self.policy = _policy(folder, adapter)
-        self.config_folder = _config_folder(folder, base)
-        self.config = _read_config(self.config_folder)
+        self.policy = policy_of(folder, adapter)
+        self.config_folder = config_folder(folder, base)
+        self.config = model_config(self.config_folder)
         self.training = training_file(self.config_folder)
         self._refuse_other_arithmetic()
         self.config = merged_settings(self.config, self.training, self.config_folder)
         if self.policy is not None:
             # The base was trained for other robots: what its block says does not hold for this policy.
             path = self.policy.folder / "config.json"
-            settings = read_json(path, "the policy's settings")
+            settings = read_settings(self.policy.folder)
             self.config = merged_settings(self.config, TrainingFile(path, settings), self.config_folder)
             self.config["wall_edge"] = settings.get("wall_edge", {})
         robot = trained(self.config, self.config_folder, self.training, self._slots)
         self.action_layout: Layout = robot.action
         self.state_layout: Layout = robot.state
         self.trained_robot: str | None = robot.robot
+        self._complete_width()
         self.shape: ModelShape = self._resized(model_shape(self.config))
         require_layers(self.folder, self.shape, self._tensors)
         self._adapter = self._open_adapter(adapter)
@@ -100,10 +100,10 @@ class Checkpoint:
 
     def _refuse_other_arithmetic(self) -> None:
         """Before anything else is read: quantised weights and settings that nothing here computes."""
-        folders = {self.config_folder: self.config}
+        settings = [(self.config_folder, self.config)]
         if self.policy is not None:
-            folders[self.policy.folder] = _read_config(self.policy.folder)
-        for folder, config in folders.items():
+            settings.append((self.policy.folder, read_settings(self.policy.folder)))
+        for folder, config in settings:
             path = folder / "config.json"
             refuse_quantised_config(path, config)
             refuse_unsupported(config, str(path))
@@ -130,6 +130,14 @@ class Checkpoint:
         if tensor is None or len(tensor.shape) != 2:
             return None
         return tensor.shape[axis] // (1 if axis == 0 else 2)
+
+    def _complete_width(self) -> None:
+        """The action head's width is believed to its tensors: ``config.json`` may be the base's."""
+        first, nested = self._tensors.get("action_preprocessor.w1.weight"), self.config.get("text_config")
+        flat = {**self.config, **(nested if isinstance(nested, dict) else {})}
+        width = flat.get("action_hidden_size") or flat.get("hidden_size")
+        if first is not None and len(first.shape) == 2 and first.shape[0] != width:
+            self.config["action_hidden_size"] = first.shape[0]
 
     def _resized(self, shape: ModelShape) -> ModelShape:
         """Both references resize the vocabulary to the tokenizer whatever ``config.json`` says.
@@ -216,48 +224,6 @@ class CheckpointOutline(Checkpoint):
     @cached_property
     def _tensors(self) -> dict[str, StoredTensor]:
         return stored_weights(self.folder) if has_weights(self.folder) else {}
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    return read_json(folder / "config.json", "the model's config.json")
-
-
-def _is_policy(folder: Path) -> bool:
-    return (folder / "config.json").is_file() and _read_config(folder).get("type") == TYPE
-
-
-def _policy(folder: Path, adapter: Path | None) -> LeRobotPolicy | None:
-    """LeRobot's settings: the adapter's, which was trained last, before the checkpoint's own."""
-    for holder in (adapter, folder):
-        if holder is not None and _is_policy(holder):
-            return LeRobotPolicy(holder, _read_config(holder))
-    return None
-
-
-def _config_folder(folder: Path, base: Path | None) -> Path:
-    """Where the architecture and the tokenizer are."""
-    if not _is_policy(folder):
-        if base is not None:
-            raise CheckpointError(
-                f"{folder}: has a config.json of its own",
-                expected="a policy that LeRobot saved, beside --base",
-                fix="leave out --base",
-            )
-        return folder
-    if base is None:
-        base_name = shown(LeRobotPolicy(folder, _read_config(folder)).base)
-        raise CheckpointError(
-            f"{folder}: a policy that LeRobot saved, without the model's architecture and tokenizer",
-            expected="the model that it was trained from",
-            fix=f"pass --base {base_name} (a folder or a Hub id)",
-        )
-    if _is_policy(base):
-        raise CheckpointError(
-            f"{base}: a policy that LeRobot saved",
-            expected="the WALL-OSS model with config.json and tokenizer.json as --base",
-            fix=f"pass the base of this policy: {shown(LeRobotPolicy(base, _read_config(base)).base)}",
-        )
-    return base
 
 
 def _tokens(path: Path) -> int:

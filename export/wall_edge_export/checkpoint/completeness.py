@@ -39,30 +39,33 @@ def require_layers(folder: Path, shape: ModelShape, tensors: Mapping[str, Stored
 
 
 def require_tensors(
-    folder: Path, shape: ModelShape, tensors: Mapping[str, StoredTensor], found: Mapping[str, TensorView]
+    folder: Path,
+    shape: ModelShape,
+    tensors: Mapping[str, StoredTensor],
+    model_views: Mapping[str, TensorView],
 ) -> None:
     """Compare every tensor's name and shape with the model's; raises :class:`CheckpointError`.
 
-    ``found``: the model's tensors in the stored ones.
+    ``model_views``: the model's tensors in the stored ones.
     """
     with torch.device("meta"):
         shapes = {name: tuple(t.shape) for name, t in WallModel(shape).state_dict().items()}
     if shape.tied_embeddings and HEAD not in tensors:
         del shapes[HEAD]
     for name, expected in shapes.items():
-        if name not in found:
+        if name not in model_views:
             raise CheckpointError(
                 f"{folder}: tensor {name} is missing",
                 expected=f"shape {list(expected)} by config.json",
                 fix=REDO,
             )
-        if found[name].shape != expected:
+        if model_views[name].shape != expected:
             raise CheckpointError(
-                f"{folder}: tensor {found[name].name} has shape {list(found[name].shape)}",
+                f"{folder}: tensor {model_views[name].name} has shape {list(model_views[name].shape)}",
                 expected=f"{list(expected)} by config.json",
                 fix=_OTHER_CONFIG,
             )
-    _refuse_others(folder, tensors, {view.name for view in found.values()})
+    _refuse_others(folder, tensors, {view.name for view in model_views.values()})
     if shape.tied_embeddings:
         _refuse_two_heads(folder, tensors)
 

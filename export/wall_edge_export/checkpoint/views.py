@@ -64,7 +64,7 @@ def views(folder: Path, inventory: Inventory, stored: Mapping[str, StoredTensor]
     Of a shape that cannot be the model's, the whole stored tensor. Raises :class:`CheckpointError` for a
     layer that is stored both fused and apart, and for padding that is not zero.
     """
-    found = {}
+    result = {}
     for weight in inventory.values():
         fused = _fused_name(weight.name)
         if weight.name in stored and fused != weight.name and fused in stored:
@@ -75,11 +75,11 @@ def views(folder: Path, inventory: Inventory, stored: Mapping[str, StoredTensor]
             )
         if weight.name in stored:
             tensor = stored[weight.name]
-            found[weight.name] = _view(weight, weight.name, tensor, 0, _height(tensor))
+            result[weight.name] = _view(weight, weight.name, tensor, 0, _height(tensor))
         elif fused in stored:
             start, rows = _band(weight, inventory, _height(stored[fused]))
-            found[weight.name] = _view(weight, fused, stored[fused], start, rows)
-    return found
+            result[weight.name] = _view(weight, fused, stored[fused], start, rows)
+    return result
 
 
 def with_fused_experts(inventory: Inventory) -> Mapping[str, tuple[Weight, ...]]:
@@ -98,27 +98,27 @@ def _fused_name(name: str) -> str:
 
 def _band(weight: Weight, inventory: Inventory, height: int) -> tuple[int, int]:
     """Where a layer begins in a fused one of ``height`` rows, and how many it has there."""
-    own = next(component for component in weight.name.split(".") if component in _FUSED)
-    parts = _PARTS[_FUSED[own]]
-    rows = [inventory[weight.name.replace(f".{own}.", f".{part}.")].shape[0] for part in parts]
+    component = next(word for word in weight.name.split(".") if word in _FUSED)
+    parts = _PARTS[_FUSED[component]]
+    rows = [inventory[weight.name.replace(f".{component}.", f".{part}.")].shape[0] for part in parts]
     if _may_be_padded(weight) and height == sum(map(_padded, rows)):
         rows = [_padded(count) for count in rows]
     if height != sum(rows):
         return 0, height
-    position = parts.index(own)
+    position = parts.index(component)
     return sum(rows[:position]), rows[position]
 
 
 def _view(weight: Weight, name: str, stored: StoredTensor, start: int, rows: int) -> TensorView:
-    size, wanted = (rows, *stored.shape[1:]), weight.shape
-    if size == wanted:
-        return TensorView(name, stored, wanted, start)
-    padded = len(size) == len(wanted) and all(
-        own in (other, _padded(other)) for own, other in zip(size, wanted, strict=True)
+    size, shape = (rows, *stored.shape[1:]), weight.shape
+    if size == shape:
+        return TensorView(name, stored, shape, start)
+    padded = len(size) == len(shape) and all(
+        length in (other, _padded(other)) for length, other in zip(size, shape, strict=True)
     )
     if not (padded and _may_be_padded(weight)):
         return TensorView(name, stored, stored.shape)
-    view = TensorView(name, stored, wanted, start)
+    view = TensorView(name, stored, shape, start)
     view.require_zero_padding(rows)
     return view
 

@@ -15,6 +15,7 @@ import typer
 
 from wall_edge.body.model import RobotModel
 from wall_edge.bundle import Manifest, describe_opinion
+from wall_edge.cli.bundle.facts import policy_facts
 from wall_edge.cli.output import stage_progress
 from wall_edge.config import load_robot
 from wall_edge.errors import ConfigError
@@ -119,6 +120,7 @@ def _report(manifest: Manifest, out: Path, seconds: float, notes: Sequence[str],
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     if as_json:
         report = {
+            "family": manifest.family,
             "recipe": manifest.recipe,
             "bytes": total,
             "seconds": round(seconds, 3),
@@ -135,6 +137,8 @@ def _report(manifest: Manifest, out: Path, seconds: float, notes: Sequence[str],
     )
     for name, graph in graphs.items():
         print(f"  {name:8} {graph['bytes'] / 1e6:10.1f} MB  {graph['precision']}")
+    for heading, fact in policy_facts(manifest).items():
+        print(f"{heading}: {fact}")
     print(f"second opinion: {describe_opinion(manifest.second_opinion)}")
     for note in notes:
         print(f"  note: {note}")

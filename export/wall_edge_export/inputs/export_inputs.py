@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from wall_edge.bundle import file_digest
 from wall_edge.config import RobotConfig
@@ -19,9 +19,10 @@ from wall_edge.policies.prompts import Prompts
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.inputs.actions import ExportActions, export_actions
 from wall_edge_export.inputs.settings import ExportSettings, resolve_settings
-from wall_edge_export.model.wall import WallModel
-from wall_edge_export.onnx.graphs import GraphInputs, graphs_of
-from wall_edge_export.quantize.precision import INT4_BLOCKS, INT4_WEIGHTS, Recipe, family
+from wall_edge_export.model.inventory import inventory
+from wall_edge_export.onnx.graphs import GraphInputs
+from wall_edge_export.onnx.trace import hollow_model
+from wall_edge_export.quantize.precision import INT4_BLOCKS, INT4_WEIGHTS, Recipe
 from wall_edge_export.quantize.weight_bytes import weight_bytes
 
 INSTRUCTION_TOKENS = 256
@@ -114,14 +115,11 @@ class ExportInputs:
 
     def int4_scratch_bytes(self, recipe: Recipe) -> int:
         """About what calibration keeps of ready 4-bit weights: a byte each, and their scales."""
-        with torch.device("meta"):
-            weights = WallModel(self.checkpoint.shape).state_dict()
         total = 0
-        for name, weight in weights.items():
-            for graph in set(graphs_of(name)) & set(self.graph_inputs.graphs):
-                layer = family(graph, name)
-                if layer is not None and recipe.families(graph)[layer] == INT4_WEIGHTS:
-                    total += int(weight.numel() * (1 + 4 / INT4_BLOCKS[-1]))
+        for weight in inventory(hollow_model(self.checkpoint.shape)).values():
+            for graph in set(weight.graphs) & set(self.graph_inputs.graphs):
+                if recipe.precision(graph, weight) == INT4_WEIGHTS:
+                    total += int(math.prod(weight.shape) * (1 + 4 / INT4_BLOCKS[-1]))
         return total
 
     def graph_bytes(self, recipe: Recipe) -> dict[str, int]:

@@ -88,9 +88,9 @@ def resolve_settings(checkpoint: Checkpoint, robot: RobotConfig | None) -> Expor
 
 def chunk_settings(outline: Outline, robot: RobotConfig | None) -> ChunkSettings:
     """The part that neither joints nor statistics decide; raises as :func:`resolve_settings` does."""
-    block, own, training = _merged_block(outline, robot), _block(outline), trained(outline)
+    block, block_of_files, training = _merged_block(outline, robot), _block(outline), trained(outline)
     wording = block.prompt_wording or _wording(outline)
-    cameras = camera_geometries(outline, robot, block.cameras or {}, own.resolution)
+    cameras = camera_geometries(outline, robot, block.cameras or {}, block_of_files.resolution)
     _refuse_other_labels(training, cameras, wording)
     return ChunkSettings(
         cameras=cameras,
@@ -98,7 +98,7 @@ def chunk_settings(outline: Outline, robot: RobotConfig | None) -> ChunkSettings
         action_rate_hz=_require("action_rate_hz", block.action_rate_hz),
         time_grid=block.time_grid or training.schedule.grid(block.integration_steps or training.steps),
         time_schedule=training.schedule,
-        state_text=state_text(outline, robot, own),
+        state_text=state_text(outline, robot, block_of_files),
         wording=wording,
         action_space=block.prompt_action_space or training.action_space,
     )

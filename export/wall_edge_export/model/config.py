@@ -105,7 +105,7 @@ def model_shape(config: Mapping[str, Any], where: str = "config.json") -> ModelS
     if config.get("type") == "wall_x":
         raise CheckpointError(
             f"{where}: the settings of a LeRobot policy, not a model's configuration",
-            expected="WALL-OSS's own config.json beside the weights",
+            expected="WALL-OSS's separate config.json beside the weights",
             fix="copy config.json from the pretrained_name_or_path that the policy was trained from",
         )
     nested = config.get("text_config", {})
@@ -171,7 +171,7 @@ def _refuse_unsupported(raw: _Config) -> None:
         (
             raw.use_adarms and not raw.norm_moe,
             "use_adarms: true without norm_moe",
-            "norms of the action expert's own",
+            "norms of the action expert's separate",
         ),
         (
             # Upstream 1.1 masks such a model's action tokens in training and not in inference.
@@ -278,8 +278,8 @@ def _experts(raw: _Config) -> tuple[ExpertShape, ...]:
 def _check_experts(raw: _Config, shape: ModelShape) -> None:
     """Widths that fit one another: an expert's own parts read its channels, the head what they leave."""
     hidden, width = shape.hidden_size, shape.experts[ACTION_EXPERT].width
-    own = shape.expert_attention or shape.expert_norms
-    if own and shape.experts[TEXT_EXPERT].width != hidden:
+    separate = shape.expert_attention or shape.expert_norms
+    if separate and shape.experts[TEXT_EXPERT].width != hidden:
         raise _wrong(
             f"dim_inputs[0] {shape.experts[TEXT_EXPERT].width} with projections or norms by expert",
             f"the hidden_size {hidden}",

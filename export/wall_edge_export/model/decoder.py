@@ -15,16 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from wall_edge_export.model.layers import (
-    AdaptiveRMSNorm,
-    ByExpert,
-    RMSNorm,
-    SwiGLU,
-    attend,
-    rotate,
-    widened,
-)
-from wall_edge_export.model.shapes import ACTION_EXPERT, TEXT_EXPERT, ModelShape
+from wall_edge_export.model.layers import ByExpert, SwiGLU, attend, rotate, widened
+from wall_edge_export.model.norms import FINAL, INPUT, POST_ATTENTION, add_norms, normed
+from wall_edge_export.model.shapes import TEXT_EXPERT, ModelShape
 
 
 class Rotary(NamedTuple):
@@ -36,6 +29,19 @@ class Rotary(NamedTuple):
     def last(self) -> Rotary:
         """Those of the last token."""
         return Rotary(self.cos[-1:], self.sin[-1:])
+
+
+class Tokens(NamedTuple):
+    """Tokens of one expert on their way through the layers."""
+
+    x: Tensor
+    """The residual stream ``[T, W]``."""
+    rotary: Rotary
+    bias: Tensor | None
+    """``[T, P + T]``, added to the attention scores; None where every token sees every other."""
+    expert: int
+    condition: Tensor | None
+    """``[C]``, of adaptive norms."""
 
 
 class MultimodalRotary(nn.Module):
@@ -97,11 +103,11 @@ class Attention(nn.Module):
         ``[1, W]``.
         """
         q_proj, k_proj, v_proj, o_proj = (self._projection(name, expert) for name in "qkvo")
-        own = x[..., : k_proj.in_features]
-        asking, turn = (own[-1:], rotary.last()) if last else (own, rotary)
+        channels = x[..., : k_proj.in_features]
+        asking, turn = (channels[-1:], rotary.last()) if last else (channels, rotary)
         q = (rotate(self._split(q_proj(asking)), *turn) * self.head_dim**-0.5).to(x.dtype)
-        k = rotate(self._split(k_proj(own)), *rotary).to(x.dtype)
-        new = torch.stack((k, self._split(v_proj(own))), dim=1)
+        k = rotate(self._split(k_proj(channels)), *rotary).to(x.dtype)
+        new = torch.stack((k, self._split(v_proj(channels))), dim=1)
         visible = new if past is None else torch.cat((past, new))
         keys, values = (self._repeated(visible.select(1, part)) for part in (0, 1))
         asking_bias = bias[-1:] if last and bias is not None else bias
@@ -137,38 +143,6 @@ class HardRoutedExperts(nn.Module):
         return out
 
 
-class Norms(NamedTuple):
-    """What one norm of a decoder is called in the checkpoint, shared by all tokens or one an expert."""
-
-    shared: str
-    by_expert: str
-
-
-_INPUT = Norms("input_layernorm", "input_layernorms")
-_POST_ATTENTION = Norms("post_attention_layernorm", "post_attention_layernorms")
-_FINAL = Norms("norm", "norms")
-
-
-def _add_norms(module: nn.Module, norms: Norms, shape: ModelShape) -> None:
-    if not shape.expert_norms:
-        module.add_module(norms.shared, RMSNorm(shape.hidden_size, shape.rms_norm_eps))
-        return
-    widths = [expert.width for expert in shape.experts]
-    parts: list[nn.Module] = [RMSNorm(width, shape.rms_norm_eps) for width in widths]
-    if shape.adaptive_norms:
-        parts[ACTION_EXPERT] = AdaptiveRMSNorm(widths[ACTION_EXPERT], shape.action_width, shape.rms_norm_eps)
-    module.add_module(norms.by_expert, ByExpert(parts))
-
-
-def _normed(
-    module: nn.Module, norms: Norms, x: Tensor, expert: int, condition: Tensor | None
-) -> tuple[Tensor, Tensor | None]:
-    """The module's norm of ``x [T, W]``, and the gate of an adaptive one."""
-    shared = getattr(module, norms.shared, None)
-    norm = getattr(module, norms.by_expert)[expert] if shared is None else shared
-    return norm(x, condition) if isinstance(norm, AdaptiveRMSNorm) else (norm(x), None)
-
-
 def _added(x: Tensor, out: Tensor, gate: Tensor | None) -> Tensor:
     """The residual stream ``x [T, W]`` and what a sub-layer says, which may have fewer channels."""
     return x + widened(out if gate is None else out * gate, x.shape[-1])
@@ -179,8 +153,8 @@ class DecoderLayer(nn.Module):
         super().__init__()
         self.self_attn = Attention(shape)
         self.moe = HardRoutedExperts(shape)
-        _add_norms(self, _INPUT, shape)
-        _add_norms(self, _POST_ATTENTION, shape)
+        add_norms(self, INPUT, shape)
+        add_norms(self, POST_ATTENTION, shape)
 
     def forward(
         self,
@@ -193,24 +167,28 @@ class DecoderLayer(nn.Module):
         condition: Tensor | None = None,
         last: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        normed, gate = _normed(self, _INPUT, x, expert, condition)
-        attended, new = self.self_attn(normed, rotary, bias, past, expert=expert, last=last)
+        inner, gate = normed(self, INPUT, x, expert, condition)
+        attended, new = self.self_attn(inner, rotary, bias, past, expert=expert, last=last)
         x = _added(x[..., -1:, :] if last else x, attended, gate)
-        normed, gate = _normed(self, _POST_ATTENTION, x, expert, condition)
-        return _added(x, self.moe(normed, expert), gate), new
+        inner, gate = normed(self, POST_ATTENTION, x, expert, condition)
+        return _added(x, self.moe(inner, expert), gate), new
 
 
 class Decoder(nn.Module):
-    """Token embeddings → final hidden states, with the keys/values of the tokens that went in."""
+    """Token embeddings → final hidden states, with the keys/values of the tokens that went in.
+
+    A pass is :meth:`tokens`, :meth:`layer` by layer, :meth:`hidden`; calibration takes many sequences through
+    one layer before the next.
+    """
 
     def __init__(self, shape: ModelShape) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(shape.vocab_size, shape.hidden_size)
         self.layers = nn.ModuleList([DecoderLayer(shape) for _ in range(shape.num_layers)])
-        _add_norms(self, _FINAL, shape)
+        add_norms(self, FINAL, shape)
         self.rotary = MultimodalRotary(shape)
 
-    def forward(
+    def tokens(
         self,
         x: Tensor,
         positions: Tensor,
@@ -218,25 +196,46 @@ class Decoder(nn.Module):
         *,
         expert: int = TEXT_EXPERT,
         condition: Tensor | None = None,
-        past: Tensor | None = None,
-        last: bool = False,
-    ) -> tuple[Tensor, Tensor]:
-        """Run all layers over tokens of one ``expert``.
+    ) -> Tokens:
+        """Embeddings ``x [T, W]`` of one expert's stream at ``positions [3, T]``, before the first layer."""
+        return Tokens(x, self.rotary(positions), bias, expert, condition)
 
-        ``x [T, W]`` embeddings of the expert's stream; ``positions [3, T]``; ``bias [T, P + T]`` is added to
-        the attention scores, None where every token sees every other; ``condition [C]`` of adaptive norms;
-        ``past [P, L, 2, kv, d]``. Returns hidden states ``[T, W]`` after the final norm and the
-        new keys/values ``[T, L, 2, kv, d]``. With ``last``, only the last token's hidden state
-        ``[1, W]`` is asked for, and the last layer computes no other.
+    def layer(
+        self, number: int, tokens: Tokens, past: Tensor | None, *, last: bool = False
+    ) -> tuple[Tokens, Tensor]:
+        """The tokens behind a layer, and their keys/values ``[T, 2, kv, d]`` there.
+
+        ``past [P, 2, kv, d]`` of that layer. With ``last``, only the last token leaves the last layer.
         """
-        rotary = self.rotary(positions)
+        x, new = self.layers[number](
+            tokens.x,
+            tokens.rotary,
+            tokens.bias,
+            past,
+            expert=tokens.expert,
+            condition=tokens.condition,
+            last=last and number == len(self.layers) - 1,
+        )
+        return tokens._replace(x=x), new
+
+    def hidden(self, tokens: Tokens) -> Tensor:
+        """Hidden states ``[T, W]`` of tokens behind the last layer."""
+        return normed(self, FINAL, tokens.x, tokens.expert, tokens.condition)[0]
+
+    def forward(
+        self, tokens: Tokens, past: Tensor | None = None, *, last: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Run all layers behind ``past [P, L, 2, kv, d]``.
+
+        Returns hidden states ``[T, W]`` and the new keys/values ``[T, L, 2, kv, d]``. With ``last``, only the
+        last token's hidden state ``[1, W]`` is asked for, and the last layer computes no other.
+        """
         cache = []
-        for number, layer in enumerate(self.layers):
+        for number in range(len(self.layers)):
             layer_past = None if past is None else past.select(-4, number)
-            only = last and number == len(self.layers) - 1
-            x, new = layer(x, rotary, bias, layer_past, expert=expert, condition=condition, last=only)
+            tokens, new = self.layer(number, tokens, layer_past, last=last)
             cache.append(new)
-        return _normed(self, _FINAL, x, expert, condition)[0], torch.stack(cache, dim=-4)
+        return self.hidden(tokens), torch.stack(cache, dim=-4)
 
 
 def causal_mask(tokens: int, past: int) -> Tensor:

@@ -33,7 +33,7 @@ class Weight:
     name: str
     shape: tuple[int, ...]
     graphs: tuple[str, ...]
-    """The graphs that hold it; ``guided`` holds what ``expert`` does."""
+    """The graphs that hold it, in order; ``guided`` holds what ``expert`` does."""
     part: Part
     """Whose activations lie around it."""
     exact: bool
@@ -73,7 +73,7 @@ class _Said:
 
 
 _VISION = _Said(("vision",), "vision", exact=False)
-_PREFIX, _EXPERT = ("prefix",), ("expert",)
+_PREFIX, _EXPERT = ("prefix",), ("expert", "guided")
 _NORM, _HEAD = _Said(exact=True), _Said(family="action_head")
 _QKV, _O = _Said(family="qkv", shares="qkv_input"), _Said(family="o", residual=True)
 _GATE_UP = _Said(family="mlp", shares="mlp_input")
@@ -162,10 +162,15 @@ def inventory(model: WallModel) -> Inventory:
     return {weight.name: weight for weight in _weights(model, "", _Place())}
 
 
+def of_graph(weights: Inventory, graph: str) -> Inventory:
+    """Those that a graph holds."""
+    return {name: weight for name, weight in weights.items() if graph in weight.graphs}
+
+
 def _weights(module: nn.Module, name: str, place: _Place) -> Iterator[Weight]:
-    for own, parameter in module.named_parameters(recurse=False):
-        matrix = own == "weight" and isinstance(module, (nn.Linear, nn.Embedding, nn.Conv3d))
-        yield place.weight(f"{name}.{own}", parameter, matrix)
+    for leaf, parameter in module.named_parameters(recurse=False):
+        matrix = leaf == "weight" and isinstance(module, (nn.Linear, nn.Embedding, nn.Conv3d))
+        yield place.weight(f"{name}.{leaf}", parameter, matrix)
     for child_name, child in module.named_children():
         inner = f"{name}.{child_name}" if name else child_name
         yield from _weights(child, inner, place.below(module, name, child_name))

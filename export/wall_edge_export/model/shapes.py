@@ -91,8 +91,8 @@ class ModelShape:
 
         What has attention and norms of its own never looks beyond its own channels.
         """
-        own = self.expert_attention and self.expert_norms
-        return self.experts[expert].width if own else self.hidden_size
+        separate = self.expert_attention and self.expert_norms
+        return self.experts[expert].width if separate else self.hidden_size
 
     def kv_shape(self, tokens: int) -> tuple[int, int, int, int, int]:
         """Shape of the keys/values of ``tokens`` tokens: ``[tokens, layers, 2, kv heads, head dim]``."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from wall_edge_export.model.action_head import ActionHead
-from wall_edge_export.model.decoder import Decoder
+from wall_edge_export.model.decoder import Decoder, Tokens
 from wall_edge_export.model.layers import MASKED, additive, widened
 from wall_edge_export.model.shapes import ACTION_EXPERT, ModelShape
 from wall_edge_export.model.vision import Grid, VisionTower
@@ -55,13 +55,40 @@ class WallModel(nn.Module):
         ``[dof]`` where a token carries it. Returns the new tokens' keys/values ``[T, …]`` and the last one's
         hidden state ``[1, H]``, which :meth:`logits` takes.
         """
-        is_image, causal = input_ids == image_token_id, mask[:, past.shape[0] :]
+        tokens = self.prompt_tokens(
+            input_ids,
+            image_embeds,
+            positions,
+            mask,
+            state,
+            state_mask,
+            past=past.shape[0],
+            image_token_id=image_token_id,
+            state_token_id=state_token_id,
+        )
+        hidden, new = self.model(tokens, past, last=True)
+        return new, hidden
+
+    def prompt_tokens(
+        self,
+        input_ids: Tensor,
+        image_embeds: Tensor,
+        positions: Tensor,
+        mask: Tensor,
+        state: Tensor | None = None,
+        state_mask: Tensor | None = None,
+        *,
+        past: int,
+        image_token_id: int,
+        state_token_id: int,
+    ) -> Tokens:
+        """What :meth:`prefix` takes through the decoder behind ``past`` tokens."""
+        is_image, causal = input_ids == image_token_id, mask[:, past:]
         x = self.embed(self.model.embed_tokens(input_ids), is_image, image_embeds, causal)
         if state is not None and state_mask is not None:
             state_embed = self.action_preprocessor.embed_state(state, state_mask).to(x.dtype)
             x = torch.where((input_ids == state_token_id).unsqueeze(-1), state_embed, x)
-        hidden, new = self.model(x, positions, additive(mask), past=past, last=True)
-        return new, hidden
+        return self.model.tokens(x, positions, additive(mask))
 
     @staticmethod
     def embed(x: Tensor, is_image: Tensor, image_embeds: Tensor, causal: Tensor) -> Tensor:
@@ -96,26 +123,31 @@ class WallModel(nn.Module):
 
         ``padding [dof]``: where degrees of freedom whose ``mask`` is 0 go in a straight line.
         """
+        tokens = self.action_tokens(noisy, mask, time, positions, past=past.shape[0], dtype=past.dtype)
+        v = self.action_preprocessor.velocity(self.model(tokens, past)[0], noisy, time)
+        return v if padding is None else torch.where(mask > 0, v, (padding - noisy) / (1 - time))
+
+    def action_tokens(
+        self, noisy: Tensor, mask: Tensor, time: Tensor, positions: Tensor, *, past: int, dtype: torch.dtype
+    ) -> Tokens:
+        """What :meth:`velocity` takes through the decoder behind ``past`` tokens, in their ``dtype``."""
         head, width = self.action_preprocessor, self.shape.stream_width(ACTION_EXPERT)
-        x = widened(head.embed_action(noisy, mask, time), width).to(past.dtype)
-        hidden = self.model(
+        x = widened(head.embed_action(noisy, mask, time), width).to(dtype)
+        return self.model.tokens(
             x,
             positions,
-            self.action_bias(len(x), past.shape[0]),
+            self.action_bias(len(x), past),
             expert=ACTION_EXPERT,
             condition=head.condition(time),
-            past=past,
-        )[0]
-        v = head.velocity(hidden, noisy, time)
-        return v if padding is None else torch.where(mask > 0, v, (padding - noisy) / (1 - time))
+        )
 
     def action_bias(self, tokens: int, past: int) -> Tensor | None:
         """What is added to the scores of a chunk's tokens ``[tokens, past + tokens]``; None: they see all."""
         if not self.shape.causal_actions:
             return None
         # A constant and an expanded zero: TensorRT makes a mask of compared shapes on the host.
-        own = torch.from_numpy(np.where(np.tri(tokens), 0.0, MASKED).astype(np.float32))
-        return torch.cat((torch.zeros(tokens, 1).expand(tokens, past), own), dim=-1)
+        causal = torch.from_numpy(np.where(np.tri(tokens), 0.0, MASKED).astype(np.float32))
+        return torch.cat((torch.zeros(tokens, 1).expand(tokens, past), causal), dim=-1)
 
     def step(
         self,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from wall_edge_export.model.inventory import Weight
 from wall_edge_export.onnx.linear import bias_of, sizes
 
 
@@ -15,7 +16,7 @@ class WeightPart:
     """One tensor of the rewritten graph that is made from weights of the checkpoint."""
 
     name: str
-    weights: tuple[str, ...]
+    weights: tuple[Weight, ...]
     """The rows of these, one after the other."""
     role: str
     """``weight``, ``scale``, ``zero``, ``inverse_smoothing``, ``input_scale`` or ``input_zero``."""
@@ -70,7 +71,12 @@ class GraphEditor:
         return self._copies[key]
 
     def new_part(
-        self, name: str, weights: tuple[str, ...], precision: str, dtype: ir.DataType, shape: tuple[int, ...]
+        self,
+        name: str,
+        weights: tuple[Weight, ...],
+        precision: str,
+        dtype: ir.DataType,
+        shape: tuple[int, ...],
     ) -> ir.Value:
         """A new initialiser that is made from ``weights``; the last word of its name says its role."""
         value = ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(dtype))
@@ -78,7 +84,9 @@ class GraphEditor:
         self.add_part(value, weights, name.rsplit(".", 1)[1], precision)
         return value
 
-    def add_part(self, value: ir.Value, weights: tuple[str, ...], role: str, precision: str | None) -> None:
+    def add_part(
+        self, value: ir.Value, weights: tuple[Weight, ...], role: str, precision: str | None
+    ) -> None:
         """Note an initialiser as one that is written with the weights."""
         self.parts.append(WeightPart(str(value.name), weights, role, precision, type_of(value), sizes(value)))
 

@@ -14,26 +14,29 @@ from torch import Tensor, nn
 
 from wall_edge.errors import CheckpointError
 from wall_edge_export.model.decoder import DecoderLayer
-from wall_edge_export.model.layers import RMSNorm
+from wall_edge_export.model.inventory import Weight, inventory
+from wall_edge_export.model.layers import AdaptiveRMSNorm, RMSNorm
 from wall_edge_export.model.vision import PatchEmbed, VisionBlock
-from wall_edge_export.onnx.graphs import graphs_of
-from wall_edge_export.quantize.precision import ACTIVATIONS, ELEMENT_TYPES, FP16, Recipe, family
+from wall_edge_export.model.wall import WallModel
+from wall_edge_export.quantize.precision import ACTIVATIONS, ELEMENT_TYPES, FP16, Recipe
 
 _LARGEST = torch.finfo(torch.float16).max
+_RESIDUAL = (VisionBlock, DecoderLayer, RMSNorm, AdaptiveRMSNorm)
 
 
 @contextmanager
-def watched(model: nn.Module, recipe: Recipe) -> Iterator[None]:
+def watched(model: WallModel, recipe: Recipe) -> Iterator[None]:
     """While the block runs, raise :class:`CheckpointError` when something in fp16 leaves its range.
 
     Watched are products in fp16 (quantised weights' too, where activations are fp16) and the residual: what
     norms take, and blocks give. Attention scores, which are of no module, are not.
     """
+    weights, residual = inventory(model), set(_half_residual(model, recipe))
     handles = [
         module.register_forward_hook(_check(name))
         for name, module in model.named_modules()
-        if (isinstance(module, (nn.Linear, PatchEmbed)) and _is_half(_weight(name, module), recipe))
-        or (isinstance(module, (VisionBlock, DecoderLayer, RMSNorm)) and _residual_is_half(name, recipe))
+        if (isinstance(module, (nn.Linear, PatchEmbed)) and _is_half(weights[_weight(name, module)], recipe))
+        or module in residual
     ]
     try:
         yield
@@ -46,20 +49,21 @@ def _weight(name: str, module: nn.Module) -> str:
     return f"{name}.proj.weight" if isinstance(module, PatchEmbed) else f"{name}.weight"
 
 
-def _is_half(weight: str, recipe: Recipe) -> bool:
+def _is_half(weight: Weight, recipe: Recipe) -> bool:
     """Whether the product is in fp16, in any graph that the weight is in."""
-    for graph in graphs_of(weight):
-        families = recipe.families(graph)
-        precision = families.get(family(graph, weight) or "")
-        computed = precision if precision in ELEMENT_TYPES else families[ACTIVATIONS]
+    for graph in weight.graphs:
+        precision = recipe.precision(graph, weight)
+        computed = precision if precision in ELEMENT_TYPES else recipe.families(graph)[ACTIVATIONS]
         if precision is not None and computed == FP16:
             return True
     return False
 
 
-def _residual_is_half(block: str, recipe: Recipe) -> bool:
-    part = recipe.vision if block.startswith("visual.") else recipe.prefix
-    return part.activations == FP16
+def _half_residual(model: WallModel, recipe: Recipe) -> Iterator[nn.Module]:
+    """What takes or gives a residual that is in fp16."""
+    for part, families in ((model.visual, recipe.vision), (model.model, recipe.prefix)):
+        if families.activations == FP16:
+            yield from (module for module in part.modules() if isinstance(module, _RESIDUAL))
 
 
 def _check(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor | tuple[Tensor, ...]], None]:

@@ -12,10 +12,10 @@ from torch import Tensor
 from wall_edge.bundle import GraphSpec
 from wall_edge.errors import CheckpointError
 from wall_edge_export.memory import give_back
+from wall_edge_export.model.inventory import of_graph
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.onnx.editor import WeightPart
-from wall_edge_export.onnx.graphs import GUIDED, Activations, GraphInputs, Stage, graphs_of, stages
-from wall_edge_export.onnx.linear import STAGE_PREFIX
+from wall_edge_export.onnx.graphs import GUIDED, Activations, GraphInputs, Stage, stages
 from wall_edge_export.onnx.rewrite import rewrite
 from wall_edge_export.onnx.trace import hollow_model, trace
 from wall_edge_export.onnx.write_weights import write_weights
@@ -55,7 +55,7 @@ class GraphWriter:
             self._traced[key] = trace(stage)
             give_back()
         model = self._traced[key].clone()
-        parts = rewrite(model, graph, recipe.families(graph))
+        parts = rewrite(model, stage.weights, recipe.families(graph))
         _check_complete(graph, stage, parts)
         return write_weights(
             model, parts, self.spec(graph, recipe), folder, self._tensor, calibrated or Calibrated()
@@ -64,10 +64,8 @@ class GraphWriter:
 
 def _check_complete(graph: str, stage: Stage, parts: Sequence[WeightPart]) -> None:
     """A weight that tracing had lost would be exported as zeros without a word."""
-    like = "expert" if graph == GUIDED else graph
-    names = stage.module.state_dict()
-    weights = {name for key in names if like in graphs_of(name := key.removeprefix(STAGE_PREFIX))}
-    if odd := weights ^ {weight for part in parts for weight in part.weights}:
+    weights = set(of_graph(stage.weights, graph))
+    if odd := weights ^ {weight.name for part in parts for weight in part.weights}:
         raise CheckpointError(
             f"the traced graph {graph} has other weights than the model: {', '.join(sorted(odd)[:3])}",
             expected=f"{len(weights)} weights",

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from wall_edge.bundle import ActionKind, ElementType, FlowActions, GraphSpec, ImageGeometry, TensorSpec
 from wall_edge_export.model.frames import CameraFrontEnd
+from wall_edge_export.model.inventory import Inventory, Weight, inventory
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.vision import Grid
 from wall_edge_export.model.wall import WallModel
@@ -33,6 +34,12 @@ class Activations:
 
     vision: ElementType = "float32"
     decoder: ElementType = "float32"
+
+    def type_of(self, weight: Weight) -> ElementType:
+        """A weight's type among them, before a recipe changes its layer family's."""
+        if weight.exact:
+            return "float32"
+        return self.vision if weight.part == "vision" else self.decoder
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,8 @@ class Stage:
 
     module: nn.Module
     spec: GraphSpec
+    weights: Inventory
+    """Of the whole model."""
     differentiates: bool = False
     """Whether the module uses ``torch.func``, which torch.onnx cannot export as it is."""
 
@@ -94,7 +103,7 @@ def stages(
 
     ``activations`` are the types of the tensors between graphs; the model's are those of its weights.
     """
-    specs = graph_specs(model.shape, graph_inputs, activations)
+    specs, weights = graph_specs(model.shape, graph_inputs, activations), inventory(model)
 
     def prefix(*tensors: Tensor) -> tuple[Tensor, ...]:
         return model.prefix(
@@ -109,7 +118,8 @@ def stages(
         GUIDED: partial(_padded, model.guided_step, graph_inputs.padding),
     }
     return {
-        name: Stage(_Stage(model, calls[name]), specs[name], name == GUIDED) for name in graph_inputs.graphs
+        name: Stage(_Stage(model, calls[name]), specs[name], weights, name == GUIDED)
+        for name in graph_inputs.graphs
     }
 
 
@@ -196,16 +206,3 @@ def graph_specs(
 def image_cells(grids: Sequence[Grid], merge: int) -> list[tuple[int, int]]:
     """Grids in merged cells, as prompt positions want them."""
     return [(height // merge, width // merge) for height, width in grids]
-
-
-def graphs_of(name: str) -> tuple[str, ...]:
-    """The graphs that a checkpoint's tensor goes into; ``guided`` takes what ``expert`` takes."""
-    if name.startswith("visual."):
-        return ("vision",)
-    if name.startswith("lm_head."):
-        return ("lm_head",)
-    if name.startswith("action_preprocessor."):
-        return ("prefix",) if "propri_proj" in name else ("expert",)
-    if "embed_tokens" in name or ".experts.0." in name:
-        return ("prefix",)
-    return ("expert",) if ".experts.1." in name else ("prefix", "expert")

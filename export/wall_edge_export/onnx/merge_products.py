@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from wall_edge_export.model.inventory import Inventory
 from wall_edge_export.onnx.linear import STAGE_PREFIX, bias_of, is_linear, name_weights, sizes, weights_of
-from wall_edge_export.quantize.precision import input_group
 
 
-def merge_products(model: ir.Model) -> None:
+def merge_products(model: ir.Model, inventory: Inventory) -> None:
     """Merge in place what reads one tensor and belongs together (q, k, v; gate, up).
 
     A weight that is used more than once, as derivatives do, is left alone.
@@ -24,7 +24,8 @@ def merge_products(model: ir.Model) -> None:
     for node in model.graph:
         if _is_layer(node):
             (weight,) = weights_of(node.inputs[1])  # type: ignore[arg-type]
-            groups.setdefault((str(node.inputs[0].name), input_group(weight)), []).append(node)  # type: ignore
+            group = str(inventory[weight].input_group)
+            groups.setdefault((str(node.inputs[0].name), group), []).append(node)  # type: ignore[union-attr]
     for (_, group), gemms in groups.items():
         biased = {bias_of(gemm) is not None for gemm in gemms}
         if len(gemms) > 1 and len(biased) == 1:

@@ -23,6 +23,7 @@ import onnx_ir as ir
 
 from wall_edge.bundle import INT8
 from wall_edge.errors import CheckpointError
+from wall_edge_export.model.inventory import Inventory, Weight
 from wall_edge_export.onnx.editor import GraphEditor, WeightPart, retype, type_of
 from wall_edge_export.onnx.linear import STAGE_PREFIX, is_linear, sizes, weights_of
 from wall_edge_export.quantize.precision import (
@@ -31,8 +32,6 @@ from wall_edge_export.quantize.precision import (
     FP32,
     INT4_WEIGHTS,
     INT8_WEIGHTS,
-    family,
-    input_group,
     int4_block,
 )
 
@@ -41,12 +40,15 @@ INT4_OPSET = 21
 _TYPES = {FP32: ir.DataType.FLOAT, FP16: ir.DataType.FLOAT16, BF16: ir.DataType.BFLOAT16}
 
 
-def rewrite(model: ir.Model, graph: str, families: dict[str, str]) -> list[WeightPart]:
-    """Put a graph into the precisions of ``families`` in place; returns its weight tensors in graph order."""
-    rewriter = _Rewriter(model, graph, families)
+def rewrite(model: ir.Model, inventory: Inventory, families: dict[str, str]) -> list[WeightPart]:
+    """Put a graph into the precisions of ``families`` in place; returns its weight tensors in graph order.
+
+    The inventory knows the weights that its initialisers are named after.
+    """
+    rewriter = _Rewriter(model, inventory, families)
     for value in list(model.graph.initializers.values()):
-        if weights := weights_of(value):
-            rewriter.convert(value, weights)
+        if weights_of(value):
+            rewriter.convert(value)
     model.graph.sort()
     if INT4_WEIGHTS in families.values():
         model.graph.opset_imports[""] = INT4_OPSET
@@ -54,8 +56,8 @@ def rewrite(model: ir.Model, graph: str, families: dict[str, str]) -> list[Weigh
 
 
 class _Rewriter:
-    def __init__(self, model: ir.Model, graph: str, families: dict[str, str]) -> None:
-        self._edit, self._name, self._families = GraphEditor(model.graph), graph, families
+    def __init__(self, model: ir.Model, inventory: Inventory, families: dict[str, str]) -> None:
+        self._edit, self._inventory, self._families = GraphEditor(model.graph), inventory, families
         self._scalings: dict[str, tuple[ir.Value, ir.Value, ir.Value]] = {}
         self._forms: dict[str, Callable[[ir.Value, ir.Node], None]] = {
             INT8: self._int8,
@@ -67,16 +69,15 @@ class _Rewriter:
     def parts(self) -> list[WeightPart]:
         return self._edit.parts
 
-    def convert(self, value: ir.Value, weights: tuple[str, ...]) -> None:
-        """Put the initialiser of ``weights`` into its family's precision."""
-        layer = family(self._name, weights[0])
+    def convert(self, value: ir.Value) -> None:
+        """Put the initialiser of some weights into their family's precision."""
+        weights, gemm = self._weights(value), self._gemm(value)
+        layer = weights[0].family
         precision = None if layer is None else self._families[layer]
-        gemm = self._gemm(value)
         if precision in self._forms:
             if gemm is None:
-                raise CheckpointError(
-                    f"tensor {weights[0]} in {precision}", expected="a linear layer's weight"
-                )
+                name = weights[0].name
+                raise CheckpointError(f"tensor {name} in {precision}", expected="a linear layer's weight")
             self._forms[precision](value, gemm)
             return
         dtype = type_of(value) if precision is None else _TYPES[precision]
@@ -86,6 +87,10 @@ class _Rewriter:
             self._cast_where_read(value, dtype)
         retype(value, dtype)
         self._edit.add_part(value, weights, "weight", None)
+
+    def _weights(self, value: ir.Value) -> tuple[Weight, ...]:
+        """What an initialiser is made of: all of one family, reading one input."""
+        return tuple(self._inventory[name] for name in weights_of(value))
 
     @staticmethod
     def _gemm(value: ir.Value) -> ir.Node | None:
@@ -131,8 +136,8 @@ class _Rewriter:
 
     def _scaling(self, value: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
         """Inverse smoothing, scale and zero point of the input that the weight's layer reads."""
-        weights = weights_of(value)
-        group = input_group(weights[0])
+        weights = self._weights(value)
+        group = str(weights[0].input_group)
         if group not in self._scalings:
             dtype = type_of(value)
             self._scalings[group] = (
@@ -147,7 +152,8 @@ class _Rewriter:
 
     def _dequantized(self, value: ir.Value, precision: str, gemm: ir.Node) -> ir.Value:
         """DequantizeLinear over an 8-bit weight, one scale an output channel."""
-        dtype, weights, name = type_of(value), weights_of(value), str(value.name).removeprefix(STAGE_PREFIX)
+        dtype, name = type_of(value), str(value.name).removeprefix(STAGE_PREFIX)
+        weights = self._weights(value)
         rows = sizes(value)[:1]
         retype(value, ir.DataType.INT8)
         self._edit.add_part(value, weights, "weight", precision)
@@ -156,12 +162,13 @@ class _Rewriter:
         return self._edit.node("DequantizeLinear", [value, scale, zero], axis=0, before=gemm)
 
     def _int4_weights(self, value: ir.Value, gemm: ir.Node) -> None:
-        dtype, weights, name = type_of(value), weights_of(value), str(value.name).removeprefix(STAGE_PREFIX)
+        dtype, name = type_of(value), str(value.name).removeprefix(STAGE_PREFIX)
+        weights = self._weights(value)
         rows, columns = sizes(value)
         retype(value, ir.DataType.INT4)
         value.shape = ir.Shape((columns, rows))
         self._edit.add_part(value, weights, "weight", INT4_WEIGHTS)
-        block = int4_block(weights[0], columns)
+        block = int4_block(weights[0].name, columns)
         scale = self._edit.new_part(f"{name}.scale", weights, INT4_WEIGHTS, dtype, (columns // block, rows))
         wide = self._edit.node("DequantizeLinear", [value, scale], axis=0, block_size=block, before=gemm)
         self._edit.replace(gemm, self._edit.node("MatMul", [gemm.inputs[0], wide], before=gemm))

@@ -18,8 +18,7 @@ from onnxscript import optimizer
 from torch import Tensor
 
 from wall_edge.bundle import GraphSpec
-from wall_edge_export.model.action_head import ActionHead
-from wall_edge_export.model.layers import RMSNorm
+from wall_edge_export.model.inventory import inventory
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.wall import WallModel
 from wall_edge_export.onnx.graphs import KEYS, PAST, TOKENS, Activations, Stage
@@ -56,14 +55,7 @@ def hollow_model(
 
 def parameter_types(model: WallModel, activations: Activations) -> dict[str, torch.dtype]:
     """Every parameter's type by name: float32 in norms and the action head, the activations' elsewhere."""
-    exact = {name for name, module in model.named_modules() if isinstance(module, (RMSNorm, ActionHead))}
-    half = {True: getattr(torch, activations.vision), False: getattr(torch, activations.decoder)}
-    return {
-        name: torch.float32
-        if any(name.startswith(f"{module}.") for module in exact)
-        else half[name.startswith("visual.")]
-        for name in model.state_dict()
-    }
+    return {name: getattr(torch, activations.type_of(weight)) for name, weight in inventory(model).items()}
 
 
 def example_inputs(spec: GraphSpec) -> tuple[Tensor, ...]:
@@ -110,7 +102,7 @@ def trace(stage: Stage) -> ir.Model:
     model: ir.Model = program.model
     _name_weights(model, set(weights))
     optimizer.optimize(model)  # weights have no value, so only shapes and tables are folded
-    merge_products(model)
+    merge_products(model, stage.weights)
     for node in model.graph:
         node.metadata_props.clear()  # stack traces: half a megabyte a graph, with this machine's paths
     return model

@@ -18,11 +18,12 @@ from wall_edge.bundle import INT8, GraphSpec
 from wall_edge.errors import CheckpointError
 from wall_edge_export.checkpoint.weights import REDO
 from wall_edge_export.memory import give_back
+from wall_edge_export.model.inventory import Weight
 from wall_edge_export.onnx.editor import WeightPart
 from wall_edge_export.quantize.calibrated import Calibrated, InputScaling
 from wall_edge_export.quantize.int4 import pack_int4
 from wall_edge_export.quantize.int8 import quantize_per_channel
-from wall_edge_export.quantize.precision import INT4_WEIGHTS, input_group
+from wall_edge_export.quantize.precision import INT4_WEIGHTS
 
 _ALIGNMENT = 64
 _CHUNK = 1 << 24  # values converted at a time
@@ -93,7 +94,7 @@ def write_weights(
 
 
 def _convert(
-    weights: tuple[str, ...],
+    weights: tuple[Weight, ...],
     parts: list[WeightPart],
     tensor: Callable[[str], Tensor],
     calibrated: Calibrated,
@@ -107,22 +108,21 @@ def _convert(
     if precision == INT4_WEIGHTS:
         values = _int4(weights, calibrated)
     else:
-        values = _int8(
-            weights, tensor, calibrated.inputs[input_group(weights[0])] if precision == INT8 else None
-        )
+        scaling = calibrated.inputs[str(weights[0].input_group)] if precision == INT8 else None
+        values = _int8(weights, tensor, scaling)
     for part in parts:
         yield part, [_stored_as(part, piece) for piece in values[part.role]]
 
 
-def _int4(weights: Sequence[str], calibrated: Calibrated) -> Mapping[str, Sequence[Array]]:
+def _int4(weights: Sequence[Weight], calibrated: Calibrated) -> Mapping[str, Sequence[Array]]:
     """The outputs side by side: a graph holds 4-bit weights as [inputs, outputs]."""
-    codes, scales = zip(*(calibrated.int4[weight] for weight in weights), strict=True)
+    codes, scales = zip(*(calibrated.int4[weight.name] for weight in weights), strict=True)
     packed = pack_int4(np.concatenate([q.T for q in codes], axis=1))
     return {"weight": [packed], "scale": [np.concatenate([scale.T for scale in scales], axis=1)]}
 
 
 def _int8(
-    weights: Sequence[str], tensor: Callable[[str], Tensor], scaling: InputScaling | None
+    weights: Sequence[Weight], tensor: Callable[[str], Tensor], scaling: InputScaling | None
 ) -> Mapping[str, Sequence[Array]]:
     """The outputs one after the other; ``scaling`` of the inputs where they are rounded too."""
     values: dict[str, Sequence[Array]] = {}
@@ -131,9 +131,8 @@ def _int8(
         values["input_scale"] = [np.array(scaling.scale, dtype=np.float32)]
         values["input_zero"] = [np.array(0, dtype=np.int8)]
     smoothing = None if scaling is None else scaling.smoothing
-    pieces = [
-        quantize_per_channel(rows) for weight in weights for rows in _rows(_read(weight, tensor), smoothing)
-    ]
+    stored = (_read(weight.name, tensor) for weight in weights)
+    pieces = [quantize_per_channel(rows) for whole in stored for rows in _rows(whole, smoothing)]
     values["weight"], values["scale"] = [q for q, _ in pieces], [scale for _, scale in pieces]
     values["zero"] = [np.zeros(len(scale), dtype=np.int8) for scale in values["scale"]]
     return values
@@ -161,15 +160,15 @@ def _stored_as(part: WeightPart, values: Array) -> Array:
 
 
 def _float_pieces(
-    weights: Sequence[str], tensor: Callable[[str], Tensor], dtype: ir.DataType
+    weights: Sequence[Weight], tensor: Callable[[str], Tensor], dtype: ir.DataType
 ) -> Iterator[Array]:
     for weight in weights:
-        flat = _read(weight, tensor).reshape(-1)
+        flat = _read(weight.name, tensor).reshape(-1)
         for start in range(0, flat.numel(), _CHUNK):
             piece = flat[start : start + _CHUNK].float()
             if dtype == ir.DataType.FLOAT16 and piece.abs().max() > _HALF.max:
                 raise CheckpointError(
-                    f"tensor {weight} holds values up to {float(piece.abs().max()):g}",
+                    f"tensor {weight.name} holds values up to {float(piece.abs().max()):g}",
                     expected=f"at most {_HALF.max:g} in fp16",
                     fix="keep this layer family in bf16 or fp32",
                 )
@@ -183,10 +182,10 @@ def _bits(values: Tensor, dtype: ir.DataType) -> Array:
     return (values.half() if dtype == ir.DataType.FLOAT16 else values).numpy()
 
 
-def _read(weight: str, tensor: Callable[[str], Tensor]) -> Tensor:
+def _read(name: str, tensor: Callable[[str], Tensor]) -> Tensor:
     """The tensor as stored; raises :class:`CheckpointError` unless it is finite."""
-    stored = tensor(weight)
+    stored = tensor(name)
     # One sum tells: a value that is not finite stays in it.
     total = float(stored.sum(dtype=torch.float32))
-    require_finite(total, f"tensor {weight}", CheckpointError, expected="finite weights", fix=REDO)
+    require_finite(total, f"tensor {name}", CheckpointError, expected="finite weights", fix=REDO)
     return stored

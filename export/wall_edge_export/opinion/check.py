@@ -26,7 +26,7 @@ from wall_edge_export.opinion import peer as opinion_peer
 from wall_edge_export.opinion.images import IMAGES, check_images
 from wall_edge_export.opinion.peer import DIFFERS, NESTED, PREPROCESSOR, Peer, Unusable, guarded
 from wall_edge_export.opinion.reference_rules import camera_words, flavour_of, prompt
-from wall_edge_export.opinion.states import known_states
+from wall_edge_export.opinion.states import drawn_states
 
 INSTRUCTIONS = (
     "go",
@@ -109,7 +109,7 @@ class _Comparison:
         action = [self._inputs.tokenizer.ids.action] * horizon  # the graphs append these themselves
         settings = self._inputs.settings
         layout, space = settings.embodiment.state, settings.action_space
-        for said, state in known_states(layout, settings.state_text):
+        for said, state in drawn_states(layout, settings.state_text):
             ours = prompts.action(words, said_state(layout, settings.state_text, state)).ids
             text = prompt(self._flavour, images, words, actions=horizon, state=said, action_space=space)
             self._compare(tokenizer, words, "actions", np.append(ours, np.array(action, np.int64)), text)

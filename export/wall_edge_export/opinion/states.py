@@ -13,7 +13,7 @@ from wall_edge_export.opinion.reference_rules import bin_middle, bin_number
 _DRAWN = 3
 
 
-def known_states(layout: Layout, text: StateText | None) -> Iterator[tuple[str, Floats]]:
+def drawn_states(layout: Layout, text: StateText | None) -> Iterator[tuple[str, Floats]]:
     """What stands behind "Proprioception:", and policy values ``[degrees]`` that are to give it.
 
     A state token where ``text`` is None. Between the ends of each range: what is beyond may be written as

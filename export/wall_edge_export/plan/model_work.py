@@ -16,12 +16,13 @@ from wall_edge_engines.plan.workload import Arithmetic, Workload
 
 from wall_edge.bundle import INT8
 from wall_edge.errors import ConfigError
+from wall_edge_export.model.inventory import Weight
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.onnx.graphs import Activations, GraphInputs, Stage, stages
 from wall_edge_export.onnx.linear import STAGE_PREFIX
 from wall_edge_export.onnx.trace import hollow_model
 from wall_edge_export.plan.products import ModuleRun, Product, run_hollow
-from wall_edge_export.quantize.precision import ELEMENT_TYPES, Recipe, family
+from wall_edge_export.quantize.precision import ELEMENT_TYPES, Recipe
 from wall_edge_export.quantize.weight_bytes import weight_bytes
 
 _TYPES: dict[str, Arithmetic] = {name: ARITHMETIC[dtype] for name, dtype in ELEMENT_TYPES.items()}
@@ -101,27 +102,28 @@ def _weight_bytes(stage: Stage, run: ModuleRun, stored: Mapping[str, int]) -> in
 def _operations(graph: str, stage: Stage, run: ModuleRun, recipe: Recipe) -> dict[Arithmetic, int]:
     multiplied = {product.weight for product in run.products}
     for name in run.read - multiplied:
-        if family(graph, name) is not None:
+        if _weight(stage, name).family is not None:
             raise ConfigError(
                 f"{graph}: the product of {name} is not seen",
                 expected="every linear layer among the products",
                 fix="use the version of torch that wall-edge was tested with",
             )
-    axes = {name: weight.dim() for name, weight in stage.module.named_parameters()}
     totals: Counter[Arithmetic] = Counter()
     for product in run.products:
-        linear = product.weight is not None and axes[product.weight] == 2
-        totals[_arithmetic(graph, product, recipe.families(graph) if linear else {})] += product.operations
+        weight = None if product.weight is None else _weight(stage, product.weight)
+        # A kernel of patches is no linear layer's weight: it is cast to the activations' where it is read.
+        linear = weight is not None and len(weight.shape) == 2
+        precision = recipe.precision(graph, weight) if weight is not None and linear else None
+        totals[_arithmetic(product, precision)] += product.operations
     return dict(totals)
 
 
-def _arithmetic(graph: str, product: Product, families: Mapping[str, str]) -> Arithmetic:
-    """What a product is computed in: a linear layer's by its precision, any other by its factors' type.
+def _weight(stage: Stage, parameter: str) -> Weight:
+    return stage.weights[parameter.removeprefix(STAGE_PREFIX)]
 
-    A kernel of patches is no linear layer's weight: it is cast to the activations' type where it is read.
-    """
-    layer = family(graph, product.weight or "")
-    precision = families.get(layer or "")
+
+def _arithmetic(product: Product, precision: str | None) -> Arithmetic:
+    """What a product is computed in: a linear layer's by its precision, any other by its factors' type."""
     if precision == INT8:
         return "int8"
     types: dict[str, Arithmetic] = {f"torch.{name}": kind for name, kind in ARITHMETIC.items()}

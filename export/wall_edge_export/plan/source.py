@@ -38,7 +38,7 @@ class PlanSource:
     graph_inputs: GraphInputs
     prompt_tokens: int
     """Of the prompt that asks for an action: the images' and the words' (the robot's instruction, else a
-    short one)."""
+    short one; of a state that is spelt, the longest)."""
     max_prompt_tokens: int
     """Of the longest prompt that its bundle will take."""
     integration_steps: int
@@ -104,13 +104,14 @@ def _source(
     observation = observation_text(image_tokens, settings.wording, settings.action_space)
     # The robot's degrees of freedom may be fewer: how many is not asked for here.
     text, degrees = settings.state_text, outline.shape.state_dof
-    state = 0 if text is None else text.most_tokens(degrees)
-    words = action_text((robot.instruction if robot is not None else None) or INSTRUCTION, settings.wording)
+    room = INSTRUCTION_TOKENS + (0 if text is None else text.most_tokens(degrees))
+    state = STATE if text is None else text.longest_words(degrees)
+    instruction = (robot.instruction if robot is not None else None) or INSTRUCTION
     return PlanSource(
         shape=outline.shape,
         graph_inputs=_graph_inputs(settings, tokenizer, outline.folder),
-        prompt_tokens=_count(tokenizer, observation + words) + state,
-        max_prompt_tokens=_count(tokenizer, observation) + INSTRUCTION_TOKENS + state,
+        prompt_tokens=_count(tokenizer, observation + action_text(instruction, settings.wording, state)),
+        max_prompt_tokens=_count(tokenizer, observation) + room,
         integration_steps=len(settings.time_grid) - 1,
         horizon=settings.horizon,
         action_rate_hz=settings.action_rate_hz,

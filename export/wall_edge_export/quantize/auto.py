@@ -25,8 +25,8 @@ from wall_edge.session_format import Sample
 from wall_edge_export.data.samples import MIN_SAMPLES
 from wall_edge_export.onnx.graph_writer import GraphWriter
 from wall_edge_export.quantize.action_error import ActionError, action_error, chunks
-from wall_edge_export.quantize.calibrate import PrecisionPlan
 from wall_edge_export.quantize.calibrated import Calibrated
+from wall_edge_export.quantize.observer import PrecisionPlan
 from wall_edge_export.quantize.precision import INT4_WEIGHTS, INT8_WEIGHTS, Recipe, load_recipe
 
 AUTO = "auto"

@@ -29,6 +29,7 @@ from typing import Literal
 from wall_edge.bundle import INT8, ElementType
 from wall_edge.config_loader import Invalid, from_mapping, read_yaml
 from wall_edge.errors import ConfigError
+from wall_edge_export.model.inventory import Weight
 from wall_edge_export.onnx.graphs import GRAPHS, GUIDED, Activations
 
 Float = Literal["fp32", "fp16", "bf16"]
@@ -111,6 +112,10 @@ class Recipe:
             return dict.fromkeys(asdict(self.expert), FP32)
         return asdict(getattr(self, graph))
 
+    def precision(self, graph: str, weight: Weight) -> str | None:
+        """What a weight is in one of its graphs; None for norms and biases, which have no family."""
+        return None if weight.family is None else self.families(graph)[weight.family]
+
     def as_dict(self) -> dict[str, object]:
         """As plain data, for JSON."""
         return asdict(self)
@@ -127,52 +132,6 @@ class Recipe:
     def with_family(self, graph: str, family: str, precision: str) -> Recipe:
         """A copy with one family changed."""
         return Recipe.from_dict({**asdict(self), graph: {**self.families(graph), family: precision}})
-
-
-_SUFFIXES: dict[str, tuple[tuple[str, str], ...]] = {
-    "vision": (
-        ("patch_embed.proj.weight", "patch_embed"),
-        (".attn.qkv.weight", "attention"),
-        (".attn.proj.weight", "attention"),
-        ("_proj.weight", "mlp"),
-        ("merger.mlp.0.weight", "merger"),
-        ("merger.mlp.2.weight", "merger"),
-    ),
-    "prefix": (
-        ("propri_proj.weight", "action_head"),
-        ("embed_tokens.weight", "embedding"),
-        (".o_proj.weight", "o"),
-        (".gate_proj.weight", "mlp"),
-        (".up_proj.weight", "mlp"),
-        (".down_proj.weight", "mlp"),
-        ("_proj.weight", "qkv"),
-    ),
-    "lm_head": (("lm_head.weight", "lm_head"),),
-}
-_SUFFIXES["expert"] = (
-    *((f"{name}.weight", "action_head") for name in ("w1", "w2", "w3", "action_proj_back")),
-    *_SUFFIXES["prefix"],
-)
-_SUFFIXES[GUIDED] = _SUFFIXES["expert"]
-
-
-def family(graph: str, weight: str) -> str | None:
-    """The layer family of a checkpoint's tensor in a graph; None for norms and biases."""
-    return next((name for suffix, name in _SUFFIXES[graph] if weight.endswith(suffix)), None)
-
-
-_SHARED_INPUTS = {
-    **dict.fromkeys(("q_proj", "k_proj", "v_proj"), "qkv_input"),
-    **dict.fromkeys(("gate_proj", "up_proj"), "mlp_input"),
-}
-
-
-def input_group(weight: str) -> str:
-    """The name of a linear layer's input: layers that read the same input share one name."""
-    for name, group in _SHARED_INPUTS.items():
-        if weight.endswith(f".{name}.weight"):
-            return weight.removesuffix(f"{name}.weight") + group
-    return weight.removesuffix("weight") + "input"
 
 
 def int4_block(weight: str, columns: int) -> int:

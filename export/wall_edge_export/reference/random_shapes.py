@@ -130,7 +130,9 @@ SHAPES = {
     "tiny": _TINY,
     "tiny-fast": replace(_TINY, fast_tokens=2048),
     "tiny-26": replace(_TINY, **_OF_26),
-    "tiny-0.5": replace(_TINY, **_OF_26, later=LaterParts(action_hidden=32, embedding_rows=1100)),
+    "tiny-0.5": replace(
+        _TINY, **_OF_26, action_mlp=48, later=LaterParts(action_hidden=32, embedding_rows=1100)
+    ),
 }
 
 

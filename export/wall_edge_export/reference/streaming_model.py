@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
+from wall_edge_export.checkpoint.names import EMBEDDINGS, HEAD
 from wall_edge_export.memory import give_back
 from wall_edge_export.model.layers import RMSNorm
 from wall_edge_export.model.vision import PatchEmbed
@@ -23,10 +24,10 @@ def weight_reader(checkpoint: Checkpoint, head_rows: Sequence[int] | None = None
     """Tensors by name, as stored; the vocabulary head only has the rows ``head_rows``, when given."""
 
     def read(name: str) -> Tensor:
-        if name != "lm_head.weight":
+        if name != HEAD:
             return checkpoint.tensor(name)
         tied = checkpoint.shape.tied_embeddings and not checkpoint.has(name)
-        head = checkpoint.tensor("model.embed_tokens.weight" if tied else name)
+        head = checkpoint.tensor(EMBEDDINGS if tied else name)
         return head if head_rows is None else head[list(head_rows)]
 
     return read

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
-from wall_edge_export.checkpoint.lerobot_policy import affine
+from wall_edge_export.checkpoint.lerobot.rules import affine
 from wall_edge_export.inputs.settings import ExportSettings, resolve_settings
 from wall_edge_export.reference.random_checkpoint import write_random_checkpoint
 
@@ -273,7 +273,7 @@ def test_bases_that_are_none(saved: Saved, base: Path) -> None:
     ("change", "named"),
     [
         (lambda c: c.update(prediction_mode="fast"), "a policy that predicts FAST tokens"),
-        (lambda c: c.update(n_obs_steps=2), "n_obs_steps 2"),
+        (lambda c: c.update(n_obs_steps=2), "n_obs_steps is 2"),
         (lambda c: c.update(max_action_dim=32), "max_action_dim and max_state_dim [32, 20]"),
         (lambda c: c["output_features"]["action"].update(shape=[21]), "action has shape [21]"),
         (lambda c: c["output_features"]["action"].update(shape=[5]), "5 action and 6 state degrees"),

@@ -176,7 +176,9 @@ def test_activations_stay_sane(tiny: Path) -> None:
     torch.manual_seed(0)
     with torch.inference_mode():
         embeds = model.image_embeds(torch.randn(16, 3 * 2 * 14 * 14), [(4, 4)])
-        hidden = model.model(torch.randn(8, 64), torch.arange(8).expand(3, 8), None, expert=ACTION_EXPERT)[0]
+        decoder, positions = model.model, torch.arange(8).expand(3, 8)
+        tokens = decoder.tokens(torch.randn(8, 64), positions, None, expert=ACTION_EXPERT)
+        hidden = decoder(tokens)[0]
         velocity = model.action_preprocessor.action_proj_back(hidden)
     for values in (embeds, hidden, velocity):
         assert 0.05 < float(values.std()) < 5

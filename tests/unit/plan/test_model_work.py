@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from wall_edge_engines.plan.workload import Workload
-from wall_edge_export.onnx.graphs import graphs_of
+from wall_edge_export.model.inventory import inventory, of_graph
 from wall_edge_export.onnx.trace import hollow_model
 from wall_edge_export.plan import model_work
 from wall_edge_export.plan.model_work import ModelWork, model_workload
@@ -70,9 +71,9 @@ def test_all_weights_are_read_but_the_table_s_rows(tiny: dict[str, Workload]) ->
 
 def test_weights_have_the_bytes_of_their_tensors() -> None:
     sizes = weight_bytes(TINY.shape, TINY.graph_inputs, load_recipe("fp32"))
-    for name, weight in hollow_model(TINY.shape).state_dict().items():
-        for graph in graphs_of(name):
-            assert sizes[graph][name] == 4 * weight.numel()
+    weights = inventory(hollow_model(TINY.shape))
+    for graph, stored in sizes.items():
+        assert stored == {name: 4 * math.prod(w.shape) for name, w in of_graph(weights, graph).items()}
 
 
 def test_a_guided_graph_is_stored_and_no_use() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from wall_edge_export.quantize import calibrate
-from wall_edge_export.quantize.calibrate import Calibrator, PrecisionPlan
+from wall_edge_export.quantize import observer
+from wall_edge_export.quantize.calibrate import Calibrator
+from wall_edge_export.quantize.observer import PrecisionPlan
 from wall_edge_export.quantize.statistics import LinearStatistics
 from wall_edge_export.reference.streaming_model import StreamingModel
 
@@ -24,7 +25,7 @@ def test_beyond_the_last_layer_s_keys_and_values_only_last_tokens_count(
             super().__init__(name, *arguments, **options)  # type: ignore[arg-type]
             tokens[name] = self
 
-    monkeypatch.setattr(calibrate, "LinearStatistics", Counted)
+    monkeypatch.setattr(observer, "LinearStatistics", Counted)
     plan: PrecisionPlan = {"prefix": dict.fromkeys(("qkv", "o", "mlp"), ("int8",))}
     samples = [bench.sample(seed) for seed in range(2)]
     Calibrator(StreamingModel(bench.case.checkpoint), bench.case.graph_inputs, plan).run(

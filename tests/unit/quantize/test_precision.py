@@ -9,15 +9,12 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from wall_edge_export.checkpoint.checkpoint import Checkpoint
-from wall_edge_export.onnx.graphs import GRAPHS, Activations, graphs_of
+from wall_edge_export.onnx.graphs import GRAPHS, Activations
 from wall_edge_export.quantize.precision import (
     CALIBRATED,
     INT4_BLOCKS,
     Precision,
     Recipe,
-    family,
-    input_group,
     int4_block,
     load_recipe,
     recipe_folder,
@@ -28,8 +25,6 @@ from wall_edge_export.quantize.precision import (
 from wall_edge.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
-CASES = ROOT / "tests" / "golden" / "cases"
-CHECKPOINTS = [ROOT / "examples" / "tabletop" / "checkpoint", *sorted(CASES.iterdir())]
 NAMES, PRECISIONS = recipe_names(), get_args(Precision)
 
 
@@ -157,66 +152,6 @@ def test_a_recipe_file_that_is_not_there(tmp_path: Path) -> None:
     for path in (tmp_path / "none.yaml", tmp_path):
         with pytest.raises(ConfigError, match="precision"):
             load_recipe(str(path))
-
-
-@pytest.mark.parametrize("folder", CHECKPOINTS, ids=lambda path: path.parent.name + "-" + path.name)
-def test_every_matrix_has_a_family_where_it_is_used_and_nothing_else_has(folder: Path) -> None:
-    """A matrix without a family would stay in float32 unseen; a norm with one would lose its precision."""
-    checkpoint = Checkpoint(folder)
-    recipe = load_recipe("int8-int4")
-    seen: dict[str, set[str]] = {graph: set() for graph in GRAPHS}
-    for name in checkpoint.load().state_dict():
-        used = graphs_of(name)
-        assert used
-        for graph in used:
-            found = family(graph, name)
-            if checkpoint.tensor(name).dim() > 1:
-                assert found in recipe.families(graph), name
-                seen[graph].add(str(found))
-            else:
-                assert found is None, name
-                assert "norm" in name or "ln_q" in name or name.endswith(".bias")
-    # The other way round: a recipe names no family that no layer is in.
-    assert seen == {graph: set(recipe.families(graph)) - {"activations"} for graph in GRAPHS}
-
-
-@pytest.mark.parametrize(
-    ("graph", "weight", "expected"),
-    [
-        ("vision", "visual.patch_embed.proj.weight", "patch_embed"),
-        ("vision", "visual.blocks.3.attn.qkv.weight", "attention"),
-        ("vision", "visual.blocks.3.attn.proj.weight", "attention"),
-        ("vision", "visual.blocks.3.attn.proj.bias", None),
-        ("vision", "visual.blocks.31.mlp.down_proj.weight", "mlp"),
-        ("vision", "visual.merger.mlp.2.weight", "merger"),
-        ("vision", "visual.merger.ln_q.weight", None),
-        ("prefix", "model.embed_tokens.weight", "embedding"),
-        ("prefix", "model.layers.7.self_attn.v_proj.weight", "qkv"),
-        ("prefix", "model.layers.7.self_attn.o_proj.weight", "o"),
-        ("prefix", "model.layers.7.moe.experts.0.up_proj.weight", "mlp"),
-        ("prefix", "model.layers.7.input_layernorm.weight", None),
-        ("prefix", "model.norm.weight", None),
-        ("prefix", "action_preprocessor.propri_proj.weight", "action_head"),
-        ("lm_head", "lm_head.weight", "lm_head"),
-        ("expert", "action_preprocessor.w1.weight", "action_head"),
-        ("expert", "action_preprocessor.action_proj_back.weight", "action_head"),
-        ("expert", "model.layers.0.moe.experts.1.down_proj.weight", "mlp"),
-        ("expert", "model.layers.0.self_attn.q_proj.weight", "qkv"),
-        ("expert", "model.layers.0.self_attn.q_proj.bias", None),
-    ],
-)
-def test_families(graph: str, weight: str, expected: str | None) -> None:
-    assert family(graph, weight) == expected
-
-
-def test_layers_that_read_one_input_share_its_name() -> None:
-    attention, mlp = "model.layers.2.self_attn", "model.layers.2.moe.experts.1"
-    assert len({input_group(f"{attention}.{name}_proj.weight") for name in "qkv"}) == 1
-    assert input_group(f"{mlp}.gate_proj.weight") == input_group(f"{mlp}.up_proj.weight")
-    lone = [f"{attention}.o_proj", f"{mlp}.down_proj", "visual.blocks.0.attn.proj", "visual.merger.mlp.0"]
-    groups = [input_group(f"{layer}.weight") for layer in (f"{attention}.q_proj", f"{mlp}.up_proj", *lone)]
-    assert len(set(groups)) == len(groups)
-    assert input_group("model.layers.1.self_attn.q_proj.weight") != input_group(f"{attention}.q_proj.weight")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import onnx_ir as ir
 import pytest
 import torch
 from wall_edge_engines import OnnxRuntimeEngine
+from wall_edge_export.model.inventory import Weight
 from wall_edge_export.onnx.graphs import GRAPHS
 from wall_edge_export.onnx.linear import STAGE_PREFIX, name_weights
 from wall_edge_export.onnx.rewrite import rewrite
@@ -25,6 +26,10 @@ from wall_edge.bundle import GraphSpec, TensorSpec
 
 Floats = np.ndarray
 LAYER = "model.layers.0.self_attn.o_proj"
+INVENTORY = {
+    name: Weight(name, (), ("prefix",), "decoder", False, "o", matrix, f"{LAYER}.input", None, matrix)
+    for name, matrix in ((f"{LAYER}.weight", True), (f"{LAYER}.bias", False))
+}
 _LOSS = {"fp32": 1e-6, "fp16": 2e-3, "bf16": 2e-2, "int8": 0.12, "int8-weights": 0.03, "int4-weights": 0.25}
 """What each precision loses of these random networks, with room for other seeds."""
 
@@ -58,7 +63,7 @@ class OneLayer:
     def __call__(self, x: Floats, calibrated: Calibrated | None = None) -> Floats:
         families, spec = {"o": self._precision}, self._spec()
         model = self._traced()
-        parts = rewrite(model, "prefix", families)
+        parts = rewrite(model, INVENTORY, families)
         write_weights(model, parts, spec, self._folder, self._tensor, calibrated or Calibrated())
         engine = OnnxRuntimeEngine(self._folder, {"layer": spec})
         return run_graph(engine, "layer", {"x": torch.from_numpy(x)})

@@ -15,10 +15,11 @@ import torch
 from onnx import TensorProto
 from wall_edge_engines import OnnxRuntimeEngine
 from wall_edge_engines.element_types import ONNX
+from wall_edge_export.model.inventory import inventory, of_graph
 from wall_edge_export.onnx.graph_writer import GraphWriter
-from wall_edge_export.onnx.graphs import GRAPHS, graphs_of
+from wall_edge_export.onnx.graphs import GRAPHS
 from wall_edge_export.onnx.linear import weights_of
-from wall_edge_export.quantize.precision import family, input_group, load_recipe
+from wall_edge_export.quantize.precision import load_recipe
 from wall_edge_export.reference.streaming_model import weight_reader
 
 from tests.golden_graphs import RECIPES, Workbench, Written, run_graph
@@ -78,14 +79,14 @@ def test_every_weight_is_stored_once_and_as_the_recipe_says(bench: Workbench, na
     families = made.recipe.families(graph)
     stored = {t.name: t for t in made.graph(graph).graph.initializer}
     assert len(stored) == len(made.graph(graph).graph.initializer)
-    weights = {w: t for w, t in bench.model.state_dict().items() if graph in graphs_of(w)}
+    weights = of_graph(inventory(bench.model), graph)
     held: Counter[str] = Counter()
     for tensor, names in made_of(bench, made, graph).items():
-        layer = family(graph, names[0])
+        layer = weights[names[0]].family
         exact = "norm" in tensor or "ln_q" in tensor
         precision = families[layer] if layer else "fp32" if exact else families["activations"]
         assert stored[tensor].data_type == kinds[precision], tensor
-        assert math.prod(stored[tensor].dims) == sum(weights[w].numel() for w in names)
+        assert math.prod(stored[tensor].dims) == sum(math.prod(weights[w].shape) for w in names)
         held.update(names)
     assert held == Counter(list(weights))
     # What else is there are scales, and tables that the model computes from nothing.
@@ -93,8 +94,9 @@ def test_every_weight_is_stored_once_and_as_the_recipe_says(bench: Workbench, na
         assert other.data_type != TensorProto.INT4
         if not other.external_data:
             values = np.sort(onnx.numpy_helper.to_array(other), axis=None)
-            same = [w for w, t in weights.items() if t.numel() == values.size and t.ndim > 1]
-            assert not any(np.allclose(values, np.sort(weights[w].numpy(), axis=None)) for w in same)
+            state = {w: bench.model.state_dict()[w] for w in weights}
+            same = [t for t in state.values() if t.numel() == values.size and t.ndim > 1]
+            assert not any(np.allclose(values, np.sort(t.numpy(), axis=None)) for t in same)
 
 
 @each_recipe
@@ -129,13 +131,14 @@ def test_layers_that_read_one_input_share_its_quantisation(bench: Workbench, nam
 
     families = bench.written(name).recipe.families(graph)
     groups: dict[str, set[str]] = {}
+    weights = inventory(bench.model)
     for tensor, names in made_of(bench, bench.written(name), graph).items():
-        if families.get(family(graph, names[0]) or "") == "int8":
+        if families.get(weights[names[0]].family or "") == "int8":
             widened = next(n for n in model.node if n.input[:1] == [tensor])
             gemm = next(n for n in model.node if widened.output[0] in n.input)
             rounding = producer[producer[gemm.input[0]].input[0]]
             assert rounding.op_type == "QuantizeLinear"
-            groups.setdefault(input_group(names[0]), set()).add(rounding.input[1])
+            groups.setdefault(str(weights[names[0]].input_group), set()).add(rounding.input[1])
     assert all(scales == {f"{group}.input_scale"} for group, scales in groups.items())
     # Only the last prefix layer asks for its last token alone, so its query reads a tensor of its own.
     assert len(quantised) == len(groups) + (graph == "prefix")

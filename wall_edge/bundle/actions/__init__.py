@@ -21,6 +21,6 @@ __all__ = [
 
 def kind_of_graphs(names: Iterable[str]) -> type[ActionKind]:
     """The kind that has these graphs beside the common ones, of a policy that was not exported yet."""
-    found = set(names)
+    present = set(names)
     kinds: tuple[type[ActionKind], ...] = (FlowActions, FastActions)  # the one that needs most comes first
-    return next(kind for kind in kinds if found >= set(kind.graphs) - set(COMMON_GRAPHS))
+    return next(kind for kind in kinds if present >= set(kind.graphs) - set(COMMON_GRAPHS))

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from wall_edge.bundle.actions.fast_settings import FAST_TOKENIZER, FastSettings
 from wall_edge.bundle.actions.kind import COMMON_GRAPHS, ActionKind, GoldenShape
-from wall_edge.bundle.fast_settings import FAST_TOKENIZER, FastSettings
 from wall_edge.bundle.graphs.specs import MAX_SIZE, Graphs, GraphTensors, TensorSpec
 
 MAX_FAST_TOKENS = 256
@@ -31,6 +31,10 @@ class FastActions(ActionKind):
     @property
     def integration_steps(self) -> None:
         return None
+
+    @property
+    def integration(self) -> str:
+        return "none: a chunk is words"
 
     def slots(self, graphs: Graphs, dof: int) -> int:  # noqa: ARG002
         """Words spell the robot's degrees of freedom only."""

@@ -45,6 +45,13 @@ class FlowActions(ActionKind):
     def integration_steps(self) -> int:
         return len(self.time_grid) - 1
 
+    @property
+    def integration(self) -> str:
+        steps, schedule = self.integration_steps, self.time_schedule
+        shifted = schedule.shift != 1 and self.time_grid == schedule.grid(steps)
+        times = f"times 0 to {self.time_grid[-1]:g}" + (f", shifted by {schedule.shift:g}" if shifted else "")
+        return f"{steps} Euler steps, {times}"
+
     def grid(self, steps: int | None) -> tuple[float, ...]:
         """Times of ``steps`` steps; the policy's own without a number."""
         return self.time_schedule.grid(steps) if steps else self.time_grid

@@ -46,14 +46,19 @@ class ActionKind(ABC):
     @classmethod
     def require_graphs(cls, names: Iterable[str]) -> None:
         """Raise :class:`Invalid` for a graph too many or too few."""
-        found = set(names)
-        if not set(cls.graphs) <= found or not found <= {*cls.graphs, *cls.optional_graphs}:
+        present = set(names)
+        if not set(cls.graphs) <= present or not present <= {*cls.graphs, *cls.optional_graphs}:
             raise Invalid("graphs", list(names), expected=", ".join(cls.graphs))
 
     @property
     @abstractmethod
     def integration_steps(self) -> int | None:
         """Of a chunk; none of words."""
+
+    @property
+    @abstractmethod
+    def integration(self) -> str:
+        """How a chunk is integrated, in words."""
 
     @abstractmethod
     def slots(self, graphs: Graphs, dof: int) -> int:

@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from wall_edge.bundle import Bundle, Degree, GraphSpec, Layout, Manifest, Pose, TensorSpec, describe_opinion
+from wall_edge.cli.bundle.facts import policy_facts
 from wall_edge.cli.console import SafeConsole
 
 
@@ -40,32 +41,17 @@ def _facts(manifest: Manifest) -> Table:
         f"{name} {camera.width}x{camera.height} px ({camera.tokens} tokens)"
         for name, camera in manifest.cameras.items()
     )
-    seconds = manifest.horizon / manifest.action_rate_hz
     rows = {
         "source": f"{manifest.source.checkpoint} (SHA-256 {manifest.source.sha256[:16]}…)",
         "robot": f"{manifest.embodiment.name}, {manifest.dof} degrees of freedom "
         f"({manifest.state_dof} of its state)",
         "cameras": cameras,
-        "policy": manifest.policy,
-        "prompt": f"at most {manifest.max_prompt_tokens} tokens, {_state(manifest)}",
-        "chunk": f"{manifest.horizon} steps at {manifest.action_rate_hz:g} Hz ({seconds:.2f} s)",
-        "integration": _integration(manifest),
+        **policy_facts(manifest),
         "second opinion": describe_opinion(manifest.second_opinion),
     }
     for name, value in rows.items():
         table.add_row(name, value)
     return table
-
-
-def _state(manifest: Manifest) -> str:
-    """How the prompt carries the state."""
-    text = manifest.state_text
-    return "the state in a token of its own" if text is None else f"the state in words of {text.bins} bins"
-
-
-def _integration(manifest: Manifest) -> str:
-    steps = manifest.actions.integration_steps
-    return "none: a chunk is words" if steps is None else f"{steps} Euler steps"
 
 
 def _degrees(title: str, layout: Layout) -> Table:

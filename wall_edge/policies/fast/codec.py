@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from wall_edge.array_types import Floats, Floats32
 from wall_edge.bundle import FastSettings
-from wall_edge.bundle.fast_settings import LAST_CODE
+from wall_edge.bundle.actions.fast_settings import LAST_CODE
 from wall_edge.bundle.tokenizer import load_tokenizer
 from wall_edge.errors import BundleError, PolicyError, WallEdgeError
 

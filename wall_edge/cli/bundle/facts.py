@@ -1,0 +1,26 @@
+"""What ``inspect`` and ``export`` say of a bundle's policy."""
+
+from __future__ import annotations
+
+from wall_edge.bundle import Manifest
+
+
+def policy_facts(manifest: Manifest) -> dict[str, str]:
+    """By heading: of which generation, what it is asked, what it answers, on which times."""
+    seconds = manifest.horizon / manifest.action_rate_hz
+    return {
+        "policy": manifest.policy,
+        "prompt": ", ".join(_prompt(manifest)),
+        "chunk": f"{manifest.horizon} steps at {manifest.action_rate_hz:g} Hz ({seconds:.2f} s)",
+        "integration": manifest.actions.integration,
+    }
+
+
+def _prompt(manifest: Manifest) -> list[str]:
+    text, space = manifest.state_text, manifest.prompt_action_space
+    return [
+        f"{manifest.prompt_wording} wording",
+        *([f"a system turn for {space}"] if space is not None else []),
+        "the state in a token of its own" if text is None else f"the state in words of {text.bins} bins",
+        f"at most {manifest.max_prompt_tokens} tokens",
+    ]
