@@ -167,12 +167,12 @@ def _float(values: np.ndarray) -> Tensor:
     return torch.from_numpy(np.asarray(values, dtype=np.float32))
 
 
-def train(kind: PolicyKind, state_range: tuple[Floats, Floats]) -> None:
-    """As the command line says."""
+def train(kind: PolicyKind, state_range: tuple[Floats, Floats], steps: int) -> None:
+    """As the command line says; ``steps`` if it does not."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=2600)
+    parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--threads", type=int, default=2)
@@ -192,4 +192,4 @@ def train(kind: PolicyKind, state_range: tuple[Floats, Floats]) -> None:
 
 
 if __name__ == "__main__":
-    train(KIND, RANGE)
+    train(KIND, RANGE, steps=2600)

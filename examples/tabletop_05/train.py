@@ -10,4 +10,4 @@ from examples.tabletop.train import train
 from examples.tabletop_05.policy_kind import KIND, RANGE
 
 if __name__ == "__main__":
-    train(KIND, RANGE)
+    train(KIND, RANGE, steps=3200)
