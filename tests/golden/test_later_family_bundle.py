@@ -23,8 +23,9 @@ from wall_edge_export.reference.random_checkpoint import write_random_checkpoint
 
 from benchmarks.random_bundles import calibration_session
 from wall_edge.bench.policy.measure import measure
+from wall_edge.bench.policy.rig import CHUNK
 from wall_edge.bench.policy.run import Options
-from wall_edge.bundle import Bundle, StateText, TimeSchedule
+from wall_edge.bundle import Bundle, FlowActions, StateText, TimeSchedule
 from wall_edge.cli import app
 from wall_edge.policies.prompts import Prompts
 from wall_edge.verification.verify import verify
@@ -88,7 +89,8 @@ def test_the_manifest_says_the_family_s_facts(bundles: Mapping[str, Bundle]) -> 
         manifest = bundle.manifest
         assert manifest.family == "wall-oss-0.5"
         assert manifest.state_text == StateText(bins=256)
-        assert manifest.time_schedule == TimeSchedule(0.999)
+        assert isinstance(manifest.actions, FlowActions)
+        assert manifest.actions.time_schedule == TimeSchedule(0.999)
         assert manifest.actions.time_grid[-1] == 0.999
         assert manifest.prompt_wording == "wall-oss-0.5"
         assert not {"state", "state_mask"} & set(manifest.graphs["prefix"].inputs)
@@ -147,7 +149,7 @@ def test_tune_goes_by_the_family_s_times(bundles: Mapping[str, Bundle], session:
 
 def test_a_chunk_is_timed(bundles: Mapping[str, Bundle]) -> None:
     report = measure(bundles["int8"], EngineSettings(threads=2), Options(repeats=2, warm_up=1))
-    assert {"chunk", "vision", "prefix", "word", "lm_head"} <= set(report.rows)
+    assert {CHUNK, "vision", "prefix", "word", "lm_head"} <= set(report.rows)
     assert all(row.spread.p50 > 0 for row in report.rows.values())
 
 
