@@ -1,6 +1,6 @@
 """How often a prompt that spells the state needs new bindings: ``python benchmarks/prompt_lengths.py``.
 
-Arms that a scripted demonstrator moves in the tabletop world, several of them for more degrees of freedom, are
+Arms that a scripted demonstrator moves in the tabletop world, several for more degrees of freedom, are
 observed at 10 Hz. Their states go as words through a session, on an engine that computes nothing and counts
 what it is asked to bind. Each number takes a token a digit and one for the space, as with Qwen's tokenizer.
 """

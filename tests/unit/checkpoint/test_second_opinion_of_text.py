@@ -14,7 +14,7 @@ from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.inputs.export_inputs import ExportInputs
 from wall_edge_export.opinion.check import second_opinion
 from wall_edge_export.opinion.reference_rules import bin_number
-from wall_edge_export.opinion.states import known_states
+from wall_edge_export.opinion.states import drawn_states
 
 from wall_edge.bundle import Layout, StateText, joint_layout
 from wall_edge.errors import CheckpointError
@@ -83,16 +83,16 @@ def test_slots_in_another_order(opened: Open) -> None:
 
 @pytest.mark.parametrize("bins", [2, 10, 256, 512, 1000])
 @pytest.mark.parametrize("slots", [None, 7])
-def test_known_states_are_said_as_they_were_drawn(bins: int, slots: int | None) -> None:
+def test_drawn_states_are_said_as_they_were_drawn(bins: int, slots: int | None) -> None:
     plain = joint_layout(("wrist", "base"), (0.3, 100.0), (2.0, 0.01), (5, 1), clip=1.0)
     layout = replace(plain, masked=(-1.0, 0.0, 0.3, 1.0, -0.999, 0.0))
-    for words, state in known_states(layout, StateText(bins, slots)):
+    for words, state in drawn_states(layout, StateText(bins, slots)):
         assert said_state(layout, StateText(bins, slots), state) == words
         assert len(words.split()) == (slots or 2)
 
 
 def _known(layout: Layout) -> list[tuple[str, Any]]:
-    return list(known_states(layout, StateText(256)))
+    return list(drawn_states(layout, StateText(256)))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from wall_edge.policies.prompts import Prompts
 
 @pytest.fixture(scope="module")
 def manifest(shipped_bundle: Path) -> Manifest:
-    return Bundle(shipped_bundle).manifest
+    return replace(Bundle(shipped_bundle).manifest, family="wall-oss-0.5")
 
 
 def without_token(manifest: Manifest) -> dict[str, GraphSpec]:
@@ -42,8 +42,12 @@ Change = Callable[[Manifest], Manifest]
             lambda m: replace(m, graphs=without_token(m), state_text=StateText(256, slots=3)),
             "embodiment.state.degrees",
         ),
+        (
+            lambda m: replace(m, graphs=without_token(m), state_text=StateText(256), family="wall-oss"),
+            "state_text",
+        ),
     ],
-    ids=("both", "neither", "fewer slots than the state takes"),
+    ids=("both", "neither", "fewer slots than the state takes", "of the first family"),
 )
 def test_token_and_text_do_not_mix(manifest: Manifest, change: Change, key: str) -> None:
     with pytest.raises(Invalid) as refused:
