@@ -125,21 +125,27 @@ class TokenIds:
     """Ids of the tokens that the graphs treat apart."""
 
     image: int
-    state: int
-    action: int
     turn_end: int
+    state: int | None
+    action: int | None
 
 
 class PromptTokenizer:
-    """The checkpoint's own ``tokenizer.json``, with the special tokens looked up once."""
+    """The checkpoint's own ``tokenizer.json``, with the special tokens looked up once.
 
-    def __init__(self, path: Path) -> None:
+    ``state_token``: whether a token carries the state. Where prompts spell it, tokenizers may lack that token
+    and the actions' (wall-oss-0.5's does, by LeRobot's pull request 4200), and nothing here needs them.
+    """
+
+    def __init__(self, path: Path, *, state_token: bool = True) -> None:
         self._tokenizer = load_tokenizer(path, BundleError)
+
+        def optional(token: str) -> int | None:
+            absent = not state_token and self._tokenizer.token_to_id(token) is None
+            return None if absent else self._special(path, token)
+
         self.ids = TokenIds(
-            image=self._special(path, IMAGE_PAD),
-            state=self._special(path, STATE),
-            action=self._special(path, ACTION),
-            turn_end=self._special(path, TURN_END),
+            self._special(path, IMAGE_PAD), self._special(path, TURN_END), optional(STATE), optional(ACTION)
         )
         self.largest_id: int = max(self._tokenizer.get_vocab(with_added_tokens=True).values())
 

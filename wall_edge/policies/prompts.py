@@ -70,7 +70,8 @@ class Prompts:
     @classmethod
     def of(cls, bundle: Bundle) -> Prompts:
         """Those of a bundle."""
-        manifest, tokenizer = bundle.manifest, PromptTokenizer(bundle.path(TOKENIZER))
+        manifest = bundle.manifest
+        tokenizer = PromptTokenizer(bundle.path(TOKENIZER), state_token=manifest.state_text is None)
         bundle.require_unchanged(TOKENIZER)
         head_tokens = _head_tokens(bundle, tokenizer.largest_id)
         text = manifest.state_text

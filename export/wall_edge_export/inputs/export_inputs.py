@@ -55,7 +55,7 @@ class ExportInputs:
     ) -> ExportInputs:
         """Read and check; raises :class:`CheckpointError`, :class:`ConfigError` or :class:`BundleError`."""
         settings = resolve_settings(checkpoint, robot)
-        tokenizer = PromptTokenizer(checkpoint.tokenizer)
+        tokenizer = PromptTokenizer(checkpoint.tokenizer, state_token=checkpoint.shape.state_token)
         _check_tokenizer(checkpoint, tokenizer)
         checkpoint.check()
         actions = export_actions(fast, checkpoint, settings, robot, tokenizer)

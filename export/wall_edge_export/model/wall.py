@@ -46,7 +46,7 @@ class WallModel(nn.Module):
         state_mask: Tensor | None = None,
         *,
         image_token_id: int,
-        state_token_id: int,
+        state_token_id: int | None,
     ) -> tuple[Tensor, Tensor]:
         """Prompt tokens ``input_ids [T]`` at ``positions [3, T]`` after ``past [P, …]``.
 
@@ -80,12 +80,12 @@ class WallModel(nn.Module):
         *,
         past: int,
         image_token_id: int,
-        state_token_id: int,
+        state_token_id: int | None,
     ) -> Tokens:
         """What :meth:`prefix` takes through the decoder behind ``past`` tokens."""
         is_image, causal = input_ids == image_token_id, mask[:, past:]
         x = self.embed(self.model.embed_tokens(input_ids), is_image, image_embeds, causal)
-        if state is not None and state_mask is not None:
+        if state is not None and state_mask is not None and state_token_id is not None:
             state_embed = self.action_preprocessor.embed_state(state, state_mask).to(x.dtype)
             x = torch.where((input_ids == state_token_id).unsqueeze(-1), state_embed, x)
         return self.model.tokens(x, positions, additive(mask))

@@ -52,7 +52,7 @@ class GraphInputs:
 
     grids: tuple[Grid, ...]
     image_token_id: int
-    state_token_id: int
+    state_token_id: int | None
     horizon: int
     cameras: Mapping[str, ImageGeometry] | None = None
     actions: type[ActionKind] = FlowActions

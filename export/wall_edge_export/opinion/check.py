@@ -104,9 +104,9 @@ class _Comparison:
 
     def _prompts(self, tokenizer: Any, words: str) -> None:
         images = [(camera, geometry.tokens) for camera, geometry in self._cameras.items()]
-        horizon = self._inputs.actions.action_tokens(self._inputs.settings.horizon)
-        prompts = self._inputs.prompts
-        action = [self._inputs.tokenizer.ids.action] * horizon  # the graphs append these themselves
+        prompts, token = self._inputs.prompts, self._inputs.tokenizer.ids.action
+        horizon = self._inputs.actions.action_tokens(self._inputs.settings.horizon) if token else 0
+        action = [token] * horizon  # the graphs append these themselves
         settings = self._inputs.settings
         layout, space = settings.embodiment.state, settings.action_space
         for said, state in drawn_states(layout, settings.state_text):

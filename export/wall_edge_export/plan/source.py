@@ -109,7 +109,7 @@ def _source(
     instruction = (robot.instruction if robot is not None else None) or INSTRUCTION
     return PlanSource(
         shape=outline.shape,
-        graph_inputs=_graph_inputs(settings, tokenizer, outline.folder),
+        graph_inputs=_graph_inputs(settings, tokenizer, outline),
         prompt_tokens=_count(tokenizer, observation + action_text(instruction, settings.wording, state)),
         max_prompt_tokens=_count(tokenizer, observation) + room,
         integration_steps=len(settings.time_grid) - 1,
@@ -119,11 +119,12 @@ def _source(
     )
 
 
-def _graph_inputs(settings: ChunkSettings, tokenizer: Tokenizer, folder: Path) -> GraphInputs:
+def _graph_inputs(settings: ChunkSettings, tokenizer: Tokenizer, outline: Outline) -> GraphInputs:
+    folder, token = outline.folder, outline.shape.state_token
     return GraphInputs(
         grids=tuple(camera.grid for camera in settings.cameras.values()),
         image_token_id=_special(tokenizer, IMAGE_PAD, folder),
-        state_token_id=_special(tokenizer, STATE, folder),
+        state_token_id=_special(tokenizer, STATE, folder) if token else None,
         horizon=settings.horizon,
         cameras=settings.cameras,
     )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import TABLETOP
 from wall_edge.errors import BundleError, ConfigError
 from wall_edge.policies.prompt_text import (
     PromptTokenizer,
@@ -140,12 +144,30 @@ def test_pads_that_do_not_match_the_images(grids: list[tuple[int, int]]) -> None
         positions(ids, grids, IMAGE)
 
 
-def test_a_tokenizer_that_is_missing_or_broken(tmp_path: object) -> None:
-    from pathlib import Path
-
-    path = Path(str(tmp_path)) / "tokenizer.json"
+def test_a_tokenizer_that_is_missing_or_broken(tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
     with pytest.raises(BundleError, match="No such file"):
         PromptTokenizer(path)
     path.write_text("{}")
     with pytest.raises(BundleError, match=r"tokenizer\.json"):
         PromptTokenizer(path)
+
+
+@pytest.mark.parametrize("missing", ["<|propri|>", "<|action|>", "<|image_pad|>", "<|im_end|>"])
+def test_a_tokenizer_needs_the_state_s_token_only_where_a_token_carries_it(
+    missing: str, tmp_path: Path
+) -> None:
+    """wall-oss-0.5's own tokenizer has neither the state's token nor the actions'."""
+    content = json.loads((TABLETOP / "checkpoint" / "tokenizer.json").read_text())
+    content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] != missing]
+    content["model"]["vocab"].pop(missing, None)
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(BundleError, match="is missing"):
+        PromptTokenizer(path)
+    if missing in ("<|propri|>", "<|action|>"):
+        ids = PromptTokenizer(path, state_token=False).ids
+        assert (ids.state is None, ids.action is None) == (missing == "<|propri|>", missing == "<|action|>")
+    else:
+        with pytest.raises(BundleError, match="is missing"):
+            PromptTokenizer(path, state_token=False)
