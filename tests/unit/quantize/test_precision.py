@@ -206,6 +206,6 @@ def test_a_block_of_4_bit_weights_divides_the_inputs(columns: int) -> None:
         assert not any(columns % larger == 0 for larger in INT4_BLOCKS if larger > block)
 
 
-@pytest.mark.parametrize("columns", [2048, 11008, 1280, 5120, 64])
+@pytest.mark.parametrize("columns", [2048, 11008, 1280, 5120, 1024, 64])
 def test_wall_oss_has_blocks_that_tensorrt_has_a_kernel_for(columns: int) -> None:
     assert int4_block("layer.weight", columns) == 64
