@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,7 +74,8 @@ class Checkpoint:
         self.config = model_config(self.config_folder)
         self.training = training_file(self.config_folder)
         self._refuse_other_arithmetic()
-        self.config = merged_settings(flattened(self.config), self.training, self.config_folder)
+        self.config = self._with_width(flattened(self.config))
+        self.config = merged_settings(self.config, self.training, self.config_folder)
         if self.policy is not None:
             # The base was trained for other robots: what its block says does not hold for this policy.
             path = self.policy.folder / "config.json"
@@ -84,7 +86,6 @@ class Checkpoint:
         self.action_layout: Layout = robot.action
         self.state_layout: Layout = robot.state
         self.trained_robot: str | None = robot.robot
-        self._complete_width()
         self.shape: ModelShape = self._resized(model_shape(self.config))
         require_layers(self.folder, self.shape, self._tensors)
         self._adapter = self._open_adapter(adapter)
@@ -132,12 +133,13 @@ class Checkpoint:
         masked = axis == 1 and self.config.get("proj_with_mask") is not False
         return tensor.shape[axis] // (2 if masked else 1)
 
-    def _complete_width(self) -> None:
+    def _with_width(self, config: dict[str, Any]) -> dict[str, Any]:
         """The action head's width is believed to its tensors: ``config.json`` may be the base's."""
         first = self._tensors.get("action_preprocessor.w1.weight")
-        width = self.config.get("action_hidden_size") or self.config.get("hidden_size")
-        if first is not None and len(first.shape) == 2 and first.shape[0] != width:
-            self.config["action_hidden_size"] = first.shape[0]
+        width = config.get("action_hidden_size") or config.get("hidden_size")
+        if first is None or len(first.shape) != 2 or first.shape[0] == width:
+            return config
+        return {**config, "action_hidden_size": first.shape[0]}
 
     def _resized(self, shape: ModelShape) -> ModelShape:
         """Both references resize the vocabulary to the tokenizer whatever ``config.json`` says.

@@ -184,3 +184,19 @@ def test_embeddings_that_are_no_table(tmp_path: Path) -> None:
 def test_a_head_too_narrow_for_a_time() -> None:
     with pytest.raises(CheckpointError, match="action_hidden_size 2 with dim_inputs"):
         model_shape(config("w05_causal", action_hidden_size=2))
+
+
+@pytest.mark.parametrize("here", [None, 64], ids=["not in config.json", "of its base"])
+def test_the_head_s_width_of_the_training_yaml(tmp_path: Path, here: int | None) -> None:
+    """wall-oss-0.5's is in ``config.yml`` and in its tensors; these have the last word."""
+    folder = Path(shutil.copytree(CASES / "w05_causal", tmp_path / "checkpoint"))
+    width = config("w05_causal")["action_hidden_size"]
+    changed = config("w05_causal", action_hidden_size=here)
+    (folder / "config.json").write_text(json.dumps(changed))
+    (folder / "config.yml").write_text(json.dumps({"model": {"action_hidden_size": width}}))
+    checkpoint = Checkpoint(folder)
+    checkpoint.check()
+    assert checkpoint.shape.action_width == width
+    (folder / "config.yml").write_text(json.dumps({"model": {"action_hidden_size": width + 2}}))
+    with pytest.raises(CheckpointError, match="action_hidden_size is"):
+        Checkpoint(folder)
