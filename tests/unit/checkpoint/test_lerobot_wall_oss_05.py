@@ -243,6 +243,11 @@ def test_switches_that_nobody_wrote_are_what_its_code_does(saved: Saved) -> None
         (lambda c: c.update(num_inference_timesteps=0), "num_inference_timesteps"),
         (lambda c: c["vlm_config"].update(use_x_pred=True), "vlm_config.use_x_pred is True"),
         (lambda c: c["vlm_config"].update(attention_moe=False), "vlm_config.attention_moe is False"),
+        (
+            lambda c: c["vlm_config"].update(text_config={"attention_moe": False}),
+            "vlm_config.attention_moe is False",
+        ),
+        (lambda c: c["vlm_config"].update(text_config=[]), "text_config"),
         (lambda c: c["vlm_config"].update(vla_config={"a": 1}), "vla_config"),
         (lambda c: c.update(vlm_config=[]), "vlm_config"),
         (lambda c: c.update(quantization_config={"bits": 4}), "a quantised checkpoint"),
