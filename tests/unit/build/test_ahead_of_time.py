@@ -1,8 +1,8 @@
 """TensorRT-RTX builds every graph for SM86, without a GPU, in every recipe that targets recommend.
 
 Of the shipped policy, and of two layers at full widths: the first family's and wall-oss-0.5's, whose action
-expert is narrow, with projections of its own and causal tokens. It shows that the graphs are taken and what is
-fused of them, not what an Orin makes of them: ``benchmarks/tensorrt_build.py`` says so each time.
+expert is narrow, with projections of its own and causal tokens. It shows that the graphs are taken and what
+is fused of them, not what an Orin makes of them: ``benchmarks/tensorrt_build.py`` says so each time.
 """
 
 from __future__ import annotations
