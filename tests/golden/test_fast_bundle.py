@@ -23,7 +23,7 @@ from tests.unit.policies.test_fast import tiny_tokenizer
 from wall_edge.bench.policy.measure import measure
 from wall_edge.bench.policy.run import Options
 from wall_edge.bundle import Bundle, FastActions, FastSettings
-from wall_edge.errors import ConfigError, PolicyError
+from wall_edge.errors import CheckpointError, ConfigError, PolicyError
 from wall_edge.policies.action_policy import action_policy
 from wall_edge.policies.encoder import Encoder
 from wall_edge.policies.fast.policy import FastPolicy, fast_codec
@@ -121,6 +121,14 @@ def test_auto_is_refused_for_fast_actions(checkpoint: Path, fast_folder: Path, t
     options = ExportOptions(precision="auto", max_action_error=0.1, fast=fast_folder)
     with pytest.raises(ConfigError, match="auto measures flow chunks"):
         export_bundle(Checkpoint(checkpoint), tmp_path / "bundle", options=options)
+
+
+def test_tokens_of_the_later_generation_are_not_fast_s(fast_folder: Path, tmp_path: Path) -> None:
+    """They have the same names, and would be decoded to other motions."""
+    write_random_checkpoint("tiny-0.5", tmp_path / "later")
+    options = ExportOptions(fast=fast_folder)
+    with pytest.raises(CheckpointError, match=r"--fast for a checkpoint of wall-oss-0\.5's generation"):
+        export_bundle(Checkpoint(tmp_path / "later"), tmp_path / "bundle", options=options)
 
 
 def test_words_cannot_be_guided(checkpoint: Path, fast_folder: Path, tmp_path: Path) -> None:

@@ -38,13 +38,15 @@ class TimeSchedule:
             raise ConfigError(f"{steps} integration steps", expected="at least 1")
         times = np.linspace(0.0, 1.0, steps + 1)
         shifted = self.shift * times / (1.0 + (self.shift - 1.0) * times)
-        return tuple((self.scale * shifted).tolist())
+        return tuple((self.scale * np.minimum(shifted, 1.0)).tolist())  # rounded, the last may be above
 
 
 def check_grid(grid: Sequence[float]) -> None:
     """Raise :class:`ConfigError` unless the times rise from 0 to 1 or shortly before it."""
     rising = all(now < then for now, then in itertools.pairwise(grid))
-    if len(grid) < 2 or grid[0] != 0.0 or not EARLIEST_END <= grid[-1] <= 1.0 or not rising:
+    ends = len(grid) >= 2 and grid[0] == 0.0 and EARLIEST_END <= grid[-1] <= 1.0
+    # In float32, as the loop takes them: a step at 1 would divide by 0 where actions are masked.
+    if not ends or not rising or not np.all(np.diff(np.asarray(grid, dtype=np.float32)) > 0):
         raise ConfigError(
             f"time grid {list(grid)}", expected=f"times that rise from 0 to between {EARLIEST_END} and 1"
         )

@@ -31,7 +31,7 @@ from wall_edge_export.checkpoint.settings.training_file import TrainingFile, tra
 from wall_edge_export.checkpoint.tensor_types import refuse_quantised_config
 from wall_edge_export.checkpoint.views import TensorView, views
 from wall_edge_export.checkpoint.weights import StoredTensor, has_weights, stored_weights
-from wall_edge_export.model.config import READ_KEYS, model_shape
+from wall_edge_export.model.config import READ_KEYS, flattened, model_shape
 from wall_edge_export.model.family import FAMILIES
 from wall_edge_export.model.inventory import inventory
 from wall_edge_export.model.shapes import ModelShape
@@ -73,7 +73,7 @@ class Checkpoint:
         self.config = model_config(self.config_folder)
         self.training = training_file(self.config_folder)
         self._refuse_other_arithmetic()
-        self.config = merged_settings(self.config, self.training, self.config_folder)
+        self.config = merged_settings(flattened(self.config), self.training, self.config_folder)
         if self.policy is not None:
             # The base was trained for other robots: what its block says does not hold for this policy.
             path = self.policy.folder / "config.json"
@@ -129,13 +129,13 @@ class Checkpoint:
         tensor = self._tensors.get(name)
         if tensor is None or len(tensor.shape) != 2:
             return None
-        return tensor.shape[axis] // (1 if axis == 0 else 2)
+        masked = axis == 1 and self.config.get("proj_with_mask") is not False
+        return tensor.shape[axis] // (2 if masked else 1)
 
     def _complete_width(self) -> None:
         """The action head's width is believed to its tensors: ``config.json`` may be the base's."""
-        first, nested = self._tensors.get("action_preprocessor.w1.weight"), self.config.get("text_config")
-        flat = {**self.config, **(nested if isinstance(nested, dict) else {})}
-        width = flat.get("action_hidden_size") or flat.get("hidden_size")
+        first = self._tensors.get("action_preprocessor.w1.weight")
+        width = self.config.get("action_hidden_size") or self.config.get("hidden_size")
         if first is not None and len(first.shape) == 2 and first.shape[0] != width:
             self.config["action_hidden_size"] = first.shape[0]
 
@@ -145,7 +145,7 @@ class Checkpoint:
         wall-oss-0.5's ``config.json`` is known to be wrong there: its tensor is trusted.
         """
         stored = self._tensors.get(EMBEDDINGS)
-        if stored is None or stored.shape[0] == shape.vocab_size:
+        if stored is None or not stored.shape or stored.shape[0] == shape.vocab_size:
             return shape
         path, believed = self.tokenizer, FAMILIES[shape.family].vocabulary_in_config
         if believed and self.policy is None and not (path.is_file() and _tokens(path) == stored.shape[0]):

@@ -12,11 +12,13 @@ from wall_edge.array_types import Floats32
 from wall_edge.bundle import FAST_TOKENIZER, ActionKind, FastActions, FastSettings, FlowActions, file_digest
 from wall_edge.config import RobotConfig
 from wall_edge.errors import CheckpointError, ConfigError
+from wall_edge.files import shown
 from wall_edge.policies.fast.codec import FastCodec
 from wall_edge.policies.fast.policy import first_action_token
 from wall_edge.policies.prompt_text import TURN_END, Ids, PromptTokenizer
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
 from wall_edge_export.inputs.settings import ExportSettings
+from wall_edge_export.model.family import FAMILIES
 
 
 class ExportActions(ABC):
@@ -119,6 +121,12 @@ def _fast_codec(
 
     A chunk spells all degrees of freedom that are not masked: what ROBOT.yaml does not describe as padding.
     """
+    if not FAMILIES[checkpoint.shape.family].fast_tokens:
+        raise CheckpointError(
+            f"{shown(checkpoint.folder)}: --fast for a checkpoint of {checkpoint.shape.family}'s generation",
+            expected="flow actions: what its tokens of actions mean, a tokenizer says that is not FAST's",
+            fix="leave out --fast",
+        )
     trained, driven = checkpoint.action_layout.names, settings.embodiment.action.names
     described = robot is not None and robot.embodiment is not None
     if trained and not described and set(trained) != set(driven):

@@ -108,10 +108,8 @@ def model_shape(config: Mapping[str, Any], where: str = "config.json") -> ModelS
             expected="WALL-OSS's separate config.json beside the weights",
             fix="copy config.json from the pretrained_name_or_path that the policy was trained from",
         )
-    nested = config.get("text_config", {})
-    if not isinstance(nested, Mapping):
-        raise CheckpointError(f"{where}: text_config is {nested!r}", expected="a mapping", fix=_FIX)
-    raw = from_mapping(_Config, {**config, **nested}, where, CheckpointError, strict=False)
+    config = flattened(config, where)
+    raw = from_mapping(_Config, config, where, CheckpointError, strict=False)
     _refuse_unsupported(raw)
     _check_numbers(raw)
     shape = ModelShape(
@@ -127,8 +125,8 @@ def model_shape(config: Mapping[str, Any], where: str = "config.json") -> ModelS
         vision=_vision(raw),
         action_dof=_dof(raw.dof_config, "dof_config"),
         state_dof=_dof(raw.agent_pos_config, "agent_pos_config"),
-        tied_embeddings=_tied(config, nested),
-        family=family_of({**config, **nested}).name,
+        tied_embeddings=config["tie_word_embeddings"],
+        family=family_of(config).name,
         action_width=raw.action_hidden_size or raw.hidden_size,
         expert_attention=raw.attention_moe,
         expert_norms=raw.norm_moe,
@@ -140,6 +138,20 @@ def model_shape(config: Mapping[str, Any], where: str = "config.json") -> ModelS
     )
     _check_experts(raw, shape)
     return shape
+
+
+def flattened(config: Mapping[str, Any], where: str = "config.json") -> dict[str, Any]:
+    """All settings on one level: those of ``text_config`` go before the root's, but for whether it ties.
+
+    Raises :class:`CheckpointError`.
+    """
+    nested = config.get("text_config", {})
+    if not isinstance(nested, Mapping):
+        what = f"{where}: text_config is {shown(repr(nested), 60)}"
+        raise CheckpointError(what, expected="a mapping", fix=_FIX)
+    flat = {**config, **nested, "tie_word_embeddings": _tied(config, nested)}
+    flat.pop("text_config", None)
+    return flat
 
 
 def _tied(config: Mapping[str, Any], nested: Mapping[str, Any]) -> bool:
@@ -289,10 +301,11 @@ def _check_experts(raw: _Config, shape: ModelShape) -> None:
             f"norm_moe with dim_inputs[1] {width} and attention that all tokens share",
             f"attention_moe, or the hidden_size {hidden}",
         )
-    if shape.action_width > shape.stream_width(ACTION_EXPERT) or shape.action_width % 2:
+    # Two channels of a time's embedding would have a frequency of no number.
+    if not 4 <= shape.action_width <= shape.stream_width(ACTION_EXPERT) or shape.action_width % 2:
         raise _wrong(
             f"action_hidden_size {shape.action_width} with dim_inputs[1] {width}",
-            f"an even number, at most {shape.stream_width(ACTION_EXPERT)}",
+            f"an even number, 4 to {shape.stream_width(ACTION_EXPERT)}",
         )
     if shape.adaptive_norms and raw.adarms_cond_dim not in (None, shape.action_width):
         raise _wrong(f"adarms_cond_dim {raw.adarms_cond_dim}", f"the action_hidden_size {shape.action_width}")

@@ -28,15 +28,27 @@ class ModelFamily:
     fills_slots: bool
     """Whether slots that a robot lacks hold a zero that is normalised as all values are, and their actions go
     there; else they hold 0 whatever the statistics, and the model says what becomes of their actions."""
+    fast_tokens: bool
+    """Whether discrete actions are FAST's tokens; the later one's tokenizer is none of its files."""
     vocabulary_in_config: bool
     """Whether ``vocab_size`` is believed; else the rows of the embeddings that are stored."""
 
 
 FIRST = ModelFamily(
-    "wall-oss", time_scale=1.0, longest_side=256, fills_slots=False, vocabulary_in_config=True
+    "wall-oss",
+    time_scale=1.0,
+    longest_side=256,
+    fills_slots=False,
+    fast_tokens=True,
+    vocabulary_in_config=True,
 )
 LATER = ModelFamily(
-    "wall-oss-0.5", time_scale=0.999, longest_side=448, fills_slots=True, vocabulary_in_config=False
+    "wall-oss-0.5",
+    time_scale=0.999,
+    longest_side=448,
+    fills_slots=True,
+    fast_tokens=False,
+    vocabulary_in_config=False,
 )
 FAMILIES: Mapping[str, ModelFamily] = {family.name: family for family in (FIRST, LATER)}
 

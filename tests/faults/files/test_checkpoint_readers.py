@@ -217,6 +217,13 @@ def test_resolutions_of_the_training_yaml(
     assert (cameras["face_view"].tokens, cameras["wrist_view"].tokens) == (face_tokens, wrist_tokens)
 
 
+def test_resolutions_of_a_training_yaml_by_its_other_name(folder: Path) -> None:
+    """C7: its other settings were read, and the images had a size of nobody's."""
+    unsized(folder)
+    (folder / "config.yaml").write_text(json.dumps({"data": {"resolution": 112}}))
+    assert resolve_settings(Checkpoint(folder), None).cameras["face_view"].tokens == 16
+
+
 def test_robot_yaml_may_say_a_resolution_per_camera(folder: Path, robot: RobotConfig) -> None:
     """C7: ROBOT.yaml's word comes before everything in the checkpoint."""
     (folder / "config.yml").write_text(json.dumps({"data": {"resolution": {"face_view": 256}}}))

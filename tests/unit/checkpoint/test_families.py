@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
+from wall_edge_export.inputs.trained import trained
 from wall_edge_export.model.action_head import ActionHead
 from wall_edge_export.model.config import model_shape
 from wall_edge_export.model.family import FIRST, LATER, family_of, time_schedule
@@ -15,6 +20,7 @@ from wall_edge_export.model.shapes import ACTION_EXPERT, TEXT_EXPERT
 from wall_edge_export.onnx.trace import hollow_model
 
 from tests.conftest import CASES
+from wall_edge.bundle import TimeSchedule
 from wall_edge.errors import CheckpointError
 
 
@@ -127,3 +133,54 @@ def test_a_predicted_action_becomes_the_velocity_towards_it() -> None:
     for time, rest in ((0.0, 1.0), (0.5, 0.5), (0.95, 0.05), (0.999, 0.05)):
         velocity = head.velocity(hidden, noisy, torch.tensor(time))
         torch.testing.assert_close(velocity, (action - noisy) / rest)
+
+
+@pytest.mark.parametrize("inner", ["decoder", "all"])
+def test_settings_nested_by_newer_transformers_mean_the_same(tmp_path: Path, inner: str) -> None:
+    """Times, horizon and ``config.yml``'s last word, too: they used to be those of another generation."""
+    folder = Path(shutil.copytree(CASES / "w10_adaptive", tmp_path / "checkpoint"))
+    flat = config("w10_adaptive", action_horizon_flow=9)
+    outer = (
+        {"vision_config", "dof_config", "agent_pos_config", "model_type"}
+        if inner == "all"
+        else {key for key in flat if key not in ("hidden_size", "attention_moe", "norm_moe", "use_adarms")}
+    )
+    nested = {key: value for key, value in flat.items() if key not in outer}
+    root = {key: flat[key] for key in outer}
+    (folder / "config.json").write_text(json.dumps({**root, "text_config": nested}))
+    made = trained(Checkpoint(folder))
+    assert made.schedule == TimeSchedule(0.999, 2.0)
+    assert made.horizon == 9
+    own = {"noise_scheduler": {"time_shift": 3.0}, "action_horizon_flow": 7}
+    (folder / "config.yml").write_text(json.dumps({"task": own}))
+    made = trained(Checkpoint(folder))
+    assert made.schedule == TimeSchedule(0.999, 3.0)
+    assert made.horizon == 7
+
+
+def test_a_state_without_masks_tells_which_layout_is_the_models(tmp_path: Path) -> None:
+    """A smaller robot's layout of half as many slots is none of the model's."""
+    folder = Path(shutil.copytree(CASES / "w01_state_token", tmp_path / "checkpoint"))
+    tensors, name = load_file(folder / "model.safetensors"), "action_preprocessor.propri_proj.weight"
+    slots = tensors[name].shape[1] // 2
+    tensors[name] = tensors[name][:, :slots].contiguous()
+    save_file(tensors, folder / "model.safetensors")
+    small = {"agent_pos_config": {"arm": slots // 2}}
+    changed = config("w01_state_token", proj_with_mask=False)
+    (folder / "config.json").write_text(json.dumps(changed))
+    (folder / "config.yml").write_text(json.dumps(small))
+    assert Checkpoint(folder).shape.state_dof == slots
+
+
+def test_embeddings_that_are_no_table(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(CASES / "w05_causal", tmp_path / "checkpoint"))
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.embed_tokens.weight"] = torch.tensor(1.0)
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"model\.embed_tokens\.weight has shape \[\]"):
+        Checkpoint(folder).check()
+
+
+def test_a_head_too_narrow_for_a_time() -> None:
+    with pytest.raises(CheckpointError, match="action_hidden_size 2 with dim_inputs"):
+        model_shape(config("w05_causal", action_hidden_size=2))

@@ -128,6 +128,19 @@ class TestPickles:
         write_archive(path, b"\x80\x02" + b"]" * 200_000 + b"a" * 199_999 + b".")
         refused(lambda: read_pickle(path))
 
+    @pytest.mark.parametrize(("build", "times"), [(b"h\x00h\x00\x86q\x00", 60), (b"\x85", 1_000_000)])
+    def test_a_key_that_takes_hours_or_all_of_the_stack_to_hash(
+        self, tmp_path: Path, build: bytes, times: int
+    ) -> None:
+        path = tmp_path / "normalizer_action.pth"
+        write_archive(path, b"\x80\x02)q\x00" + build * times + b"q\x01}h\x01K\x01s.")
+        assert "uses a tuple twice, or very many" in refused(lambda: read_pickle(path))
+
+    def test_a_hundred_robots(self, tmp_path: Path) -> None:
+        path = tmp_path / "normalizer_action.pth"
+        torch.save(Wallx({f"arm{i}": ([0.0] * 26, [1.0] * 26) for i in range(100)}).state_dict(), path)
+        assert len(read_pickle(path)) == 200
+
     def test_sizes(self, tmp_path: Path) -> None:
         path = tmp_path / "normalizer_action.pth"
         path.write_bytes(b"PK" + bytes(LARGEST - 1))

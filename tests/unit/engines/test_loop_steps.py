@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from wall_edge_engines.base import STEP_NUMBERS, Binding, DeviceTensor, Engine, Lane
 from wall_edge_engines.host_tensor import HostTensor
 from wall_edge_engines.loop import Step, guidance_weight, loop_steps
@@ -109,6 +111,13 @@ def test_a_grid_may_end_shortly_before_the_action(end: float) -> None:
     check_grid(TimeSchedule(scale=end, shift=2.0).grid(7))
 
 
+@given(st.floats(1e-3, 1e3), st.integers(1, 1000))
+def test_a_shifted_grid_never_ends_behind_the_action(shift: float, steps: int) -> None:
+    """Rounded, 0.1 / (1 + (0.1 - 1)) is above 1."""
+    check_grid(TimeSchedule(shift=shift).grid(steps))
+    check_grid(TimeSchedule(shift=0.1).grid(steps))
+
+
 @pytest.mark.parametrize("steps", [0, -1])
 def test_no_steps_is_an_error(steps: int) -> None:
     with pytest.raises(ConfigError, match="at least 1"):
@@ -127,6 +136,9 @@ def test_no_steps_is_an_error(steps: int) -> None:
         (0.0, 0.5, 0.5, 1.0),
         (0.0, 0.6, 0.5, 1.0),
         (1.0, 0.0),
+        (0.0, 0.5, 0.99999999, 1.0),  # equal in float32
+        (0.0, 0.5, float("nan")),
+        (0.0, 1e300),
     ],
 )
 def test_a_grid_that_does_not_rise_from_noise_to_the_action_is_an_error(grid: tuple[float, ...]) -> None:

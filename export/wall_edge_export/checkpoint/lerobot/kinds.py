@@ -14,6 +14,7 @@ from typing import Any
 
 from wall_edge.checks import between
 from wall_edge.config_loader import Invalid
+from wall_edge_export.model.config import flattened
 from wall_edge_export.model.shapes import MAX_SLOTS
 
 WALL_X, WALL_OSS_05 = "wall_x", "wall_oss_05"
@@ -113,6 +114,7 @@ def architecture(settings: WallOss05, vlm_config: Mapping[str, Any]) -> dict[str
 
     Raises :class:`Invalid` for a setting of ``vlm_config`` that ``wall_oss_05`` does not compute.
     """
+    vlm_config = flattened(vlm_config, "config.json: vlm_config")
     for key, value in COMPUTED.items():
         if vlm_config.get(key) not in (None, value):
             raise Invalid(

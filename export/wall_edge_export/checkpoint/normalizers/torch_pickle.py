@@ -38,6 +38,8 @@ _GLOBALS = frozenset(
     }
 )
 """What a pickle of plain tensors names."""
+_MOST_TUPLES = 20_000
+"""A tensor takes six; as deep as this they could still be hashed."""
 _NAMES_OTHERWISE = ("STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4")
 """Operations that call by a name which is computed, or looked up elsewhere."""
 
@@ -65,11 +67,26 @@ def _refuse_names(path: Path, content: bytes) -> None:
         pickles = [member for member in members if member.filename.endswith(".pkl")]
         if len(pickles) != 1 or any(member.compress_type != zipfile.ZIP_STORED for member in members):
             raise _wrong(path, "no plain archive of torch.save with one pickle")
-        for operation, argument, _ in pickletools.genops(archive.read(pickles[0])):
-            if operation.name in _NAMES_OTHERWISE:
-                raise _wrong(path, f"its pickle holds the operation {operation.name}")
-            if operation.name == "GLOBAL" and argument not in _GLOBALS:
-                raise _wrong(path, f"its pickle names {files.shown(str(argument).replace(' ', '.'), 80)}")
+        _check_operations(path, archive.read(pickles[0]))
+
+
+def _check_operations(path: Path, content: bytes) -> None:
+    """No name but those of tensors, and no tuple that takes hours, or all of the stack, to hash as a key."""
+    tuples: set[object] = set()
+    tuple_on_top, count = False, 0
+    for operation, argument, _ in pickletools.genops(content):
+        name = operation.name
+        if name in _NAMES_OTHERWISE:
+            raise _wrong(path, f"its pickle holds the operation {name}")
+        if name == "GLOBAL" and argument not in _GLOBALS:
+            raise _wrong(path, f"its pickle names {files.shown(str(argument).replace(' ', '.'), 80)}")
+        if name.endswith("PUT"):
+            (tuples.add if tuple_on_top else tuples.discard)(argument)
+            continue
+        tuple_on_top = "TUPLE" in name
+        count += tuple_on_top
+        if count > _MOST_TUPLES or (name.endswith("GET") and argument in tuples):
+            raise _wrong(path, "its pickle uses a tuple twice, or very many")
 
 
 def _vectors(path: Path, loaded: object) -> Iterator[tuple[str, Floats]]:

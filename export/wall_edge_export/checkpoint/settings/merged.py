@@ -17,6 +17,7 @@ from typing import Any
 from wall_edge.errors import CheckpointError
 from wall_edge.files import shown
 from wall_edge_export.checkpoint.settings.training_file import TrainingFile
+from wall_edge_export.model.config import flattened
 
 _OF_TRAINING = ("noise_scheduler", "action_horizon_flow", "use_state_string_representation")
 """Beside the layouts, which :func:`dof.trained` puts in."""
@@ -46,8 +47,7 @@ def merged_settings(config: Mapping[str, Any], training: TrainingFile, folder: P
 
     Raises :class:`CheckpointError` naming a setting of the model that both files say differently.
     """
-    nested = config.get("text_config")
-    flat = {**config, **(nested if isinstance(nested, Mapping) else {})}
+    flat = flattened(config)
     for key, default in _OF_MODEL.items():
         value, here = training.said(key), flat.get(key, default)
         if value is not None and not _same(value, here):

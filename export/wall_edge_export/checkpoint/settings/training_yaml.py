@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wall_edge.bundle import MAX_PIXELS
-from wall_edge.config_loader import Invalid, from_mapping, read_yaml
+from wall_edge.config_loader import Invalid, from_mapping
 from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge.policies.prompt_text import VIEWS
+from wall_edge_export.checkpoint.settings.training_file import FILES, training_file
 
-FILE = "config.yml"
 KEEPS_ITS_SIZE = -1
 
 
@@ -44,7 +44,7 @@ class _Data:
 class TrainingImages:
     """``resolution``: by view, or of all of them; None when the file says nothing."""
 
-    where: str = FILE
+    where: str = FILES[0]
     resolution: dict[str, int] | int | None = None
     min_pixels: int | None = None
     max_pixels: int | None = None
@@ -80,9 +80,8 @@ class _Training:
 
 def training_images(folder: Path) -> TrainingImages:
     """What ``config.yml`` in ``folder`` says; raises :class:`CheckpointError` for what cannot be meant."""
-    path = folder / FILE
-    if not path.exists():
+    training = training_file(folder)
+    if training.path is None:
         return TrainingImages()
-    raw = read_yaml(path, CheckpointError)
-    data = from_mapping(_Training, raw or {}, str(path), CheckpointError, strict=False).data
-    return TrainingImages(str(path), **vars(data))
+    data = from_mapping(_Training, training.raw, training.where, CheckpointError, strict=False).data
+    return TrainingImages(training.where, **vars(data))
