@@ -20,6 +20,8 @@ import pytest
 import yaml
 
 from tests.patience import patient, patient_file
+from wall_edge.bundle import MANIFEST
+from wall_edge.cli.robot.examples import POLICIES
 from wall_edge.config import RobotConfig
 from wall_edge.runtime.daemon.daemon import Daemon
 from wall_edge.runtime.telemetry.event_log import read_events
@@ -151,16 +153,18 @@ def wait_for_chunk(events: Path, seconds: float = 240.0) -> None:
 
 
 @pytest.mark.workstation
-def test_the_demo_prints_one_json_object(robot_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_demo_prints_one_json_object(policy: str, robot_file: Path, tmp_path: Path) -> None:
     """Checkpoint → export → verify → daemon → report, as a user runs it; then a threshold it cannot meet."""
     out = tmp_path / "demo"
     command = [sys.executable, "-m", "wall_edge", "demo", "--episodes", "1", "--seed", "3", "--json"]
-    command += ["--out", str(out), "--min-success", "1.1", "--robot", str(robot_file)]
+    command += ["--out", str(out), "--min-success", "1.1", "--robot", str(robot_file), "--policy", policy]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert "below" in done.stderr
     summary = json.loads(done.stdout)
     assert summary["episodes"] == 1
+    assert yaml.safe_load((out / "bundle" / MANIFEST).read_text())["family"] == policy
     wanted = {"episodes", "successes", "success_rate", "servo", "policy", "subgoals", "bus", "report"}
     wanted |= {"kinematics", "workspace"}
     assert set(summary) == wanted

@@ -100,8 +100,14 @@ def chunk_settings(outline: Outline, robot: RobotConfig | None) -> ChunkSettings
         time_schedule=training.schedule,
         state_text=state_text(outline, robot, block_of_files),
         wording=wording,
-        action_space=block.prompt_action_space or training.action_space,
+        action_space=_action_space(block, training),
     )
+
+
+def _action_space(block: CheckpointBlock, training: Trained) -> ActionSpace | None:
+    if training.describes_robot:
+        return _require("prompt_action_space (Abs EEF or Rel EEF)", block.prompt_action_space)
+    return block.prompt_action_space
 
 
 def _wording(outline: Outline) -> Wording:

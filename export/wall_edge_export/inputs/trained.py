@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from wall_edge.bundle import ActionSpace, StateText, TimeSchedule
+from wall_edge.bundle import StateText, TimeSchedule
 from wall_edge.checks import between
 from wall_edge.config import ModelConfig, RobotConfig
 from wall_edge.config_loader import Invalid, from_mapping
@@ -49,7 +49,6 @@ class _Settings:
 class _TrainingData:
     state_bins: int | None = None
     use_embodied_system_prompt_ratio: float = 0.0
-    use_relative_action: bool = False
     camera_name_mapping: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -63,9 +62,9 @@ class Trained:
     schedule: TimeSchedule
     steps: int
     horizon: int | None
-    action_space: ActionSpace | None
-    """Set where the system turn describes the robot: in serving, wherever it did in some of training
-    (``data.use_embodied_system_prompt_ratio``)."""
+    describes_robot: bool
+    """Whether the system turn describes the robot and names its action space, which no file says: in serving,
+    wherever it did in some of training (``data.use_embodied_system_prompt_ratio``)."""
     camera_names: dict[str, str]
     """What the prompt calls cameras, of those that the file names."""
 
@@ -75,12 +74,11 @@ def trained(outline: Outline) -> Trained:
     settings, policy = _settings(outline), outline.policy
     scheduler, data = settings.noise_scheduler or _Scheduler(), _data(outline)
     steps = scheduler.num_inference_timesteps if policy is None else policy.integration_steps
-    relative: ActionSpace = "Rel EEF" if data.use_relative_action else "Abs EEF"
     return Trained(
         time_schedule(outline.config),
         steps,
         settings.action_horizon_flow if policy is None else policy.horizon,
-        relative if data.use_embodied_system_prompt_ratio > 0 else None,
+        data.use_embodied_system_prompt_ratio > 0,
         data.camera_name_mapping,
     )
 

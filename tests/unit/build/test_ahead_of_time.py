@@ -1,8 +1,8 @@
 """TensorRT-RTX builds every graph for SM86, without a GPU, in every recipe that targets recommend.
 
-Of the shipped policy, and of two layers at WALL-OSS's full widths: the first family's and wall-oss-0.5's, whose
-action expert is narrow, with projections of its own and causal tokens. It shows that the graphs are taken and
-what is fused of them, not what an Orin makes of them: ``benchmarks/tensorrt_build.py`` says so each time.
+Of the shipped policy, and of two layers at full widths: the first family's and wall-oss-0.5's, whose action
+expert is narrow, with projections of its own and causal tokens. It shows that the graphs are taken and what
+is fused of them, not what an Orin makes of them: ``benchmarks/tensorrt_build.py`` says so each time.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def test_later_width(later_width: GraphCheck, recipe: str) -> None:
 
 def test_adaptive_norms_keep_attention_fused_and_nothing_on_the_host(later_width: GraphCheck) -> None:
     adaptive = GraphCheck(replace(later_width.shape, adaptive_norms=True), later_width.graph_inputs)
-    require_fused(adaptive.shape, {"expert": adaptive.row("bf16", "expert")}, most=MOST_ADAPTIVE)
+    require_fused(adaptive.shape, {"expert": adaptive.row("bf16", "expert")})
 
 
 def test_tabletop_has_as_few_kernels_with_8_bit_weights_as_with_halves(tabletop: GraphCheck) -> None:
@@ -119,8 +119,7 @@ def test_guidance_is_built(policy: str, request: pytest.FixtureRequest) -> None:
     assert not any(profile.host_copies for profile in row.profiles)
 
 
-def require_fused(shape: ModelShape, rows: dict[str, Row], most: int = 11) -> None:
-    """``most``: kernels of one of the expert's layers."""
+def require_fused(shape: ModelShape, rows: dict[str, Row]) -> None:
     layers = shape.num_layers
     blocks = {"vision": shape.vision.depth, "prefix": layers, "lm_head": 0, "expert": layers}
     for graph, row in rows.items():
@@ -129,7 +128,7 @@ def require_fused(shape: ModelShape, rows: dict[str, Row], most: int = 11) -> No
         assert len(row.profiles) == (2 if graph == "prefix" else 1)
         assert {profile.attentions for profile in row.profiles} == {blocks[graph]}, graph
         assert not any(profile.host_copies for profile in row.profiles), graph
-    assert 0 < rows["expert"].profiles[0].block_kernels <= most
+    assert 0 < rows["expert"].profiles[0].block_kernels <= 11
     if "vision" in rows:
         front_end = rows["vision"].front_end
         assert front_end is not None

@@ -153,19 +153,18 @@ class TestBins:
 
 class TestPrompts:
     @pytest.mark.parametrize(
-        ("data", "space"),
+        ("data", "describes"),
         [
-            ({}, None),
-            ({"use_embodied_system_prompt_ratio": 0}, None),
-            ({"use_embodied_system_prompt_ratio": 0.5}, "Abs EEF"),
-            ({"use_embodied_system_prompt_ratio": 1, "use_relative_action": True}, "Rel EEF"),
-            ({"use_relative_action": True}, None),
+            ({}, False),
+            ({"use_embodied_system_prompt_ratio": 0}, False),
+            ({"use_embodied_system_prompt_ratio": 0.5}, True),
+            ({"use_embodied_system_prompt_ratio": 1}, True),
         ],
     )
     def test_a_system_turn_that_describes_the_robot(
-        self, tmp_path: Path, data: Json, space: str | None
+        self, tmp_path: Path, data: Json, describes: bool
     ) -> None:
-        assert trained(outline(tmp_path, SPELT, {"data": data})).action_space == space
+        assert trained(outline(tmp_path, SPELT, {"data": data})).describes_robot == describes
 
     @pytest.mark.parametrize("ratio", [-0.1, 1.1, "often", True])
     def test_ratios_that_are_none(self, tmp_path: Path, ratio: object) -> None:
@@ -176,4 +175,4 @@ class TestPrompts:
     def test_json_is_no_place_for_them(self, tmp_path: Path) -> None:
         """Of ``config.yml`` alone, as upstream reads them."""
         config = {**SPELT, "data": {"use_embodied_system_prompt_ratio": 1}}
-        assert trained(outline(tmp_path, config)).action_space is None
+        assert not trained(outline(tmp_path, config)).describes_robot
