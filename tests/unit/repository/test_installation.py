@@ -45,13 +45,23 @@ def test_export_without_its_packages_says_what_to_install(tmp_path: object) -> N
     assert "Traceback" not in done.stderr
 
 
-def test_the_demo_from_a_wheel_says_that_it_needs_a_clone(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "example"),
+    [
+        ((), "tabletop"),
+        (("--policy", "wall-oss-0.5"), "tabletop_05"),
+        (("--robot", "two-handed"), "two_handed"),
+    ],
+)
+def test_the_demo_from_a_wheel_says_that_it_needs_a_clone(
+    tmp_path: Path, options: tuple[str, ...], example: str
+) -> None:
     """A wheel holds the package and no examples beside it."""
     package = Path(wall_edge.__file__).parent
     shutil.copytree(package, tmp_path / "wall_edge", ignore=shutil.ignore_patterns("__pycache__"))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     done = subprocess.run(
-        [sys.executable, "-m", "wall_edge", "demo", "--out", "demo"],
+        [sys.executable, "-m", "wall_edge", "demo", "--out", "demo", *options],
         capture_output=True,
         text=True,
         timeout=120,
@@ -61,7 +71,7 @@ def test_the_demo_from_a_wheel_says_that_it_needs_a_clone(tmp_path: Path) -> Non
     )
     assert done.returncode == 1
     assert done.stderr.startswith(
-        f"error: {tmp_path / 'examples' / 'tabletop' / 'robot.yaml'} does not exist; expected a file"
+        f"error: {tmp_path / 'examples' / example / 'robot.yaml'} does not exist; expected a file"
     )
     assert "--checkpoint and --robot" in done.stderr
     assert done.stderr.count("\n") == 1
