@@ -198,4 +198,6 @@ class WallModel(nn.Module):
 
         x1, pull, v = torch.func.vjp(foreseen, noisy, has_aux=True)  # type: ignore[misc]
         guidance = pull(weights * (target - x1))[0]
+        if padding is not None:  # what has a path of its own is not pulled off it
+            guidance = torch.where(mask > 0, guidance, 0.0)
         return v, guidance, noisy + step_size * (v + guidance_weight * guidance)
