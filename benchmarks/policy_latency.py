@@ -46,7 +46,6 @@ from wall_edge.cli.output import stderr
 from wall_edge.errors import EngineError, WallEdgeError
 from wall_edge.policies.flow_policy import FlowPolicy
 from wall_edge.policies.observation import Observation
-from wall_edge.policies.prompts import Prompts
 from wall_edge.provenance import provenance
 
 CACHE = Path.home() / ".cache" / "wall-edge"
@@ -60,6 +59,7 @@ class Ours:
         manifest, self._rig = bundle.manifest, PolicyRig(bundle, engine, observation, WORDS)
         noise = start_noise(manifest.horizon, manifest.action_slots)
         self.actions = FlowPolicy(self._rig.encoder).normalised_chunk(observation, WORDS, noise)
+        self.prompt_tokens = len(self._rig.encoder.action_prompt(observation, WORDS).ids)
         self.chunk()  # the prompt in two pieces: other lengths than in one
 
     def loop_ms(self, repeats: int) -> float:
@@ -115,7 +115,7 @@ def _timed_on(
     row = measure(ours, peer, repeats)
     loop_ms = ours.loop_ms(repeats)
     steps = _steps(bundle)
-    read = step_bytes(bundle, Prompts.of(bundle).most_action_tokens(WORDS))
+    read = step_bytes(bundle, ours.prompt_tokens)
     copied = copy_bandwidth(engine)
     return {
         **row,

@@ -148,9 +148,13 @@ def test_tune_goes_by_the_family_s_times(bundles: Mapping[str, Bundle], session:
 
 
 def test_a_chunk_is_timed(bundles: Mapping[str, Bundle]) -> None:
-    report = measure(bundles["int8"], EngineSettings(threads=2), Options(repeats=2, warm_up=1))
+    golden = bundles["int8"].goldens
+    asked = Options(repeats=2, warm_up=1, instruction=str(golden["instruction"]))
+    report = measure(bundles["int8"], EngineSettings(threads=2), asked)
     assert {CHUNK, "vision", "prefix", "word", "lm_head"} <= set(report.rows)
     assert all(row.spread.p50 > 0 for row in report.rows.values())
+    # Of the state that was timed, which the goldens have too: with the longest, floors could be beaten.
+    assert report.setup["prompt_tokens"] == len(golden["action_prompt_ids"])
 
 
 def test_a_chunk_is_in_the_robot_s_units(bundles: Mapping[str, Bundle]) -> None:

@@ -65,6 +65,11 @@ def exported(clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ex
         ({"policy": "wall-oss"}, "tabletop/checkpoint", "tabletop/robot.yaml"),
         ({"policy": "wall-oss-0.5"}, "tabletop_05/checkpoint", "tabletop_05/robot.yaml"),
         ({"robot": "tabletop-05"}, "tabletop_05/checkpoint", "tabletop_05/robot.yaml"),
+        (
+            {"robot": "tabletop_05", "policy": "wall-oss-0.5"},
+            "tabletop_05/checkpoint",
+            "tabletop_05/robot.yaml",
+        ),
         ({"robot": "two-handed"}, "two_handed/checkpoint", "two_handed/robot.yaml"),
         ({"robot": "two_handed"}, "two_handed/checkpoint", "two_handed/robot.yaml"),
     ],

@@ -33,7 +33,9 @@ from wall_edge.bench.policy.words import FLOOR, STAGES_APART, TIMED, TITLES
 from wall_edge.board import Facts, Tree, rails, read_facts
 from wall_edge.bundle import Bundle, require_steps
 from wall_edge.policies.instruction import require_fitting, require_words
+from wall_edge.policies.observation import Observation
 from wall_edge.policies.prompts import Prompts
+from wall_edge.policies.state_text import said_state
 from wall_edge.provenance import provenance
 from wall_edge.verification.goldens import synthetic_observation
 
@@ -56,7 +58,8 @@ def measure(
     """
     _require(bundle, options)
     machine, steps = tree or Tree(), _steps(bundle, options)
-    prompt_tokens = Prompts.of(bundle).most_action_tokens(options.instruction)
+    observation = synthetic_observation(bundle.manifest)
+    prompt_tokens = _prompt_tokens(bundle, observation, options.instruction)
     prediction = _prediction(bundle, settings, target, prompt_tokens, steps)
     before = read_facts(machine)
     with closing(MemoryWatch(settings.device, machine)) as watch:
@@ -64,7 +67,7 @@ def measure(
         begun = time.perf_counter()
         with closing(wall_edge_engines.load(bundle, settings)) as engine:
             load_s = time.perf_counter() - begun
-            run = _timed(bundle, engine, options, machine, told, watch)
+            run = _timed(bundle, engine, observation, options, machine, told, watch)
             attention, description = _attention(engine, bundle), engine.description
         memory = watch.memory()
     rows = _rows(run, prediction.floors, steps)
@@ -94,13 +97,13 @@ def measure(
 def _timed(
     bundle: Bundle,
     engine: Engine,
+    observation: Observation,
     options: Options,
     machine: Tree,
     told: Callable[[str], None],
     watch: MemoryWatch,
 ) -> Run:
     """Sessions end here, before the engine is closed: what they hold of the device is given back too."""
-    observation = synthetic_observation(bundle.manifest)
     rig = PolicyRig(bundle, engine, observation, options.instruction, steps=options.steps)
     return timed_run(rig, options, rails(machine), told, watch.look)
 
@@ -110,6 +113,13 @@ def _require(bundle: Bundle, options: Options) -> None:
     require_fitting(options.instruction, bundle)
     if options.steps is not None:
         require_steps(bundle.manifest.actions, options.steps)
+
+
+def _prompt_tokens(bundle: Bundle, observation: Observation, words: str) -> int:
+    """Of the prompt that is timed. The longest states' would make a floor that can be beaten."""
+    manifest = bundle.manifest
+    said = said_state(manifest.embodiment.state, manifest.state_text, observation.state)
+    return len(Prompts.of(bundle).action(words, said).ids)
 
 
 def _steps(bundle: Bundle, options: Options) -> int | None:

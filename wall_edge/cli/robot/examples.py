@@ -19,12 +19,13 @@ def require_policy(policy: str) -> None:
 
 
 def example_folder(robot: str, policy: str) -> Path:
-    """Folder of an example by its robot's name, ``two-handed``, and its policy's generation.
+    """Folder of an example by its robot's name, ``two-handed``, and its policy's generation. The folder's own
+    name, ``tabletop_05``, is the robot's too.
 
     Raises ConfigError for a generation that the robot has no policy of. What is no example at all is a folder
     that does not exist: :func:`require_example` says so.
     """
-    name = robot.replace("_", "-")
+    name = robot.removesuffix(POLICIES[policy]).replace("_", "-")
     having = [each for each in POLICIES if name in _robots(each)]
     if having and policy not in having:
         raise ConfigError(
