@@ -17,7 +17,7 @@ from wall_edge.config_loader import Invalid, from_mapping
 from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge_export.checkpoint.outline import Outline
 from wall_edge_export.checkpoint.settings.training_file import TrainingFile, training_file
-from wall_edge_export.model.family import time_schedule
+from wall_edge_export.model.family import FAMILIES, time_schedule
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def trained(outline: Outline) -> Trained:
     scheduler, data = settings.noise_scheduler or _Scheduler(), _data(outline)
     steps = scheduler.num_inference_timesteps if policy is None else policy.integration_steps
     return Trained(
-        time_schedule(outline.config),
+        time_schedule(outline.config, FAMILIES[outline.shape.family]),
         steps,
         settings.action_horizon_flow if policy is None else policy.horizon,
         data.use_embodied_system_prompt_ratio > 0,

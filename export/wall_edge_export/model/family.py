@@ -71,13 +71,20 @@ _LATER_MARKS: Mapping[str, Callable[[Any], bool]] = {
 def family_of(config: Mapping[str, Any]) -> ModelFamily:
     """The generation of a ``config.json``: the first knows none of the later one's settings."""
     later = any(is_set(config[key]) for key, is_set in _LATER_MARKS.items() if key in config)
+    later = later or _scheduler(config).get("time_shift") not in (None, 1)
     width = config.get("action_hidden_size")
     return LATER if later or width not in (None, config.get("hidden_size")) else FIRST
 
 
-def time_schedule(config: Mapping[str, Any]) -> TimeSchedule:
-    """How a ``config.json`` makes times of a number of integration steps."""
-    family, scheduler = family_of(config), config.get("noise_scheduler") or {}
+def time_schedule(config: Mapping[str, Any], family: ModelFamily) -> TimeSchedule:
+    """How a ``config.json`` of a family makes times of a number of integration steps."""
+    scheduler = _scheduler(config)
     if family is FIRST:
         return TimeSchedule(family.time_scale)
     return TimeSchedule(scheduler.get("s", family.time_scale), scheduler.get("time_shift", 1.0))
+
+
+def _scheduler(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Whoever reads its numbers says what is wrong with one that is no mapping."""
+    scheduler = config.get("noise_scheduler")
+    return scheduler if isinstance(scheduler, Mapping) else {}

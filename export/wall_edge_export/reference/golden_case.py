@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from wall_edge.array_types import Array
+from wall_edge.bundle import TimeSchedule
 from wall_edge.config_loader import from_mapping
 from wall_edge.errors import CheckpointError
 from wall_edge.files import read_arrays
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
-from wall_edge_export.model.family import time_schedule
+from wall_edge_export.model.family import FAMILIES, LATER, time_schedule
 from wall_edge_export.onnx.graphs import GraphInputs
 
 _STEPS = re.compile(r"action_(\d+)_steps")
@@ -71,7 +72,7 @@ class GoldenCase:
             horizon=int(self["noise"].shape[1]),
             padding=self._padding(),
         )
-        self.schedule = time_schedule(self.checkpoint.config)
+        self.schedule = self._schedule()
         self.action_token = tokens.special_token_ids["<|action|>"]
 
     def __getitem__(self, name: str) -> Array:
@@ -80,6 +81,15 @@ class GoldenCase:
     def steps(self) -> list[int]:
         """The numbers of integration steps that the case holds results for."""
         return sorted(int(match[1]) for name in self.arrays if (match := _STEPS.fullmatch(name)))
+
+    def _schedule(self) -> TimeSchedule:
+        """That of the family; a case that holds its times is one of the later's."""
+        family = FAMILIES[self.checkpoint.shape.family]
+        times = self.arrays.get("inference_times")
+        schedule = time_schedule(self.checkpoint.config, family if times is None else LATER)
+        if times is not None and not np.allclose(times, schedule.grid(max(1, times.size - 1)), atol=1e-6):
+            raise self._wrong(f"inference_times {times.tolist()}", f"those of {schedule}")
+        return schedule
 
     def _padding(self) -> tuple[float, ...] | None:
         """What dead degrees of freedom go to, in cases of the later family."""

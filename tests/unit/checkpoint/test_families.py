@@ -41,7 +41,7 @@ def config(case: str, **changes: Any) -> dict[str, Any]:
 def test_a_checkpoint_says_its_generation(case: str, name: str, end: float) -> None:
     found = config(case)
     assert family_of(found).name == model_shape(found).family == name
-    assert time_schedule(found).grid(10)[-1] == end
+    assert time_schedule(found, family_of(found)).grid(10)[-1] == end
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,7 @@ def test_a_checkpoint_says_its_generation(case: str, name: str, end: float) -> N
         {"attention_moe": True},
         {"use_state_string_representation": True},
         {"action_hidden_size": 32},
+        {"noise_scheduler": {"time_shift": 2.0}},
     ],
     ids=lambda setting: next(iter(setting)),
 )
@@ -62,14 +63,21 @@ def test_any_setting_of_the_later_one_makes_it_the_later_one(setting: dict[str, 
 
 @pytest.mark.parametrize(
     "setting",
-    [{"attention_moe": False}, {"proj_with_mask": True}, {"use_x_pred": None}, {"action_hidden_size": 64}],
+    [
+        {"attention_moe": False},
+        {"proj_with_mask": True},
+        {"use_x_pred": None},
+        {"action_hidden_size": 64},
+        {"noise_scheduler": {"s": 0.99, "time_shift": 1}},
+        {"noise_scheduler": None},
+    ],
 )
 def test_a_setting_that_says_what_the_first_does_anyway_changes_nothing(setting: dict[str, Any]) -> None:
     assert family_of(config("two_views", **setting)) is FIRST
 
 
 def test_times_are_shifted_as_the_scheduler_says() -> None:
-    grid = time_schedule(config("w10_adaptive")).grid(10)
+    grid = time_schedule(config("w10_adaptive"), LATER).grid(10)
     assert grid[0] == 0.0
     assert grid[1] == pytest.approx(0.999 * 2 * 0.1 / 1.1)
     assert grid[-1] == 0.999

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from wall_edge_export.checkpoint.outline import Outline
 from wall_edge_export.inputs.trained import state_text, trained
+from wall_edge_export.model.family import family_of
 
 from wall_edge.bundle import StateText, TimeSchedule
 from wall_edge.config import ModelConfig, RobotConfig
@@ -24,7 +25,9 @@ def outline(folder: Path, config: Json, training: Json | None = None) -> Outline
     """A checkpoint without weights: its settings and the file beside them."""
     if training is not None:
         (folder / "config.yml").write_text(yaml.safe_dump(training))
-    shape = SimpleNamespace(state_token=not config.get("use_state_string_representation"))
+    shape = SimpleNamespace(
+        state_token=not config.get("use_state_string_representation"), family=family_of(config).name
+    )
     made = SimpleNamespace(folder=folder, config_folder=folder, config=config, policy=None, shape=shape)
     return cast(Outline, made)
 
