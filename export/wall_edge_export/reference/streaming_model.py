@@ -17,7 +17,9 @@ from wall_edge_export.model.wall import WallModel
 from wall_edge_export.onnx.trace import hollow_model
 
 _LEAVES = (nn.Linear, nn.Embedding, RMSNorm, PatchEmbed)
-_LARGE = 1 << 26  # weights: the embedding and the vocabulary head
+_KEPT = 1 << 28
+"""Bytes of weights that are dropped before the system gets their memory back. glibc keeps what is smaller than
+32 MB for the next ones, between activations of all sizes: a vision tower of 32 layers left it 5 GB."""
 
 
 def weight_reader(checkpoint: Checkpoint, head_rows: Sequence[int] | None = None) -> Callable[[str], Tensor]:
@@ -41,6 +43,7 @@ class StreamingModel:
         rows = None if head_rows is None else len(head_rows)
         self.model: WallModel = hollow_model(checkpoint.shape, rows)
         self._holding = False
+        self._dropped_bytes = 0
         self._loaded: dict[str, nn.Module] = {}
         for name, module in self.model.named_modules():
             if isinstance(module, _LEAVES):
@@ -72,10 +75,11 @@ class StreamingModel:
     def _dropper(self, name: str) -> Callable[..., None]:
         def drop(module: nn.Module, _: Any, __: Tensor) -> None:
             if not self._holding:
-                large = any(weight.numel() > _LARGE for weight in module.parameters())
+                self._dropped_bytes += sum(w.numel() * w.element_size() for w in module.parameters())
                 self._drop(name)
-                if large:
+                if self._dropped_bytes > _KEPT:
                     give_back()
+                    self._dropped_bytes = 0
 
         return drop
 
