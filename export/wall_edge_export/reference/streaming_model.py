@@ -18,8 +18,8 @@ from wall_edge_export.onnx.trace import hollow_model
 
 _LEAVES = (nn.Linear, nn.Embedding, RMSNorm, PatchEmbed)
 _KEPT = 1 << 28
-"""Bytes of weights that are dropped before the system gets their memory back. glibc keeps what is smaller than
-32 MB for the next ones, between activations of all sizes: a vision tower of 32 layers left it 5 GB."""
+"""Bytes of weights that are dropped before the system gets their memory back. glibc keeps what is smaller
+than 32 MB for the next ones, between activations of all sizes: a vision tower of 32 layers left it 5 GB."""
 
 
 def weight_reader(checkpoint: Checkpoint, head_rows: Sequence[int] | None = None) -> Callable[[str], Tensor]:
