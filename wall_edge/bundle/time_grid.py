@@ -38,6 +38,7 @@ class TimeSchedule:
             raise ConfigError(f"{steps} integration steps", expected="at least 1")
         times = np.linspace(0.0, 1.0, steps + 1)
         shifted = self.shift * times / (1.0 + (self.shift - 1.0) * times)
+        shifted[-1] = 1.0  # rounded, a shift of 0.1 ends beyond it
         return tuple((self.scale * shifted).tolist())
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from wall_edge_engines.base import STEP_NUMBERS, Binding, DeviceTensor, Engine, Lane
 from wall_edge_engines.host_tensor import HostTensor
 from wall_edge_engines.loop import Step, guidance_weight, loop_steps
@@ -107,6 +109,14 @@ def test_a_uniform_grid_ends_where_the_action_is() -> None:
 def test_a_grid_may_end_shortly_before_the_action(end: float) -> None:
     check_grid((0.0, 0.5, end))
     check_grid(TimeSchedule(scale=end, shift=2.0).grid(7))
+
+
+@given(st.floats(1e-3, 1e3), st.sampled_from((0.95, 0.999, 1.0)), st.integers(1, 50))
+@example(0.1, 1.0, 10)  # 0.1 / (1 + (0.1 - 1)) is rounded to more than 1
+def test_whatever_the_shift_a_grid_ends_where_it_should(shift: float, scale: float, steps: int) -> None:
+    grid = TimeSchedule(scale, shift).grid(steps)
+    check_grid(grid)
+    assert grid[-1] == scale
 
 
 @pytest.mark.parametrize("steps", [0, -1])
