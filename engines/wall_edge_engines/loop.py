@@ -39,7 +39,8 @@ class Guidance:
 
 
 def loop_steps(grid: Sequence[float], max_weight: float = 0.0) -> tuple[Step, ...]:
-    """The steps along ``grid``, which rises from 0 (noise) to 1 (action), without guidance by default."""
+    """The steps along ``grid``, which rises from 0 (noise) to 1 (action) or shortly before it; without
+    guidance by default."""
     times = np.asarray(grid, dtype=np.float32)
     return tuple(
         Step(float(now), float(then - now), guidance_weight(float(now), max_weight))

@@ -38,7 +38,8 @@ class TimeSchedule:
             raise ConfigError(f"{steps} integration steps", expected="at least 1")
         times = np.linspace(0.0, 1.0, steps + 1)
         shifted = self.shift * times / (1.0 + (self.shift - 1.0) * times)
-        return tuple((self.scale * np.minimum(shifted, 1.0)).tolist())  # rounded, the last may be above
+        shifted[-1] = 1.0  # rounded, a shift of 0.1 ends beyond it
+        return tuple((self.scale * shifted).tolist())
 
 
 def check_grid(grid: Sequence[float]) -> None:

@@ -30,7 +30,8 @@ class ModelConfig:
     integration_steps: int | None = None
     """Flow integration steps of equal length: 10 as LeRobot, 9 as upstream."""
     time_grid: tuple[float, ...] | None = None
-    """Times of the integration steps, rising from 0 to 1; instead of integration_steps."""
+    """Times of the integration steps, rising from 0 to 1 or shortly before it; instead of
+    integration_steps."""
     resolution: int | None = None
     """Longest side of a frame after the first resize [pixels]."""
     unit: Literal["rad", "deg"] | None = None
