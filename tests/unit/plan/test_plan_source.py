@@ -174,6 +174,6 @@ def test_of_a_hub_id_no_weights_are_fetched(
         SimpleNamespace(snapshot_download=download, errors=SimpleNamespace()),
     )
     assert plan_source("somebody/policy", robot=robot).horizon == 24
-    assert asked == [["*.json", "*.yml"]]
+    assert asked == [["*.json", "config.yml", "config.yaml"]]
     assert hub.resolve_checkpoint("somebody/policy") == without_weights
     assert "*.safetensors" in asked[1]
