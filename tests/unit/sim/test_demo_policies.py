@@ -14,6 +14,7 @@ from wall_edge.cli.robot import demo, examples
 from wall_edge.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[3] / "examples"
+pytestmark = pytest.mark.workstation  # the demo exports, and draws a report
 Exported = Callable[..., tuple[str, str]]
 
 
