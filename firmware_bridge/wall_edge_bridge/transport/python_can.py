@@ -20,6 +20,9 @@ from wall_edge_bridge.transport.can_frame import ErrorFrame, pack_frame
 
 _ROOM_S = 0.005
 """How long python-can may wait for room; always the same, for a serial adapter is reprogrammed by another."""
+_SERIAL_ROOM_S = 0.05
+"""The same of a serial adapter: pyserial asks the time after its write, and calls what a stalled process has
+written in full a timeout, after which nobody knows whether the frame went."""
 _AT_ONCE = 1024
 _OPTIONS: dict[str, dict[str, Any]] = {"slcan": {"sleep_after_open": 0.0}}
 
@@ -33,6 +36,7 @@ class PythonCanTransport:
         self._library = can
         self._bus, self._description = bus, description
         self._closed = False
+        self._room_s = _SERIAL_ROOM_S if hasattr(bus, "serialPortOrig") else _ROOM_S
         self._health = HealthRecord()
         self._health.state = "unknown"
         self._token = secrets.token_hex(8)
@@ -48,7 +52,7 @@ class PythonCanTransport:
             while True:
                 self._require_open()
                 try:
-                    self._bus.send(message, timeout=_ROOM_S)
+                    self._bus.send(message, timeout=self._room_s)
                     break
                 except Exception as error:
                     if not self._is_full(error):
