@@ -28,8 +28,8 @@ def state_words(normalised: Floats | Floats32, bins: int) -> str:
 def said_state(layout: Layout, text: StateText | None, state: Floats) -> str | None:
     """The words of policy values ``[degrees]``; None where a token carries the state.
 
-    In float32, as the references have it: a value beside an edge is of the same bin as theirs. Raises
-    :class:`PolicyError`.
+    In float32, as the references have it. They round before, too: of a value within a few of float32's steps
+    of an edge, about one in 100 000, theirs may be the bin beside. Raises :class:`PolicyError`.
     """
     if text is None:
         return None

@@ -74,7 +74,7 @@ class Checkpoint:
         self.config = model_config(self.config_folder)
         self.training = training_file(self.config_folder)
         self._refuse_other_arithmetic()
-        self.config = self._with_width(flattened(self.config))
+        self.config = self._with_widths(flattened(self.config))
         self.config = merged_settings(self.config, self.training, self.config_folder)
         if self.policy is not None:
             # The base was trained for other robots: what its block says does not hold for this policy.
@@ -133,13 +133,15 @@ class Checkpoint:
         masked = axis == 1 and self.config.get("proj_with_mask") is not False
         return tensor.shape[axis] // (2 if masked else 1)
 
-    def _with_width(self, config: dict[str, Any]) -> dict[str, Any]:
-        """The action head's width is believed to its tensors: ``config.json`` may be the base's."""
-        first = self._tensors.get("action_preprocessor.w1.weight")
-        width = config.get("action_hidden_size") or config.get("hidden_size")
-        if first is None or len(first.shape) != 2 or first.shape[0] == width:
-            return config
-        return {**config, "action_hidden_size": first.shape[0]}
+    def _with_widths(self, config: dict[str, Any]) -> dict[str, Any]:
+        """The action head's widths are believed to its tensors: ``config.json`` may be the base's."""
+        stored = {}
+        for key, layer in (("action_hidden_size", "w1"), ("state_hidden_size", "propri_proj")):
+            first = self._tensors.get(f"action_preprocessor.{layer}.weight")
+            width = config.get(key) or config.get("hidden_size")
+            if first is not None and len(first.shape) == 2 and first.shape[0] != width:
+                stored[key] = first.shape[0]
+        return {**config, **stored}
 
     def _resized(self, shape: ModelShape) -> ModelShape:
         """Both references resize the vocabulary to the tokenizer whatever ``config.json`` says.

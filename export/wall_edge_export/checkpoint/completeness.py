@@ -16,6 +16,7 @@ from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.wall import WallModel
 
 _OTHER_CONFIG = "use the config.json that was saved with these weights"
+_TIES = f"{REDO}, or set tie_word_embeddings to true if its embeddings are its head, as wall-oss-0.5's are"
 
 
 def require_layers(folder: Path, shape: ModelShape, tensors: Mapping[str, StoredTensor]) -> None:
@@ -57,7 +58,7 @@ def require_tensors(
             raise CheckpointError(
                 f"{folder}: tensor {name} is missing",
                 expected=f"shape {list(expected)} by config.json",
-                fix=REDO,
+                fix=_TIES if name == HEAD and EMBEDDINGS in tensors else REDO,
             )
         if model_views[name].shape != expected:
             raise CheckpointError(

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from wall_edge_export.model.layers import widened
 from wall_edge_export.model.shapes import ModelShape
 
 _LEAST_REST = 0.05
@@ -28,7 +29,7 @@ class ActionHead(nn.Module):
             self.w3 = nn.Linear(width, width, bias=False)
         self.action_proj_back = nn.Linear(width, shape.action_dof, bias=False)
         if shape.state_token:
-            self.propri_proj = nn.Linear(masks * shape.state_dof, shape.hidden_size, bias=False)
+            self.propri_proj = nn.Linear(masks * shape.state_dof, shape.state_width, bias=False)
 
     def time_embedding(self, time: Tensor) -> Tensor:
         """``time [...]`` in [0, 1], not scaled → ``[..., width]``, sines first."""
@@ -55,8 +56,7 @@ class ActionHead(nn.Module):
 
     def embed_state(self, state: Tensor, mask: Tensor) -> Tensor:
         """``state, mask [..., dof]`` (normalised) → the ``<|propri|>`` token's embedding ``[..., H]``."""
-        out: Tensor = self.propri_proj(self._masked(state, mask))
-        return out
+        return widened(self.propri_proj(self._masked(state, mask)), self._shape.hidden_size)
 
     def velocity(self, hidden: Tensor, noisy: Tensor, time: Tensor) -> Tensor:
         """Final hidden states ``[..., horizon, W]`` of ``noisy [..., horizon, dof]`` at ``time [...]`` → the

@@ -88,6 +88,7 @@ class _Config:
     use_adarms: bool = False
     adarms_cond_dim: int | None = None
     action_hidden_size: int | None = None
+    state_hidden_size: int | None = None
     proj_with_mask: bool = True
     use_state_string_representation: bool = False
     causal_action_attention_mask: bool = False
@@ -128,6 +129,7 @@ def model_shape(config: Mapping[str, Any], where: str = "config.json") -> ModelS
         tied_embeddings=config["tie_word_embeddings"],
         family=family_of(config).name,
         action_width=raw.action_hidden_size or raw.hidden_size,
+        state_width=raw.state_hidden_size or raw.hidden_size,
         expert_attention=raw.attention_moe,
         expert_norms=raw.norm_moe,
         adaptive_norms=raw.use_adarms,
@@ -219,6 +221,7 @@ _LARGEST = {
     "spatial_merge_size": 16,
     "window_size": 1 << 14,
     "action_hidden_size": 1 << 16,
+    "state_hidden_size": 1 << 16,
     "adarms_cond_dim": 1 << 16,
 }
 
@@ -307,6 +310,8 @@ def _check_experts(raw: _Config, shape: ModelShape) -> None:
             f"action_hidden_size {shape.action_width} with dim_inputs[1] {width}",
             f"an even number, 4 to {shape.stream_width(ACTION_EXPERT)}",
         )
+    if shape.state_token and shape.state_width > hidden:
+        raise _wrong(f"state_hidden_size {shape.state_width}", f"at most the hidden_size {hidden}")
     if shape.adaptive_norms and raw.adarms_cond_dim not in (None, shape.action_width):
         raise _wrong(f"adarms_cond_dim {raw.adarms_cond_dim}", f"the action_hidden_size {shape.action_width}")
 

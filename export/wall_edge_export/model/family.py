@@ -72,8 +72,9 @@ def family_of(config: Mapping[str, Any]) -> ModelFamily:
     """The generation of a ``config.json``: the first knows none of the later one's settings."""
     later = any(is_set(config[key]) for key, is_set in _LATER_MARKS.items() if key in config)
     later = later or _scheduler(config).get("time_shift") not in (None, 1)
-    width = config.get("action_hidden_size")
-    return LATER if later or width not in (None, config.get("hidden_size")) else FIRST
+    all_channels = (None, config.get("hidden_size"))
+    narrow = any(config.get(key) not in all_channels for key in ("action_hidden_size", "state_hidden_size"))
+    return LATER if later or narrow else FIRST
 
 
 def time_schedule(config: Mapping[str, Any], family: ModelFamily) -> TimeSchedule:

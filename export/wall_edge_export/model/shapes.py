@@ -67,6 +67,8 @@ class ModelShape:
     family: FamilyName
     action_width: int
     """Channels of the action head."""
+    state_width: int
+    """Channels of the state token's embedding; 0 stands in those behind."""
     expert_attention: bool = False
     """Whether each expert has query, key, value and output projections of its own."""
     expert_norms: bool = False

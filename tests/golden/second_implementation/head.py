@@ -39,7 +39,8 @@ class Head:
 
     def state(self, state: Floats, mask: Floats) -> Floats:
         """The embedding [tokens, hidden] that replaces the state token's."""
-        return self._with_mask(state, mask) @ self._tensors["propri_proj.weight"].T
+        e = self._with_mask(state, mask) @ self._tensors["propri_proj.weight"].T
+        return np.pad(e, ((0, 0), (0, self._hidden - e.shape[1])))
 
     def embedding(self, x: Floats, mask: Floats, time: float) -> Floats:
         """Embeddings [horizon, hidden] of noisy actions at ``time``."""

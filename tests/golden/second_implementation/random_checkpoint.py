@@ -132,4 +132,4 @@ class RandomCheckpoint:
             self._linear(f"{name}.w2", width, 2 * width)
             self._linear(f"{name}.w3", width, width)
         if s.state_token:
-            self._linear(f"{name}.propri_proj", s.hidden, halves * s.state_slots)
+            self._linear(f"{name}.propri_proj", s.state_width or s.hidden, halves * s.state_slots)

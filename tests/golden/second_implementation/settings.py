@@ -14,7 +14,8 @@ class Settings:
     """The defaults are WALL-OSS-0.5's layout in small.
 
     ``later=False`` is the first family's case format, ``silent`` leaves the action head's widths to its
-    tensors, ``prefix`` goes before every tensor's name, ``dead`` lists action slots.
+    tensors, ``state_width`` None is ``hidden``, ``prefix`` goes before every tensor's name, ``dead`` lists
+    action slots.
     """
 
     later: bool = True
@@ -32,6 +33,7 @@ class Settings:
     adaptive: bool = False
     # Action head.
     action_width: int = 32
+    state_width: int | None = None
     action_slots: int = 7
     state_slots: int = 7
     masked: bool = True
@@ -74,7 +76,10 @@ class Settings:
         config |= {name: value for name, value in flags.items() if value}
         config |= {} if self.masked else {"proj_with_mask": False}
         if self.later and not self.silent:
-            config |= {"action_hidden_size": self.action_width, "state_hidden_size": self.hidden}
+            config |= {
+                "action_hidden_size": self.action_width,
+                "state_hidden_size": self.state_width or self.hidden,
+            }
             config |= {"action_horizon_flow": self.horizon}
         if self.adaptive and not self.silent:
             config["adarms_cond_dim"] = self.action_width

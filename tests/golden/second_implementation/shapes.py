@@ -118,12 +118,20 @@ SHAPES = {
         action_width=32,
         vision_fused=True,
         vision_padded=128,
+        state_width=40,
         state_slots=4,
         grids=((4, 6), (8, 8)),
         window=56,
         whole=(),
     ),
+    "narrow_state_token": Settings(state_token=True, state_width=24),
     "widths_that_only_tensors_say": Settings(
-        silent=True, adaptive=True, action_width=16, widths=(64, 24), state_token=True, dead=(2,)
+        silent=True,
+        adaptive=True,
+        action_width=16,
+        widths=(64, 24),
+        state_token=True,
+        state_width=40,
+        dead=(2,),
     ),
 }

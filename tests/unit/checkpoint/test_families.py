@@ -52,6 +52,7 @@ def test_a_checkpoint_says_its_generation(case: str, name: str, end: float) -> N
         {"attention_moe": True},
         {"use_state_string_representation": True},
         {"action_hidden_size": 32},
+        {"state_hidden_size": 32},
         {"noise_scheduler": {"time_shift": 2.0}},
     ],
     ids=lambda setting: next(iter(setting)),
@@ -208,3 +209,33 @@ def test_the_head_s_width_of_the_training_yaml(tmp_path: Path, here: int | None)
     (folder / "config.yml").write_text(json.dumps({"model": {"action_hidden_size": width + 2}}))
     with pytest.raises(CheckpointError, match="action_hidden_size is"):
         Checkpoint(folder)
+
+
+@pytest.mark.parametrize("here", [None, 64], ids=["not in config.json", "of its base"])
+def test_a_state_token_narrower_than_the_stream(tmp_path: Path, here: int | None) -> None:
+    """Upstream puts zeros behind it. Its width was once not read, and such tensors were refused."""
+    folder = Path(shutil.copytree(CASES / "w01_state_token", tmp_path / "checkpoint"))
+    tensors, name = load_file(folder / "model.safetensors"), "action_preprocessor.propri_proj.weight"
+    tensors[name] = tensors[name][:40].contiguous()
+    save_file(tensors, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config("w01_state_token", state_hidden_size=here)))
+    (folder / "config.yml").write_text(json.dumps({"model": {"state_hidden_size": 40}}))
+    checkpoint = Checkpoint(folder)
+    checkpoint.check()
+    assert checkpoint.shape.state_width == 40
+    (folder / "config.yml").write_text(json.dumps({"model": {"state_hidden_size": 42}}))
+    with pytest.raises(CheckpointError, match="state_hidden_size is"):
+        Checkpoint(folder)
+
+
+def test_a_state_token_wider_than_the_stream() -> None:
+    with pytest.raises(CheckpointError, match="state_hidden_size 65; expected at most the hidden_size 64"):
+        model_shape(config("w01_state_token", state_hidden_size=65))
+    assert not model_shape(config("w05_x_pred", state_hidden_size=65)).state_token  # of no use there
+
+
+def test_a_head_that_is_not_stored_may_be_the_embeddings(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(CASES / "w05_causal", tmp_path / "checkpoint"))
+    (folder / "config.json").write_text(json.dumps(config("w05_causal", tie_word_embeddings=False)))
+    with pytest.raises(CheckpointError, match=r"lm_head\.weight is missing.* set tie_word_embeddings"):
+        Checkpoint(folder).check()

@@ -48,9 +48,10 @@ def merged_settings(config: Mapping[str, Any], training: TrainingFile, folder: P
     Raises :class:`CheckpointError` naming a setting of the model that both files say differently.
     """
     flat = flattened(config)
-    width = training.said("action_hidden_size")
-    if width is not None and flat.get("action_hidden_size") is None:
-        config = flat = {**flat, "action_hidden_size": width}  # the tensors' are compared with it
+    for key in ("action_hidden_size", "state_hidden_size"):
+        width = training.said(key)
+        if width is not None and flat.get(key) is None:
+            config = flat = {**flat, key: width}  # the tensors' are compared with it
     for key, default in _OF_MODEL.items():
         value, here = training.said(key), flat.get(key, default)
         if value is not None and not _same(value, here):
