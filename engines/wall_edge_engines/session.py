@@ -39,6 +39,7 @@ class ModelSession:
         self._cache = engine.tensor((capacity, *tail), kv.dtype)
         self._images = self._fixed("vision", "image_embeds")
         self._hidden = self._fixed("prefix", "hidden")
+        self._stated: tuple[Floats32 | None, Floats32 | None] = (None, None)
         self.length = 0
 
     def encode_images(self, images: Mapping[str, Array]) -> None:
@@ -73,6 +74,7 @@ class ModelSession:
             raise EngineError(f"{keep} tokens to keep", expected=f"at most the {self.length} that are cached")
         stop = keep + len(ids)
         self._require(stop)
+        self._stated = (state, state_mask)
         values: dict[str, Array] = {
             "input_ids": ids,
             "positions": positions,
@@ -105,9 +107,9 @@ class ModelSession:
         into.length = self.length
 
     def append(self, token: int, position: int) -> None:
-        """Put one generated text token behind the cached ones."""
+        """Put one generated text token behind the cached ones; a state token takes the prompt's state."""
         positions = np.full((3, 1), position, dtype=np.int64)
-        self.prefill(np.array([token], dtype=np.int64), positions, keep=self.length)
+        self.prefill(np.array([token], dtype=np.int64), positions, *self._stated, keep=self.length)
 
     def next_token(self) -> tuple[int, bool]:
         """The likeliest row of the vocabulary head after the last token that went in, chosen by the engine.

@@ -117,13 +117,21 @@ def test_a_prefix_in_two_pieces_equals_one(engine: Engine, case: GoldenCase) -> 
     np.testing.assert_allclose(pieces.keys_values(), whole.keys_values(), atol=2e-5)
 
 
-def test_an_appended_token_extends_the_cache_like_a_prefilled_one(engine: Engine, case: GoldenCase) -> None:
+@pytest.mark.parametrize("written", ["a word", "the state token"])
+def test_an_appended_token_extends_the_cache_like_a_prefilled_one(
+    engine: Engine, case: GoldenCase, written: str
+) -> None:
+    """A state token that a model wrote itself once took a state of zeros; upstream gives it the prompt's."""
     one, other = ModelSession(engine, capacity=80), ModelSession(engine, capacity=80)
     for session in (one, other):
         session.encode_images({"patches": case["pixel_values"]})
-    prefill(one, case, 60)
+    ids, positions = case["text_input_ids"][0, :60].copy(), case["position_ids"][:, 0, :60]
+    if written == "the state token":
+        ids[59] = case.graph_inputs.state_token_id
+    state = case["proprioception"][0, 0]
+    one.prefill(ids, positions, state, np.ones_like(state))
     prefill(other, case, 59)
-    other.append(int(case["text_input_ids"][0, 59]), int(case["position_ids"][0, 0, 59]))
+    other.append(int(ids[59]), int(positions[0, 59]))
     np.testing.assert_allclose(other.keys_values(), one.keys_values(), atol=2e-5)
     np.testing.assert_allclose(other.logits(), one.logits(), atol=1e-4)
 
