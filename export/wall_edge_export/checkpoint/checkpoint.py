@@ -23,7 +23,7 @@ from wall_edge_export.checkpoint.completeness import require_layers, require_ten
 from wall_edge_export.checkpoint.hub import resolve_checkpoint
 from wall_edge_export.checkpoint.lerobot.folders import config_folder, model_config, policy_of, read_settings
 from wall_edge_export.checkpoint.lora.adapter import LoraAdapter
-from wall_edge_export.checkpoint.names import EMBEDDINGS, HEAD, NORMALIZER
+from wall_edge_export.checkpoint.names import EMBEDDINGS, HEAD, NORMALIZER, STATE_PROJECTION
 from wall_edge_export.checkpoint.normalizers.places import normalizer_files
 from wall_edge_export.checkpoint.settings.config_keys import refuse_unsupported, unknown_switches
 from wall_edge_export.checkpoint.settings.dof import Layout, trained
@@ -125,7 +125,7 @@ class Checkpoint:
         """The model's action or state slots as its tensors have them; None when they are not there."""
         name, axis = {
             "dof_config": ("action_preprocessor.action_proj_back.weight", 0),
-            "agent_pos_config": ("action_preprocessor.propri_proj.weight", 1),
+            "agent_pos_config": (STATE_PROJECTION, 1),
         }[key]
         tensor = self._tensors.get(name)
         if tensor is None or len(tensor.shape) != 2:

@@ -133,6 +133,31 @@ def test_what_has_no_one_meaning_is_refused_by_name(changed: dict[str, Any], nam
         model_shape(changed)
 
 
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"norm_moe": False}, "input_layernorms.0.weight is none of the model's"),
+        ({"use_adarms": True}, "is none of the model's"),
+        ({"tie_word_embeddings": False}, "say tie_word_embeddings: true in config.json, if the policy"),
+        ({"use_state_string_representation": False}, "say use_state_string_representation: true in"),
+        ({"use_state_string_representation": None}, "say use_state_string_representation: true in"),
+    ],
+    ids=str,
+)
+def test_a_switch_that_its_tensors_contradict_is_no_damaged_download(
+    tmp_path: Path, changed: dict[str, Any], words: str
+) -> None:
+    """All that was said was that a tensor is missing, and to download the checkpoint again."""
+    case = Path(shutil.copytree(CASES / "w05_causal", tmp_path / "case"))
+    settings = {key: value for key, value in config("w05_causal", **changed).items() if value is not None}
+    (case / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(CheckpointError) as error:
+        Checkpoint(case).check()
+    assert "is missing" in str(error.value)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 def test_a_predicted_action_becomes_the_velocity_towards_it() -> None:
     head = ActionHead(model_shape(config("w05_x_pred"))).eval()
     torch.manual_seed(0)

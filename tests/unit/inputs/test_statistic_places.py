@@ -102,6 +102,7 @@ def test_places_that_differ(folder: Folder) -> None:
     weights = str(folder.path)
     message = folder.pickled(off=0.01).refusal()
     assert f"{weights}: normalizer_action.*.x2_normal and" in message
+    assert f"and {weights}/normalizer_*.pth: normalizer_action.*.x2_normal differ" in message
     assert "differ: min[0] is -0.036 and -0.026" in message
     folder.pickled().quantiles(off=0.01)
     assert "norm_stats.json: norm_stats.action differ" in folder.refusal()
