@@ -10,12 +10,14 @@ import torch
 from wall_edge.errors import CheckpointError
 from wall_edge.files import shown
 from wall_edge_export.checkpoint.names import EMBEDDINGS, HEAD, NORMALIZER, STATE_PROJECTION
-from wall_edge_export.checkpoint.views import TensorView
-from wall_edge_export.checkpoint.weights import REDO, StoredTensor
+from wall_edge_export.checkpoint.views import Readable, TensorView
+from wall_edge_export.checkpoint.weights import REDO
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.wall import WallModel
 
 _OTHER_CONFIG = "use the config.json that was saved with these weights"
+_ROWS = 4096
+"""Of an embedding at a time."""
 _NOT_CALLED_FOR = {
     HEAD: "tie_word_embeddings",
     STATE_PROJECTION: "use_state_string_representation",
@@ -23,7 +25,7 @@ _NOT_CALLED_FOR = {
 """Switches that do without a tensor; where a file leaves one out, it is false."""
 
 
-def require_layers(folder: Path, shape: ModelShape, tensors: Mapping[str, StoredTensor]) -> None:
+def require_layers(folder: Path, shape: ModelShape, tensors: Mapping[str, Readable]) -> None:
     """Compare the counts of layers with the tensors that are there, before a model of them is made.
 
     Raises :class:`CheckpointError`.
@@ -46,7 +48,7 @@ def require_layers(folder: Path, shape: ModelShape, tensors: Mapping[str, Stored
 def require_tensors(
     folder: Path,
     shape: ModelShape,
-    tensors: Mapping[str, StoredTensor],
+    tensors: Mapping[str, Readable],
     model_views: Mapping[str, TensorView],
 ) -> None:
     """Compare every tensor's name and shape with the model's; raises :class:`CheckpointError`.
@@ -77,7 +79,7 @@ def require_tensors(
         _refuse_two_heads(folder, tensors)
 
 
-def _others(tensors: Mapping[str, StoredTensor], names: set[str]) -> Iterator[str]:
+def _others(tensors: Mapping[str, Readable], names: set[str]) -> Iterator[str]:
     """What is stored and of no use; ``names``: what the model reads."""
     for name in tensors:
         if not (name in names or name.startswith(NORMALIZER) or name.endswith("inv_freq") or name == HEAD):
@@ -94,13 +96,13 @@ def _missing(folder: Path, name: str, shape: tuple[int, ...], others: Sequence[s
     return CheckpointError(f"{folder}: {what}", expected=f"shape {list(shape)} by config.json", fix=fix)
 
 
-def _refuse_two_heads(folder: Path, tensors: Mapping[str, StoredTensor]) -> None:
+def _refuse_two_heads(folder: Path, tensors: Mapping[str, Readable]) -> None:
     """Tied and stored apart: which of the two a model ends up with depends on who loads it."""
     head, embeddings = tensors.get(HEAD), tensors[EMBEDDINGS]
     if head is None or head == embeddings:
         return
-    rows = zip(head.pieces(), embeddings.pieces(), strict=True)
-    if not all(torch.equal(one.float(), other.float()) for one, other in rows):
+    parts = (slice(start, start + _ROWS) for start in range(0, head.shape[0], _ROWS))
+    if not all(torch.equal(head.rows(part).float(), embeddings.rows(part).float()) for part in parts):
         raise CheckpointError(
             f"{folder}: {HEAD} differs from {EMBEDDINGS}, and tie_word_embeddings is true",
             expected="one of them, or equal ones",
