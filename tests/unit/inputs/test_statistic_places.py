@@ -200,11 +200,22 @@ class TestPadding:
 
     @pytest.mark.parametrize(
         ("low", "delta", "expected"),
-        [(0.0, 0.0, -1.0), (-0.25, 0.0, -0.5), (5.0, 1.0, -1.0), (-5.0, 1.0, 1.0), (float("nan"), 1.0, 0.0)],
+        [
+            (0.0, 0.0, -1.0),
+            (-0.25, 0.0, -0.5),
+            (5.0, 1.0, -1.0),
+            (-5.0, 1.0, 1.0),
+            (float("nan"), 1.0, 0.0),
+            (float("inf"), 1.0, -1.0),
+            (0.0, float("inf"), 0.0),
+            (-3e38, 1e-38, 1.0),
+        ],
     )
+    @pytest.mark.filterwarnings("error")
     def test_numbers_of_slots_that_nobody_drives(
         self, folder: Folder, low: float, delta: float, expected: float
     ) -> None:
+        """numpy's warnings of them once stood among the export's own lines."""
         folder.without_tensors().pickled()
         path = folder.path / "normalizer_action.pth"
         vectors = torch.load(path, weights_only=True)
