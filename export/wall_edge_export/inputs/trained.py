@@ -152,8 +152,8 @@ def _checked(place: str, bins: int) -> int:
 def _settings(outline: Outline) -> _Settings:
     """Of both files together; ``config.yml`` is looked at first, so that it is named for what is its own."""
     training = _training(outline)
-    own = {key: value for key in _OF_TRAINING if (value := training.said(key)) is not None}
-    from_mapping(_Settings, own, training.where, CheckpointError, strict=False)
+    values = {key: value for key in _OF_TRAINING if (value := training.said(key)) is not None}
+    from_mapping(_Settings, values, training.where, CheckpointError, strict=False)
     where = str(outline.folder / "config.json")
     return from_mapping(_Settings, outline.config, where, CheckpointError, strict=False)
 

@@ -69,11 +69,11 @@ def _subgoal(words: str, inputs: ExportInputs) -> Continuation:
     ids = np.concatenate([question.ids, answer])
     places = np.concatenate([question.positions, _following(question.following, len(answer))], axis=1)
     observation, shared = prompts.observation().ids, 1 + int(np.flatnonzero(ids == tokenizer.ids.image)[-1])
-    own: Placed | None = _placed(ids[:shared], places[:, :shared])
+    prompt: Placed | None = _placed(ids[:shared], places[:, :shared])
     if (front := common_front(observation, ids, tokenizer.ids)) >= shared:
-        own, shared = None, front
+        prompt, shared = None, front
     rest = _placed(ids[shared:], places[:, shared:])
-    return Continuation(rest.ids, rest.positions, shared, own)
+    return Continuation(rest.ids, rest.positions, shared, prompt)
 
 
 def _placed(ids: Ids, positions: Ids) -> Placed:
