@@ -152,8 +152,8 @@ class TestAdaptersOfAnotherForm:
         checkpoint.check()
         return checkpoint.tensor(name)
 
-    @pytest.mark.parametrize("part", ["q", "k", "v"])
-    def test_apart_on_a_fused_base(self, later: Path, tmp_path: Path, part: str) -> None:
+    @pytest.mark.parametrize(("part", "wrapper"), [("q", ""), ("k", "model."), ("v", "_orig_mod.")])
+    def test_apart_on_a_fused_base(self, later: Path, tmp_path: Path, part: str, wrapper: str) -> None:
         plain = state(Checkpoint(later))
         layers = [
             f"model.layers.{layer}.self_attn.{part}_proj_experts.{expert}"
@@ -163,9 +163,9 @@ class TestAdaptersOfAnotherForm:
         tensors: Tensors = {}
         for layer in layers:
             tensors |= pair(layer, *plain[f"{layer}.weight"].shape)
-        folder = adapter(
-            tmp_path / "lora", tensors, target_modules=[rf"{part}_proj_experts.{n}" for n in (0, 1)]
-        )
+        wrapped = {f"{wrapper}{name}": tensor for name, tensor in tensors.items()}
+        targets = [f"{part}_proj_experts.{expert}" for expert in (0, 1)]
+        folder = adapter(tmp_path / "lora", wrapped, target_modules=targets)
         checkpoint = Checkpoint(later, adapter=folder)
         checkpoint.check()
         for name, weight in plain.items():
