@@ -44,7 +44,7 @@ from wall_edge_export.onnx.fp16_range import watched
 from wall_edge_export.onnx.graph_writer import GraphWriter
 from wall_edge_export.onnx.graphs import GRAPHS, GUIDED
 from wall_edge_export.opinion.check import second_opinion
-from wall_edge_export.quantize.auto import CANDIDATES, Search, SearchSamples, Trials, split
+from wall_edge_export.quantize.auto import CANDIDATES, Search, SearchSamples, Trials, candidates, split
 from wall_edge_export.quantize.calibrate import Calibrator
 from wall_edge_export.quantize.calibrated import Calibrated
 from wall_edge_export.quantize.model_input import model_input
@@ -150,7 +150,7 @@ class _Export:
     def _plan(self) -> PrecisionPlan:
         """The precisions to calibrate for, by graph and family."""
         if self._options.auto:
-            return CANDIDATES
+            return candidates(inventory(self._streaming.model))
         return {
             graph: {name: (p,) for name, p in self._recipe.families(graph).items() if p in CALIBRATED}
             for graph in self._graphs
@@ -185,7 +185,8 @@ class _Export:
             calibrated = {graph: self._calibrated(graph) for graph in CANDIDATES}
             folder = self._space.scratch / "trials"
             trials = Trials(self._writer, calibrated, self._manifest, self._inputs.prompts, folder)
-            auto = Search(trials, self._cost, self._options.max_action_error, self._progress)
+            limit, plan = self._options.max_action_error, self._plan
+            auto = Search(trials, self._cost, limit, self._progress, plan)
             result = auto.run(self._samples[1])
             shutil.rmtree(folder)
             ranking = [asdict(entry) for entry in result.sensitivity]

@@ -7,7 +7,7 @@ Only safetensors, JSON and YAML are read; nothing in a checkpoint is ever execut
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -20,21 +20,22 @@ from wall_edge.bundle.tokenizer import load_tokenizer
 from wall_edge.errors import CheckpointError
 from wall_edge.files import shown
 from wall_edge_export.checkpoint.completeness import require_layers, require_tensors
+from wall_edge_export.checkpoint.forms import as_adapted
 from wall_edge_export.checkpoint.hub import resolve_checkpoint
 from wall_edge_export.checkpoint.lerobot.folders import config_folder, model_config, policy_of, read_settings
-from wall_edge_export.checkpoint.lora.adapter import LoraAdapter
-from wall_edge_export.checkpoint.names import EMBEDDINGS, HEAD, NORMALIZER
+from wall_edge_export.checkpoint.lora.adapter import LoraAdapter, adapted_shapes
+from wall_edge_export.checkpoint.names import EMBEDDINGS, HEAD, NORMALIZER, STATE_PROJECTION
 from wall_edge_export.checkpoint.normalizers.places import normalizer_files
 from wall_edge_export.checkpoint.settings.config_keys import refuse_unsupported, unknown_switches
 from wall_edge_export.checkpoint.settings.dof import Layout, trained
 from wall_edge_export.checkpoint.settings.merged import merged_settings
 from wall_edge_export.checkpoint.settings.training_file import TrainingFile, training_file
 from wall_edge_export.checkpoint.tensor_types import refuse_quantised_config
-from wall_edge_export.checkpoint.views import TensorView, views
+from wall_edge_export.checkpoint.views import Readable, TensorView, views
 from wall_edge_export.checkpoint.weights import StoredTensor, has_weights, stored_weights
 from wall_edge_export.model.config import READ_KEYS, flattened, model_shape
 from wall_edge_export.model.family import FAMILIES
-from wall_edge_export.model.inventory import inventory
+from wall_edge_export.model.inventory import Inventory, inventory
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.wall import WallModel
 
@@ -88,6 +89,7 @@ class Checkpoint:
         self.trained_robot: str | None = robot.robot
         self.shape: ModelShape = self._resized(model_shape(self.config))
         require_layers(self.folder, self.shape, self._tensors)
+        self._adapter_folder = adapter
         self._adapter = self._open_adapter(adapter)
 
     @property
@@ -115,17 +117,28 @@ class Checkpoint:
         return stored_weights(self.folder)
 
     @cached_property
+    def _inventory(self) -> Inventory:
+        with torch.device("meta"):
+            return inventory(WallModel(self.shape))
+
+    @cached_property
+    def _held(self) -> Mapping[str, Readable]:
+        """The stored tensors, in the form that the adapter was trained on."""
+        if self._adapter_folder is None:
+            return self._tensors
+        shapes = adapted_shapes(self._adapter_folder)
+        return as_adapted(self.folder, self._inventory, self._tensors, shapes)
+
+    @cached_property
     def _views(self) -> dict[str, TensorView]:
         """The model's tensors by name, and what else is stored under a name of its own."""
-        with torch.device("meta"):
-            weights = inventory(WallModel(self.shape))
-        return views(self.folder, weights, self._tensors)
+        return views(self.folder, self._inventory, self._held)
 
     def _slots(self, key: str) -> int | None:
         """The model's action or state slots as its tensors have them; None when they are not there."""
         name, axis = {
             "dof_config": ("action_preprocessor.action_proj_back.weight", 0),
-            "agent_pos_config": ("action_preprocessor.propri_proj.weight", 1),
+            "agent_pos_config": (STATE_PROJECTION, 1),
         }[key]
         tensor = self._tensors.get(name)
         if tensor is None or len(tensor.shape) != 2:
@@ -159,7 +172,7 @@ class Checkpoint:
     def _open_adapter(self, folder: Path | None) -> LoraAdapter | None:
         if folder is None:
             return None
-        adapter = LoraAdapter(folder, {name: tensor.shape for name, tensor in self._tensors.items()})
+        adapter = LoraAdapter(folder, {name: tensor.shape for name, tensor in self._held.items()})
         embeddings = {EMBEDDINGS, HEAD}
         tied = self._tensors.get(HEAD, self._tensors.get(EMBEDDINGS)) == self._tensors.get(EMBEDDINGS)
         if tied and embeddings & adapter.touched():
@@ -192,14 +205,22 @@ class Checkpoint:
 
     def tensor(self, name: str) -> Tensor:
         """One of the model's tensors, as stored; in float32 where an adapter is merged into it."""
-        view, adapter = self._views[name], self._adapter
+        view = self._views[name]
+        return view.read(self._merged(view))
+
+    def _merged(self, view: TensorView) -> Callable[[], Tensor] | None:
+        """Reads the whole stored tensor with the adapter in it; None where the adapter does not change it."""
+        adapter = self._adapter
         if adapter is None or view.name not in adapter.touched():
-            return view.read()
-        return view.read(lambda: adapter.merged(view.name, view.stored.read))
+            return None
+        return lambda: adapter.merged(view.name, view.stored.read)
 
     def check(self) -> None:
         """Compare every tensor's name and shape with what ``config.json`` calls for."""
-        require_tensors(self.folder, self.shape, self._tensors, self._views)
+        require_tensors(self.folder, self.shape, self._held, self._views)
+        for view in self._views.values():
+            if view.padding and (merged := self._merged(view)) is not None:
+                view.require_zero_padding(merged)
 
     def load(self) -> WallModel:
         """The model with float32 weights, in evaluation mode."""

@@ -14,6 +14,7 @@ from wall_edge.errors import CheckpointError
 NORMALIZER = "action_preprocessor.normalizer_"
 """What the names of upstream's normalisation statistics begin with."""
 EMBEDDINGS, HEAD = "model.embed_tokens.weight", "lm_head.weight"
+STATE_PROJECTION = "action_preprocessor.propri_proj.weight"
 _LEROBOT_PREFIX, _LEROBOT_MARK = "model.", "model.action_preprocessor."
 _WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.")
 _OUTER = ("module.", "base_model.model.")

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from torch import Tensor
 
 from wall_edge.errors import CheckpointError
-from wall_edge_export.checkpoint.weights import REDO, StoredTensor
+from wall_edge_export.checkpoint.weights import REDO
 from wall_edge_export.model.inventory import Inventory, Weight
 
 _PARTS = {
@@ -25,14 +26,39 @@ _FUSED = {part: fused for fused, parts in _PARTS.items() for part in parts}
 _PADDED_TO = 128
 
 
+class Readable(Protocol):
+    """A tensor whose values are read when asked for; a :class:`StoredTensor` is one."""
+
+    @property
+    def path(self) -> Path:
+        """The file that holds it, for messages."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def read(self) -> Tensor:
+        """The values, as stored."""
+
+    def rows(self, part: slice) -> Tensor:
+        """Some of the rows, as stored."""
+
+
 @dataclass(frozen=True)
 class TensorView:
-    """A tensor of the model in a stored one called ``name``: its rows from ``start``, cut to ``shape``."""
+    """A tensor of the model in a stored one called ``name``: its rows from ``start``, cut to ``shape``.
+
+    ``padding``: rows of zeros behind its own.
+    """
 
     name: str
-    stored: StoredTensor
+    stored: Readable
     shape: tuple[int, ...]
     start: int = 0
+    padding: int = 0
+
+    @property
+    def path(self) -> Path:
+        return self.stored.path
 
     @property
     def whole(self) -> bool:
@@ -46,10 +72,18 @@ class TensorView:
         part = self.stored.rows(rows) if merged is None else merged()[rows]
         return part[:, : self.shape[1]] if part.dim() > 1 else part
 
-    def require_zero_padding(self, rows: int) -> None:
-        """Raise :class:`CheckpointError` unless only zeros are cut off; ``rows`` are its own with padding."""
-        block = self.stored.rows(slice(self.start, self.start + rows))
-        columns = block[:, self.shape[1] :] if block.dim() > 1 else block[:0]
+    def rows(self, part: slice) -> Tensor:
+        return self.read()[part]
+
+    def require_zero_padding(self, merged: Callable[[], Tensor] | None = None) -> None:
+        """Raise :class:`CheckpointError` unless only zeros are cut off.
+
+        ``merged`` as of :meth:`read`: then only rows count. A channel whose rows are zeros holds 0, whatever
+        an adapter has put into the columns that read it.
+        """
+        rows = slice(self.start, self.start + self.shape[0] + self.padding)
+        block = self.stored.rows(rows) if merged is None else merged()[rows]
+        columns = block[:, self.shape[1] :] if block.dim() > 1 and merged is None else block[:0]
         if block[self.shape[0] :].any() or columns.any():
             raise CheckpointError(
                 f"{self.stored.path}: tensor {self.name} of shape {list(self.stored.shape)}",
@@ -58,7 +92,7 @@ class TensorView:
             )
 
 
-def views(folder: Path, inventory: Inventory, stored: Mapping[str, StoredTensor]) -> dict[str, TensorView]:
+def views(folder: Path, inventory: Inventory, stored: Mapping[str, Readable]) -> dict[str, TensorView]:
     """The model's tensors by name, as far as they are stored.
 
     Of a shape that cannot be the model's, the whole stored tensor. Raises :class:`CheckpointError` for a
@@ -66,7 +100,7 @@ def views(folder: Path, inventory: Inventory, stored: Mapping[str, StoredTensor]
     """
     result = {}
     for weight in inventory.values():
-        fused = _fused_name(weight.name)
+        fused = fused_name(weight.name)
         if weight.name in stored and fused != weight.name and fused in stored:
             raise CheckpointError(
                 f"{folder}: tensors {weight.name} and {fused} hold the same layer",
@@ -87,12 +121,13 @@ def with_fused_experts(inventory: Inventory) -> Mapping[str, tuple[Weight, ...]]
     what its rows are, in order."""
     stored: dict[str, tuple[Weight, ...]] = {}
     for weight in inventory.values():
-        name = weight.name if weight.expert is None else _fused_name(weight.name)
+        name = weight.name if weight.expert is None else fused_name(weight.name)
         stored[name] = (*stored.get(name, ()), weight)
     return stored
 
 
-def _fused_name(name: str) -> str:
+def fused_name(name: str) -> str:
+    """The stored name of a tensor whose layer is fused; its own where no layer is."""
     return ".".join(_FUSED.get(component, component) for component in name.split("."))
 
 
@@ -109,7 +144,7 @@ def _band(weight: Weight, inventory: Inventory, height: int) -> tuple[int, int]:
     return sum(rows[:position]), rows[position]
 
 
-def _view(weight: Weight, name: str, stored: StoredTensor, start: int, rows: int) -> TensorView:
+def _view(weight: Weight, name: str, stored: Readable, start: int, rows: int) -> TensorView:
     size, shape = (rows, *stored.shape[1:]), weight.shape
     if size == shape:
         return TensorView(name, stored, shape, start)
@@ -118,12 +153,12 @@ def _view(weight: Weight, name: str, stored: StoredTensor, start: int, rows: int
     )
     if not (padded and _may_be_padded(weight)):
         return TensorView(name, stored, stored.shape)
-    view = TensorView(name, stored, shape, start)
-    view.require_zero_padding(rows)
+    view = TensorView(name, stored, shape, start, rows - shape[0])
+    view.require_zero_padding()
     return view
 
 
-def _height(tensor: StoredTensor) -> int:
+def _height(tensor: Readable) -> int:
     return tensor.shape[0] if tensor.shape else 0
 
 

@@ -6,7 +6,7 @@ taken off: names here are always upstream's (``visual.…``, ``model.layers.…`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,13 +56,6 @@ class StoredTensor:
                 f"{self.path}: {self.key}: {error}", expected="a whole file", fix=REDO
             ) from error
         return tensor
-
-    def pieces(self, rows: int = 4096) -> Iterator[Tensor]:
-        """The values, ``rows`` rows at a time."""
-        with safe_open(self.path, framework="pt") as file:
-            stored = file.get_slice(self.key)
-            for start in range(0, self.shape[0], rows):
-                yield stored[start : start + rows]
 
 
 def stored_weights(folder: Path) -> dict[str, StoredTensor]:

@@ -145,7 +145,7 @@ def _merged_block(outline: Outline, robot: RobotConfig | None) -> CheckpointBloc
 
 def _block(outline: Outline) -> CheckpointBlock:
     block = outline.config.get("wall_edge", {})
-    return from_mapping(CheckpointBlock, block, _where(outline), CheckpointError)
+    return from_mapping(CheckpointBlock, block, _where(outline), CheckpointError, path="wall_edge")
 
 
 def _lerobot_block(policy: LeRobotPolicy | None) -> dict[str, Any]:

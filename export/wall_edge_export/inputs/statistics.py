@@ -150,13 +150,15 @@ def action_padding(checkpoint: Checkpoint, robot: str | None) -> tuple[float, ..
     0 and delta 1 behind the statistics. Raises as :func:`read_statistics` does.
     """
     scaling = read_statistics(checkpoint, robot).action.scaling
-    place = MinDelta("", scaling.offset - scaling.scale, 2 * scaling.scale)
+    with np.errstate(invalid="ignore"):  # of slots that nobody drives, any numbers may be stored
+        place = MinDelta("", scaling.offset - scaling.scale, 2 * scaling.scale)
     return tuple(_normalised_zero(*place.filled(checkpoint.shape.action_dof)).tolist())
 
 
 def _normalised_zero(low: Floats, delta: Floats) -> Floats:
     """What 0 becomes ``[slots]``, in [-1, 1], by upstream's rule: a range of 0 counts as 1."""
-    return np.nan_to_num(np.clip(-2 * low / np.where(delta == 0, 1.0, delta) - 1, -1, 1))
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.nan_to_num(np.clip(-2 * low / np.where(delta == 0, 1.0, delta) - 1, -1, 1))
 
 
 def _of_robot(checkpoint: Checkpoint, robot: str | None) -> tuple[str, Table]:

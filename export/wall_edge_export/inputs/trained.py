@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from wall_edge.bundle import StateText, TimeSchedule
+from wall_edge.bundle import MAX_HORIZON, StateText, TimeSchedule
 from wall_edge.checks import between
 from wall_edge.config import ModelConfig, RobotConfig
 from wall_edge.config_loader import Invalid, from_mapping
@@ -18,6 +18,9 @@ from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge_export.checkpoint.outline import Outline
 from wall_edge_export.checkpoint.settings.training_file import TrainingFile, training_file
 from wall_edge_export.model.family import FAMILIES, time_schedule
+
+_OF_TRAINING = ("noise_scheduler", "action_horizon_flow")
+"""What ``config.yml`` has the last word of, of :class:`_Settings`."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,11 @@ class _Scheduler:
 
     def __post_init__(self) -> None:
         between("num_inference_timesteps", self.num_inference_timesteps, 1, 1000)
-        TimeSchedule(1.0, self.time_shift)
-        try:
-            TimeSchedule(self.s)
-        except Invalid as problem:
-            raise Invalid("s", problem.value, expected=problem.expected) from None
+        for key, schedule in (("s", (self.s,)), ("time_shift", (1.0, self.time_shift))):
+            try:
+                TimeSchedule(*schedule)
+            except Invalid as problem:
+                raise Invalid(key, problem.value, expected=problem.expected) from None
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,9 @@ class _Settings:
     noise_scheduler: _Scheduler | None = None
     action_horizon_flow: int | None = None
     state_bins: int | None = None
+
+    def __post_init__(self) -> None:
+        between("action_horizon_flow", self.action_horizon_flow, 1, MAX_HORIZON, "steps")
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,10 @@ def _checked(place: str, bins: int) -> int:
 
 
 def _settings(outline: Outline) -> _Settings:
+    """Of both files together; ``config.yml`` is looked at first, so that it is named for what is its own."""
+    training = _training(outline)
+    values = {key: value for key in _OF_TRAINING if (value := training.said(key)) is not None}
+    from_mapping(_Settings, values, training.where, CheckpointError, strict=False)
     where = str(outline.folder / "config.json")
     return from_mapping(_Settings, outline.config, where, CheckpointError, strict=False)
 

@@ -41,7 +41,7 @@ class Tokens(NamedTuple):
     """``[T, P + T]``, added to the attention scores; None where every token sees every other."""
     expert: int
     condition: Tensor | None
-    """``[C]``, of adaptive norms."""
+    """``[C]`` in the stream's type, of adaptive norms."""
 
 
 class MultimodalRotary(nn.Module):

@@ -39,9 +39,10 @@ class Weight:
     exact: bool
     """Whether it is float32 in every recipe."""
     layer: Family | None
-    """The layer family that it belongs to; None for norms."""
+    """The layer family that it belongs to; None for norms, whose matrices have the type of what is around
+    them."""
     matrix: bool
-    """Whether it multiplies, or is a table: a recipe says what becomes of it."""
+    """Whether it multiplies, or is a table: of a layer family, a recipe says what becomes of it."""
     input_group: str | None
     """The name of the input that it is multiplied with: layers that read the same one share it."""
     expert: int | None
@@ -106,7 +107,7 @@ _SAID: Mapping[type[nn.Module], Mapping[str, _Said]] = {
         **dict.fromkeys(("w1", "w2", "w3", "action_proj_back", "time_mlp_in", "time_mlp_out"), _HEAD),
         "propri_proj": _Said(_PREFIX, family="action_head"),
     },
-    AdaptiveRMSNorm: {"dense": _HEAD},
+    AdaptiveRMSNorm: {"dense": _Said(exact=False)},
 }
 _OF_EXPERT = {TEXT_EXPERT: _PREFIX, ACTION_EXPERT: _EXPERT}
 

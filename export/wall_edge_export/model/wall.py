@@ -133,12 +133,13 @@ class WallModel(nn.Module):
         """What :meth:`velocity` takes through the decoder behind ``past`` tokens, in their ``dtype``."""
         head, width = self.action_preprocessor, self.shape.stream_width(ACTION_EXPERT)
         x = widened(head.embed_action(noisy, mask, time), width).to(dtype)
+        condition = head.condition(time)
         return self.model.tokens(
             x,
             positions,
             self.action_bias(len(x), past),
             expert=ACTION_EXPERT,
-            condition=head.condition(time),
+            condition=None if condition is None else condition.to(dtype),
         )
 
     def action_bias(self, tokens: int, past: int) -> Tensor | None:

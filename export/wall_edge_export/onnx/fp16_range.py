@@ -54,7 +54,7 @@ def _is_half(weight: Weight, recipe: Recipe) -> bool:
     for graph in weight.graphs:
         precision = recipe.precision(graph, weight)
         computed = precision if precision in ELEMENT_TYPES else recipe.families(graph)[ACTIVATIONS]
-        if precision is not None and computed == FP16:
+        if computed == FP16:
             return True
     return False
 

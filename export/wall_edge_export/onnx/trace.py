@@ -54,7 +54,7 @@ def hollow_model(
 
 
 def parameter_types(model: WallModel, activations: Activations) -> dict[str, torch.dtype]:
-    """Every parameter's type by name: float32 in norms and the action head, the activations' elsewhere."""
+    """Every parameter's type by name: the activations', but in the action head and of norms' vectors."""
     return {name: getattr(torch, activations.type_of(weight)) for name, weight in inventory(model).items()}
 
 

@@ -23,11 +23,18 @@ from wall_edge.errors import ConfigError
 from wall_edge.policies.prompts import Prompts
 from wall_edge.session_format import Sample
 from wall_edge_export.data.samples import MIN_SAMPLES
+from wall_edge_export.model.inventory import Inventory, of_graph
 from wall_edge_export.onnx.graph_writer import GraphWriter
 from wall_edge_export.quantize.action_error import ActionError, action_error, chunks
 from wall_edge_export.quantize.calibrated import Calibrated
 from wall_edge_export.quantize.observer import PrecisionPlan
-from wall_edge_export.quantize.precision import INT4_WEIGHTS, INT8_WEIGHTS, Recipe, load_recipe
+from wall_edge_export.quantize.precision import (
+    INT4_BLOCKS,
+    INT4_WEIGHTS,
+    INT8_WEIGHTS,
+    Recipe,
+    load_recipe,
+)
 
 AUTO = "auto"
 _EXPERT = (INT8_WEIGHTS, INT4_WEIGHTS)
@@ -37,6 +44,22 @@ CANDIDATES: PrecisionPlan = {
     "expert": dict.fromkeys(("qkv", "o", "mlp"), _EXPERT),
 }
 """What to try below bf16: 8-bit arithmetic where arithmetic limits, fewer bytes where bandwidth does."""
+
+
+def candidates(weights: Inventory) -> PrecisionPlan:
+    """:data:`CANDIDATES` of a model, without 4-bit weights where some layer's inputs take no blocks."""
+    return {
+        graph: {
+            layer: tuple(p for p in precisions if p != INT4_WEIGHTS or _takes_blocks(weights, graph, layer))
+            for layer, precisions in families.items()
+        }
+        for graph, families in CANDIDATES.items()
+    }
+
+
+def _takes_blocks(weights: Inventory, graph: str, layer: str) -> bool:
+    family = (weight for weight in of_graph(weights, graph).values() if weight.family == layer)
+    return all(weight.shape[1] % INT4_BLOCKS[-1] == 0 for weight in family)
 
 
 @dataclass(frozen=True)
@@ -74,12 +97,18 @@ def split(samples: Sequence[Sample]) -> tuple[list[Sample], SearchSamples]:
 
 
 class Search:
-    """One search; ``cost`` gives the bytes that a recipe reads for a chunk."""
+    """One search; ``cost`` gives the bytes that a recipe reads for a chunk, ``plan`` what to try."""
 
     def __init__(
-        self, trials: Trials, cost: Callable[[Recipe], int], limit: float, progress: Callable[[str], None]
+        self,
+        trials: Trials,
+        cost: Callable[[Recipe], int],
+        limit: float,
+        progress: Callable[[str], None],
+        plan: PrecisionPlan = CANDIDATES,
     ) -> None:
         self._trials, self._cost, self._limit, self._progress = trials, cost, limit, progress
+        self._plan = plan
         self._exact = load_recipe("fp32")
         self._half = replace(load_recipe("bf16"), name=AUTO)
 
@@ -94,7 +123,7 @@ class Search:
     def _ranked(self, selection: Sequence[Sample], reference: Floats) -> list[Sensitivity]:
         """What each family alone does, cheapest error a byte first."""
         ranking = []
-        for graph, families in CANDIDATES.items():
+        for graph, families in self._plan.items():
             for layer, precisions in families.items():
                 for precision in precisions:
                     self._progress(f"auto: {graph} {layer} {precision}")

@@ -28,12 +28,19 @@ FLOW_TIMES = (0.05, 0.35, 0.65, 0.95)
 
 
 @dataclass(frozen=True)
-class Continuation:
-    """Tokens ``ids [T]`` at ``positions [3, T]`` behind the first ``shared`` tokens of the action prompt."""
+class Placed:
+    """Tokens ``ids [T]`` at ``positions [3, T]``."""
 
     ids: Tensor
     positions: Tensor
+
+
+@dataclass(frozen=True)
+class Continuation(Placed):
+    """Behind the first ``shared`` tokens of the action prompt, or of ``prompt`` where that is another."""
+
     shared: int
+    prompt: Placed | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class ModelInput:
     """A sample as the model takes it.
 
     ``patches [n, patch_dim]``; ``ids [T]`` and ``positions [3, T]`` of the action prompt; ``continuations``
-    of it: the subgoal's prompt and answer, the tokens of FAST actions; ``state, state_mask [slots]``;
+    of prompts: the subgoal's question and answer, the tokens of FAST actions; ``state, state_mask [slots]``;
     ``actions [horizon, slots]`` normalised, ``mask`` alike;
     ``chunk_positions [3, horizon]``.
     """
@@ -106,22 +113,24 @@ class Calibrator:
         streams: list[_Stream] = []
         for sample, images in zip(samples, embeds, strict=True):
             prompt = len(streams)
-            streams.append(_Stream(self._prompt(sample, images, sample.ids, sample.positions, 0)))
+            streams.append(_Stream(self._prompt(sample, images, sample, 0)))
             for text in sample.continuations:
-                tokens = self._prompt(sample, images, text.ids, text.positions, text.shared)
-                streams.append(_Stream(tokens, prompt, text.shared))
+                behind = prompt
+                if text.prompt is not None:
+                    behind = len(streams)
+                    streams.append(_Stream(self._prompt(sample, images, text.prompt, 0)))
+                tokens = self._prompt(sample, images, text, text.shared)
+                streams.append(_Stream(tokens, behind, text.shared))
             if self._graph_inputs.actions.integrates:
                 streams += [_Stream(chunk, prompt) for chunk in self._chunks(sample)]
         return streams
 
-    def _prompt(
-        self, sample: ModelInput, images: Tensor, ids: Tensor, positions: Tensor, past: int
-    ) -> Tokens:
+    def _prompt(self, sample: ModelInput, images: Tensor, text: Placed | ModelInput, past: int) -> Tokens:
         return self._model.prompt_tokens(
-            ids,
+            text.ids,
             images,
-            positions,
-            causal_mask(len(ids), past),
+            text.positions,
+            causal_mask(len(text.ids), past),
             *((sample.state, sample.state_mask) if self._model.shape.state_token else ()),
             past=past,
             image_token_id=self._graph_inputs.image_token_id,

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from wall_edge.bundle import Manifest
 from wall_edge.policies.encoder import observed_frames
-from wall_edge.policies.prompt_text import TURN_END, Ids, next_position, subgoal_text
+from wall_edge.policies.prompt_text import TURN_END, Ids
+from wall_edge.policies.prompts import common_front
 from wall_edge.policies.state_text import said_state
 from wall_edge.policies.transforms import model_state, normalised
 from wall_edge.policies.vision import patches
 from wall_edge.session_format import Sample
 from wall_edge_export.inputs.export_inputs import ExportInputs
-from wall_edge_export.quantize.calibrate import Continuation, ModelInput
+from wall_edge_export.quantize.calibrate import Continuation, ModelInput, Placed
 
 
 def model_input(sample: Sample, manifest: Manifest, inputs: ExportInputs) -> ModelInput:
-    """Tokenise, normalise and place one sample.
+    """Tokenise, normalise and place one sample: the prompts are those that a robot's policies make of it.
 
     Its words serve as the action prompt's instruction, and as both question and answer of the subgoal prompt.
     Where actions are words, their tokens follow the action prompt.
@@ -27,16 +27,12 @@ def model_input(sample: Sample, manifest: Manifest, inputs: ExportInputs) -> Mod
     state, state_mask = model_state(manifest, sample.observation.state)
     said = said_state(manifest.embodiment.state, manifest.state_text, sample.observation.state)
     prompt = inputs.prompts.action(sample.words, said)
-    shared = inputs.prompts.observation_tokens
-    text = subgoal_text(sample.words, manifest.prompt_wording) + sample.words + TURN_END
-    answer = inputs.tokenizer.encode(text)
-    start = next_position(prompt.positions[:, :shared])
     actions, mask = training_actions(sample, manifest)
-    continuations = [_continuation(answer, start, shared)]
+    continuations = [_subgoal(sample.words, inputs)]
     spelled = inputs.actions.spelled(actions[:, sorted(manifest.embodiment.action.slots)])
     if len(spelled):
-        continuations.append(_continuation(spelled, prompt.following, len(prompt.ids)))
-    chunk = prompt.following + np.arange(manifest.horizon)
+        placed = _placed(spelled, _following(prompt.following, len(spelled)))
+        continuations.append(Continuation(placed.ids, placed.positions, len(prompt.ids)))
     return ModelInput(
         patches=torch.from_numpy(
             np.concatenate([patches(frames[n], g) for n, g in manifest.cameras.items()])
@@ -48,7 +44,7 @@ def model_input(sample: Sample, manifest: Manifest, inputs: ExportInputs) -> Mod
         state_mask=torch.from_numpy(state_mask),
         actions=torch.from_numpy(actions),
         mask=torch.from_numpy(mask),
-        chunk_positions=_line(chunk),
+        chunk_positions=torch.from_numpy(_following(prompt.following, manifest.horizon)),
     )
 
 
@@ -62,9 +58,29 @@ def training_actions(sample: Sample, manifest: Manifest) -> tuple[np.ndarray, np
     return actions, mask
 
 
-def _continuation(ids: Ids, start: int, shared: int) -> Continuation:
-    return Continuation(torch.from_numpy(ids), _line(start + np.arange(len(ids))), shared)
+def _subgoal(words: str, inputs: ExportInputs) -> Continuation:
+    """The question for the next sub-task and its answer, behind the observation.
+
+    A system turn that describes the robot is that of action prompts alone (:meth:`Prompts.subgoal`): then
+    the question has an observation of its own, as a robot computes its keys/values again.
+    """
+    prompts, tokenizer = inputs.prompts, inputs.tokenizer
+    question, answer = prompts.subgoal(words), tokenizer.encode(words + TURN_END)
+    ids = np.concatenate([question.ids, answer])
+    places = np.concatenate([question.positions, _following(question.following, len(answer))], axis=1)
+    observation, shared = prompts.observation().ids, 1 + int(np.flatnonzero(ids == tokenizer.ids.image)[-1])
+    prompt: Placed | None = _placed(ids[:shared], places[:, :shared])
+    if (front := common_front(observation, ids, tokenizer.ids)) >= shared:
+        prompt, shared = None, front
+    rest = _placed(ids[shared:], places[:, shared:])
+    return Continuation(rest.ids, rest.positions, shared, prompt)
 
 
-def _line(steps: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.broadcast_to(steps, (3, len(steps))).copy())
+def _placed(ids: Ids, positions: Ids) -> Placed:
+    return Placed(torch.from_numpy(ids), torch.from_numpy(positions))
+
+
+def _following(start: int, count: int) -> Ids:
+    """Positions ``[3, count]`` of text from ``start`` on."""
+    steps: Ids = np.broadcast_to(start + np.arange(count), (3, count)).copy()
+    return steps

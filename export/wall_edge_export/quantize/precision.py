@@ -16,7 +16,8 @@ A recipe (``export/recipes/*.yaml``, or a file of one's own) names a precision f
 The family ``activations`` (fp32, fp16 or bf16) is the type of what lies between the products: biases,
 residuals, attention, keys/values, image tokens and hidden states, and of the scales of quantised weights,
 whose products are computed in it. The decoder's graphs hand over keys/values, so they agree. In every recipe
-float32 are: norms, rotary angles, the action head, logits, and the graph ``guided``.
+float32 are: norms, rotary angles, the action head, logits, and the graph ``guided``. The matrices of adaptive
+norms have the activations' type.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ class Recipe:
         return asdict(getattr(self, graph))
 
     def precision(self, graph: str, weight: Weight) -> str | None:
-        """What a weight is in one of its graphs; None for norms and biases, which have no family."""
+        """What a weight is in one of its graphs; None for those of norms and biases, which have no family."""
         return None if weight.family is None else self.families(graph)[weight.family]
 
     def as_dict(self) -> dict[str, object]:

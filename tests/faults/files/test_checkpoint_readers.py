@@ -431,6 +431,21 @@ def test_settings_that_nothing_computes(folder: Path, key: str, value: object, w
     assert key in refused(folder)
 
 
+@pytest.mark.parametrize("section", ["rope_scaling", "rope_parameters"])
+@pytest.mark.parametrize(("key", "value"), [("partial_rotary_factor", 0.5), ("mrope_interleaved", True)])
+@pytest.mark.parametrize("where", [None, "text_config"])
+def test_settings_of_rotary_positions_that_nothing_computes(
+    folder: Path, section: str, key: str, value: object, where: str | None
+) -> None:
+    """C9: newer transformers keep them in a section of their own, in which nobody looked."""
+    edit(
+        folder,
+        lambda c: (c.setdefault(where, {}) if where else c).setdefault(section, {}).update({key: value}),
+    )
+    path = f"{section}.{key}" if where is None else f"{where}.{section}.{key}"
+    assert f"config.json: {path}: {value} is not supported" in refused(folder)
+
+
 @pytest.mark.parametrize(
     "yaml",
     [
@@ -439,6 +454,7 @@ def test_settings_that_nothing_computes(folder: Path, key: str, value: object, w
         {"model": {"vla_config": {"a": 1}}},
         {"task": {"action_branch": "ar"}},
         {"data": {"layer_types": ["linear_attention"]}},
+        {"model": {"rope_scaling": {"mrope_interleaved": True}}},
     ],
 )
 def test_the_same_settings_in_the_training_yaml(folder: Path, yaml: Json) -> None:
@@ -451,6 +467,7 @@ def test_their_defaults_pass_and_unknown_switches_are_told(folder: Path) -> None
     """C9: what is true and unknown stands in the export's report."""
     plain = {"causal_action_attention_mask": False, "use_x_pred": False, "proj_with_mask": True}
     plain |= {"time_shift": 1.0, "action_hidden_size": 160, "action_branch": "flow", "vla_config": {}}
+    (folder / "config.yml").write_text(json.dumps({"model": {"noise_scheduler": {"time_shift": 1.5}}}))
     edit(folder, lambda c: c.update(plain, use_cache=True, use_new_gate=True, other=False))
     edit(folder, lambda c: c["vision_config"].update(use_registers=True))
     checkpoint = Checkpoint(folder)

@@ -109,6 +109,10 @@ class TestPrecedence:
         ("key", "here", "there"),
         [
             ("hidden_size", 64, 128),
+            ("num_hidden_layers", 2, 3),
+            ("num_attention_heads", 4, 8),
+            ("num_key_value_heads", 2, 1),
+            ("rms_norm_eps", 1e-6, 1e-5),
             ("action_hidden_size", 32, 64),
             ("dim_inputs", [64, 32], [64, 64]),
             ("experts", [{"hidden_size": 64}], [{"hidden_size": 32}]),

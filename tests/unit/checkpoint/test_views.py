@@ -142,3 +142,111 @@ def test_the_embedding_decides_the_vocabulary(later: Path) -> None:
     config["vocab_size"] -= 40
     (later / "config.json").write_text(json.dumps(config))
     assert Checkpoint(later).load().model.embed_tokens.weight.shape[0] == 256
+
+
+class TestAdaptersOfAnotherForm:
+    """A LoRA is trained on a model that has its layers fused or apart, whatever the base's file has."""
+
+    def merged(self, later: Path, folder: Path, name: str) -> Tensor:
+        checkpoint = Checkpoint(later, adapter=folder)
+        checkpoint.check()
+        return checkpoint.tensor(name)
+
+    @pytest.mark.parametrize(("part", "wrapper"), [("q", ""), ("k", "model."), ("v", "_orig_mod.")])
+    def test_apart_on_a_fused_base(self, later: Path, tmp_path: Path, part: str, wrapper: str) -> None:
+        plain = state(Checkpoint(later))
+        layers = [
+            f"model.layers.{layer}.self_attn.{part}_proj_experts.{expert}"
+            for layer in range(3)
+            for expert in (0, 1)
+        ]
+        tensors: Tensors = {}
+        for layer in layers:
+            tensors |= pair(layer, *plain[f"{layer}.weight"].shape)
+        wrapped = {f"{wrapper}{name}": tensor for name, tensor in tensors.items()}
+        targets = [f"{part}_proj_experts.{expert}" for expert in (0, 1)]
+        folder = adapter(tmp_path / "lora", wrapped, target_modules=targets)
+        checkpoint = Checkpoint(later, adapter=folder)
+        checkpoint.check()
+        for name, weight in plain.items():
+            layer = name.removesuffix(".weight")
+            expected = weight + 3.0 * product(tensors, layer) if layer in layers else weight
+            torch.testing.assert_close(checkpoint.tensor(name) if checkpoint.has(name) else weight, expected)
+
+    @pytest.mark.parametrize("name", [QKV, GATE_UP])
+    def test_fused_on_a_base_that_has_it_apart(self, later: Path, tmp_path: Path, name: str) -> None:
+        layer, whole = name.removesuffix(".weight"), load_file(later / "model.safetensors")[name]
+        tensors = pair(layer, *whole.shape)
+        plain, expected = state(rewrite(later, split)), whole + 3.0 * product(tensors, layer)
+        folder, start = adapter(tmp_path / "lora", tensors), 0
+        for part in ("q", "k", "v") if name == QKV else ("gate", "up"):
+            one = name.replace("qkv_", f"{part}_") if name == QKV else name.replace("gate_up", part)
+            rows = len(plain[one])
+            torch.testing.assert_close(self.merged(later, folder, one), expected[start : start + rows])
+            start += rows
+        assert start == len(whole)
+
+    def test_layers_that_it_lacks_are_missed_by_its_names(self, later: Path, tmp_path: Path) -> None:
+        tensors = pair("model.layers.0.self_attn.q_proj_experts.1", 96, 48)
+        folder = adapter(tmp_path / "lora", tensors, target_modules=["q_proj_experts.1"])
+        with pytest.raises(
+            CheckpointError, match=r"holds 1 of 3 layers, and not model.layers.1.self_attn.q_proj"
+        ):
+            Checkpoint(later, adapter=folder)
+
+    def test_both_forms_at_once(self, later: Path, tmp_path: Path) -> None:
+        tensors = pair(Q.removesuffix(".weight"), 96, 48) | pair(QKV.removesuffix(".weight"), 160, 48)
+        with pytest.raises(CheckpointError, match="matches nothing in the base") as refused:
+            Checkpoint(later, adapter=adapter(tmp_path / "lora", tensors))
+        assert "\n" not in str(refused.value)
+
+
+class TestAdaptersOfPaddedLayers:
+    """The vision MLP of a re-saved base is 128 wide instead of 52, and so may an adapter of it be."""
+
+    LAYER = "visual.blocks.1.mlp"
+
+    def padded(self, width: int) -> Tensors:
+        """Of all three layers; what training leaves in padded rows of gate and up is 0, as no gradient gets
+        there, and in the columns of down what it began with."""
+        tensors = {}
+        for part, shape in (("gate", (width, 32)), ("up", (width, 32)), ("down", (32, width))):
+            tensors |= pair(f"{self.LAYER}.{part}_proj", *shape)
+            if part != "down":
+                tensors[f"{self.LAYER}.{part}_proj.lora_B.weight"][52:] = 0
+        return tensors
+
+    @pytest.mark.parametrize("width", [52, 128])
+    def test_of_either_width(self, later: Path, tmp_path: Path, width: int) -> None:
+        plain, tensors = state(Checkpoint(later)), self.padded(width)
+        rewrite(later, lambda stored: pad_vision(stored, fused=False))
+        checkpoint = Checkpoint(later, adapter=adapter(tmp_path / "lora", tensors))
+        loaded = state(checkpoint)
+        for part in ("gate", "up", "down"):
+            name = f"{self.LAYER}.{part}_proj"
+            rows, columns = plain[f"{name}.weight"].shape
+            update = 3.0 * product(tensors, name)[:rows, :columns]
+            torch.testing.assert_close(loaded[f"{name}.weight"], plain[f"{name}.weight"] + update)
+        other = "visual.blocks.0.mlp.gate_proj.weight"
+        assert torch.equal(loaded[other], plain[other])
+
+    def test_fused_too(self, later: Path, tmp_path: Path) -> None:
+        plain = state(Checkpoint(later))
+        rewrite(later, lambda stored: pad_vision(stored, fused=True))
+        name = f"{self.LAYER}.gate_up_proj"
+        tensors = pair(name, 256, 32)
+        for start in (52, 128 + 52):
+            tensors[f"{name}.lora_B.weight"][start : start + 76] = 0
+        loaded = state(Checkpoint(later, adapter=adapter(tmp_path / "lora", tensors)))
+        for part, rows in (("gate", slice(0, 52)), ("up", slice(128, 180))):
+            weight = f"{self.LAYER}.{part}_proj.weight"
+            torch.testing.assert_close(loaded[weight], plain[weight] + 3.0 * product(tensors, name)[rows])
+
+    @pytest.mark.parametrize("part", ["gate", "up"])
+    def test_one_that_makes_use_of_the_padding(self, later: Path, tmp_path: Path, part: str) -> None:
+        """Cut off, its channels would be lost without a word."""
+        rewrite(later, lambda stored: pad_vision(stored, fused=False))
+        folder = adapter(tmp_path / "lora", pair(f"{self.LAYER}.{part}_proj", 128, 32))
+        with pytest.raises(CheckpointError, match=r"blocks.1.mlp.*or zeros behind it") as refused:
+            Checkpoint(later, adapter=folder).check()
+        assert "\n" not in str(refused.value)

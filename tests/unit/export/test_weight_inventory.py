@@ -41,7 +41,8 @@ def test_it_has_every_weight_in_the_order_of_the_state(folder: Path) -> None:
 
 @each_checkpoint
 def test_every_matrix_has_a_family_where_it_is_used_and_nothing_else_has(folder: Path) -> None:
-    """A matrix without a family would stay in float32 unseen; a norm with one would lose its precision."""
+    """A matrix without a family, or the stream's type, would stay in float32 unseen; a norm with one would
+    lose its precision."""
     recipe, weights = load_recipe("int8-int4"), weights_of(folder)
     used: dict[str, set[str]] = {graph: set() for graph in GRAPHS}
     for weight in weights.values():
@@ -50,14 +51,17 @@ def test_every_matrix_has_a_family_where_it_is_used_and_nothing_else_has(folder:
         assert weight.matrix == (len(weight.shape) > 1)
         assert (weight.input_group is not None) == weight.matrix
         for graph in set(weight.graphs) - {GUIDED}:
-            if weight.matrix:
+            if weight.matrix and weight.layer is None:
+                assert not weight.exact
+                assert weight.name.endswith(".1.dense.weight")
+            elif weight.matrix:
                 assert weight.family in recipe.families(graph), weight.name
                 used[graph].add(str(weight.family))
             else:
                 assert weight.family is None
                 assert recipe.precision(graph, weight) is None
                 assert "norm" in weight.name or "ln_q" in weight.name or weight.name.endswith(".bias")
-                assert weight.name.endswith(".bias") == (weight.layer is not None)
+                assert weight.name.endswith(".bias") == (weight.layer is not None or not weight.exact)
     # The other way round: a recipe names only families that a layer is in, but for a state spelt in words.
     unused = set() if Checkpoint(folder).shape.state_token else {"action_head"}
     named = {graph: set(recipe.families(graph)) - {"activations"} for graph in GRAPHS}
@@ -110,14 +114,16 @@ def test_what_an_expert_has_to_itself(later: Inventory, name: str, graphs: str, 
     assert weight.expert == (0 if graphs == "prefix" else 1)
 
 
-def test_adaptive_norms_and_their_condition_are_of_the_action_head(adaptive: Inventory) -> None:
-    for name in (
-        "model.layers.0.input_layernorms.1.dense.weight",
-        "model.norms.1.dense.weight",
-        "action_preprocessor.time_mlp_in.weight",
+def test_what_adaptive_norms_multiply_has_the_stream_s_type_and_their_condition_is_exact(
+    adaptive: Inventory,
+) -> None:
+    for name, family, exact in (
+        ("model.layers.0.input_layernorms.1.dense.weight", None, False),
+        ("model.norms.1.dense.weight", None, False),
+        ("action_preprocessor.time_mlp_in.weight", "action_head", True),
     ):
         weight = adaptive[name]
-        assert (weight.graphs, weight.family, weight.exact) == (("expert", "guided"), "action_head", True)
+        assert (weight.graphs, weight.family, weight.exact) == (("expert", "guided"), family, exact)
 
 
 def test_layers_that_read_one_input_share_its_name(first: Inventory, later: Inventory) -> None:

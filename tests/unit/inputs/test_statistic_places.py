@@ -102,6 +102,7 @@ def test_places_that_differ(folder: Folder) -> None:
     weights = str(folder.path)
     message = folder.pickled(off=0.01).refusal()
     assert f"{weights}: normalizer_action.*.x2_normal and" in message
+    assert f"and {weights}/normalizer_*.pth: normalizer_action.*.x2_normal differ" in message
     assert "differ: min[0] is -0.036 and -0.026" in message
     folder.pickled().quantiles(off=0.01)
     assert "norm_stats.json: norm_stats.action differ" in folder.refusal()
@@ -199,11 +200,22 @@ class TestPadding:
 
     @pytest.mark.parametrize(
         ("low", "delta", "expected"),
-        [(0.0, 0.0, -1.0), (-0.25, 0.0, -0.5), (5.0, 1.0, -1.0), (-5.0, 1.0, 1.0), (float("nan"), 1.0, 0.0)],
+        [
+            (0.0, 0.0, -1.0),
+            (-0.25, 0.0, -0.5),
+            (5.0, 1.0, -1.0),
+            (-5.0, 1.0, 1.0),
+            (float("nan"), 1.0, 0.0),
+            (float("inf"), 1.0, -1.0),
+            (0.0, float("inf"), 0.0),
+            (-3e38, 1e-38, 1.0),
+        ],
     )
+    @pytest.mark.filterwarnings("error")
     def test_numbers_of_slots_that_nobody_drives(
         self, folder: Folder, low: float, delta: float, expected: float
     ) -> None:
+        """numpy's warnings of them once stood among the export's own lines."""
         folder.without_tensors().pickled()
         path = folder.path / "normalizer_action.pth"
         vectors = torch.load(path, weights_only=True)

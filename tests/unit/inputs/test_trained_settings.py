@@ -79,6 +79,24 @@ class TestTimes:
             trained(outline(tmp_path, {**SPELT, "noise_scheduler": scheduler}))
         assert "\n" not in str(error.value)
 
+    def test_a_wrong_number_is_named_as_its_file_does(self, tmp_path: Path) -> None:
+        """A ``time_shift`` was called ``shift``, and what ``config.yml`` says was ``config.json``'s."""
+        json_alone = outline(tmp_path, {**SPELT, "noise_scheduler": {"time_shift": 0.0}})
+        with pytest.raises(WallEdgeError, match=r"config.json: noise_scheduler.time_shift is 0.0; expected"):
+            trained(json_alone)
+        said = {"noise_scheduler": {"s": 0.5}}
+        with pytest.raises(WallEdgeError, match=r"config.yml: noise_scheduler.s is 0.5; expected 0.9 to 1"):
+            trained(outline(tmp_path, {**SPELT, **said}, {"task": said}))
+
+    @pytest.mark.parametrize("horizon", [0, -1, 1025, 10**9, 1.5, "32"])
+    @pytest.mark.parametrize("file", ["config.json", "config.yml"])
+    def test_horizons_that_cannot_be_meant(self, tmp_path: Path, horizon: object, file: str) -> None:
+        """A chunk of no steps was exported, one of a billion ended in a lack of memory."""
+        said = {"action_horizon_flow": horizon}
+        made = outline(tmp_path, {**SPELT, **said}, said if file == "config.yml" else None)
+        with pytest.raises(WallEdgeError, match=f"{file}: action_horizon_flow is"):
+            trained(made)
+
     @pytest.mark.parametrize("horizon", [None, 10, 32])
     def test_the_horizon(self, tmp_path: Path, horizon: int | None) -> None:
         assert trained(outline(tmp_path, {"action_horizon_flow": horizon})).horizon == horizon

@@ -7,9 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from wall_edge_export.quantize.auto import CANDIDATES, Search, SearchSamples, split
+from wall_edge_export.checkpoint.checkpoint import Checkpoint
+from wall_edge_export.model.inventory import inventory
+from wall_edge_export.onnx.trace import hollow_model
+from wall_edge_export.quantize.auto import CANDIDATES, Search, SearchSamples, candidates, split
 from wall_edge_export.quantize.precision import Recipe
 
+from tests.conftest import CASES
 from wall_edge.errors import ConfigError
 
 SELECTION, HOLDOUT = [0] * 32, [1] * 32
@@ -108,6 +112,32 @@ def test_a_limit_that_bf16_cannot_keep_is_refused_with_what_it_reaches(bf16: flo
         np.errstate(all="ignore"),
     ):
         run(FakeTrials(noise(1e-3), bf16=bf16), 0.03)
+
+
+@pytest.mark.parametrize(
+    ("case", "without_blocks"), [("two_views", {"mlp"}), ("w05_causal", set()), ("w10_adaptive", {"mlp"})]
+)
+def test_4_bits_are_no_candidate_where_inputs_take_no_blocks(case: str, without_blocks: set[str]) -> None:
+    """40 inputs of a down projection once ended the search, with the advice to choose another recipe."""
+    plan = candidates(inventory(hollow_model(Checkpoint(CASES / case).shape)))
+    assert {graph: set(families) for graph, families in plan.items()} == {
+        graph: set(families) for graph, families in CANDIDATES.items()
+    }
+    for layer, precisions in plan["expert"].items():
+        assert precisions == CANDIDATES["expert"][layer][: 1 if layer in without_blocks else 2]
+    assert {graph: plan[graph] for graph in ("vision", "prefix")} == {
+        graph: CANDIDATES[graph] for graph in ("vision", "prefix")
+    }
+
+
+def test_only_what_is_planned_is_tried() -> None:
+    plan = {**CANDIDATES, "expert": {**CANDIDATES["expert"], "mlp": ("int8-weights",)}}
+    search = Search(FakeTrials(noise(1e-6)), cost, 0.03, lambda _: None, plan)  # type: ignore[arg-type]
+    result = search.run(SearchSamples(SELECTION, HOLDOUT))  # type: ignore[arg-type]
+    assert result.recipe.families("expert")["mlp"] == "int8-weights"
+    tried = {(entry.graph, entry.family, entry.precision) for entry in result.sensitivity}
+    assert ("expert", "mlp", "int4-weights") not in tried
+    assert ("expert", "qkv", "int4-weights") in tried
 
 
 def test_stretches_of_the_recording_calibrate_select_and_confirm() -> None:

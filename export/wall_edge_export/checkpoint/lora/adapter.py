@@ -103,6 +103,43 @@ class _Pair:
         return flat.reshape(weight.shape)
 
 
+def stored_adapter(folder: Path) -> dict[str, StoredTensor]:
+    """The tensors of the adapter in ``folder``, by its own names. Raises :class:`CheckpointError`."""
+    path = folder / WEIGHTS
+    if not path.is_file():
+        pickled = (folder / "adapter_model.bin").is_file()
+        fix = "save it again with safe_serialization=True: pickles are not read" if pickled else _FIX
+        raise CheckpointError(f"{path}: no such file", expected="the adapter's weights", fix=fix)
+    if (folder / f"{WEIGHTS}.index.json").exists():
+        what, expected = f"an index of shards beside {WEIGHTS}", "the whole adapter in one file"
+        raise CheckpointError(f"{folder}: {what}", expected=expected, fix=_FIX)
+    stored = read_header(path)
+    refuse_quantised(folder, stored)
+    return stored
+
+
+def adapted_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of what an adapter of linear layers changes, under every name that it may have in a base.
+
+    Raises :class:`CheckpointError`.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    stored = stored_adapter(folder)
+    for key, tensor in stored.items():
+        shape, leaf = tensor.shape, "weight"
+        if match := _LINEAR.fullmatch(key):
+            other = stored.get(key.replace(".lora_B.", ".lora_A."))
+            if match["side"] == "A" or other is None or not len(shape) == len(other.shape) == 2:
+                continue
+            shape = (shape[0], other.shape[1])
+        elif match := _WHOLE.fullmatch(key):
+            leaf = match["leaf"]
+        else:
+            continue
+        shapes |= {f"{name}.{leaf}": shape for name in candidates(match["module"])}
+    return shapes
+
+
 class LoraAdapter:
     """The adapter in ``folder`` for a base whose tensors have ``shapes``.
 
@@ -116,7 +153,7 @@ class LoraAdapter:
         self._refuse_unsupported(raw)
         self._config = from_mapping(_Config, raw, str(where), CheckpointError, strict=False)
         targets = from_mapping(Targets, raw, str(where), CheckpointError, strict=False)
-        stored = self._stored()
+        stored = stored_adapter(folder)
         self._whole: dict[str, StoredTensor] = {}
         halves: dict[tuple[str, bool], dict[str, tuple[str, StoredTensor]]] = {}
         for key, tensor in stored.items():
@@ -148,18 +185,6 @@ class LoraAdapter:
         """
         weight = self._whole[name].read() if name in self._whole else base()
         return self._pairs[name].add_to(weight) if name in self._pairs else weight
-
-    def _stored(self) -> dict[str, StoredTensor]:
-        path = self.folder / WEIGHTS
-        if not path.is_file():
-            pickled = (self.folder / "adapter_model.bin").is_file()
-            fix = "save it again with safe_serialization=True: pickles are not read" if pickled else _FIX
-            raise CheckpointError(f"{path}: no such file", expected="the adapter's weights", fix=fix)
-        if (self.folder / f"{WEIGHTS}.index.json").exists():
-            raise self._wrong(f"an index of shards beside {WEIGHTS}", "the whole adapter in one file")
-        stored = read_header(path)
-        refuse_quantised(self.folder, stored)
-        return stored
 
     def _refuse_unsupported(self, raw: Mapping[str, Any]) -> None:
         unsupported = [(key, raw[key]) for key in _UNSUPPORTED if raw.get(key)]

@@ -37,7 +37,8 @@ def statistic_places(
     ``norm_stats.json`` by kind, as ``config.yml`` says; ``widths``: how many degrees of freedom it may be
     of, by kind. Raises :class:`CheckpointError`.
     """
-    places = [from_vectors(str(folder), tensors), from_vectors(str(folder), _pickled(folder))]
+    pickles = str(folder / _pickle_name("*"))
+    places = [from_vectors(str(folder), tensors), from_vectors(pickles, _pickled(folder))]
     if (folder / FILE).exists():
         places.append(read_norm_stats(folder / FILE, keys, widths))
     return [place for place in places if place]

@@ -16,7 +16,10 @@ from wall_edge.errors import CheckpointError
 from wall_edge.files import shown
 
 _FIX = "export a checkpoint of wall-oss-flow, wall-oss-fast or wall-oss-0.5"
-_SECTIONS = ("text_config", "vision_config", "noise_scheduler", "task", "model", "data")
+_SECTIONS = (
+    "text_config", "vision_config", "rope_scaling", "rope_parameters", "noise_scheduler", "task", "model",
+    "data",
+)  # fmt: skip
 
 _PLAIN: dict[str, tuple[object, ...]] = {
     "time_shift": (1,),
@@ -29,6 +32,8 @@ _PLAIN: dict[str, tuple[object, ...]] = {
     "action_branch": ("flow",),
     "use_flow_action_expert": (True,),
     "partial_rotary_factor": (1,),
+    "mrope_interleaved": (False,),
+    "deepstack_visual_indexes": (False,),
     "mlp_bias": (False,),
     "use_sliding_window": (False,),
     "use_qk_norm": (False,),
@@ -42,7 +47,7 @@ _PLAIN: dict[str, tuple[object, ...]] = {
 _BACKBONE_KEYS = ("model_type", "backbone", "architectures")
 _OTHER_BACKBONE = "qwen3"
 _READ_ELSEWHERE = ("noise_scheduler.time_shift",)
-"""By their paths: settings that mean something there alone."""
+"""By their section: settings that mean something there alone."""
 _HARMLESS = frozenset(
     {
         "use_cache", "return_dict", "torchscript", "output_attentions", "output_hidden_states", "mot_opt",
@@ -59,7 +64,8 @@ _HARMLESS = frozenset(
 def refuse_unsupported(config: Mapping[str, Any], where: str) -> None:
     """Raise :class:`CheckpointError` naming the first setting that asks for other arithmetic than ours."""
     for path, key, value in _settings(config):
-        expected = None if path in _READ_ELSEWHERE else _expected(key, value)
+        read = ".".join(path.split(".")[-2:]) in _READ_ELSEWHERE
+        expected = None if read else _expected(key, value)
         if expected is not None:
             raise CheckpointError(
                 f"{where}: {path}: {shown(value, 60)} is not supported", expected=expected, fix=_FIX
@@ -89,13 +95,12 @@ def unknown_switches(config: Mapping[str, Any], read_keys: frozenset[str]) -> li
     )
 
 
-def _settings(config: Mapping[str, Any]) -> Iterator[tuple[str, str, object]]:
-    """Dotted path, key and value, sections that belong to the model included."""
+def _settings(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str, object]]:
+    """Dotted path, key and value, sections that belong to the model included, at whatever depth."""
     for key, value in config.items():
-        yield key, key, value
-        if key in _SECTIONS:
-            for inner, item in value.items() if isinstance(value, Mapping) else ():
-                yield f"{key}.{inner}", inner, item
+        yield f"{above}{key}", key, value
+        if key in _SECTIONS and isinstance(value, Mapping):
+            yield from _settings(value, f"{above}{key}.")
 
 
 def _means(value: object, plain: tuple[object, ...]) -> bool:

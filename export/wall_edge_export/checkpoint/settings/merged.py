@@ -22,6 +22,10 @@ from wall_edge_export.model.config import flattened
 _OF_TRAINING = ("noise_scheduler", "action_horizon_flow", "use_state_string_representation")
 """Beside the layouts, which :func:`dof.trained` puts in."""
 _OF_MODEL = {
+    "num_hidden_layers": None,
+    "num_attention_heads": None,
+    "num_key_value_heads": None,
+    "rms_norm_eps": None,
     "hidden_size": None,
     "action_hidden_size": None,
     "state_hidden_size": None,
