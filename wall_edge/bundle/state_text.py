@@ -26,9 +26,14 @@ class StateText:
         between("bins", self.bins, 2, MAX_BINS)
         between("slots", self.slots, 1, MAX_DOF)
 
+    def model_slots(self, layout: Layout) -> int | None:
+        """Slots of the model's state, as far as a manifest tells: all are said, or all stand ``masked`` (the
+        exporter writes each or none)."""
+        return self.slots or len(layout.masked) or None
+
     def width(self, layout: Layout) -> int:
         """Slots of a state of this layout: all of the model's, or as many as are taken."""
-        return self.slots or max(1 + max(layout.slots), len(layout.masked))
+        return self.model_slots(layout) or 1 + max(layout.slots)
 
     def longest_words(self, degrees: int) -> str:
         """Of the states of so many degrees of freedom, one that takes the most words."""
