@@ -27,7 +27,7 @@ def to_this_thread(number: int) -> None:
     signal.pthread_kill(threading.get_ident(), number)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
