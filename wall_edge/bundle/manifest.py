@@ -11,7 +11,7 @@ So a manifest whose parts do not agree with one another cannot be made, by a rea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
 from wall_edge.bundle.actions import FastActions, FlowActions
@@ -191,14 +191,16 @@ class Manifest:
     def _check_state_text(self) -> None:
         """Words or a token carry the state, as the graph ``prefix`` has no input for it or one."""
         if self.family == "wall-oss" and self.state_text is not None:
-            raise Invalid("state_text", self.state_text, expected="none in a family whose state has a token")
+            raise Invalid(
+                "state_text", asdict(self.state_text), expected="none: this family's state has a token"
+            )
         prefix = self.graphs.get("prefix")
         if prefix is None or self.family == "wall-oss":
             return  # that a graph or an input is missing is said by others
         token = "state" in prefix.inputs
         if token and self.state_text is not None:
             expected = "none, as the graph prefix has an input for the state"
-            raise Invalid("state_text", self.state_text, expected=expected)
+            raise Invalid("state_text", asdict(self.state_text), expected=expected)
         if not token and self.state_text is None:
             expected = "the bins of the state's words, as the graph prefix has no input for the state"
             raise Invalid("state_text", None, expected=expected, fix="export the bundle again")
