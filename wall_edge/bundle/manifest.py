@@ -172,7 +172,7 @@ class Manifest:
         return int(self.graphs["prefix"].inputs["state"].shape[0])
 
     @property
-    def known_state_slots(self) -> int | None:
+    def model_state_slots(self) -> int | None:
         """The model's state slots; None where the prompt spells taken ones and nothing tells of others."""
         text = self.state_text
         return self.state_slots if text is None else text.model_slots(self.embodiment.state)
@@ -207,7 +207,7 @@ class Manifest:
 
     def _check_slots(self) -> None:
         """No degree of freedom is in a slot that the model does not have."""
-        robot, most = self.embodiment, min(self.known_state_slots or MAX_SLOTS, MAX_SLOTS)
+        robot, most = self.embodiment, min(self.model_state_slots or MAX_SLOTS, MAX_SLOTS)
         counted("embodiment.state.masked", robot.state.masked, 0, most)
         for key, slots, bound in (
             ("state", robot.state.slots, most),

@@ -33,7 +33,7 @@ class StateText:
 
     def width(self, layout: Layout) -> int:
         """Slots of a state of this layout: all of the model's, or as many as are taken."""
-        return self.model_slots(layout) or 1 + max(layout.slots)
+        return self.slots or max(1 + max(layout.slots), len(layout.masked))
 
     def longest_words(self, degrees: int) -> str:
         """Of the states of so many degrees of freedom, one that takes the most words."""

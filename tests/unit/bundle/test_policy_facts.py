@@ -65,10 +65,10 @@ def counted(**numbers: int | None) -> dict[str, str]:
 
 def test_slots_are_told_where_a_robot_takes_fewer() -> None:
     """Six joints of a model of 26 slots looked like a model of six."""
-    numbers: dict[str, int | None] = {"dof": 6, "action_slots": 26, "state_dof": 7, "known_state_slots": 20}
+    numbers: dict[str, int | None] = {"dof": 6, "action_slots": 26, "state_dof": 7, "model_state_slots": 20}
     assert counted(**numbers) == {
         "slots": "6 of the model's 26 for actions, 7 of the model's 20 for the state"
     }
-    assert counted(**{**numbers, "known_state_slots": None}) == {"slots": "6 of the model's 26 for actions"}
+    assert counted(**{**numbers, "model_state_slots": None}) == {"slots": "6 of the model's 26 for actions"}
     assert counted(**{**numbers, "action_slots": 6}) == {"slots": "7 of the model's 20 for the state"}
-    assert counted(dof=6, action_slots=6, state_dof=7, known_state_slots=7) == {}
+    assert counted(dof=6, action_slots=6, state_dof=7, model_state_slots=7) == {}

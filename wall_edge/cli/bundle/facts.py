@@ -20,7 +20,7 @@ def slot_facts(manifest: Manifest) -> dict[str, str]:
     """Where a model is known to have more slots than its robot takes: how many of how many."""
     sides = (
         ("actions", manifest.dof, manifest.action_slots),
-        ("the state", manifest.state_dof, manifest.known_state_slots),
+        ("the state", manifest.state_dof, manifest.model_state_slots),
     )
     told = [
         f"{taken} of the model's {slots} for {side}"

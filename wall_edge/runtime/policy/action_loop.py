@@ -111,7 +111,7 @@ class ActionLoop:
         if active is None:
             return None
         require_finite(observation.state, "the state", PolicyError)
-        self._policy.observe(self._seen(observation, observation.state))
+        self._policy.observe(self._with_state(observation, observation.state))
         if self._settings.subgoals and self.handoff.wants(active, now_ns):
             self._encoder.fork(self._planner_encoder)
             self.handoff.take(active, observation)
@@ -120,11 +120,11 @@ class ActionLoop:
         self.scheduler.begin_period(now_ns)
         request = self.scheduler.request(observation, active.words)
         before = self._history.before(request, self.scheduler.plan)
-        premise = self._seen(observation, request.state)
+        premise = self._with_state(observation, request.state)
         values = self._policy.act(premise, active.words, self._history.guidance(request))
         return PendingChunk(active, observation, premise, request, values, self.body.joints(values, *before))
 
-    def _seen(self, observation: Observation, joints: Floats) -> Observation:
+    def _with_state(self, observation: Observation, joints: Floats) -> Observation:
         """With joint positions ``[dof]`` as the policy's values of a state."""
         return replace(observation, state=self.body.state(joints))
 
