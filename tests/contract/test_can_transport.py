@@ -20,6 +20,7 @@ from wall_edge_bridge.transport.python_can import open_python_can
 from tests.doubles.echo_motors import EchoTwin, answering
 from wall_edge.errors import BusError
 
+PATIENCE_S = 30.0
 GROUP = "239.74.163.2"
 VCAN = "sudo modprobe vcan && sudo ip link add vcan0 type vcan && sudo ip link set vcan0 mtu 72 up"
 Bus = tuple[FrameTransport, EchoTwin]
@@ -59,6 +60,8 @@ def on_slcan_by_python_can() -> Iterator[Bus]:
     twin = EchoTwin()
     with serving(SlcanAdapter(twin, 1_000_000, 5_000_000)) as (port,):
         wire = open_python_can("slcan", port.place, 1_000_000, 5_000_000)
+        # On a busy machine this process may stall behind a write, which pyserial calls a timeout after 50 ms.
+        wire._room_s = PATIENCE_S
         yield wire, twin
         wire.close()
 
@@ -117,7 +120,7 @@ def bus(request: pytest.FixtureRequest) -> Iterator[Bus]:
         yield pair
 
 
-def soon(seconds: float = 2.0) -> int:
+def soon(seconds: float = PATIENCE_S) -> int:
     return time.monotonic_ns() + round(seconds * 1e9)
 
 
@@ -157,7 +160,7 @@ def test_nothing_is_there_until_the_deadline(bus: Bus) -> None:
     start_ns = time.monotonic_ns()
     assert wire.receive(start_ns + 20_000_000) == []
     took_ms = (time.monotonic_ns() - start_ns) / 1e6
-    assert 19 < took_ms < 500
+    assert 19 < took_ms < 5000  # a busy machine may stall for a second
 
 
 def test_a_deadline_that_has_passed_gives_what_is_there(bus: Bus) -> None:

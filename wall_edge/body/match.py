@@ -23,7 +23,11 @@ def commands_joints(config: RobotConfig, manifest: Manifest) -> bool:
 
 
 def require_match(config: RobotConfig, manifest: Manifest) -> None:
-    """Raise :class:`ConfigError` where the bundle is another robot's, naming the first slot that differs."""
+    """Raise :class:`ConfigError` where the bundle is another robot's, naming the first slot that differs.
+
+    Or where it was exported with other settings than ROBOT.yaml's section ``model`` has by now.
+    """
+    _require_settings(config, manifest)
     embodiment, robot = config.embodiment, manifest.embodiment
     if embodiment is None:
         _require_joints(config, robot.action)
@@ -49,6 +53,27 @@ def require_match(config: RobotConfig, manifest: Manifest) -> None:
                     fix=_FIX,
                 )
         _require_poses(config, manifest, layout)
+
+
+def _require_settings(config: RobotConfig, manifest: Manifest) -> None:
+    """What is corrected under ``model`` changes nothing before the next export."""
+    if config.model is None:
+        return
+    text, action = manifest.state_text, manifest.embodiment.action.degrees[0]
+    stored: dict[str, object] = {
+        "horizon": manifest.horizon,
+        "action_rate_hz": manifest.action_rate_hz,
+        "integration_steps": manifest.actions.integration_steps,
+        "state_bins": None if text is None else text.bins,
+        "prompt_action_space": manifest.prompt_action_space,
+    }
+    if config.embodiment is None:  # which says these two entry by entry
+        stored |= {"unit": action.unit, "action_reference": action.reference}
+    for key, value in stored.items():
+        asked = getattr(config.model, key)
+        if value is not None and asked is not None and asked != value:
+            fix = f"export the bundle again, or leave model.{key} out"
+            raise ConfigError(f"model.{key} is {asked}", expected=f"{value}, as in the bundle", fix=fix)
 
 
 def _left_open(config: RobotConfig, entries: Mapping[str, Entry], name: str) -> bool:

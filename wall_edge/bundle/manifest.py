@@ -11,7 +11,7 @@ So a manifest whose parts do not agree with one another cannot be made, by a rea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
 from wall_edge.bundle.actions import FastActions, FlowActions
@@ -41,6 +41,8 @@ MANIFEST, DIGEST, TOKENIZER, GOLDENS = "manifest.yaml", "manifest.sha256", "toke
 HEAD_TOKENS = "lm_head_tokens.npy"
 MAX_HORIZON = 1024
 MAX_PROMPT_TOKENS = 32_768
+MAX_SLOTS = 256
+"""Of a state or an action: no checkpoint has more, and the exporter takes no more."""
 _CACHE_BYTES = 16 << 30
 _MAX_LIMIT = 10.0
 """Of a tolerance."""
@@ -129,8 +131,7 @@ class Manifest:
         require_name("recipe", self.recipe, also="+")
         self._check_files()
         one_of("family", self.family, get_args(FamilyName))
-        if self.family == "wall-oss" and self.state_text is not None:
-            raise Invalid("state_text", self.state_text, expected="none in a family whose state has a token")
+        self._check_state_text()
         token = self.state_text is None
         check_graphs(self.graphs, self.cameras, self.actions, self.horizon, state_token=token)
         cached = self.graphs["prefix"].inputs["past_kv"].dtype
@@ -165,10 +166,16 @@ class Manifest:
 
     @property
     def state_slots(self) -> int:
-        """The model's state slots; where the prompt spells the state, as many as are taken."""
+        """The model's state slots; where the prompt spells the state, as many as are known or taken."""
         if self.state_text is not None:
             return self.state_text.width(self.embodiment.state)
         return int(self.graphs["prefix"].inputs["state"].shape[0])
+
+    @property
+    def model_state_slots(self) -> int | None:
+        """The model's state slots; None where the prompt spells taken ones and nothing tells of others."""
+        text = self.state_text
+        return self.state_slots if text is None else text.model_slots(self.embodiment.state)
 
     def _check_files(self) -> None:
         counted("files", self.files, 0, 64)
@@ -181,22 +188,41 @@ class Manifest:
         if len(set(names)) < len(names):
             raise Invalid("graphs", names, expected="files of its own for each graph")
 
+    def _check_state_text(self) -> None:
+        """Words or a token carry the state, as the graph ``prefix`` has no input for it or one."""
+        if self.family == "wall-oss" and self.state_text is not None:
+            raise Invalid(
+                "state_text", asdict(self.state_text), expected="none: this family's state has a token"
+            )
+        prefix = self.graphs.get("prefix")
+        if prefix is None or self.family == "wall-oss":
+            return  # that a graph or an input is missing is said by others
+        token = "state" in prefix.inputs
+        if token and self.state_text is not None:
+            expected = "none, as the graph prefix has an input for the state"
+            raise Invalid("state_text", asdict(self.state_text), expected=expected)
+        if not token and self.state_text is None:
+            expected = "the bins of the state's words, as the graph prefix has no input for the state"
+            raise Invalid("state_text", None, expected=expected, fix="export the bundle again")
+
     def _check_slots(self) -> None:
-        robot = self.embodiment
-        counted("embodiment.state.masked", robot.state.masked, 0, self.state_slots)
+        """No degree of freedom is in a slot that the model does not have."""
+        robot, most = self.embodiment, min(self.model_state_slots or MAX_SLOTS, MAX_SLOTS)
+        counted("embodiment.state.masked", robot.state.masked, 0, most)
         for key, slots, bound in (
-            ("state", robot.state.slots, self.state_slots),
+            ("state", robot.state.slots, most),
             ("action", robot.action.slots, self.actions.slot_bound(self.graphs)),
         ):
             for i, slot in enumerate(slots):
                 between(f"embodiment.{key}.degrees[{i}].slot", slot, 0, bound - 1, "(the model's slots)")
 
     def _check_prompt(self) -> None:
-        """The images leave room for words, and the cache of keys and values can be made."""
+        """Images and state leave room for words, and the cache of keys and values can be made."""
         between("max_prompt_tokens", self.max_prompt_tokens, 1, MAX_PROMPT_TOKENS, "tokens")
         images = sum(camera.tokens for camera in self.cameras.values())
-        if images >= self.max_prompt_tokens:
-            expected = f"more than the images' {images}"
+        state = 0 if self.state_text is None else self.state_text.most_tokens(self.state_dof)
+        if images + state >= self.max_prompt_tokens:
+            expected = f"more than the images' {images}" + (f" and the state's {state}" if state else "")
             raise Invalid("max_prompt_tokens", self.max_prompt_tokens, expected=expected)
         size = 4 * self.max_prompt_tokens
         for axis in self.graphs["prefix"].inputs["past_kv"].shape[1:]:

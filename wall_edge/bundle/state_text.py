@@ -26,6 +26,11 @@ class StateText:
         between("bins", self.bins, 2, MAX_BINS)
         between("slots", self.slots, 1, MAX_DOF)
 
+    def model_slots(self, layout: Layout) -> int | None:
+        """Slots of the model's state, as far as a manifest tells: all are said, or all stand ``masked`` (the
+        exporter writes each or none)."""
+        return self.slots or len(layout.masked) or None
+
     def width(self, layout: Layout) -> int:
         """Slots of a state of this layout: all of the model's, or as many as are taken."""
         return self.slots or max(1 + max(layout.slots), len(layout.masked))

@@ -26,6 +26,7 @@ class FlowStages:
         self._moment, self._policy = moment, FlowPolicy(moment.encoder)
         self._grid = require_flow(moment.manifest.actions).time_grid
         self._guides = _GUIDED in moment.manifest.graphs
+        self._live = list(moment.manifest.embodiment.action.slots)
 
     @classmethod
     def inputs(cls, manifest: Manifest, rng: np.random.Generator) -> dict[str, Array]:
@@ -46,8 +47,7 @@ class FlowStages:
         moment = self._moment
         noise = moment.inputs["noise"]
         chunk = self._policy.normalised_chunk(moment.observation, moment.words, noise)
-        slots = list(moment.manifest.embodiment.action.slots)
-        actions = physical(moment.manifest, chunk[:, slots], moment.observation.state)
+        actions = physical(moment.manifest, chunk[:, self._live], moment.observation.state)
         return {"chunk": chunk, "actions": actions}
 
     def record(self) -> dict[str, Array]:
@@ -63,16 +63,16 @@ class FlowStages:
         noisy, velocities = goldens["noisy_actions"], goldens["velocities"]
         for step, (time, x) in enumerate(zip(self._grid, noisy, strict=False)):
             velocity = self._policy.velocity(x, time)
-            yield check(f"velocity.{step}", "velocity", velocity, velocities[step])
+            yield self._compared(check, f"velocity.{step}", velocity, velocities[step])
         if self._guides:
             velocity, guidance = self._guided(noisy)
             golden = velocities[middle_step(noisy)]
-            yield check("guided_velocity", "guided_velocity", velocity, golden)
-            yield check("guidance", "guidance", guidance, goldens["guidance"])
+            yield self._compared(check, "guided_velocity", velocity, golden)
+            yield self._compared(check, "guidance", guidance, goldens["guidance"])
 
     def whole_checks(self, whole: Arrays, goldens: Arrays, check: Check) -> Iterator[StageCheck]:
         """The chunk, and its degrees of freedom; a rotation's are written as the golden's are."""
-        yield check("chunk", "chunk", whole["chunk"], goldens["chunk"])
+        yield self._compared(check, "chunk", whole["chunk"], goldens["chunk"])
         layout = self._moment.manifest.embodiment.action
         actions, golden = whole["actions"].copy(), goldens["actions"]
         for pose, form in layout.rotations.items():
@@ -80,6 +80,16 @@ class FlowStages:
             actions[:, columns] = nearest_values(form, actions[:, columns], golden[:, columns])
         for number, name in enumerate(layout.names):
             yield check(f"actions.{name}", f"actions.{name}", actions[:, number], golden[:, number])
+
+    def _compared(self, check: Check, stage: str, actual: Array, golden: Array) -> StageCheck:
+        """Of ``[horizon, slots]``, those of the robot's degrees of freedom; all must be finite.
+
+        In the later family the others go in a straight line, exact whatever is wrong: among 26 slots they
+        would halve the error of six. In the first nothing trained what the model says of them.
+        """
+        if np.all(np.isfinite(actual)):
+            actual, golden = actual[:, self._live], golden[:, self._live]
+        return check(stage, stage.partition(".")[0], actual, golden)
 
     def _trajectory(self) -> dict[str, Array]:
         """Noisy actions and velocity of every step, taken one by one; the prompt is cached."""
@@ -94,7 +104,7 @@ class FlowStages:
         moment, step = self._moment, middle_step(noisy)
         manifest, session = moment.manifest, moment.encoder.session
         mask = np.zeros((manifest.horizon, manifest.action_slots), dtype=np.float32)
-        mask[:, list(manifest.embodiment.action.slots)] = 1.0
+        mask[:, self._live] = 1.0
         following = moment.encoder.action_prompt(moment.observation, moment.words).following
         positions = np.broadcast_to(following + np.arange(manifest.horizon), (3, manifest.horizon))
         target, weights = moment.inputs["guidance_target"], moment.inputs["guidance_weights"]

@@ -60,6 +60,14 @@ class Rig:
             time.sleep(0.05)
         raise AssertionError(f"no {kind} event: {self.process.communicate()}")
 
+    def leave_rest(self, radians: float, seconds: float = 120.0) -> None:
+        """Until some joint is so far from its rest."""
+        deadline = time.monotonic() + seconds
+        while np.abs(self.bus.positions(time.monotonic_ns()) - arm.REST).max() < radians:
+            assert time.monotonic() < deadline
+            assert self.process.poll() is None, self.process.communicate()
+            time.sleep(0.02)
+
     def pid(self, name: str) -> int:
         events = read_events(self.events)
         return next(int(str(e["pid"])) for e in events if e["kind"] == "spawned" and e["process"] == name)
@@ -157,7 +165,7 @@ def test_a_terminal_that_goes_away(make_rig: Any) -> None:
 def test_more_signals_do_not_break_off_the_way_to_rest(make_rig: Any) -> None:
     rig = make_rig(rest_velocity=0.1)
     rig.wait_for("chunkrecord")
-    time.sleep(1.5)  # far enough from rest for a way back of seconds
+    rig.leave_rest(0.15)  # for a way back of seconds
     for _ in range(5):
         os.kill(rig.process.pid, signal.SIGTERM)
         time.sleep(0.1)
@@ -190,7 +198,7 @@ def test_an_emergency_stop_waits_for_a_person(make_rig: Any) -> None:
     """The arm brakes where it is and goes limp, and does not start again before somebody has cleared it."""
     rig = make_rig()
     rig.wait_for("chunkrecord")
-    time.sleep(0.5)
+    rig.leave_rest(0.1)
     os.kill(rig.process.pid, signal.SIGUSR1)
     code, _, errors = rig.end()
     assert code == 1

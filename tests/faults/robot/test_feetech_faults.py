@@ -27,11 +27,11 @@ from wall_edge.errors import BusError, BusTimeout
 NAMES = ("pan", "lift", "elbow", "wrist", "roll", "gripper")
 JOINTS = tuple(FeetechJoint(name, i + 1, -1.5, 1.5, 6.0) for i, name in enumerate(NAMES))
 START = np.linspace(-0.5, 0.5, 6)
-SETTINGS = FeetechSettings(timeout_ms=100)
+SETTINGS = FeetechSettings(timeout_ms=300)  # a busy machine seldom stalls so long
 
 
 def soon() -> int:
-    return time.monotonic_ns() + 10**8
+    return time.monotonic_ns() + 3 * 10**8
 
 
 def open_drive(port: str, baud: int = 1_000_000) -> FeetechDrive:

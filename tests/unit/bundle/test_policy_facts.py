@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from wall_edge.bundle import ActionKind, FastActions, FastSettings, FlowActions, StateText, TimeSchedule
-from wall_edge.cli.bundle.facts import policy_facts
+from wall_edge.cli.bundle.facts import policy_facts, slot_facts
 
 
 def said(actions: ActionKind, **changes: Any) -> dict[str, str]:
@@ -56,3 +56,19 @@ def test_times_that_a_robot_chose_are_not_the_schedules() -> None:
 def test_actions_in_words_are_not_integrated() -> None:
     facts = said(FastActions(FastSettings(scale=10.0, vocab_size=2048, min_token=-354)))
     assert facts["integration"] == "none: a chunk is words"
+
+
+def counted(**numbers: int | None) -> dict[str, str]:
+    manifest: Any = SimpleNamespace(**numbers)
+    return slot_facts(manifest)
+
+
+def test_slots_are_told_where_a_robot_takes_fewer() -> None:
+    """Six joints of a model of 26 slots looked like a model of six."""
+    numbers: dict[str, int | None] = {"dof": 6, "action_slots": 26, "state_dof": 7, "model_state_slots": 20}
+    assert counted(**numbers) == {
+        "slots": "6 of the model's 26 for actions, 7 of the model's 20 for the state"
+    }
+    assert counted(**{**numbers, "model_state_slots": None}) == {"slots": "6 of the model's 26 for actions"}
+    assert counted(**{**numbers, "action_slots": 6}) == {"slots": "7 of the model's 20 for the state"}
+    assert counted(dof=6, action_slots=6, state_dof=7, model_state_slots=7) == {}

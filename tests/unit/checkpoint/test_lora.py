@@ -368,7 +368,7 @@ def test_patterns_that_backtrack_without_end(
     start = time.monotonic()
     with contextlib.suppress(CheckpointError):  # some of them simply match nothing, at once
         Checkpoint(golden_case, adapter=folder)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 60  # without a limit: years
 
 
 def test_an_expression_that_takes_too_long_is_told() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,8 +11,17 @@ import pytest
 
 from tests.unit.body.bodies import manifest_of, two_poses
 from tests.unit.body.two_arms import kinematics, robot
-from wall_edge.bundle import Embodiment, Manifest, joint_layout
-from wall_edge.config import RobotConfig, SinkConfig
+from wall_edge.bundle import (
+    Embodiment,
+    FastActions,
+    FastSettings,
+    FlowActions,
+    Manifest,
+    StateText,
+    TimeSchedule,
+    joint_layout,
+)
+from wall_edge.config import ModelConfig, RobotConfig, SinkConfig
 from wall_edge.errors import WallEdgeError
 from wall_edge.runtime.daemon.readiness import check_match
 
@@ -61,6 +71,42 @@ def test_the_first_slot_that_differs() -> None:
     swapped = {**two_poses(), "left_xyz": {"kind": "position", "pose": "right"}}
     with pytest.raises(WallEdgeError, match=r"state slot 0 \(left_xyz_0\) is position of right"):
         check_match(theirs, robot(embodiment={"action": {**swapped, "right_xyz": {"kind": "held"}}}))
+
+
+EXPORTED: dict[str, tuple[Any, Any]] = {
+    "horizon": (32, 10),
+    "action_rate_hz": (30.0, 20.0),
+    "integration_steps": (10, 4),
+    "state_bins": (256, 512),
+    "prompt_action_space": ("Abs EEF", "Rel EEF"),
+    "unit": ("rad", "deg"),
+    "action_reference": ("absolute", "state"),
+}
+"""By key of ROBOT.yaml's section model: what the bundle has, and another value."""
+
+
+@pytest.mark.parametrize("key", EXPORTED)
+def test_what_was_corrected_in_the_section_model_needs_an_export(key: str) -> None:
+    """The arm moved by the bundle's, and nothing told."""
+    stored = {
+        "embodiment": joints_alone(NAMES),
+        "actions": FlowActions(TimeSchedule(0.999).grid(10)),
+        "state_text": StateText(256),
+        "prompt_action_space": "Abs EEF",
+    }
+    theirs, (same, other) = manifest(POSES, **stored), EXPORTED[key]
+    check_match(theirs, replace(PLAIN, model=ModelConfig(**{key: same})))
+    told = f"model.{key} is {other}; expected {same}, as in the bundle; export the bundle again, or leave"
+    with pytest.raises(WallEdgeError, match=re.escape(told)):
+        check_match(theirs, replace(PLAIN, model=ModelConfig(**{key: other})))
+
+
+def test_what_a_bundle_does_not_have_is_left_open() -> None:
+    """A token carries its state, and words are its actions."""
+    actions = FastActions(FastSettings(scale=10.0, vocab_size=2048, min_token=-354))
+    stored = {"embodiment": joints_alone(NAMES), "state_text": None, "prompt_action_space": None}
+    theirs = manifest(POSES, actions=actions, **stored)
+    check_match(theirs, replace(PLAIN, model=ModelConfig(integration_steps=4)))
 
 
 @pytest.mark.parametrize(

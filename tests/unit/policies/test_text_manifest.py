@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from wall_edge.bundle import Bundle, GraphSpec, Layout, Manifest, StateText
-from wall_edge.config_loader import Invalid
+from wall_edge.bundle import Bundle, Embodiment, GraphSpec, Layout, Manifest, StateText
+from wall_edge.bundle.manifest import MAX_SLOTS
+from wall_edge.config_loader import Invalid, from_mapping
+from wall_edge.errors import BundleError
 from wall_edge.policies.prompts import Prompts
 
 
@@ -36,8 +38,9 @@ Change = Callable[[Manifest], Manifest]
 @pytest.mark.parametrize(
     ("change", "key"),
     [
-        (lambda m: replace(m, state_text=StateText(256)), "graphs.prefix.inputs"),
-        (lambda m: replace(m, graphs=without_token(m)), "graphs.prefix"),
+        (lambda m: replace(m, state_text=StateText(256)), "state_text"),
+        (lambda m: replace(m, graphs=without_token(m)), "state_text"),
+        (lambda m: replace(m, graphs=without_token(m), family="wall-oss"), "graphs.prefix"),
         (
             lambda m: replace(m, graphs=without_token(m), state_text=StateText(256, slots=3)),
             "embodiment.state.degrees",
@@ -47,7 +50,7 @@ Change = Callable[[Manifest], Manifest]
             "state_text",
         ),
     ],
-    ids=("both", "neither", "fewer slots than the state takes", "of the first family"),
+    ids=("both", "neither", "neither, in the first family", "too few slots", "of the first family"),
 )
 def test_token_and_text_do_not_mix(manifest: Manifest, change: Change, key: str) -> None:
     with pytest.raises(Invalid) as refused:
@@ -61,6 +64,57 @@ def test_slots_that_stand_masked_behind_the_last_degree(manifest: Manifest) -> N
     robot = replace(manifest.embodiment, state=layout)
     made = replace(manifest, graphs=without_token(manifest), state_text=StateText(256), embodiment=robot)
     assert made.state_slots == 20
+
+
+def test_words_that_were_taken_out_of_a_manifest_are_named(manifest: Manifest) -> None:
+    """It said "graphs.prefix is []; expected a tensor state of 1 axes"."""
+    written = asdict(replace(manifest, graphs=without_token(manifest), state_text=StateText(256)))
+    del written["state_text"]
+    with pytest.raises(BundleError) as refused:
+        from_mapping(Manifest, written, "manifest.yaml", BundleError)
+    assert str(refused.value) == (
+        "manifest.yaml: state_text is None; expected the bins of the state's words, as the graph prefix has "
+        "no input for the state; export the bundle again"
+    )
+
+
+def moved(manifest: Manifest, slot: int, masked: int = 0) -> Embodiment:
+    """The robot with the last degree of freedom of its state in another slot."""
+    state = manifest.embodiment.state
+    degrees = (*state.degrees[:-1], replace(state.degrees[-1], slot=slot))
+    layout = replace(state, degrees=degrees, masked=tuple([0.5] * masked))
+    return replace(manifest.embodiment, state=layout)
+
+
+@pytest.mark.parametrize(("slot", "masked"), [(MAX_SLOTS, 0), (1 << 20, 0), (20, 20), (255, 20)])
+def test_a_slot_that_no_model_has_is_refused_where_only_degrees_are_said(
+    manifest: Manifest, slot: int, masked: int
+) -> None:
+    """Any slot was taken, and as many values were made of each state."""
+    made = replace(manifest, graphs=without_token(manifest), state_text=StateText(256))
+    assert replace(made, embodiment=moved(made, (masked or MAX_SLOTS) - 1, masked))
+    with pytest.raises(Invalid) as refused:
+        replace(made, embodiment=moved(made, slot, masked))
+    assert refused.value.key == f"embodiment.state.degrees[{len(made.embodiment.state) - 1}].slot"
+    assert refused.value.expected == f"0 to {(masked or MAX_SLOTS) - 1} (the model's slots)"
+
+
+def test_more_masked_values_than_any_model_has_slots_are_refused(manifest: Manifest) -> None:
+    made = replace(manifest, graphs=without_token(manifest), state_text=StateText(256))
+    with pytest.raises(Invalid, match=r"embodiment\.state\.masked"):
+        replace(made, embodiment=moved(made, 5, MAX_SLOTS + 1))
+
+
+def test_a_prompt_without_room_for_the_state_is_refused(manifest: Manifest) -> None:
+    """It opened, and every chunk failed: "N tokens; expected at most M; shorten the instruction"."""
+    text = StateText(256, slots=60)
+    images = sum(camera.tokens for camera in manifest.cameras.values())
+    room = images + text.most_tokens(manifest.state_dof)
+    made = replace(manifest, graphs=without_token(manifest), state_text=text, max_prompt_tokens=room + 1)
+    with pytest.raises(Invalid) as refused:
+        replace(made, max_prompt_tokens=room)
+    assert refused.value.key == "max_prompt_tokens"
+    assert refused.value.expected == f"more than the images' {images} and the state's {60 * 4 - 1}"
 
 
 def test_a_prompt_of_a_bundle_has_room_for_the_state(shipped_bundle: Path, manifest: Manifest) -> None:

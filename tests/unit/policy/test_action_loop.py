@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import wall_edge_engines
 
 from wall_edge.bundle import Bundle, FastActions, FastSettings
-from wall_edge.config import PolicyConfig, RtcScheduler, SyncScheduler, load_robot
+from wall_edge.config import PolicyConfig, RobotConfig, RtcScheduler, SyncScheduler, load_robot
 from wall_edge.errors import ConfigError
 from wall_edge.policies.observation import Observation
 from wall_edge.runtime.policy.action_loop import ActionLoop, require_horizon
@@ -40,6 +41,24 @@ def loop(parts: tuple[Bundle, Any], **settings: Any) -> ActionLoop:
 def look(index: int = 1, time_ms: int = 1000) -> Observation:
     frames = TabletopWorld(3).frames(arm.REST)
     return Observation(time_ms * MS, frames, np.array(arm.REST), time_ms * MS - 1, 500 * MS, index)
+
+
+def four_of_six(
+    parts: tuple[Bundle, Any], folder: Path, settings: PolicyConfig
+) -> tuple[Bundle, Any, RobotConfig]:
+    """The arm with a policy of its first four joints: the model's other slots are padding."""
+    bundle, engine = copy(parts[0]), parts[1]
+    robot, named = bundle.manifest.embodiment, arm.JOINTS
+    layouts = {
+        side: replace(layout, degrees=layout.degrees[:4], offset=layout.offset[:4], scale=layout.scale[:4])
+        for side, layout in (("state", robot.state), ("action", robot.action))
+    }
+    bundle.manifest = replace(bundle.manifest, embodiment=replace(robot, **layouts))
+    entries = {name: {"kind": "joint", "joint": name, "unit": "rad"} for name in named[:4]}
+    file = folder / "robot.yaml"
+    action = entries | dict.fromkeys(named[4:], "padding")
+    file.write_text(json.dumps({"extends": str(TABLETOP), "embodiment": {"action": action}}))
+    return bundle, engine, replace(load_robot(file), policy=settings)
 
 
 class FakePlanner:
@@ -119,6 +138,23 @@ class TestActionLoop:
         actions.mission.instruct(2, 0, TASK.instruction)
         assert pending is not None
         assert actions.finish(pending, 5) is None
+
+    @pytest.mark.parametrize("subgoals", [False, True])
+    def test_a_policy_that_sees_less_than_all_joints_answers(
+        self, parts: tuple[Bundle, Any], tmp_path: Path, subgoals: bool
+    ) -> None:
+        """It refused each observation: "state [6 values]; expected 4 finite values"."""
+        actions = ActionLoop(*four_of_six(parts, tmp_path, PolicyConfig(subgoals=subgoals)))
+        actions.mission.instruct(1, 0, TASK.instruction)
+        assert actions.ready(0, None)
+        if subgoals:
+            assert actions.begin(look(), 0) is None
+            actions.handoff.done(actions.handoff.decode(), 1)
+        pending = actions.begin(look(), 0)
+        assert pending is not None
+        assert pending.values.shape == (24, 4)
+        assert pending.body.positions.shape == (24, 6)
+        assert (pending.body.positions[:, 4:] == arm.REST[4:]).all()
 
     def test_an_instruction_begins_with_a_new_scheduler(self, parts: tuple[Bundle, Any]) -> None:
         actions = loop(parts, subgoals=False)

@@ -25,6 +25,8 @@ from wall_edge.runtime.telemetry.run_log import ChunkRecord, SubgoalRecord
 from wall_edge.sim.tabletop import arm
 from wall_edge.sim.tabletop.referee import TabletopWorld
 
+PATIENCE_S = 120.0
+"""What is done on a busy machine is done by then; what is not hangs."""
 WORLD = TabletopWorld(3)
 TASK = WORLD.episode.task
 PICTURES = WORLD.frames(arm.REST)
@@ -86,7 +88,7 @@ class Bench:
         self._body.start()
 
     def until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while not condition():
             assert time.monotonic() < deadline, self.sent
             time.sleep(0.002)
@@ -94,14 +96,17 @@ class Bench:
     def of(self, kind: type, epoch: int) -> list[Any]:
         return [m for m in list(self.sent) if isinstance(m, kind) and m.epoch == epoch]  # type: ignore[attr-defined]
 
-    def end(self) -> float:
-        """Seconds from a Stop to the end."""
-        begun = time.monotonic()
+    def end(self) -> bool:
+        """Whether a Stop ends it, the planner too, by themselves."""
         self.near.send(Stop())
-        self._body.join(20)
-        took = time.monotonic() - begun
+        self._body.join(PATIENCE_S)
+        # The process waits 2 s for its planner, which may take longer on a busy machine.
+        planners = [thread for thread in threading.enumerate() if thread.name == "planner"]
+        for thread in planners:
+            thread.join(PATIENCE_S)
+        ended = not any(thread.is_alive() for thread in (self._body, *planners))
         self.leave()
-        return took
+        return ended
 
     def leave(self) -> None:
         self._alive = False
@@ -109,7 +114,7 @@ class Bench:
         self.process._forked.set()
         for thread in (self._eyes, self._body):
             if thread.is_alive():
-                thread.join(20)
+                thread.join(PATIENCE_S)
 
 
 @pytest.fixture
@@ -135,7 +140,7 @@ def test_chunks_and_subgoals_go_on_side_by_side(bench: Bench) -> None:
     bench.until(lambda: len(bench.of(ChunkRecord, 1)) >= 5 and len(bench.of(SubgoalRecord, 1)) >= 5)
     assert isinstance(bench.sent[0], SubgoalRecord)  # nothing is done before there are words
     assert bench.sent[0].text == TASK.subgoal(0)
-    assert bench.end() < 15  # not the 20 s of a thread that hangs
+    assert bench.end()
     assert not bench.raised
 
 
@@ -189,13 +194,13 @@ def test_a_new_instruction_while_the_planner_is_busy(bench: Bench) -> None:
 
     def slow() -> str:
         busy.set()
-        go.wait(10)
+        go.wait(PATIENCE_S)
         return decode()
 
     bench.loop.handoff.decode = slow  # type: ignore[method-assign]
     bench.start()
     instruct(bench, 1)
-    assert busy.wait(10)
+    assert busy.wait(PATIENCE_S)
     instruct(bench, 2)
     bench.until(lambda: bench.loop.mission.active.epoch == 2)  # type: ignore[union-attr]
     time.sleep(0.1)
@@ -219,10 +224,9 @@ def test_a_stop_while_the_planner_decodes(bench: Bench) -> None:
     bench.loop.handoff.decode = slow  # type: ignore[method-assign]
     bench.start()
     instruct(bench, 1)
-    assert busy.wait(10)
-    assert bench.end() < 15  # not the 20 s of a thread that hangs
+    assert busy.wait(PATIENCE_S)
+    assert bench.end()
     assert not bench.raised
-    assert not any(thread.name == "planner" for thread in threading.enumerate())
 
 
 def test_refused_words_are_told_and_asked_for_again(bench: Bench) -> None:
@@ -269,5 +273,5 @@ def test_what_goes_wrong_in_the_planner_ends_the_process(bench: Bench) -> None:
     bench.loop.handoff.decode = broken  # type: ignore[method-assign]
     bench.start()
     instruct(bench, 1)
-    bench._body.join(20)
+    bench._body.join(PATIENCE_S)
     assert bench.raised == "the engine is gone"

@@ -29,13 +29,15 @@ class FakePolicy:
     """Answers with the poses of :func:`wave` from where the observation's plan clock stands."""
 
     def __init__(self) -> None:
+        self.observed: list[Observation] = []
         self.premises: list[Observation] = []
         self.guidance: Guidance | None = None
         self.answer: Any = None
         self.ahead = 0
         self.body: Any = None
 
-    def observe(self, _: Observation) -> None: ...
+    def observe(self, observation: Observation) -> None:
+        self.observed.append(observation)
 
     def act(self, premise: Observation, _: str, guidance: Guidance | None = None) -> Floats:
         self.premises.append(premise)
@@ -85,9 +87,20 @@ def test_the_policy_is_given_poses_and_joints_are_published(policy: FakePolicy) 
     chunk, record = follow(actions, START, 0, 1)
     np.testing.assert_allclose(policy.premises[0].state, actions.body.state(START))
     assert chunk.positions.shape == (HORIZON, 14)
+    assert len(policy.premises[0].state) == 16
     np.testing.assert_allclose(chunk.positions[4:], wave()[4:], atol=5e-3)  # the wave begins beside START
     assert (record.solved + record.nearest, record.held) == (2 * HORIZON, 0)
     assert record.kinematics_ms > 0
+
+
+def test_what_is_observed_has_the_policy_s_values_too(policy: FakePolicy) -> None:
+    """It had the joints: a robot of 14 joints and 16 values of a state was refused each of its chunks."""
+    actions = loop(policy, with_poses())
+    follow(actions, START, 0, 1)
+    np.testing.assert_array_equal(policy.observed[0].state, actions.body.state(START))
+    with pytest.raises(PolicyError, match="the state holds values that are not finite"):
+        actions.begin(Observation(1, {}, np.full(14, np.nan), 1, 1, 2), 1)
+    assert len(policy.observed) == 1
 
 
 def test_a_session_has_the_state_that_the_policy_answered_for(policy: FakePolicy) -> None:

@@ -16,6 +16,20 @@ def policy_facts(manifest: Manifest) -> dict[str, str]:
     }
 
 
+def slot_facts(manifest: Manifest) -> dict[str, str]:
+    """Where a model is known to have more slots than its robot takes: how many of how many."""
+    sides = (
+        ("actions", manifest.dof, manifest.action_slots),
+        ("the state", manifest.state_dof, manifest.model_state_slots),
+    )
+    told = [
+        f"{taken} of the model's {slots} for {side}"
+        for side, taken, slots in sides
+        if slots is not None and slots != taken
+    ]
+    return {"slots": ", ".join(told)} if told else {}
+
+
 def _prompt(manifest: Manifest) -> list[str]:
     text, space = manifest.state_text, manifest.prompt_action_space
     return [

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from wall_edge.bundle import Bundle, Degree, GraphSpec, Layout, Manifest, Pose, TensorSpec, describe_opinion
-from wall_edge.cli.bundle.facts import policy_facts
+from wall_edge.cli.bundle.facts import policy_facts, slot_facts
 from wall_edge.cli.console import SafeConsole
 
 
@@ -45,6 +45,7 @@ def _facts(manifest: Manifest) -> Table:
         "source": f"{manifest.source.checkpoint} (SHA-256 {manifest.source.sha256[:16]}…)",
         "robot": f"{manifest.embodiment.name}, {manifest.dof} degrees of freedom "
         f"({manifest.state_dof} of its state)",
+        **slot_facts(manifest),
         "cameras": cameras,
         **policy_facts(manifest),
         "second opinion": describe_opinion(manifest.second_opinion),

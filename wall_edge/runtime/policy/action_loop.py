@@ -17,6 +17,7 @@ import numpy as np
 from wall_edge_engines import Engine, EngineSettings
 
 from wall_edge.array_types import Floats
+from wall_edge.arrays import require_finite
 from wall_edge.body.body import Body, BodyChunk
 from wall_edge.bundle import Bundle, Manifest
 from wall_edge.config import PolicyConfig, RobotConfig
@@ -109,7 +110,8 @@ class ActionLoop:
         active = self.mission.active
         if active is None:
             return None
-        self._policy.observe(observation)
+        require_finite(observation.state, "the state", PolicyError)
+        self._policy.observe(self._with_state(observation, observation.state))
         if self._settings.subgoals and self.handoff.wants(active, now_ns):
             self._encoder.fork(self._planner_encoder)
             self.handoff.take(active, observation)
@@ -118,9 +120,13 @@ class ActionLoop:
         self.scheduler.begin_period(now_ns)
         request = self.scheduler.request(observation, active.words)
         before = self._history.before(request, self.scheduler.plan)
-        premise = replace(observation, state=self.body.state(request.state))
+        premise = self._with_state(observation, request.state)
         values = self._policy.act(premise, active.words, self._history.guidance(request))
         return PendingChunk(active, observation, premise, request, values, self.body.joints(values, *before))
+
+    def _with_state(self, observation: Observation, joints: Floats) -> Observation:
+        """With joint positions ``[dof]`` as the policy's values of a state."""
+        return replace(observation, state=self.body.state(joints))
 
     def finish(self, pending: PendingChunk, now_ns: int) -> tuple[Chunk, ChunkRecord] | None:
         """Publish a chunk at ``now_ns``; None when its instruction has been replaced."""

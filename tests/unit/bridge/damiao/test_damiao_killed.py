@@ -16,7 +16,8 @@ from wall_edge_bridge.sim.stations import serving
 
 from tests.unit.bridge.damiao.damiao_rig import JOINTS
 
-WATCHDOG_S = 0.4
+WATCHDOG_S = 1.0
+"""A busy machine seldom stalls so long."""
 HOST = f"""
 import sys, time
 import numpy as np
@@ -32,7 +33,7 @@ with KIND.open_drive(settings, JOINTS, open_wire(settings)) as drive:
     drive.enable()
     print("enabled", flush=True)
     while True:
-        drive.cycle(Setpoints.hold(np.zeros(3)), time.monotonic_ns() + 100_000_000)
+        drive.cycle(Setpoints.hold(np.zeros(3)), time.monotonic_ns() + 500_000_000)
         time.sleep(0.005)
 """
 

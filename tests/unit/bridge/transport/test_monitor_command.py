@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from wall_edge_bridge.drives.settings import CanSettings, SerialSettings
 from wall_edge_bridge.sim.hub import HubStation, running_hubs
 from wall_edge_bridge.sim.slcan import SlcanAdapter
-from wall_edge_bridge.sim.stations import serving, serving_frames, station_for
+from wall_edge_bridge.sim.stations import serving, serving_frames, station_for, wait
 from wall_edge_bridge.transport.base import Frame
 from wall_edge_bridge.transport.can_errors import BUS_OFF
 from wall_edge_bridge.transport.can_frame import ErrorFrame
@@ -34,7 +34,7 @@ from wall_edge.errors import BusError, ConfigError
 FRAME = Frame(0x44, bytes.fromhex("2A366C2B"))
 
 
-def soon(seconds: float = 5.0) -> int:
+def soon(seconds: float = 30.0) -> int:
     return time.monotonic_ns() + round(seconds * 1e9)
 
 
@@ -73,7 +73,7 @@ def hub_with_traffic() -> Iterator[tuple[HubStation, RawCanTransport]]:
 def test_both_sides_of_a_bus_are_logged_in_order_with_unix_time() -> None:
     before_ns = time.time_ns()
     with hub_with_traffic() as (hub, _):
-        text = run("motors", "monitor", "--interface", "unix", "--channel", hub.place, "--seconds", 0.8)
+        text = run("motors", "monitor", "--interface", "unix", "--channel", hub.place, "--seconds", 2.0)
     logged = entries(text)
     frames = [FRAME, EchoTwin.reply(FRAME)]
     frames += [frame._replace(id=0x100 + i, fd=True, brs=True) for i, frame in enumerate(frames)]
@@ -114,7 +114,7 @@ def test_error_frames_are_logged_and_a_bus_that_is_off_is_waited_for(tmp_path: P
         thread = threading.Thread(target=trouble)
         thread.start()
         run(
-            "motors", "monitor", "--interface", "unix", "--channel", hub.place, "--seconds", 0.8, "--out", out
+            "motors", "monitor", "--interface", "unix", "--channel", hub.place, "--seconds", 2.0, "--out", out
         )
         thread.join()
     errors = [entry.frame for entry in entries(out.read_text())]
@@ -123,11 +123,16 @@ def test_error_frames_are_logged_and_a_bus_that_is_off_is_waited_for(tmp_path: P
 
 def test_the_end_of_the_bus_is_an_error(tmp_path: Path) -> None:
     hub = HubStation(EchoTwin(), str(tmp_path / "can"))
-    timer = threading.Timer(1.0, hub.close)  # the monitor is there by then
-    timer.start()
+
+    def end() -> None:
+        wait([hub], soon())  # until the monitor knocks
+        hub.close()
+
+    thread = threading.Thread(target=end)
+    thread.start()
     with pytest.raises(BusError, match="vanished"):
         run("motors", "monitor", "--interface", "unix", "--channel", hub.place, "--seconds", 30)
-    timer.join()
+    thread.join()
 
 
 def test_ctrl_c_ends_it_well_and_the_log_is_whole(tmp_path: Path) -> None:
@@ -137,11 +142,11 @@ def test_ctrl_c_ends_it_well_and_the_log_is_whole(tmp_path: Path) -> None:
         process = subprocess.Popen(
             [sys.executable, "-m", "wall_edge", *command], stderr=subprocess.PIPE, text=True
         )
-        deadline_ns = soon(30)
+        deadline_ns = soon(120)
         while not (out.exists() and out.read_text().count("\n") == 4) and time.monotonic_ns() < deadline_ns:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        _, words = process.communicate(timeout=30)
+        _, words = process.communicate(timeout=120)
     assert (process.returncode, words) == (0, "4 frames\n")
     assert len(entries(out.read_text())) == 4
 

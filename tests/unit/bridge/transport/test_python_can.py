@@ -21,7 +21,7 @@ can = pytest.importorskip("can", reason="pip install 'wall-edge[can]'")
 FRAME = Frame(0x10, b"\1\2")
 
 
-def soon(seconds: float = 2.0) -> int:
+def soon(seconds: float = 30.0) -> int:
     return time.monotonic_ns() + round(seconds * 1e9)
 
 

@@ -26,7 +26,7 @@ FRAME = Frame(0x10, b"\1\2")
 FIX = "run `sudo ip link set can0 up`"
 
 
-def soon(seconds: float = 2.0) -> int:
+def soon(seconds: float = 30.0) -> int:
     return time.monotonic_ns() + round(seconds * 1e9)
 
 
@@ -98,7 +98,7 @@ def test_a_device_queue_that_stays_full_is_a_timeout_and_counted(hub: HubStation
     start_ns = time.monotonic_ns()
     with pytest.raises(BusTimeout, match="can9 takes no frames, 3 were left"):
         wire.send([FRAME] * 3, start_ns + 10_000_000)
-    assert 9e6 < time.monotonic_ns() - start_ns < 1e9
+    assert 9e6 < time.monotonic_ns() - start_ns < 10e9  # a busy machine may stall for a second
     assert wire.health().full == 3
     wire.close()
 
@@ -226,10 +226,10 @@ def test_bytes_that_are_no_frame_are_not_taken(hub: HubStation, wire: RawCanTran
         for packet in (b"x", bytes(15), pack_frame(FRAME) + b"\0", bytes(100)):
             rogue.send(packet)
         rogue.send(pack_frame(FRAME))
-        rogue.settimeout(2)
+        rogue.settimeout(30)
         assert rogue.recv(100)
     assert hub.refused == 4
-    assert wire.receive(soon(0.05))
+    assert wire.receive(soon())
 
 
 def test_a_client_that_never_reads_does_not_keep_the_others(hub: HubStation, wire: RawCanTransport) -> None:

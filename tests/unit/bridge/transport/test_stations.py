@@ -20,7 +20,7 @@ from tests.doubles.echo_motors import EchoTwin
 FRAME = Frame(0x10, bytes(8))
 
 
-def soon(seconds: float = 2.0) -> int:
+def soon(seconds: float = 30.0) -> int:
     return time.monotonic_ns() + round(seconds * 1e9)
 
 
@@ -49,7 +49,7 @@ def test_a_timed_twin_answers_when_its_line_allows() -> None:
         start_ns = time.monotonic_ns()
         wire.send([FRAME], soon())
         (reply,) = wire.receive(soon())
-        assert 27e6 <= reply.received_ns - start_ns < 1e9
+        assert 27e6 <= reply.received_ns - start_ns < 15e9  # half of what it may wait for
         wire.close()
 
 
@@ -63,7 +63,7 @@ def test_waiting_ends_when_the_first_is_due_or_another_descriptor_speaks() -> No
     assert wait([hub], soon()) == set()  # one is due
     hub.step(set())
     wait([hub], soon())
-    assert 19e6 < time.monotonic_ns() - start_ns < 1e9
+    assert 19e6 < time.monotonic_ns() - start_ns < 15e9
     ours, theirs = multiprocessing.Pipe()
     theirs.close()
     hub.step(set())
