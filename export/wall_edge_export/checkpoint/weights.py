@@ -6,6 +6,7 @@ taken off: names here are always upstream's (``visual.…``, ``model.layers.…`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,17 @@ class StoredTensor:
                 f"{self.path}: {self.key}: {error}", expected="a whole file", fix=REDO
             ) from error
         return tensor
+
+    def read_few(self, most: int) -> Tensor:
+        """The values of a tensor that has no reason to hold more than ``most``; else nothing is read."""
+        count = math.prod(self.shape)
+        if count > most:
+            raise CheckpointError(
+                f"{self.path}: {files.shown(self.key)}: {files.shown(count, 60)} values",
+                expected=f"at most {most}",
+                fix=REDO,
+            )
+        return self.read()
 
     def rows(self, part: slice) -> Tensor:
         """Some of the rows, as stored."""

@@ -21,7 +21,7 @@ from wall_edge_export.checkpoint.lerobot.kinds import ACTION, STATE
 from wall_edge_export.checkpoint.lerobot_policy import LeRobotPolicy
 from wall_edge_export.checkpoint.normalizers.places import statistic_places
 from wall_edge_export.checkpoint.normalizers.tables import ACTION as ACTIONS
-from wall_edge_export.checkpoint.normalizers.tables import KINDS, PROPRI, MinDelta, Table, agreed
+from wall_edge_export.checkpoint.normalizers.tables import PROPRI, MinDelta, Table, agreed
 from wall_edge_export.checkpoint.scaling import Range, Scaling
 from wall_edge_export.model.family import FAMILIES
 
@@ -186,10 +186,9 @@ def _of_robot(checkpoint: Checkpoint, robot: str | None) -> tuple[str, Table]:
 
 
 def _tensors(checkpoint: Checkpoint) -> Iterator[tuple[str, str, str, Floats]]:
-    """Of those among the weights; wall-oss-0.5 holds one more kind, of its discrete actions."""
+    """Of those among the weights."""
     for kind, statistic, name, values in checkpoint.normalizers():
-        if kind in KINDS:
-            yield kind, statistic, name, values.double().numpy()
+        yield kind, statistic, name, values.double().numpy()
 
 
 def _keys(checkpoint: Checkpoint) -> dict[str, str]:

@@ -10,39 +10,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from wall_edge.bundle import StateText, TimeSchedule
+from wall_edge.bundle import MAX_HORIZON, StateText, TimeSchedule
 from wall_edge.checks import between
 from wall_edge.config import ModelConfig, RobotConfig
 from wall_edge.config_loader import Invalid, from_mapping
 from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge_export.checkpoint.outline import Outline
 from wall_edge_export.checkpoint.settings.training_file import TrainingFile, training_file
-from wall_edge_export.model.family import FAMILIES, time_schedule
-
-
-@dataclass(frozen=True)
-class _Scheduler:
-    """``noise_scheduler``. Of the first family only the number of steps counts: its ``s`` was for
-    training."""
-
-    num_inference_timesteps: int = 10
-    s: float = 0.999
-    time_shift: float = 1.0
-
-    def __post_init__(self) -> None:
-        between("num_inference_timesteps", self.num_inference_timesteps, 1, 1000)
-        TimeSchedule(1.0, self.time_shift)
-        try:
-            TimeSchedule(self.s)
-        except Invalid as problem:
-            raise Invalid("s", problem.value, expected=problem.expected) from None
+from wall_edge_export.model.family import FAMILIES, NoiseScheduler, time_schedule
 
 
 @dataclass(frozen=True)
 class _Settings:
-    noise_scheduler: _Scheduler | None = None
+    noise_scheduler: NoiseScheduler | None = None
     action_horizon_flow: int | None = None
     state_bins: int | None = None
+
+    def __post_init__(self) -> None:
+        between("action_horizon_flow", self.action_horizon_flow, 1, MAX_HORIZON, "steps")
 
 
 @dataclass(frozen=True)
@@ -72,7 +57,7 @@ class Trained:
 def trained(outline: Outline) -> Trained:
     """Of ``config.json`` and ``config.yml``. Raises :class:`CheckpointError` for what cannot be meant."""
     settings, policy = _settings(outline), outline.policy
-    scheduler, data = settings.noise_scheduler or _Scheduler(), _data(outline)
+    scheduler, data = settings.noise_scheduler or NoiseScheduler(), _data(outline)
     steps = scheduler.num_inference_timesteps if policy is None else policy.integration_steps
     return Trained(
         time_schedule(outline.config, FAMILIES[outline.shape.family]),

@@ -242,12 +242,22 @@ DOF_20 = {
 
 
 def test_a_kind_of_normaliser_that_no_export_needs(folder: Folder) -> None:
-    """wall-oss-0.5 holds one of its discrete actions among the weights."""
+    """wall-oss-0.5 holds one of its discrete actions among the weights; it may be of any size."""
     file = folder.path / "model.safetensors"
     tensors = load_file(file)
     before = folder.normalised()
     for statistic in ("min", "delta"):
-        tensors[f"action_preprocessor.normalizer_ar.{statistic}.x2_normal"] = torch.ones(14)
+        tensors[f"action_preprocessor.normalizer_ar.{statistic}.x2_normal"] = torch.ones(1400)
     save_file(tensors, file)
     assert same(folder.normalised(), before)
     Checkpoint(folder.path).check()
+
+
+def test_a_normaliser_that_is_no_normaliser_s_size(folder: Folder) -> None:
+    """Its shape says so, before a value is read: gigabytes went into float64."""
+    file = folder.path / "model.safetensors"
+    tensors = load_file(file)
+    for statistic in ("min", "delta"):
+        tensors[f"action_preprocessor.normalizer_action.{statistic}.x2_normal"] = torch.ones(257)
+    save_file(tensors, file)
+    assert "normalizer_action.delta.x2_normal: 257 values; expected at most 256" in folder.refusal()

@@ -83,6 +83,12 @@ class TestTimes:
     def test_the_horizon(self, tmp_path: Path, horizon: int | None) -> None:
         assert trained(outline(tmp_path, {"action_horizon_flow": horizon})).horizon == horizon
 
+    @pytest.mark.parametrize("horizon", [0, -1, 1025, 10**9, 10**300])
+    def test_a_horizon_that_no_bundle_may_have(self, tmp_path: Path, horizon: int) -> None:
+        """It was refused where the manifest is written: after all of the export's work."""
+        with pytest.raises(WallEdgeError, match=r"action_horizon_flow is .* expected 1 to 1024 steps"):
+            trained(outline(tmp_path, {"action_horizon_flow": horizon}))
+
 
 class TestBins:
     @pytest.mark.parametrize("bins", [256, 512])

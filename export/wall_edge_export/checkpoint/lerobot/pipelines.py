@@ -16,6 +16,7 @@ from wall_edge.errors import CheckpointError
 from wall_edge.files import is_plain_name, shown
 from wall_edge_export.checkpoint.lerobot.kinds import WALL_OSS_05, WALL_X
 from wall_edge_export.checkpoint.weights import read_header, read_json
+from wall_edge_export.model.shapes import MAX_SLOTS
 
 NORMALIZER, UNNORMALIZER = "normalizer_processor", "unnormalizer_processor"
 _CLAMP, _PAD = "wall_oss_05_clamp_normalized", "wall_oss_05_pad_state"
@@ -103,7 +104,7 @@ def stored_statistics(folder: Path, where: Path, step: Step, key: str) -> Statis
         raise CheckpointError(f"{where}: state_file {file[:60]!r}", expected="a safetensors file beside it")
     stored = read_header(folder / file)
     return {
-        name.rpartition(".")[2]: tensor.read().double().flatten().numpy()
+        name.rpartition(".")[2]: tensor.read_few(MAX_SLOTS).double().flatten().numpy()
         for name, tensor in stored.items()
         if name.rpartition(".")[0] == key
     }
