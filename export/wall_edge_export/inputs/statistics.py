@@ -112,7 +112,8 @@ def read_statistics(checkpoint: Checkpoint, robot: str | None) -> Statistics:
 
     Raises :class:`CheckpointError` for what is missing or cannot be meant.
     """
-    return _upstream(checkpoint, robot) if checkpoint.policy is None else _lerobot(checkpoint.policy)
+    with np.errstate(over="ignore", invalid="ignore"):  # what becomes no number is refused where it is used
+        return _upstream(checkpoint, robot) if checkpoint.policy is None else _lerobot(checkpoint.policy)
 
 
 def _lerobot(policy: LeRobotPolicy) -> Statistics:
@@ -150,8 +151,9 @@ def action_padding(checkpoint: Checkpoint, robot: str | None) -> tuple[float, ..
     0 and delta 1 behind the statistics. Raises as :func:`read_statistics` does.
     """
     scaling = read_statistics(checkpoint, robot).action.scaling
-    place = MinDelta("", scaling.offset - scaling.scale, 2 * scaling.scale)
-    return tuple(_normalised_zero(*place.filled(checkpoint.shape.action_dof)).tolist())
+    with np.errstate(over="ignore", invalid="ignore"):
+        place = MinDelta("", scaling.offset - scaling.scale, 2 * scaling.scale)
+        return tuple(_normalised_zero(*place.filled(checkpoint.shape.action_dof)).tolist())
 
 
 def _normalised_zero(low: Floats, delta: Floats) -> Floats:

@@ -16,7 +16,7 @@ from wall_edge.config import ModelConfig, RobotConfig
 from wall_edge.config_loader import Invalid, from_mapping
 from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge_export.checkpoint.outline import Outline
-from wall_edge_export.checkpoint.settings.training_file import TrainingFile, training_file
+from wall_edge_export.checkpoint.settings.training_file import TrainingFile
 from wall_edge_export.model.family import FAMILIES, NoiseScheduler, time_schedule
 
 
@@ -135,8 +135,7 @@ def _settings(outline: Outline) -> _Settings:
 
 def _training(outline: Outline) -> TrainingFile:
     """LeRobot's policies were trained by its own settings, whatever their base's file says."""
-    folder = outline.config_folder
-    return TrainingFile() if folder is None or outline.policy is not None else training_file(folder)
+    return TrainingFile() if outline.policy is not None else outline.training
 
 
 def _data(outline: Outline) -> _TrainingData:

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 import yaml
 from wall_edge_export.checkpoint.outline import Outline
+from wall_edge_export.checkpoint.settings.training_file import training_file
 from wall_edge_export.inputs.trained import state_text, trained
 from wall_edge_export.model.family import family_of
 
@@ -28,7 +29,9 @@ def outline(folder: Path, config: Json, training: Json | None = None) -> Outline
     shape = SimpleNamespace(
         state_token=not config.get("use_state_string_representation"), family=family_of(config).name
     )
-    made = SimpleNamespace(folder=folder, config_folder=folder, config=config, policy=None, shape=shape)
+    made = SimpleNamespace(
+        folder=folder, training=training_file(folder), config=config, policy=None, shape=shape
+    )
     return cast(Outline, made)
 
 
