@@ -12,7 +12,7 @@ import benchmarks.fuzz.fuzz_readers as fuzz_readers
 import benchmarks.fuzz.reader_fuzz as reader_fuzz
 from wall_edge.errors import ConfigError
 
-QUICK = ("robot", "session", "tokenizer", "fast", "recipe", "events", "latch")
+QUICK = ("robot", "session", "tokenizer", "fast", "recipe", "events", "latch", "statistics", "later-settings")
 
 
 @pytest.mark.parametrize("name", QUICK)
