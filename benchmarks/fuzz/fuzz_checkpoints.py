@@ -133,7 +133,7 @@ def later_checkpoint(folder: Path) -> None:
     moved = ("dof_config", "agent_pos_config", "action_horizon_flow", "noise_scheduler")
     task = {key: config[key] for key in moved}
     config["wall_edge"] = {
-        key: config["wall_edge"][key] for key in ("cameras", "action_rate_hz", "action_reference")
+        key: config["wall_edge"][key] for key in ("robot", "cameras", "action_rate_hz", "action_reference")
     }
     (folder / "config.json").write_text(json.dumps(config))
     training = {

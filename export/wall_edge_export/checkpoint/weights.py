@@ -25,6 +25,8 @@ _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _WHOLE = 1 << 50
 """No bound on the size of a file that is mapped, never read whole."""
 _HEADER_BYTES = 64 << 20
+SETTINGS_BYTES = 1 << 20
+"""A config.json takes some 5 kB, statistics of a robot 4: a megabyte of entries is checked within 2 s."""
 
 
 @dataclass(frozen=True)
@@ -131,11 +133,11 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
     return {name: stored[kept] for name, kept in aliases if isinstance(kept, str) and kept in stored} | stored
 
 
-def read_json(path: Path, expected: str) -> dict[str, Any]:
+def read_json(path: Path, expected: str, limit: int = SETTINGS_BYTES) -> dict[str, Any]:
     """The object in a JSON file of a checkpoint; raises :class:`CheckpointError`."""
     if not path.exists():
         raise CheckpointError(f"{path}: no such file or directory", expected=expected, fix=REDO)
-    loaded = files.read_json(path, CheckpointError, fix=REDO)
+    loaded = files.read_json(path, CheckpointError, limit, fix=REDO)
     if not isinstance(loaded, dict):
         raise CheckpointError(f"{path}: holds a {type(loaded).__name__}", expected="an object", fix=REDO)
     return loaded
@@ -187,7 +189,7 @@ def _files(folder: Path, shards: Mapping[str, str]) -> list[Path]:
 
 
 def _index_map(index: Path) -> dict[str, str]:
-    weight_map = read_json(index, "the shards' index").get("weight_map")
+    weight_map = read_json(index, "the shards' index", files.TEXT_BYTES).get("weight_map")
     named = isinstance(weight_map, dict) and all(isinstance(shard, str) for shard in weight_map.values())
     if not named or not weight_map:
         raise CheckpointError(f"{index}: no weight_map", expected="tensor names and their shards", fix=REDO)

@@ -357,6 +357,17 @@ class TestQuantiles:
             read_norm_stats(path, {})
         assert str(path) in refused(lambda: read_norm_stats(path, {}))
 
+    @pytest.mark.parametrize(
+        ("robots", "words"), [(9_000, "1 numbers; expected 26"), (12_000, "at most 1048576")]
+    )
+    def test_as_many_robots_as_a_file_may_hold(self, tmp_path: Path, robots: int, words: str) -> None:
+        """33,000 took 15 s: files of settings may be of a megabyte."""
+        one = {"q01": [0.0], "q99": [1.0]}
+        stats = {f"r{number}": {"action": one, "state": one} for number in range(robots)}
+        path, began = self.write(tmp_path, {"norm_stats": stats}), time.process_time()
+        assert words in refused(lambda: read_norm_stats(path, {}, {"action": {26}, "propri": {26}}))
+        assert time.process_time() - began < 5
+
     def test_a_key_that_config_yml_says_and_the_file_has_not(self, tmp_path: Path) -> None:
         path = self.write(tmp_path, {"norm_stats": STATS})
         assert "data.key_mappings of config.yml says act" in refused(
