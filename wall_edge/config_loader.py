@@ -142,7 +142,7 @@ def _union(arms: tuple[Any, ...], value: object, place: _Place) -> object:
     rest = [arm for arm in arms if arm is not types.NoneType]
     if len(rest) == 1:
         return _convert(rest[0], value, place)
-    if all(is_dataclass(arm) and "kind" in _hints(arm) for arm in rest):
+    if all(is_dataclass(arm) and "kind" in _hints(cast(type, arm)) for arm in rest):
         return _tagged_union(rest, value, place)
     for arm in rest:
         try:
