@@ -126,7 +126,9 @@ def test_changed_pickles_get_past_their_checksums(tmp_path: Path) -> None:
         pickle = archive.read(name)
     changed, other = 0, set()
     for seed in range(150):
-        with contextlib.suppress(TypeError):  # torch holds no such array: its bytes are changed instead
+        with contextlib.suppress(
+            TypeError, ValueError
+        ):  # torch holds no such array: its bytes are changed instead
             made = changed_pickle(random.Random(seed), content)
             with zipfile.ZipFile(io.BytesIO(made)) as archive:
                 assert archive.testzip() is None
