@@ -73,11 +73,11 @@ def plain_archive(content: bytes) -> bytes:
 
 
 def _written(records: Mapping[str, bytes]) -> bytes:
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as archive:
+    fresh = io.BytesIO()
+    with zipfile.ZipFile(fresh, "w") as archive:
         for name, record in records.items():
             archive.writestr(f"archive/{name}", record)
-    return made.getvalue()
+    return fresh.getvalue()
 
 
 def _check_operations(content: bytes, sizes: Mapping[str, int]) -> None:
