@@ -11,6 +11,8 @@ from wall_edge.files import is_plain_name
 
 MAX_DOF = 64
 """Degrees of freedom; a humanoid with hands has about 50."""
+MAX_SLOTS = 256
+"""A model's places for them, of a state or an action; no checkpoint has more."""
 MAX_CAMERAS = 16
 MAX_SIDE = 8192
 MAX_FRAME_PIXELS = 1 << 25

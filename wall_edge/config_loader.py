@@ -12,7 +12,8 @@ import reprlib
 import sys
 import types
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -73,9 +74,12 @@ class _Place:
 
     def at(self, key: object) -> _Place:
         if isinstance(key, int):
-            return replace(self, path=f"{self.path}[{key}]")
+            return self._of(f"{self.path}[{key}]")
         name = shown(key, 64)
-        return replace(self, path=f"{self.path}.{name}" if self.path else name)
+        return self._of(f"{self.path}.{name}" if self.path else name)
+
+    def _of(self, path: str) -> _Place:
+        return _Place(self.where, path, self.error, self.strict)
 
     def problem(self, what: str, expected: str = "", fix: str = "") -> WallEdgeError:
         return self.error(f"{self.where}: {self.path or 'the document'} {what}", expected=expected, fix=fix)
@@ -102,7 +106,7 @@ def _convert(kind: Any, value: object, place: _Place) -> object:
 def _dataclass(cls: type, value: object, place: _Place) -> object:
     if isinstance(value, cls):
         return value
-    data, hints = _mapping(value, place), get_type_hints(cls)
+    data, hints = _mapping(value, place), _hints(cls)
     names = [f.name for f in fields(cls) if f.init]
     for key in data:
         if place.strict and key not in names:
@@ -122,6 +126,12 @@ def _dataclass(cls: type, value: object, place: _Place) -> object:
         raise place.error(f"{within}: {problem}") from None
 
 
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    """Types of the fields: evaluated anew for each of 90,000 entries, they took most of half a minute."""
+    return get_type_hints(cls)
+
+
 def _required(f: Field[Any]) -> bool:
     return f.default is MISSING and f.default_factory is MISSING
 
@@ -132,7 +142,7 @@ def _union(arms: tuple[Any, ...], value: object, place: _Place) -> object:
     rest = [arm for arm in arms if arm is not types.NoneType]
     if len(rest) == 1:
         return _convert(rest[0], value, place)
-    if all(is_dataclass(arm) and "kind" in get_type_hints(arm) for arm in rest):
+    if all(is_dataclass(arm) and "kind" in _hints(cast(type, arm)) for arm in rest):
         return _tagged_union(rest, value, place)
     for arm in rest:
         try:
@@ -144,7 +154,7 @@ def _union(arms: tuple[Any, ...], value: object, place: _Place) -> object:
 
 def _tagged_union(arms: list[Any], value: object, place: _Place) -> object:
     """The arm whose ``kind`` the data has; a bare word stands for ``{kind: word}``."""
-    by_kind = {kind: arm for arm in arms for kind in get_args(get_type_hints(arm)["kind"])}
+    by_kind = {kind: arm for arm in arms for kind in get_args(_hints(arm)["kind"])}
     word, kinds = isinstance(value, str), " or ".join(map(repr, by_kind))
     if not word and not isinstance(value, Mapping):
         raise place.problem(f"is {_show(value)}", f"{kinds}, or a mapping with one of them as its kind")

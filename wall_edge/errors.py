@@ -26,6 +26,8 @@ LONGEST_PART = 800
 
 def printable(text: str) -> str:
     """Text in which control codes, line breaks and lone surrogates are spelt with a backslash."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

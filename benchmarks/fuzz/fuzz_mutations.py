@@ -16,44 +16,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-NASTY: tuple[Any, ...] = (
-    0, -1, 1, 2, 3, 7, 127, 255, 256, 4096, 16384, 65536, 2**31, 2**32, 2**53, 2**63, 2**64, 10**18, 10**30,
-    -(2**31), -(10**18), 10**350, 0.5, -0.5, -0.0, 1e-9, 1e-300, 1e6, 1e23, 1e300, 1e308, -1e308,
-    float("nan"), float("inf"), float("-inf"), True, False, None, "", " ", "a", "rad", "deg", "0", "1e5",
-    "nan", "null", "a" * 65, "a" * 5000, "../../evil", "/etc/passwd", ".", "..", "a/b", "a\0b", "\ud800",
-    "\x1b[31mred",
-    "[/bold]", "[red]", "<|action|>", "<|image_pad|>", "<|im_end|>", "{0.__class__}", "%s%n", "2020-13-45",
-    "(a+)+$", "(?:(?:a*)*)*b", "é" * 40, "\u202eabc", "int8", "float16", "F4", "F8_E4M3", "I32", "BF16",
-    "absolute",
-    [], {}, [[]], [None], [0], [1, 2], [-1, -1], ["a"], ["a", "a"], [float("nan")], {"a": 1}, {"": None},
-    [0] * 3000, [[0] * 50] * 50, ["x" * 100] * 200, {str(i): i for i in range(500)},
-)  # fmt: skip
-BYTES = (
-    b"\0",
-    b"\xff",
-    b"\0" * 8,
-    b"\xff" * 8,
-    b"\xef\xbb\xbf",
-    b"\n",
-    b"{",
-    b"[" * 200,
-    b'"',
-    b"PK\3\4",
-    b"9" * 5000,
-)
-DTYPES = (
-    "float16",
-    "float32",
-    "float64",
-    "int8",
-    "int64",
-    "uint8",
-    "complex64",
-    "U5",
-    "bool",
-    ">f8",
-    "object",
-)
+from benchmarks.fuzz.fuzz_pickles import changed_pickle
+from benchmarks.fuzz.fuzz_values import NASTY, changed_array, changed_bytes
+
 Json = Any
 
 
@@ -66,10 +31,10 @@ def mutate(rng: random.Random, kind: str, content: bytes) -> bytes:
             try:
                 changed = structure(rng, changed)
             except Exception:  # noqa: BLE001 - an earlier change left what no writer can spell
-                changed = _bytes(rng, changed)
+                changed = changed_bytes(rng, changed)
         return changed
     for _ in range(rng.choice((1, 1, 2, 8))):
-        changed = _bytes(rng, changed)
+        changed = changed_bytes(rng, changed)
     return changed
 
 
@@ -98,27 +63,6 @@ def clear(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _bytes(rng: random.Random, content: bytes) -> bytes:
-    at = rng.randrange(len(content) + 1)
-    many = min(rng.choice((1, 2, 8, 64, 1024)), len(content))
-    how = rng.randrange(7)
-    if how == 0 and content:
-        flipped = bytearray(content)
-        flipped[at % len(content)] ^= 1 << rng.randrange(8)
-        return bytes(flipped)
-    if how == 1 and content:
-        return content[: at % len(content)] + rng.randbytes(many) + content[at % len(content) + many :]
-    if how == 2:
-        return content[:at] + rng.choice(BYTES) + content[at:]
-    if how == 3:
-        return content[:at] + content[at + many :]
-    if how == 4:
-        return content[:at]
-    if how == 5:
-        return content[:at] + content[at : at + many] * rng.choice((2, 2, 20)) + content[at + many :]
-    return content[:at] + rng.randbytes(many) + content[at:]
 
 
 def _places(data: Json, found: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
@@ -167,7 +111,7 @@ def _change(rng: random.Random, data: Json) -> tuple[Json, list[tuple[str, Json]
     elif how == 8 and isinstance(value, list):
         holder[key] = value * rng.choice((0, 2, 3)) if len(value) < 100 else value[::-1]
     else:
-        for _ in range(rng.choice((1, 2, 70))):
+        for _ in range(rng.choice((1, 2, 70, 900))):
             holder[key] = (
                 rng.choice((list, tuple))([holder[key]]) if rng.random() < 0.5 else {"a": holder[key]}
             )
@@ -182,7 +126,7 @@ def _json(rng: random.Random, content: bytes) -> bytes:
     try:
         data = json.loads(content)
     except (ValueError, RecursionError):
-        return _bytes(rng, content)
+        return changed_bytes(rng, content)
     data, twice = _change(rng, data)
     text = json.dumps(data, indent=rng.choice((None, 1)) if len(content) < 10_000 else None)
     for key, value in twice:
@@ -206,11 +150,11 @@ def _yaml(rng: random.Random, content: bytes) -> bytes:
         return _yaml_text(rng, content)
     try:
         if b"&" in content:  # aliases of an earlier change stand for gigabytes
-            return _bytes(rng, content)
+            return changed_bytes(rng, content)
         data, twice = _change(rng, yaml.load(content, _Loader))
         text = yaml.dump(data, Dumper=_Dumper, sort_keys=False, width=10**6)
     except Exception:  # noqa: BLE001 - what an earlier change made of it need not be YAML
-        return _bytes(rng, content)
+        return changed_bytes(rng, content)
     for key, value in twice:
         line = f"{key}:"
         text = text.replace(line, f"{key}: {json.dumps(value, default=str)}\n{line}", 1)
@@ -245,7 +189,7 @@ def _npz(rng: random.Random, content: bytes) -> bytes:
             arrays = {name: file[name] for name in file.files}
         name = rng.choice(list(arrays))
     except Exception:  # noqa: BLE001 - an earlier change may have left nothing that can be read
-        return _bytes(rng, content)
+        return changed_bytes(rng, content)
     if rng.random() < 0.15:
         return _members(rng, content)
     if rng.random() < 0.1:
@@ -253,7 +197,7 @@ def _npz(rng: random.Random, content: bytes) -> bytes:
     elif rng.random() < 0.1:
         arrays[rng.choice(("a/../b", "more", "é", "x" * 300))] = arrays[name]
     else:
-        arrays[name] = _array(rng, arrays[name])
+        arrays[name] = changed_array(rng, arrays[name])
     made = io.BytesIO()
     (np.savez_compressed if rng.random() < 0.2 else np.savez)(made, **arrays)
     return made.getvalue()
@@ -268,7 +212,7 @@ def _members(rng: random.Random, content: bytes) -> bytes:
         for name in names:
             data = old.read(name)
             if name == chosen and rng.random() < 0.9:
-                head = _bytes(rng, data[:128])
+                head = changed_bytes(rng, data[:128])
                 data = head + data[128:]
             new.writestr(
                 name, data, rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2))
@@ -278,47 +222,13 @@ def _members(rng: random.Random, content: bytes) -> bytes:
     return made.getvalue()
 
 
-def _array(rng: random.Random, array: Any) -> Any:
-    how = rng.randrange(9)
-    if how == 0:
-        if array.dtype.kind == "U":
-            return np.array(b"bytes")
-        return array.astype(rng.choice(DTYPES), casting="unsafe")
-    if how == 1:
-        return array[..., :-1] if array.ndim else array[None]
-    if how == 2:
-        return array.reshape(-1) if array.ndim else np.array([array, array])
-    if how == 3:
-        return array[:0] if array.ndim else np.zeros((0,), array.dtype)
-    if how == 4:
-        return np.array(rng.choice(("", "x" * 5000, "<|action|>", "a\0b", "\x1b[1m", 5, 1e300, None, {})))
-    if how == 5:
-        return np.zeros(
-            rng.choice(((0, 0), (1, 2, 3, 4, 5, 6), (1000, 1000), (3,))), rng.choice(("f4", "u1", "i8"))
-        )
-    if how == 6:
-        return np.array([{"a": 1}, None], dtype=object)
-    if array.dtype.kind == "f" and array.size:
-        changed = array.copy()
-        changed.reshape(-1)[rng.randrange(array.size)] = rng.choice(
-            (np.nan, np.inf, 1e30, -1e38, 4.6e18, 0, 1000)
-        )
-        return changed
-    if array.dtype.kind in "iu" and array.size:
-        changed = array.copy()
-        info = np.iinfo(array.dtype)
-        changed.reshape(-1)[rng.randrange(array.size)] = rng.choice((info.min, info.max, 0, 1))
-        return changed
-    return np.asfortranarray(array)
-
-
 def _npy(rng: random.Random, content: bytes) -> bytes:
     try:
         made = io.BytesIO()
-        np.save(made, _array(rng, np.load(io.BytesIO(content), allow_pickle=True)))
+        np.save(made, changed_array(rng, np.load(io.BytesIO(content), allow_pickle=True)))
         return made.getvalue()
     except Exception:  # noqa: BLE001 - as above
-        return _bytes(rng, content)
+        return changed_bytes(rng, content)
 
 
 def _safetensors(rng: random.Random, content: bytes) -> bytes:
@@ -347,7 +257,7 @@ def _parquet(rng: random.Random, content: bytes) -> bytes:
     try:
         columns = pq.read_table(io.BytesIO(content)).to_pydict()
     except Exception:  # noqa: BLE001 - as above
-        return _bytes(rng, content)
+        return changed_bytes(rng, content)
     name = rng.choice(list(columns) or ["none"])
     values = columns.get(name, [])
     how = rng.randrange(6)
@@ -368,7 +278,7 @@ def _parquet(rng: random.Random, content: bytes) -> bytes:
     try:
         pq.write_table(pa.table(columns), made)
     except Exception:  # noqa: BLE001 - Arrow holds no such column
-        return _bytes(rng, content)
+        return changed_bytes(rng, content)
     return made.getvalue()
 
 
@@ -381,4 +291,5 @@ _STRUCTURE: dict[str, Callable[[random.Random, bytes], bytes]] = {
     "safetensors": _safetensors,
     "text": _text,
     "parquet": _parquet,
+    "pth": changed_pickle,
 }

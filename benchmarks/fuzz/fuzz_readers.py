@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -16,11 +15,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
-WORK = Path(tempfile.gettempdir()) / "wall-edge-reader-fuzz"
-"""The checkpoint and the bundle that everything begins with are kept here; delete it after a change of the
-exporter."""
-TABLETOP = ROOT / "examples" / "tabletop"
+from benchmarks.fuzz import fuzz_checkpoints as folders
+from benchmarks.fuzz.fuzz_checkpoints import ROOT, TABLETOP, tiny
 
 _ROBOTS = ("robot", "two_buses", "mixed", "real", "first")
 """Both editions, a real robot, and one that extends two others."""
@@ -65,79 +61,6 @@ def _read_robot(folder: Path) -> None:
 
     for name in ("robot", "real", "mixed", "first"):
         json.dumps(asdict(load_robot(folder / f"{name}.yaml")), default=str)
-
-
-def _bundle(folder: Path) -> None:
-    shutil.copytree(_exported(), folder, dirs_exist_ok=True)
-
-
-@cache
-def _exported() -> Path:
-    from wall_edge_export.bundle.options import ExportOptions
-    from wall_edge_export.bundle.pipeline import export_bundle
-    from wall_edge_export.checkpoint.checkpoint import Checkpoint
-
-    words = tiny().with_name("words.txt")
-    words.write_text("touch the red block.\nlift it\n")
-    out = tiny().with_name("bundle")
-    if not out.exists():
-        export_bundle(Checkpoint(tiny()), out, None, ExportOptions(vocabulary=words))
-    return out
-
-
-@cache
-def tiny() -> Path:
-    """A random checkpoint of 1 MB."""
-    from wall_edge_export.reference.random_checkpoint import write_random_checkpoint
-
-    out = WORK / "tiny"
-    if not out.exists():
-        write_random_checkpoint("tiny", out, dtype="fp32")
-    return out
-
-
-def _sign(folder: Path, changed: str) -> None:
-    from wall_edge.bundle import DIGEST, MANIFEST, file_digest, write_manifest  # noqa: F401
-
-    path = folder / MANIFEST
-    if changed not in (MANIFEST, DIGEST) and (folder / changed).is_file() and _small(folder / changed):
-        old = yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))["files"][changed]
-        path.write_text(path.read_text().replace(old, file_digest(folder / changed)))
-    if changed != DIGEST and path.is_file() and _small(path):
-        (folder / DIGEST).write_text(f"{file_digest(path)}  {MANIFEST}\n")
-
-
-def _small(path: Path) -> bool:
-    return path.stat().st_size < 1 << 26
-
-
-def _read_bundle(folder: Path) -> None:
-    from importlib import import_module
-
-    from wall_edge.bundle import Bundle
-
-    inspect = import_module("wall_edge.cli.bundle.inspect")
-    from wall_edge.policies.prompts import Prompts
-
-    opened = Bundle(folder)
-    json.dumps(asdict(opened.manifest))
-    from rich.console import Console
-
-    console = Console(file=io.StringIO())
-    layout = opened.manifest.embodiment.action
-    for table in (inspect._facts(opened.manifest), inspect._degrees("", layout), inspect._graphs(opened)):
-        console.print(table)
-    Prompts.of(opened)
-
-
-def _verify_bundle(folder: Path) -> None:
-    import wall_edge_engines
-
-    from wall_edge.bundle import Bundle
-    from wall_edge.verification.verify import verify
-
-    opened = Bundle(folder)
-    verify(opened, wall_edge_engines.load(opened))
 
 
 def _session(folder: Path) -> None:
@@ -224,69 +147,6 @@ def _read_fast(folder: Path) -> None:
     codec.decode(codec.encode(np.zeros((8, 3))))
 
 
-def _checkpoint(folder: Path) -> None:
-    shutil.copytree(tiny(), folder, dirs_exist_ok=True)
-    shutil.copy(TABLETOP / "checkpoint" / "preprocessor_config.json", folder)
-    config = json.loads((folder / "config.json").read_text())
-    training = {key: config[key] for key in ("dof_config", "agent_pos_config") if key in config}
-    (folder / "config.yml").write_text(yaml.safe_dump(training))
-
-
-def _read_checkpoint(folder: Path) -> None:
-    from wall_edge_export.checkpoint.checkpoint import Checkpoint
-    from wall_edge_export.inputs.export_inputs import ExportInputs
-
-    source = ExportInputs.open(Checkpoint(folder), None)
-    repr(source.graph_inputs)
-
-
-def _policy(folder: Path) -> None:
-    from test_lerobot_policy import save_policy
-
-    save_policy(folder / "policy", tiny())
-    shutil.copytree(tiny(), folder / "base")
-
-
-def _read_policy(folder: Path) -> None:
-    from wall_edge_export.checkpoint.checkpoint import Checkpoint
-    from wall_edge_export.inputs.export_inputs import ExportInputs
-
-    from wall_edge.config import load_robot
-
-    robot = load_robot(TABLETOP / "robot.yaml")
-    source = ExportInputs.open(Checkpoint(folder / "policy", folder / "base"), robot)
-    repr(source.graph_inputs)
-
-
-def _lora(folder: Path) -> None:
-    from test_lora import Q, adapter, pair
-
-    patterns = {"rank_pattern": {r"layers\.\d+\.q_proj": 2}, "alpha_pattern": {"q_proj": 4}}
-    adapter(folder / "lora", pair(Q, *_q_shape()), **patterns)
-
-
-@cache
-def _shapes() -> dict[str, tuple[int, ...]]:
-    from wall_edge_export.checkpoint.weights import stored_weights
-
-    return {name: tensor.shape for name, tensor in stored_weights(tiny()).items()}
-
-
-def _q_shape() -> tuple[int, ...]:
-    from test_lora import Q
-
-    return _shapes()[f"{Q}.weight"]
-
-
-def _read_lora(folder: Path) -> None:
-    import torch
-    from wall_edge_export.checkpoint.lora.adapter import LoraAdapter
-
-    made = LoraAdapter(folder / "lora", _shapes())
-    for name in made.touched():
-        made.merged(name, lambda name=name: torch.zeros(_shapes()[name]))  # type: ignore[misc]
-
-
 def _dataset(version: str) -> Callable[[Path], None]:
     def make(folder: Path) -> None:
         from tests.tiny_lerobot import Recipe
@@ -333,16 +193,6 @@ def _read_recipe(folder: Path) -> None:
     load_recipe(str(folder / "own.yaml")).calibrated()
 
 
-def _golden(folder: Path) -> None:
-    shutil.copytree(ROOT / "tests" / "golden" / "cases" / "two_views", folder, dirs_exist_ok=True)
-
-
-def _read_golden(folder: Path) -> None:
-    from wall_edge_export.reference.golden_case import GoldenCase
-
-    GoldenCase(folder)
-
-
 _BUNDLE_FILES = {
     "manifest.yaml": "yaml",
     "manifest.sha256": "bytes",
@@ -379,28 +229,52 @@ _POLICY = {
     "policy/model.safetensors": "safetensors",
     "base/config.json": "json",
 }
+_LATER_CHECKPOINT = ("config.json", "config.yml", "model-00001-of-00001.safetensors")
+_LATER_BUNDLE = {"manifest.yaml": "yaml", "tokenizer.json": "json"}
+_STATISTICS = {"normalizer_action.pth": "pth", "normalizer_propri.pth": "pth", "norm_stats.json": "json"}
+_LATER_POLICY = {
+    "policy/config.json": "json",
+    "policy/policy_preprocessor.json": "json",
+    "policy/policy_postprocessor.json": "json",
+    "policy/policy_preprocessor_step_5_normalizer_processor.safetensors": "safetensors",
+    "policy/policy_postprocessor_step_0_unnormalizer_processor.safetensors": "safetensors",
+}
+_SETTINGS = {"config.json": "json", "config.yml": "yaml"}
+_CASE = {"case.npz": "npz", "config.json": "json"}
 READERS = (
     Reader("robot", _robot, dict.fromkeys((f"{name}.yaml" for name in _ROBOTS), "yaml"), _read_robot, 12),
-    Reader("bundle", _bundle, _BUNDLE_FILES, _read_bundle, 10, _sign),
-    Reader("graph", _bundle, _GRAPHS | {"expert.data": "bytes"}, _read_bundle, 6, _sign),
-    Reader("goldens", _bundle, {"goldens.npz": "npz"}, _verify_bundle, 3, _sign),
+    Reader("bundle", folders.bundle, _BUNDLE_FILES, folders.read_bundle, 10, folders.sign),
+    Reader("graph", folders.bundle, _GRAPHS | {"expert.data": "bytes"}, folders.read_bundle, 6, folders.sign),
+    Reader("goldens", folders.bundle, {"goldens.npz": "npz"}, folders.verify_bundle, 3, folders.sign),
     Reader("session", _session, {"session.yaml": "yaml", "000001.npz": "npz"}, _read_session, 10),
     Reader("events", _events, {"events.jsonl": "jsonl"}, _read_events, 6),
     Reader("latch", _latch, {"wall-edge/tabletop.fault.json": "json"}, _read_latch, 6),
     Reader("tokenizer", _tokenizer, {"tokenizer.json": "json"}, _read_tokenizer, 8),
     Reader("fast", _fast, {"tokenizer.json": "json", "processor_config.json": "json"}, _read_fast, 8),
-    Reader("checkpoint", _checkpoint, _CHECKPOINT, _read_checkpoint, 10),
-    Reader("policy", _policy, _POLICY, _read_policy, 8),
+    Reader("checkpoint", folders.checkpoint, _CHECKPOINT, folders.read_checkpoint, 10),
+    Reader("policy", folders.policy, _POLICY, folders.read_policy, 8),
     Reader(
         "lora",
-        _lora,
+        folders.lora,
         {"lora/adapter_config.json": "json", "lora/adapter_model.safetensors": "safetensors"},
-        _read_lora,
+        folders.read_lora,
         10,
     ),
     Reader("dataset-v2.1", _dataset("v2.1"), _V21, _read_dataset, 5),
     Reader("dataset-v3.0", _dataset("v3.0"), _V30, _read_dataset, 5),
     Reader("vocabulary", _words, {"words.txt": "text"}, _read_words, 8),
     Reader("recipe", _recipe, {"own.yaml": "yaml"}, _read_recipe, 10),
-    Reader("golden-case", _golden, {"case.npz": "npz", "config.json": "json"}, _read_golden, 3),
+    Reader(
+        "later-checkpoint",
+        folders.later_checkpoint,
+        {name: _CHECKPOINT[name] for name in _LATER_CHECKPOINT} | _STATISTICS,
+        folders.read_checkpoint,
+        10,
+    ),
+    Reader("later-settings", folders.flat_settings, _SETTINGS, folders.read_settings, 12),
+    Reader("statistics", folders.statistics, _STATISTICS, folders.read_statistics, 12),
+    Reader("later-policy", folders.later_policy, _LATER_POLICY, folders.read_later_policy, 10),
+    Reader("later-bundle", folders.later_bundle, _LATER_BUNDLE, folders.read_bundle, 8, folders.sign),
+    Reader("golden-case", folders.golden, _CASE, folders.read_golden, 3),
+    Reader("later-golden", folders.later_golden, _CASE, folders.read_golden, 3),
 )

@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,6 +136,7 @@ def _work(
         null = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):  # what libraries print about damaged files
             os.dup2(null, stream)
+        warnings.simplefilter("error", RuntimeWarning)  # numpy's would stand before the one line
         resource.setrlimit(resource.RLIMIT_DATA, (DATA_BYTES, DATA_BYTES))
         shutil.copytree(pristine, folder, dirs_exist_ok=True)
         contents = {name: (pristine / name).read_bytes() for name in reader.files}

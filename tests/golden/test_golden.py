@@ -82,3 +82,45 @@ def test_a_missing_case_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert error.startswith("error: ")
     assert "no such folder" in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("inference_times", lambda _: np.zeros((1000, 1000), np.float32), "float32 of shape [1000, 1000]"),
+        ("inference_times", lambda a: a[:0], "float32 of shape [0]"),
+        ("inference_times", lambda a: a[:1], "inference_times [0.0]; expected those of"),
+        ("inference_times", lambda _: np.zeros(100_000, np.float32), "expected those of"),
+        ("inference_times", lambda a: np.full_like(a, np.nan), "expected those of"),
+        ("inference_times", lambda a: a.astype(str), "<U32 of shape [11]"),
+        ("padding_action", lambda a: a[..., :-1], "expected 7 finite numbers"),
+        ("padding_action", lambda a: np.full_like(a, np.inf), "expected 7 finite numbers"),
+        ("padding_action", lambda a: a.astype(str), "<U32 of shape [1, 1, 7]"),
+        ("padding_action", lambda a: a[0], "float32 of shape [1, 7]"),
+    ],
+)
+def test_a_later_case_with_an_array_that_is_none_of_its_kind(
+    name: str,
+    change: Callable[[np.ndarray], np.ndarray],
+    words: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert golden.main([str(_with_array(CASES[0].with_name("w10_adaptive"), tmp_path, name, change))]) == 1
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert len(error) < 1500
+
+
+@pytest.mark.parametrize("scheduler", [{"s": "0.999"}, {"s": None}, {"time_shift": []}, {"s": 2}, 7])
+def test_a_later_case_with_a_scheduler_of_no_numbers(
+    scheduler: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = Path(shutil.copytree(CASES[0].with_name("w10_adaptive"), tmp_path / "changed"))
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "noise_scheduler": scheduler}))
+    assert golden.main([str(copy)]) == 1
+    error = capsys.readouterr().err
+    assert "noise_scheduler" in error
+    assert error.count("\n") == 1

@@ -25,6 +25,7 @@ from wall_edge.bundle.second_opinion import SecondOpinion
 from wall_edge.bundle.state_text import StateText
 from wall_edge.checks import (
     MAX_CAMERAS,
+    MAX_SLOTS,
     between,
     counted,
     one_of,
@@ -41,8 +42,6 @@ MANIFEST, DIGEST, TOKENIZER, GOLDENS = "manifest.yaml", "manifest.sha256", "toke
 HEAD_TOKENS = "lm_head_tokens.npy"
 MAX_HORIZON = 1024
 MAX_PROMPT_TOKENS = 32_768
-MAX_SLOTS = 256
-"""Of a state or an action: no checkpoint has more, and the exporter takes no more."""
 _CACHE_BYTES = 16 << 30
 _MAX_LIMIT = 10.0
 """Of a tolerance."""

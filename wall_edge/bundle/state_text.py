@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wall_edge.bundle.embodiment import Layout
-from wall_edge.checks import MAX_DOF, between
+from wall_edge.checks import MAX_SLOTS, between
 
 MAX_BINS = 1 << 16
 
@@ -24,7 +24,7 @@ class StateText:
 
     def __post_init__(self) -> None:
         between("bins", self.bins, 2, MAX_BINS)
-        between("slots", self.slots, 1, MAX_DOF)
+        between("slots", self.slots, 1, MAX_SLOTS)
 
     def model_slots(self, layout: Layout) -> int | None:
         """Slots of the model's state, as far as a manifest tells: all are said, or all stand ``masked`` (the

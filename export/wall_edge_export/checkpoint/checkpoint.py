@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from wall_edge.bundle.tokenizer import load_tokenizer
+from wall_edge.checks import MAX_SLOTS
 from wall_edge.errors import CheckpointError
 from wall_edge.files import shown
 from wall_edge_export.checkpoint.completeness import require_layers, require_tensors
@@ -26,6 +27,7 @@ from wall_edge_export.checkpoint.lerobot.folders import config_folder, model_con
 from wall_edge_export.checkpoint.lora.adapter import LoraAdapter, adapted_shapes
 from wall_edge_export.checkpoint.names import EMBEDDINGS, HEAD, NORMALIZER, STATE_PROJECTION
 from wall_edge_export.checkpoint.normalizers.places import normalizer_files
+from wall_edge_export.checkpoint.normalizers.tables import KINDS
 from wall_edge_export.checkpoint.settings.config_keys import refuse_unsupported, unknown_switches
 from wall_edge_export.checkpoint.settings.dof import Layout, trained
 from wall_edge_export.checkpoint.settings.merged import merged_settings
@@ -234,13 +236,17 @@ class Checkpoint:
         return model.eval()
 
     def normalizers(self) -> Iterator[tuple[str, str, str, Tensor]]:
-        """Upstream's normaliser tensors: (``action`` or ``propri``, ``min`` or ``delta``, robot, values)."""
+        """Upstream's normaliser tensors: (``action`` or ``propri``, ``min`` or ``delta``, robot, values).
+
+        wall-oss-0.5 holds one more kind, of its discrete actions, which nothing asks for.
+        """
         for name in sorted(self._tensors):
             if name.startswith(NORMALIZER):
                 parts = name.removeprefix(NORMALIZER).split(".", 2)
                 if len(parts) != 3:
                     raise CheckpointError(f"tensor {name}", expected=f"{NORMALIZER}KIND.STATISTIC.ROBOT")
-                yield parts[0], parts[1], parts[2], self._tensors[name].read().float()
+                if parts[0] in KINDS:
+                    yield parts[0], parts[1], parts[2], self._tensors[name].read_few(MAX_SLOTS).float()
 
 
 class CheckpointOutline(Checkpoint):

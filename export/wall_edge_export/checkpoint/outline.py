@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from wall_edge_export.checkpoint.lerobot_policy import LeRobotPolicy
+from wall_edge_export.checkpoint.settings.training_file import TrainingFile
 from wall_edge_export.model.shapes import ModelShape
 
 
@@ -19,6 +20,10 @@ class Outline(Protocol):
     @property
     def config_folder(self) -> Path | None:
         """Where the files beside ``config.json`` are; None where there are none."""
+
+    @property
+    def training(self) -> TrainingFile:
+        """Upstream's ``config.yml`` among them."""
 
     @property
     def config(self) -> dict[str, Any]: ...

@@ -6,6 +6,7 @@ taken off: names here are always upstream's (``visual.…``, ``model.layers.…`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _WHOLE = 1 << 50
 """No bound on the size of a file that is mapped, never read whole."""
 _HEADER_BYTES = 64 << 20
+SETTINGS_BYTES = 1 << 20
+"""A config.json takes some 5 kB, statistics of a robot 4: a megabyte of entries is checked within 2 s."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,17 @@ class StoredTensor:
                 f"{self.path}: {self.key}: {error}", expected="a whole file", fix=REDO
             ) from error
         return tensor
+
+    def read_few(self, most: int) -> Tensor:
+        """The values of a tensor that has no reason to hold more than ``most``; else nothing is read."""
+        count = math.prod(self.shape)
+        if count > most:
+            raise CheckpointError(
+                f"{self.path}: {files.shown(self.key)}: {files.shown(count, 60)} values",
+                expected=f"at most {most}",
+                fix=REDO,
+            )
+        return self.read()
 
     def rows(self, part: slice) -> Tensor:
         """Some of the rows, as stored."""
@@ -112,11 +126,11 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
     return {name: stored[kept] for name, kept in aliases if isinstance(kept, str) and kept in stored} | stored
 
 
-def read_json(path: Path, expected: str) -> dict[str, Any]:
+def read_json(path: Path, expected: str, limit: int = SETTINGS_BYTES) -> dict[str, Any]:
     """The object in a JSON file of a checkpoint; raises :class:`CheckpointError`."""
     if not path.exists():
         raise CheckpointError(f"{path}: no such file or directory", expected=expected, fix=REDO)
-    loaded = files.read_json(path, CheckpointError, fix=REDO)
+    loaded = files.read_json(path, CheckpointError, limit, fix=REDO)
     if not isinstance(loaded, dict):
         raise CheckpointError(f"{path}: holds a {type(loaded).__name__}", expected="an object", fix=REDO)
     return loaded
@@ -168,7 +182,7 @@ def _files(folder: Path, shards: Mapping[str, str]) -> list[Path]:
 
 
 def _index_map(index: Path) -> dict[str, str]:
-    weight_map = read_json(index, "the shards' index").get("weight_map")
+    weight_map = read_json(index, "the shards' index", files.TEXT_BYTES).get("weight_map")
     named = isinstance(weight_map, dict) and all(isinstance(shard, str) for shard in weight_map.values())
     if not named or not weight_map:
         raise CheckpointError(f"{index}: no weight_map", expected="tensor names and their shards", fix=REDO)

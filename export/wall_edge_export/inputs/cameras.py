@@ -43,7 +43,7 @@ def camera_geometries(
         raise ConfigError(f"{len(sizes)} cameras", expected=f"at most {MAX_CAMERAS}")
     # LeRobot's sizes are constants of its code, whatever the base was trained with.
     folder = outline.config_folder
-    training = TrainingImages() if outline.policy is not None or folder is None else training_images(folder)
+    training = TrainingImages() if outline.policy is not None else training_images(outline.training)
     bounds = None if folder is None else pixel_bounds(folder, outline.shape.vision)
     geometries = {}
     for name, (width, height) in sizes.items():

@@ -21,7 +21,7 @@ from wall_edge_export.checkpoint.lerobot.kinds import ACTION, STATE
 from wall_edge_export.checkpoint.lerobot_policy import LeRobotPolicy
 from wall_edge_export.checkpoint.normalizers.places import statistic_places
 from wall_edge_export.checkpoint.normalizers.tables import ACTION as ACTIONS
-from wall_edge_export.checkpoint.normalizers.tables import KINDS, PROPRI, MinDelta, Table, agreed
+from wall_edge_export.checkpoint.normalizers.tables import PROPRI, MinDelta, Table, agreed
 from wall_edge_export.checkpoint.scaling import Range, Scaling
 from wall_edge_export.model.family import FAMILIES
 
@@ -112,7 +112,8 @@ def read_statistics(checkpoint: Checkpoint, robot: str | None) -> Statistics:
 
     Raises :class:`CheckpointError` for what is missing or cannot be meant.
     """
-    return _upstream(checkpoint, robot) if checkpoint.policy is None else _lerobot(checkpoint.policy)
+    with np.errstate(over="ignore", invalid="ignore"):  # what becomes no number is refused where it is used
+        return _upstream(checkpoint, robot) if checkpoint.policy is None else _lerobot(checkpoint.policy)
 
 
 def _lerobot(policy: LeRobotPolicy) -> Statistics:
@@ -150,7 +151,9 @@ def action_padding(checkpoint: Checkpoint, robot: str | None) -> tuple[float, ..
     0 and delta 1 behind the statistics. Raises as :func:`read_statistics` does.
     """
     scaling = read_statistics(checkpoint, robot).action.scaling
-    with np.errstate(invalid="ignore"):  # of slots that nobody drives, any numbers may be stored
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # of slots that nobody drives, any numbers may be stored
         place = MinDelta("", scaling.offset - scaling.scale, 2 * scaling.scale)
     return tuple(_normalised_zero(*place.filled(checkpoint.shape.action_dof)).tolist())
 
@@ -188,10 +191,9 @@ def _of_robot(checkpoint: Checkpoint, robot: str | None) -> tuple[str, Table]:
 
 
 def _tensors(checkpoint: Checkpoint) -> Iterator[tuple[str, str, str, Floats]]:
-    """Of those among the weights; wall-oss-0.5 holds one more kind, of its discrete actions."""
+    """Of those among the weights."""
     for kind, statistic, name, values in checkpoint.normalizers():
-        if kind in KINDS:
-            yield kind, statistic, name, values.double().numpy()
+        yield kind, statistic, name, values.double().numpy()
 
 
 def _keys(checkpoint: Checkpoint) -> dict[str, str]:

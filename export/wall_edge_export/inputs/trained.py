@@ -16,34 +16,16 @@ from wall_edge.config import ModelConfig, RobotConfig
 from wall_edge.config_loader import Invalid, from_mapping
 from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge_export.checkpoint.outline import Outline
-from wall_edge_export.checkpoint.settings.training_file import TrainingFile, training_file
-from wall_edge_export.model.family import FAMILIES, time_schedule
+from wall_edge_export.checkpoint.settings.training_file import TrainingFile
+from wall_edge_export.model.family import FAMILIES, NoiseScheduler, time_schedule
 
 _OF_TRAINING = ("noise_scheduler", "action_horizon_flow")
 """What ``config.yml`` has the last word of, of :class:`_Settings`."""
 
 
 @dataclass(frozen=True)
-class _Scheduler:
-    """``noise_scheduler``. Of the first family only the number of steps counts: its ``s`` was for
-    training."""
-
-    num_inference_timesteps: int = 10
-    s: float = 0.999
-    time_shift: float = 1.0
-
-    def __post_init__(self) -> None:
-        between("num_inference_timesteps", self.num_inference_timesteps, 1, 1000)
-        for key, schedule in (("s", (self.s,)), ("time_shift", (1.0, self.time_shift))):
-            try:
-                TimeSchedule(*schedule)
-            except Invalid as problem:
-                raise Invalid(key, problem.value, expected=problem.expected) from None
-
-
-@dataclass(frozen=True)
 class _Settings:
-    noise_scheduler: _Scheduler | None = None
+    noise_scheduler: NoiseScheduler | None = None
     action_horizon_flow: int | None = None
     state_bins: int | None = None
 
@@ -78,7 +60,7 @@ class Trained:
 def trained(outline: Outline) -> Trained:
     """Of ``config.json`` and ``config.yml``. Raises :class:`CheckpointError` for what cannot be meant."""
     settings, policy = _settings(outline), outline.policy
-    scheduler, data = settings.noise_scheduler or _Scheduler(), _data(outline)
+    scheduler, data = settings.noise_scheduler or NoiseScheduler(), _data(outline)
     steps = scheduler.num_inference_timesteps if policy is None else policy.integration_steps
     return Trained(
         time_schedule(outline.config, FAMILIES[outline.shape.family]),
@@ -160,8 +142,7 @@ def _settings(outline: Outline) -> _Settings:
 
 def _training(outline: Outline) -> TrainingFile:
     """LeRobot's policies were trained by its own settings, whatever their base's file says."""
-    folder = outline.config_folder
-    return TrainingFile() if folder is None or outline.policy is not None else training_file(folder)
+    return TrainingFile() if outline.policy is not None else outline.training
 
 
 def _data(outline: Outline) -> _TrainingData:

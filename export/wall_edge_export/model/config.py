@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from wall_edge.checks import MAX_SLOTS
 from wall_edge.config_loader import from_mapping
 from wall_edge.errors import CheckpointError
 from wall_edge.files import shown
 from wall_edge_export.model.family import family_of
 from wall_edge_export.model.shapes import (
     ACTION_EXPERT,
-    MAX_SLOTS,
     TEXT_EXPERT,
     ExpertShape,
     ModelShape,

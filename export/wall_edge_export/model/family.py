@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from wall_edge.bundle import FamilyName, TimeSchedule
+from wall_edge.checks import between
+from wall_edge.config_loader import Invalid
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,25 @@ LATER = ModelFamily(
 )
 FAMILIES: Mapping[str, ModelFamily] = {family.name: family for family in (FIRST, LATER)}
 
+
+@dataclass(frozen=True)
+class NoiseScheduler:
+    """``noise_scheduler``. Of the first family only the number of steps counts: its ``s`` was for
+    training."""
+
+    num_inference_timesteps: int = 10
+    s: float = 0.999
+    time_shift: float = 1.0
+
+    def __post_init__(self) -> None:
+        between("num_inference_timesteps", self.num_inference_timesteps, 1, 1000)
+        for key, schedule in (("s", (self.s,)), ("time_shift", (1.0, self.time_shift))):
+            try:
+                TimeSchedule(*schedule)
+            except Invalid as problem:
+                raise Invalid(key, problem.value, expected=problem.expected) from None
+
+
 _LATER_MARKS: Mapping[str, Callable[[Any], bool]] = {
     **dict.fromkeys(
         (
@@ -78,7 +99,8 @@ def family_of(config: Mapping[str, Any]) -> ModelFamily:
 
 
 def time_schedule(config: Mapping[str, Any], family: ModelFamily) -> TimeSchedule:
-    """How a ``config.json`` of a family makes times of a number of integration steps."""
+    """How a ``config.json`` of a family, whose :class:`NoiseScheduler` was read, makes times of a number of
+    integration steps."""
     scheduler = _scheduler(config)
     if family is FIRST:
         return TimeSchedule(family.time_scale)

@@ -8,8 +8,6 @@ from typing import Literal
 from wall_edge.bundle import FamilyName
 
 TEXT_EXPERT, ACTION_EXPERT = 0, 1
-MAX_SLOTS = 256
-"""Degrees of freedom that a model may have; WALL-OSS has 20 to 26."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from wall_edge.policies.prompt_text import IMAGE_PAD, STATE, action_text, observ
 from wall_edge_export.checkpoint.checkpoint import open_outline
 from wall_edge_export.checkpoint.lerobot_policy import LeRobotPolicy
 from wall_edge_export.checkpoint.outline import Outline
+from wall_edge_export.checkpoint.settings.training_file import TrainingFile
 from wall_edge_export.inputs.export_inputs import INSTRUCTION, INSTRUCTION_TOKENS
 from wall_edge_export.inputs.settings import ChunkSettings, chunk_settings
 from wall_edge_export.model.shapes import ModelShape
@@ -57,6 +58,7 @@ class _ShapeOutline:
     config: dict[str, Any]
     shape: ModelShape
     config_folder: None = None
+    training: TrainingFile = TrainingFile()  # noqa: RUF009 - frozen
     policy: LeRobotPolicy | None = None
 
 

@@ -12,23 +12,24 @@ from pathlib import Path
 import numpy as np
 
 from wall_edge.array_types import Array
-from wall_edge.bundle import TimeSchedule
+from wall_edge.bundle import MAX_STEPS, TimeSchedule
 from wall_edge.config_loader import from_mapping
 from wall_edge.errors import CheckpointError
-from wall_edge.files import read_arrays
+from wall_edge.files import read_arrays, shown
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
-from wall_edge_export.model.family import FAMILIES, LATER, time_schedule
+from wall_edge_export.model.family import FAMILIES, LATER, NoiseScheduler, time_schedule
 from wall_edge_export.onnx.graphs import GraphInputs
 
 _STEPS = re.compile(r"action_(\d+)_steps")
 
 
 @dataclass(frozen=True)
-class _TokenIds:
+class _Settings:
     """``config.json`` of a case without a tokenizer."""
 
     image_token_id: int
     special_token_ids: dict[str, int]
+    noise_scheduler: NoiseScheduler | None = None
 
 
 # Rank and kind ("i" whole numbers, "f" floats) of what every case must hold.
@@ -47,6 +48,8 @@ _ARRAYS = {
     "noise": (3, "f"),
     "text_logits": (1, "f"),
 }
+# Of those that are of the later family.
+_LATER_ARRAYS = {"inference_times": (1, "f"), "padding_action": (3, "f")}
 
 
 class GoldenCase:
@@ -61,7 +64,7 @@ class GoldenCase:
             raise self._wrong(f"image_grid_thw {grid.tolist()}", "still images (t = 1), at least one")
         self.grids = tuple((int(h), int(w)) for _, h, w in grid)
         where = str(folder / "config.json")
-        tokens = from_mapping(_TokenIds, self.checkpoint.config, where, CheckpointError, strict=False)
+        tokens = from_mapping(_Settings, self.checkpoint.config, where, CheckpointError, strict=False)
         for token in ("<|propri|>", "<|action|>"):
             if token not in tokens.special_token_ids:
                 raise CheckpointError(f"{where}: special_token_ids without {token}", expected="its token id")
@@ -87,20 +90,29 @@ class GoldenCase:
         family = FAMILIES[self.checkpoint.shape.family]
         times = self.arrays.get("inference_times")
         schedule = time_schedule(self.checkpoint.config, family if times is None else LATER)
-        if times is not None and not np.allclose(times, schedule.grid(max(1, times.size - 1)), atol=1e-6):
-            raise self._wrong(f"inference_times {times.tolist()}", f"those of {schedule}")
+        if times is None:
+            return schedule
+        within = 2 <= times.size <= MAX_STEPS + 1
+        if not within or not np.allclose(times, schedule.grid(times.size - 1), atol=1e-6):
+            raise self._wrong(f"inference_times {shown(times.tolist())}", f"those of {schedule}")
         return schedule
 
     def _padding(self) -> tuple[float, ...] | None:
         """What dead degrees of freedom go to, in cases of the later family."""
         padding = self.arrays.get("padding_action")
-        return None if padding is None else tuple(map(float, padding.reshape(-1)))
+        if padding is None:
+            return None
+        dof = self.checkpoint.shape.action_dof
+        if padding.size != dof or not np.isfinite(padding).all():
+            raise self._wrong(f"padding_action {shown(padding.tolist())}", f"{dof} finite numbers")
+        return tuple(map(float, padding.reshape(-1)))
 
     def _wrong(self, what: str, expected: str) -> CheckpointError:
         return CheckpointError(f"{self.checkpoint.folder / 'case.npz'}: {what}", expected=expected)
 
     def _check_arrays(self) -> None:
-        for name, (rank, kind) in _ARRAYS.items():
+        later = {name: kind for name, kind in _LATER_ARRAYS.items() if name in self.arrays}
+        for name, (rank, kind) in (_ARRAYS | later).items():
             array = self.arrays.get(name)
             kinds = "iub" if kind == "i" else "f"
             if array is None or array.ndim != rank or array.dtype.kind not in kinds or array.size == 0:

@@ -133,6 +133,10 @@ def saved(tmp_path: Path) -> Saved:
 
 @pytest.fixture
 def described(robot: RobotConfig) -> RobotConfig:
+    return describe(robot)
+
+
+def describe(robot: RobotConfig) -> RobotConfig:
     """Six joints, and that the other slots are nobody's."""
     entries: Json = {
         "arm": {"kind": "joint", "joint": [joint.name for joint in robot.joints], "unit": "rad"},
@@ -314,6 +318,13 @@ def test_statistics_of_another_width(saved: Saved, described: RobotConfig, width
         }
         save_file(stored, path)
     assert "expected 26 finite numbers of each" in saved.refusal(described)
+
+
+def test_statistics_of_any_size(saved: Saved, described: RobotConfig) -> None:
+    """Their shape says so, before a value is read."""
+    path = next(saved.folder.glob("*_normalizer_processor.safetensors"))
+    save_file({f"observation.state.{name}": torch.zeros(10_000) for name in ("q01", "q99")}, path)
+    assert "10000 values; expected at most 256" in saved.refusal(described)
 
 
 def test_a_value_that_is_not_finite(saved: Saved, described: RobotConfig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -191,3 +192,19 @@ class TestLayouts:
         layout, config = self.layouts({"dof_config": BASE}, {"task": {"dof_config": {"joint": 7}}}, width=26)
         assert config["dof_config"] == BASE
         assert len(layout.names) == 26
+
+    @pytest.mark.parametrize("key", ["dof_config", "customized_dof_config"])
+    def test_a_group_s_number_that_is_another_group_s_name(self, key: str) -> None:
+        """One slot would stand for both."""
+        groups = {"arm": 2, "arm_0": 1}
+        raw = {key: groups} if key == "dof_config" else {"customized_robot_config": {key: groups}}
+        with pytest.raises(CheckpointError, match="two degrees of freedom named arm_0"):
+            self.layouts({"dof_config": BASE}, raw, width=3)
+
+    def test_more_degrees_of_freedom_than_any_model_has(self) -> None:
+        """4 MB of groups made 64 million names."""
+        groups = {f"group {number}": 256 for number in range(100_000)}
+        began = time.process_time()
+        with pytest.raises(CheckpointError, match="sums to 25600000; expected at most 256 degrees"):
+            self.layouts({"dof_config": groups}, {})
+        assert time.process_time() - began < 3

@@ -12,12 +12,14 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
+from wall_edge_export.checkpoint.settings import training_file
 from wall_edge_export.inputs.settings import resolve_settings
 from wall_edge_export.inputs.statistics import action_padding, read_statistics
 
 from tests.unit.inputs.upstream import X2_NORMAL, filled, two_handed, write_upstream
+from wall_edge.bundle import Degree
 from wall_edge.config import RobotConfig
-from wall_edge.errors import WallEdgeError
+from wall_edge.errors import CheckpointError, WallEdgeError
 
 KINDS = {"action": "dof_config", "propri": "agent_pos_config"}
 LATER = {"use_state_string_representation": True, "state_bins": 256}
@@ -254,12 +256,72 @@ DOF_20 = {
 
 
 def test_a_kind_of_normaliser_that_no_export_needs(folder: Folder) -> None:
-    """wall-oss-0.5 holds one of its discrete actions among the weights."""
+    """wall-oss-0.5 holds one of its discrete actions among the weights; it may be of any size."""
     file = folder.path / "model.safetensors"
     tensors = load_file(file)
     before = folder.normalised()
     for statistic in ("min", "delta"):
-        tensors[f"action_preprocessor.normalizer_ar.{statistic}.x2_normal"] = torch.ones(14)
+        tensors[f"action_preprocessor.normalizer_ar.{statistic}.x2_normal"] = torch.ones(1400)
     save_file(tensors, file)
     assert same(folder.normalised(), before)
     Checkpoint(folder.path).check()
+
+
+def test_a_normaliser_that_is_no_normaliser_s_size(folder: Folder) -> None:
+    """Its shape says so, before a value is read: gigabytes went into float64."""
+    file = folder.path / "model.safetensors"
+    tensors = load_file(file)
+    for statistic in ("min", "delta"):
+        tensors[f"action_preprocessor.normalizer_action.{statistic}.x2_normal"] = torch.ones(257)
+    save_file(tensors, file)
+    assert "normalizer_action.delta.x2_normal: 257 values; expected at most 256" in folder.refusal()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("low", [1e39, -1e39, 1.5e308, -1.5e308, float("inf"), float("nan")])
+@pytest.mark.parametrize("delta", [1.5e308, 1e-320, -1e39, float("inf"), float("nan"), 0.0])
+@pytest.mark.parametrize("later", [False, True])
+def test_numbers_beyond_arithmetic_end_in_one_line(
+    folder: Folder, low: float, delta: float, later: bool
+) -> None:
+    """Where they are used; numpy's warnings stood before it."""
+    folder.without_tensors().configure(LATER if later else {})
+    for kind in KINDS:
+        vectors = {"min.arm": torch.zeros(20).double(), "delta.arm": torch.ones(20).double()}
+        vectors["min.arm"][3], vectors["delta.arm"][3] = low, delta
+        torch.save(vectors, folder.path / f"normalizer_{kind}.pth")
+    made = Checkpoint(folder.path)
+    statistics = read_statistics(made, None)
+    assert all(abs(value) <= 1 for value in action_padding(made, None))
+    degree = Degree("a", 3, "joint", "a")
+    for side in (statistics.state, statistics.action):
+        with pytest.raises(CheckpointError, match="the normaliser of a: middle") as error:
+            side.layout([degree], {}, folder.path)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("ends", [(1e39, 1e39), (1e39, -1e39), (3e38, -3e38), (1e308, 0.0)])
+def test_quantiles_beyond_float32(folder: Folder, ends: tuple[float, float]) -> None:
+    folder.without_tensors().quantiles()
+    path = folder.path / "norm_stats.json"
+    stats = json.loads(path.read_text())
+    for quantiles in stats["norm_stats"].values():
+        quantiles["q01"][0], quantiles["q99"][0] = ends
+    path.write_text(json.dumps(stats))
+    side = read_statistics(Checkpoint(folder.path), None).action
+    with pytest.raises(CheckpointError, match="the normaliser of a: middle"):
+        side.layout([Degree("a", 0, "joint", "a")], {}, folder.path)
+
+
+def test_config_yml_is_read_once(folder: Folder, robot: RobotConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyYAML takes a second for the largest file that is taken: four times that was longer than an export's
+    reader may take."""
+    reads: list[Path] = []
+    read = training_file.read_yaml
+    monkeypatch.setattr(
+        training_file, "read_yaml", lambda path, *rest: (reads.append(path), read(path, *rest))[1]
+    )
+    folder.configure(LATER)
+    resolve_settings(Checkpoint(folder.path), two_handed(robot))
+    assert reads == [folder.path / "config.yml"]

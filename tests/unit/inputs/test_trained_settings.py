@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 import yaml
 from wall_edge_export.checkpoint.outline import Outline
+from wall_edge_export.checkpoint.settings.training_file import training_file
 from wall_edge_export.inputs.trained import state_text, trained
 from wall_edge_export.model.family import family_of
 
@@ -28,7 +29,9 @@ def outline(folder: Path, config: Json, training: Json | None = None) -> Outline
     shape = SimpleNamespace(
         state_token=not config.get("use_state_string_representation"), family=family_of(config).name
     )
-    made = SimpleNamespace(folder=folder, config_folder=folder, config=config, policy=None, shape=shape)
+    made = SimpleNamespace(
+        folder=folder, training=training_file(folder), config=config, policy=None, shape=shape
+    )
     return cast(Outline, made)
 
 
@@ -100,6 +103,12 @@ class TestTimes:
     @pytest.mark.parametrize("horizon", [None, 10, 32])
     def test_the_horizon(self, tmp_path: Path, horizon: int | None) -> None:
         assert trained(outline(tmp_path, {"action_horizon_flow": horizon})).horizon == horizon
+
+    @pytest.mark.parametrize("horizon", [0, -1, 1025, 10**9, 10**300])
+    def test_a_horizon_that_no_bundle_may_have(self, tmp_path: Path, horizon: int) -> None:
+        """It was refused where the manifest is written: after all of the export's work."""
+        with pytest.raises(WallEdgeError, match=r"action_horizon_flow is .* expected 1 to 1024 steps"):
+            trained(outline(tmp_path, {"action_horizon_flow": horizon}))
 
 
 class TestBins:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from wall_edge.bundle import Bundle, Embodiment, GraphSpec, Layout, Manifest, StateText
-from wall_edge.bundle.manifest import MAX_SLOTS
+from wall_edge.checks import MAX_SLOTS
 from wall_edge.config_loader import Invalid, from_mapping
 from wall_edge.errors import BundleError
 from wall_edge.policies.prompts import Prompts

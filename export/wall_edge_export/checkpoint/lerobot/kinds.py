@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from wall_edge.checks import between
+from wall_edge.checks import MAX_SLOTS, between
 from wall_edge.config_loader import Invalid
 from wall_edge_export.model.config import flattened
-from wall_edge_export.model.shapes import MAX_SLOTS
 
 WALL_X, WALL_OSS_05 = "wall_x", "wall_oss_05"
 STATE, ACTION = "observation.state", "action"

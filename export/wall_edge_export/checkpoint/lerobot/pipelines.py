@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from wall_edge.checks import MAX_SLOTS
 from wall_edge.config_loader import from_mapping
 from wall_edge.errors import CheckpointError
 from wall_edge.files import is_plain_name, shown
@@ -103,7 +104,7 @@ def stored_statistics(folder: Path, where: Path, step: Step, key: str) -> Statis
         raise CheckpointError(f"{where}: state_file {file[:60]!r}", expected="a safetensors file beside it")
     stored = read_header(folder / file)
     return {
-        name.rpartition(".")[2]: tensor.read().double().flatten().numpy()
+        name.rpartition(".")[2]: tensor.read_few(MAX_SLOTS).double().flatten().numpy()
         for name, tensor in stored.items()
         if name.rpartition(".")[0] == key
     }

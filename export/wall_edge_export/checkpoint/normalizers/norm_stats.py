@@ -18,13 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from wall_edge.array_types import Floats32
+from wall_edge.checks import MAX_SLOTS
 from wall_edge.config_loader import Invalid, from_mapping
 from wall_edge.errors import CheckpointError
 from wall_edge.files import shown
 from wall_edge_export.checkpoint.normalizers.tables import ACTION, PROPRI, MinDelta, Robots, Table
 from wall_edge_export.checkpoint.weights import read_json
-from wall_edge_export.model.shapes import MAX_SLOTS
 
 FILE = "norm_stats.json"
 _KEYS = {ACTION: ("action", "actions"), PROPRI: ("observation.state", "state", PROPRI)}
@@ -92,13 +91,10 @@ def _entry(path: Path, place: str, raw: Mapping[str, Any], kind: str, named: str
     quantiles = from_mapping(
         _Quantiles, raw[present[0]], shown(path), CheckpointError, strict=False, path=entry
     )
-    low, high = _float32(quantiles.q01), _float32(quantiles.q99)
-    return MinDelta(f"{shown(path)}: {entry}", low.astype(np.float64), (high - low).astype(np.float64))
-
-
-def _float32(values: tuple[float, ...]) -> Floats32:
-    with np.errstate(over="ignore"):  # what becomes infinite is refused where it is used
-        return np.array(values).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # what becomes no number is refused where it is used
+        low, high = (np.array(values).astype(np.float32) for values in (quantiles.q01, quantiles.q99))
+        delta = high - low
+    return MinDelta(f"{shown(path)}: {entry}", low.astype(np.float64), delta.astype(np.float64))
 
 
 def _wrong(path: Path, what: str, expected: str) -> CheckpointError:

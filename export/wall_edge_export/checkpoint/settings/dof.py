@@ -10,16 +10,17 @@ the last slots wherever it is listed (1.1, ``harrix/utils/train_config.py``).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from wall_edge.checks import MAX_SLOTS
 from wall_edge.config_loader import from_mapping
 from wall_edge.errors import CheckpointError
 from wall_edge.files import is_plain_name, shown
 from wall_edge_export.checkpoint.settings.training_file import TrainingFile
-from wall_edge_export.model.shapes import MAX_SLOTS
 
 _PADDING = "action_padding"
 _CUSTOMIZED = {"dof_config": "customized_dof_config", "agent_pos_config": "customized_agent_pos_config"}
@@ -111,13 +112,26 @@ def _layout(
                 expected=f"plain names and positive numbers, at most {MAX_SLOTS}",
                 fix="take the config that was saved with these weights",
             )
+    if room > MAX_SLOTS:
+        raise CheckpointError(
+            f"{key} sums to {room}",
+            expected=f"at most {MAX_SLOTS} degrees of freedom",
+            fix="take the config that was saved with these weights",
+        )
     if total > room:
         raise CheckpointError(
             f"{_CUSTOMIZED[key]} {robot}",
             expected=f"positive numbers that sum to the model's {room} degrees of freedom at most",
             fix="take the config.yml that was saved with these weights",
         )
-    return _named(robot)
+    layout = _named(robot)
+    if twice := [name for name, count in Counter(layout.names).items() if count > 1]:
+        raise CheckpointError(
+            f"{key}: two degrees of freedom named {shown(twice[0], 64)}",
+            expected="a name for each: those of a larger group are numbered",
+            fix="rename a group in config.yml",
+        )
+    return layout
 
 
 def _padding_last(groups: Mapping[str, int]) -> dict[str, int]:

@@ -9,13 +9,12 @@ size, as it does for a view that is not listed; then ``smart_resize`` between ``
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from wall_edge.bundle import MAX_PIXELS
 from wall_edge.config_loader import Invalid, from_mapping
 from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge.policies.prompt_text import VIEWS
-from wall_edge_export.checkpoint.settings.training_file import FILES, training_file
+from wall_edge_export.checkpoint.settings.training_file import FILES, TrainingFile
 
 KEEPS_ITS_SIZE = -1
 
@@ -78,9 +77,8 @@ class _Training:
     data: _Data = field(default_factory=_Data)
 
 
-def training_images(folder: Path) -> TrainingImages:
-    """What ``config.yml`` in ``folder`` says; raises :class:`CheckpointError` for what cannot be meant."""
-    training = training_file(folder)
+def training_images(training: TrainingFile) -> TrainingImages:
+    """What the file says; raises :class:`CheckpointError` for what cannot be meant."""
     if training.path is None:
         return TrainingImages()
     data = from_mapping(_Training, training.raw, training.where, CheckpointError, strict=False).data
