@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from wall_edge.cli.robot.run import refusal_lines
 from wall_edge.config import CameraConfig, RobotConfig
 from wall_edge.errors import CameraError, RuntimeFault
 from wall_edge.runtime.daemon import daemon as module
@@ -158,6 +159,22 @@ class TestReasons:
             "no chunk to follow for 2000 ms; the policy refused 3 times since its last chunk, "
             "last: the subgoal 'uh 2' did not end"
         )
+
+    def test_a_run_of_refusals_only_is_an_error(self, daemon: Daemon) -> None:
+        """``run`` ended with code 0 although the arm had stood still: its policy had refused every chunk."""
+        inbox, record = daemon.inbox, daemon.record
+        assert refusal_lines(record, inbox, failed=False) == ([], [])
+        inbox.take("policy", Refusal("chunk", "not finite"))
+        inbox.take("policy", Refusal("subgoal", "no end"))
+        errors, notes = refusal_lines(record, inbox, failed=False)
+        words = "the policy refused 2 times, last: no end"
+        assert (errors, notes) == ([f"error: no chunk came, and the arm did not move; {words}"], [])
+        assert refusal_lines(record, inbox, failed=True) == ([], [f"note: {words}"])
+        inbox.take("policy", ChunkRecord(1, 1, 0, 1, 1, "touch it."))
+        assert refusal_lines(record, inbox, failed=False) == ([], [])
+        inbox.take("policy", Refusal("chunk", "not finite"))
+        words = "the policy refused 3 times, last: not finite"
+        assert refusal_lines(record, inbox, failed=False) == ([], [f"note: {words}"])
 
     def test_a_chunk_makes_good(self, daemon: Daemon) -> None:
         daemon.inbox.take("policy", Refusal("chunk", "not finite"))

@@ -15,7 +15,7 @@ from wall_edge.cli.output import Display, last_words
 from wall_edge.config import RobotConfig, load_robot
 from wall_edge.errors import ConfigError, WallEdgeError, printable
 from wall_edge.runtime.motion.weight import effortless
-from wall_edge.runtime.telemetry.run_log import chunk_intervals_ms, percentiles
+from wall_edge.runtime.telemetry.run_log import RunLog, chunk_intervals_ms, percentiles
 from wall_edge.signals import received
 
 KEPT = 1000
@@ -23,6 +23,7 @@ KEPT = 1000
 
 if TYPE_CHECKING:
     from wall_edge.runtime.daemon.daemon import Daemon
+    from wall_edge.runtime.daemon.inbox import Inbox
     from wall_edge.runtime.daemon.service.manager import ServiceManager
     from wall_edge.runtime.daemon.world import World
     from wall_edge.runtime.telemetry.session_recorder import RecordingOptions
@@ -77,7 +78,10 @@ def run(
             pass
         except WallEdgeError as error:
             errors.append(f"error: {error}")
-        last_words(int(bool(errors)), _summary_lines(daemon, recording), errors, stuck=display.stuck)
+        refusals, notes = refusal_lines(daemon.record, daemon.inbox, failed=bool(errors))
+        errors += refusals
+        lines = _summary_lines(daemon, recording) + notes
+        last_words(int(bool(errors)), lines, errors, stuck=display.stuck)
 
 
 def words_of(config: RobotConfig, world: World | None, instruction: str | None) -> str | None:
@@ -137,9 +141,6 @@ def _summary_lines(daemon: Daemon, recording: RecordingOptions | None) -> list[s
     ]
     lines += [f"engine: {daemon.inbox.engine}"] if daemon.inbox.engine else []
     lines += [daemon.watchdogs] if daemon.watchdogs else []
-    if daemon.inbox.refusal:
-        refused = record.refused["chunk"] + record.refused["subgoal"]
-        lines.append(f"note: the policy refused {refused} times, last: {daemon.inbox.refusal}")
     lines += [f"note: {daemon.torque_note}"] if daemon.torque_note else []
     lines += [f"note: {words}"] if (words := effortless(daemon.config)) else []
     lines += refused_settings(servo)
@@ -150,6 +151,20 @@ def _summary_lines(daemon: Daemon, recording: RecordingOptions | None) -> list[s
     if daemon.inbox.recording_trouble:
         lines.append(f"note: {daemon.inbox.recording_trouble}")
     return lines
+
+
+def refusal_lines(record: RunLog, inbox: Inbox, *, failed: bool) -> tuple[list[str], list[str]]:
+    """Errors and notes, when a refusal was the policy's last word.
+
+    An error where no chunk ever came: the arm was to move, and stood. ``failed``: another one is said.
+    """
+    if not inbox.refusal:
+        return [], []
+    times, chunks = record.refused["chunk"] + record.refused["subgoal"], record.counts["chunks"]
+    words = f"the policy refused {times} times, last: {inbox.refusal}"
+    if chunks or failed:
+        return [], [f"note: {words}"]
+    return [f"error: no chunk came, and the arm did not move; {words}"], []
 
 
 def refused_settings(servo: Mapping[str, Any]) -> list[str]:
