@@ -103,7 +103,7 @@ def camera(**changes: Any) -> Edit:
         (lambda m: m.update(actions=FAST), "graphs is ['vision', 'prefix', 'lm_head', 'expert']"),
         (lambda m: m.update(family="wall-oss-2"), "family is 'wall-oss-2'; expected 'wall-oss' or"),
         (lambda m: m.update(state_text={"bins": 1}), "state_text.bins is 1"),
-        (lambda m: m.update(state_text={"bins": 256}), "none in a family whose state has a token"),
+        (lambda m: m.update(state_text={"bins": 256}), "expected none: this family's state has a token"),
         (lambda m: m.update(state_text={"bins": 1 << 40}), "state_text.bins is"),
         (lambda m: m.update(action_rate_hz=0), "action_rate_hz is 0"),
         (lambda m: m.update(action_rate_hz=1e9), "action_rate_hz is 1"),

@@ -60,7 +60,7 @@ def refusal(folder: Path) -> str:
         (lambda c: c["wall_edge"].pop("cameras"), "does not say its cameras"),
         (lambda c: c["wall_edge"]["cameras"]["face_view"].update(width=0), "width is 0"),
         (lambda c: c["wall_edge"].update(cameras=[]), "cameras"),
-        (lambda c: c.update(wall_edge=None), "the document"),
+        (lambda c: c.update(wall_edge=None), "wall_edge is null; expected a mapping"),
         (lambda c: c["agent_pos_config"].update(extra=1), "7 state degrees of freedom"),
         (lambda c: c.update(image_token_id=1), "image_token_id 1"),
         (lambda c: c.update(noise_scheduler=[]), "config.json"),
