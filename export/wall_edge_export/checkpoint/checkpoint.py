@@ -25,7 +25,14 @@ from wall_edge_export.checkpoint.forms import as_adapted
 from wall_edge_export.checkpoint.hub import resolve_checkpoint
 from wall_edge_export.checkpoint.lerobot.folders import config_folder, model_config, policy_of, read_settings
 from wall_edge_export.checkpoint.lora.adapter import LoraAdapter, adapted_shapes
-from wall_edge_export.checkpoint.names import EMBEDDINGS, HEAD, NORMALIZER, STATE_PROJECTION
+from wall_edge_export.checkpoint.names import (
+    ACTION_OUTPUT,
+    EMBEDDINGS,
+    HEAD,
+    HEAD_WIDTHS,
+    NORMALIZER,
+    STATE_PROJECTION,
+)
 from wall_edge_export.checkpoint.normalizers.places import normalizer_files
 from wall_edge_export.checkpoint.normalizers.tables import KINDS
 from wall_edge_export.checkpoint.settings.config_keys import refuse_unsupported, unknown_switches
@@ -139,7 +146,7 @@ class Checkpoint:
     def _slots(self, key: str) -> int | None:
         """The model's action or state slots as its tensors have them; None when they are not there."""
         name, axis = {
-            "dof_config": ("action_preprocessor.action_proj_back.weight", 0),
+            "dof_config": (ACTION_OUTPUT, 0),
             "agent_pos_config": (STATE_PROJECTION, 1),
         }[key]
         tensor = self._tensors.get(name)
@@ -151,8 +158,8 @@ class Checkpoint:
     def _with_widths(self, config: dict[str, Any]) -> dict[str, Any]:
         """The action head's widths are believed to its tensors: ``config.json`` may be the base's."""
         stored = {}
-        for key, layer in (("action_hidden_size", "w1"), ("state_hidden_size", "propri_proj")):
-            first = self._tensors.get(f"action_preprocessor.{layer}.weight")
+        for key, name in HEAD_WIDTHS.items():
+            first = self._tensors.get(name)
             width = config.get(key) or config.get("hidden_size")
             if first is not None and len(first.shape) == 2 and first.shape[0] != width:
                 stored[key] = first.shape[0]

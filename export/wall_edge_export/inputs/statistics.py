@@ -107,13 +107,13 @@ class Statistics:
     robot: str | None = None
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what becomes no number is refused where it is used
 def read_statistics(checkpoint: Checkpoint, robot: str | None) -> Statistics:
     """Of either flavour; ``robot``: whose to take in a checkpoint of upstream's that holds several.
 
     Raises :class:`CheckpointError` for what is missing or cannot be meant.
     """
-    with np.errstate(over="ignore", invalid="ignore"):  # what becomes no number is refused where it is used
-        return _upstream(checkpoint, robot) if checkpoint.policy is None else _lerobot(checkpoint.policy)
+    return _upstream(checkpoint, robot) if checkpoint.policy is None else _lerobot(checkpoint.policy)
 
 
 def _lerobot(policy: LeRobotPolicy) -> Statistics:
@@ -144,6 +144,7 @@ def _nothing(checkpoint: Checkpoint, values: MinDelta) -> Floats:
     return none
 
 
+@np.errstate(over="ignore", invalid="ignore")  # of slots that nobody drives, numbers may be any
 def action_padding(checkpoint: Checkpoint, robot: str | None) -> tuple[float, ...]:
     """What the later family's actions are, normalised, in every slot of the model that a mask leaves out.
 
@@ -151,17 +152,13 @@ def action_padding(checkpoint: Checkpoint, robot: str | None) -> tuple[float, ..
     0 and delta 1 behind the statistics. Raises as :func:`read_statistics` does.
     """
     scaling = read_statistics(checkpoint, robot).action.scaling
-    with np.errstate(
-        over="ignore", invalid="ignore"
-    ):  # of slots that nobody drives, any numbers may be stored
-        place = MinDelta("", scaling.offset - scaling.scale, 2 * scaling.scale)
+    place = MinDelta("", scaling.offset - scaling.scale, 2 * scaling.scale)
     return tuple(_normalised_zero(*place.filled(checkpoint.shape.action_dof)).tolist())
 
 
 def _normalised_zero(low: Floats, delta: Floats) -> Floats:
     """What 0 becomes ``[slots]``, in [-1, 1], by upstream's rule: a range of 0 counts as 1."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        return np.nan_to_num(np.clip(-2 * low / np.where(delta == 0, 1.0, delta) - 1, -1, 1))
+    return np.nan_to_num(np.clip(-2 * low / np.where(delta == 0, 1.0, delta) - 1, -1, 1))
 
 
 def _of_robot(checkpoint: Checkpoint, robot: str | None) -> tuple[str, Table]:

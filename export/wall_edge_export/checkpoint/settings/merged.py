@@ -16,6 +16,7 @@ from typing import Any
 
 from wall_edge.errors import CheckpointError
 from wall_edge.files import shown
+from wall_edge_export.checkpoint.names import HEAD_WIDTHS
 from wall_edge_export.checkpoint.settings.training_file import TrainingFile
 from wall_edge_export.model.config import flattened
 
@@ -52,7 +53,7 @@ def merged_settings(config: Mapping[str, Any], training: TrainingFile, folder: P
     Raises :class:`CheckpointError` naming a setting of the model that both files say differently.
     """
     flat = flattened(config)
-    for key in ("action_hidden_size", "state_hidden_size"):
+    for key in HEAD_WIDTHS:
         width = training.said(key)
         if width is not None and flat.get(key) is None:
             config = flat = {**flat, key: width}  # the tensors' are compared with it
