@@ -6,8 +6,11 @@ thread that reads the pipe learns of it at once, whatever the main thread waits 
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -36,6 +39,9 @@ ENDING_SIGNALS = tuple(sorted(number for number in signal.valid_signals() if num
 """Whatever else would end a process by default (SIGUSR2, SIGALRM, SIGXCPU …): to the daemon, a stop."""
 ALL_SIGNALS = (*STOP_SIGNALS, *ENDING_SIGNALS, EMERGENCY_SIGNAL, *_JOB_SIGNALS)
 """Those that a process of the daemon must not be ended or suspended by."""
+
+_AGAIN_S = 0.02
+"""Until an interruption that was forgotten is raised again: out of the finaliser that it fell into."""
 
 _Handler = Callable[[int, FrameType | None], Any] | signal.Handlers
 
@@ -97,17 +103,50 @@ def stop_flag() -> Iterator[Callable[[], bool]]:
         yield lambda: bool(numbers)
 
 
+class _Interruption:
+    """The stop signal that an :func:`interruptible` block has received, until the block has ended by it."""
+
+    number: int | None = None
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """The first stop signal raises KeyboardInterrupt, for work that cleans up behind itself."""
+    """The first stop signal raises KeyboardInterrupt, for work that cleans up behind itself.
 
-    def interrupt(_: int, __: FrameType | None) -> None:
-        for number in STOP_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+    Python forgets an exception that falls into a finaliser or a weak reference's callback, and a library's C
+    code may clear it. So what was forgotten is raised once more a moment later, at the next
+    :func:`interruption_point`, or at the latest when the block ends. Main thread only.
+    """
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        _Interruption.number = number
+        for ignored_now in STOP_SIGNALS:
+            signal.signal(ignored_now, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    with _handled(dict.fromkeys(STOP_SIGNALS, interrupt)):
-        yield
+    def forgotten(unraisable: Any) -> None:
+        if _Interruption.number is None or unraisable.exc_type is not KeyboardInterrupt:
+            former(unraisable)
+            return
+        signal.signal(_Interruption.number, interrupt)
+        again = threading.Timer(_AGAIN_S, _thread.interrupt_main, (_Interruption.number,))
+        again.daemon = True
+        again.start()
+
+    former, sys.unraisablehook = sys.unraisablehook, forgotten
+    try:
+        with _handled(dict.fromkeys(STOP_SIGNALS, interrupt)):
+            yield
+            interruption_point()
+    finally:
+        sys.unraisablehook = former
+        _Interruption.number = None
+
+
+def interruption_point() -> None:
+    """Between two steps of long work: raises the KeyboardInterrupt of a signal that should have ended it."""
+    if _Interruption.number is not None:
+        raise KeyboardInterrupt
 
 
 @contextmanager

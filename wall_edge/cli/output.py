@@ -19,6 +19,7 @@ from wall_edge.atomic import atomic_write
 from wall_edge.cli.console import SafeConsole, discard
 from wall_edge.errors import ConfigError
 from wall_edge.files import shown
+from wall_edge.signals import interruption_point
 
 stderr = SafeConsole(stderr=True)
 
@@ -119,6 +120,7 @@ def stage_progress(title: str, stages: Sequence[str]) -> Iterator[Callable[[str]
         position = {stage: number for number, stage in enumerate(stages)}
 
         def started(stage: str) -> None:
+            interruption_point()
             progress.update(task, completed=position.get(stage), stage=stage)
 
         yield started

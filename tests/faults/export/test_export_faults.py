@@ -31,6 +31,7 @@ from wall_edge_export.quantize.precision import load_recipe
 from wall_edge.bundle import Bundle, file_digest
 from wall_edge.errors import BundleError, CheckpointError
 from wall_edge.policies.prompts import Prompts
+from wall_edge.signals import INTERRUPTED
 
 ROBOT = Path(__file__).parents[3] / "examples" / "tabletop" / "robot.yaml"
 Export = Callable[..., Any]
@@ -214,7 +215,7 @@ def test_a_signal_ends_it_in_one_line_and_a_rerun_finishes(
     wait_for_step(process, out, "files")
     process.send_signal(number)
     _, errors = process.communicate(timeout=120)
-    assert process.returncode != 0
+    assert process.returncode == INTERRUPTED, errors
     assert "Traceback" not in errors
     assert not out.exists()
     assert {path.name for path in tmp_path.iterdir()} == {".bundle.partial"}
