@@ -64,6 +64,19 @@ def open_regular(
         os.close(descriptor)
 
 
+def require_folder(path: Path, error: type[WallEdgeError], expected: str, fix: str = "") -> None:
+    """Raise ``error`` unless there is a folder: whoever mistyped its path is not to look for a file in it."""
+    try:
+        if stat.S_ISDIR(os.stat(path).st_mode):  # noqa: PTH116 - one error for all that a name can be
+            return
+        reason = "not a folder"
+    except FileNotFoundError:
+        reason = "no such folder"
+    except (OSError, ValueError) as problem:
+        reason = _reason(problem)
+    raise error(f"{shown(path)}: {reason}", expected=expected, fix=fix)
+
+
 def read_bytes(path: Path, error: type[WallEdgeError], limit: int = TEXT_BYTES, fix: str = "") -> bytes:
     """All bytes of a regular file of at most ``limit`` bytes. Raises ``error``."""
     with open_regular(path, error, limit, fix) as file:
@@ -293,5 +306,8 @@ def _array(file: IO[bytes], limit: int) -> Array:
 
 
 def _unreadable(path: Path, problem: Exception, error: type[WallEdgeError], fix: str) -> NoReturn:
-    reason = (problem.strerror if isinstance(problem, OSError) else None) or str(problem)
-    raise error(f"{shown(path)}: {reason}", expected="a readable file", fix=fix) from None
+    raise error(f"{shown(path)}: {_reason(problem)}", expected="a readable file", fix=fix) from None
+
+
+def _reason(problem: Exception) -> str:
+    return (problem.strerror if isinstance(problem, OSError) else None) or str(problem)

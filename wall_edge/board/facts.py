@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wall_edge.errors import ConfigError
-from wall_edge.files import read_bytes, shown
+from wall_edge.files import read_bytes, require_folder
 
 _FILE_BYTES = 64 << 20
 """dpkg's status file of a desktop has some 5 MB."""
@@ -29,8 +29,7 @@ class Tree:
         """The machine's own, or what lies below a folder. Raises ConfigError where there is none."""
         if root is None:
             return cls()
-        if not root.is_dir():
-            raise ConfigError(f"{shown(root)}: no folder", expected="the root of a machine's files")
+        require_folder(root, ConfigError, "the root of a machine's files")
         return cls(root)
 
     def real(self, name: str) -> str:

@@ -27,6 +27,7 @@ from wall_edge.files import (
     parse_yaml,
     read_arrays,
     read_bytes,
+    require_folder,
     shown,
 )
 
@@ -181,8 +182,10 @@ def file_digest(*paths: Path) -> str:
 
 def _read_digest(folder: Path) -> str:
     """The digest in ``manifest.sha256``, which holds exactly what ``sha256sum`` would write."""
-    if not os.path.exists(folder / MANIFEST):  # noqa: PTH110 - says no to names that no file can have
-        raise BundleError(f"{shown(folder)}: no {MANIFEST}", expected="a bundle folder", fix=_REDO)
+    fix = "check the path, or export a bundle there with 'wall-edge export'"
+    require_folder(folder, BundleError, "a bundle folder", fix)
+    if not os.path.exists(folder / MANIFEST):  # noqa: PTH110 - says no to a folder that may not be searched
+        raise BundleError(f"{shown(folder)}: no {MANIFEST}", expected="a bundle folder", fix=fix)
     path = folder / DIGEST
     text = read_bytes(path, BundleError, 4096, _REDO).decode(errors="replace")
     line = re.fullmatch(rf"([0-9a-f]{{64}})  {re.escape(MANIFEST)}\n", text)

@@ -19,7 +19,7 @@ from torch import Tensor
 from wall_edge.bundle.tokenizer import load_tokenizer
 from wall_edge.checks import MAX_SLOTS
 from wall_edge.errors import CheckpointError
-from wall_edge.files import shown
+from wall_edge.files import require_folder, shown
 from wall_edge_export.checkpoint.completeness import require_layers, require_tensors
 from wall_edge_export.checkpoint.forms import as_adapted
 from wall_edge_export.checkpoint.hub import resolve_checkpoint
@@ -48,6 +48,8 @@ from wall_edge_export.model.inventory import Inventory, inventory
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.wall import WallModel
 
+_FOLDER = "a checkpoint folder with config.json and safetensors"
+
 
 def open_checkpoint(location: str, base: str | None = None, adapter: str | None = None) -> Checkpoint:
     """The checkpoint at ``location``; each of the three is a folder or a Hub id (``owner/name[@revision]``).
@@ -73,11 +75,8 @@ class Checkpoint:
 
     def __init__(self, folder: Path, base: Path | None = None, adapter: Path | None = None) -> None:
         for path in (folder, base, adapter):
-            if path is not None and not path.is_dir():
-                raise CheckpointError(
-                    f"{path}: no such folder",
-                    expected="a checkpoint folder with config.json and safetensors",
-                )
+            if path is not None:
+                require_folder(path, CheckpointError, _FOLDER, "check the path")
         self.folder = folder
         self.policy = policy_of(folder, adapter)
         self.config_folder = config_folder(folder, base)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +20,20 @@ def resolve_checkpoint(location: str, *, weights: bool = True) -> Path:
 
     Without ``weights``, its settings and its tokenizer alone.
     """
-    path = Path(location).expanduser()
-    hub_id = _HUB_ID.fullmatch(location)
+    path, hub_id = local_path(location), _HUB_ID.fullmatch(location)
     if path.exists() or hub_id is None:
         return path  # Checkpoint says what is wrong with a path
     return _fetch(hub_id["repository"], hub_id["revision"], _PATTERNS if weights else _SETTINGS)
+
+
+def local_path(location: str) -> Path:
+    """``location`` as a path; ``~`` of somebody whom this machine does not know stays as it is."""
+    return Path(os.path.expanduser(location))  # noqa: PTH111 - Path's own raises for such a name
+
+
+def may_be_fetched(location: str) -> bool:
+    """Whether nothing is there under this name, and the Hub may have it."""
+    return not local_path(location).exists() and _HUB_ID.fullmatch(location) is not None
 
 
 def _fetch(repository: str, revision: str | None, patterns: Sequence[str]) -> Path:

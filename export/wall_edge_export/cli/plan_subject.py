@@ -14,6 +14,7 @@ from wall_edge.bundle import MANIFEST, ActionKind, Bundle
 from wall_edge.config import RobotConfig
 from wall_edge.errors import ConfigError
 from wall_edge.files import shown
+from wall_edge_export.checkpoint.hub import local_path, may_be_fetched
 
 _CONFIG = "config.json"
 
@@ -42,7 +43,7 @@ class Policy:
 
 def open_policy(request: Request, robot: RobotConfig | None) -> Policy:
     """Raises :class:`ConfigError` for what is none of the three, and what opening it raises."""
-    folder = Path(request.argument).expanduser()
+    folder = local_path(request.argument)
     if (folder / MANIFEST).is_file():
         return _bundle(folder, request)
     return _source(request, robot)
@@ -111,11 +112,11 @@ def _require_source(argument: str) -> None:
     """Refuses what is no checkpoint and no shape, with all that there could be."""
     from wall_edge_export.reference.random_shapes import SHAPES
 
-    folder = Path(argument).expanduser()
-    if argument in SHAPES or (folder / _CONFIG).is_file() or (not folder.exists() and "/" in argument):
+    folder = local_path(argument)
+    if argument in SHAPES or (folder / _CONFIG).is_file() or may_be_fetched(argument):
         return
     checkpoint = f"a checkpoint (a folder with {_CONFIG}, or owner/name)"
     raise ConfigError(
-        f"{shown(argument, 100)}: {'a folder without either' if folder.is_dir() else 'no folder'}",
+        f"{shown(argument, 100)}: {'a folder without either' if folder.is_dir() else 'no such folder'}",
         expected=f"a bundle (a folder with {MANIFEST}), {checkpoint}, or a shape: {', '.join(SHAPES)}",
     )

@@ -13,12 +13,15 @@ import numpy as np
 
 from wall_edge.bundle import Embodiment, ImageGeometry, file_digest
 from wall_edge.errors import ConfigError
+from wall_edge.files import require_folder
 from wall_edge.session_format import HEADER
 from wall_edge_export.data.robot_checks import refuse_absurd, require_units
 from wall_edge_export.data.samples import MIN_SAMPLES, SampleSet, SampleSource
 from wall_edge_export.data.session_samples import SessionSamples
 
 _LEROBOT = Path("meta") / "info.json"
+_DATA = "a recorded session or a LeRobot dataset"
+_RECORD = "record one with 'wall-edge run ROBOT.yaml --record DIR'"
 
 
 def load_samples(
@@ -64,14 +67,15 @@ def _open(
     horizon: int,
     action_rate_hz: float,
 ) -> SampleSource:
+    require_folder(folder, ConfigError, _DATA, _RECORD)
     sizes = {name: (geometry.width, geometry.height) for name, geometry in cameras.items()}
     if (folder / HEADER).is_file():
         return SessionSamples(folder, embodiment, sizes, horizon, action_rate_hz)
     if not (folder / _LEROBOT).is_file():
         raise ConfigError(
             f"{folder}: no {HEADER} and no {_LEROBOT}",
-            expected="a recorded session or a LeRobot dataset",
-            fix="record one with 'wall-edge run ROBOT.yaml --record DIR'",
+            expected=_DATA,
+            fix=_RECORD,
         )
     try:
         from wall_edge_export.data.lerobot_samples import LeRobotSamples

@@ -16,6 +16,7 @@ from wall_edge.errors import CheckpointError, ConfigError
 from wall_edge.files import shown
 from wall_edge.policies.prompt_text import IMAGE_PAD, STATE, action_text, observation_text
 from wall_edge_export.checkpoint.checkpoint import open_outline
+from wall_edge_export.checkpoint.hub import local_path
 from wall_edge_export.checkpoint.lerobot_policy import LeRobotPolicy
 from wall_edge_export.checkpoint.outline import Outline
 from wall_edge_export.checkpoint.settings.training_file import TrainingFile
@@ -80,7 +81,7 @@ def plan_source(
         # A checkpoint never is one of FAST actions here: its export needs the FAST tokenizer beside it.
         kind = SHAPES[argument].actions
         return replace(source, graph_inputs=replace(source.graph_inputs, actions=kind))
-    if not argument or ("/" not in argument and not Path(argument).expanduser().exists()):
+    if not argument or ("/" not in argument and not local_path(argument).exists()):
         raise ConfigError(
             f"{shown(argument, 100)}: neither a shape nor a folder",
             expected=f"one of {', '.join(SHAPES)}, or a checkpoint's folder or Hub id",

@@ -296,7 +296,17 @@ def test_h13_a_file_replaced_after_its_check(copy_bundle: CopyBundle, name: str)
 
 @pytest.mark.parametrize("name", ["a\0b", "x" * 5000, "a\ud800b"])
 def test_h16_folders_that_no_disk_can_have(tmp_path: Path, name: str) -> None:
-    assert "no manifest.yaml; expected a bundle folder" in refusal(tmp_path / name)
+    assert "; expected a bundle folder; check the path" in refusal(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("none", "no such folder"), ("file", "not a folder"), ("file/in it", "Not a directory"), ("", "no man")],
+)
+def test_a_bundle_where_no_folder_is(tmp_path: Path, name: str, reason: str) -> None:
+    """A mistyped path was told to have no manifest.yaml, and to be exported again."""
+    (tmp_path / "file").touch()
+    assert f"{tmp_path / name}: {reason}" in refusal(tmp_path / name)
 
 
 def change_goldens(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:

@@ -72,9 +72,14 @@ def refused(source: Path, wanted: dict[str, Any] = TABLETOP, **changes: Any) -> 
 
 def test_folders_that_hold_no_data(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for source in (tmp_path, tmp_path / "nowhere", tmp_path / "file"):
+    reasons = {
+        tmp_path: "no session.yaml and no meta/info.json",
+        tmp_path / "nowhere": "no such folder",
+        tmp_path / "file": "not a folder",
+    }
+    for source, reason in reasons.items():
         message = refused(source)
-        assert message.startswith(f"{source}: no session.yaml and no meta/info.json")
+        assert message.startswith(f"{source}: {reason}; expected a recorded session or a LeRobot dataset")
         assert "wall-edge run ROBOT.yaml --record DIR" in message
 
 

@@ -60,7 +60,7 @@ def run_edited(shipped_bundle: Path, tmp_path: Path) -> Callable[[Edit], str]:
         (lambda d: d["joints"][0].update(name="waist"), "the bundle's shoulder_pan"),
         (lambda d: d["cameras"]["face_view"].update(width=85), "face_view"),
         (lambda d: d["cameras"].pop("wrist_view"), "wrist_view"),
-        (lambda d: d.update(bundle="/nowhere"), "no manifest.yaml"),
+        (lambda d: d.update(bundle="/nowhere"), "/nowhere: no such folder; expected a bundle folder"),
         (lambda d: real(d, "/dev/ttyNONE"), "/dev/ttyNONE"),
         (lambda d: real(d, "/dev/ttyNONE", baudrate=0), "baudrate"),
         (lambda d: d.update(simulated=False), "drives.arm.port is missing"),

@@ -73,6 +73,12 @@ def test_only_weights_and_settings_are_fetched(
     assert asked["allow_patterns"] == ["*.safetensors", *pickles, *settings]
 
 
+def test_the_home_of_somebody_unknown_is_no_folder() -> None:
+    """It was a traceback: pathlib raises for a home that it does not find."""
+    with pytest.raises(CheckpointError, match=r"~nobody-here/x: no such folder; .*; check the path"):
+        open_checkpoint("~nobody-here/x")
+
+
 def test_all_three_parts_may_be_on_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[str] = []
 

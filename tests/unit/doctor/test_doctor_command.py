@@ -80,7 +80,7 @@ def test_a_damaged_robot_is_one_clear_error(tmp_path: Path) -> None:
 
 def test_a_root_that_is_no_folder(tmp_path: Path) -> None:
     for command in ("doctor", "udev"):
-        with pytest.raises(ConfigError, match="no folder"):
+        with pytest.raises(ConfigError, match="no such folder"):
             run(command, "--root", tmp_path / "nowhere")
 
 

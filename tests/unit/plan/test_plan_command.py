@@ -113,8 +113,10 @@ def test_a_target_without_the_type_is_refused_as_build_does(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("nothing",), "nothing: no folder; expected a bundle (a folder with manifest.yaml), a checkpoint"),
+        (("nothing",), "nothing: no such folder; expected a bundle (a folder with manifest.yaml), a"),
         ((str(ROOT / "docs"),), "a folder without either; expected a bundle"),
+        (("/nowhere/bundle",), "/nowhere/bundle: no such folder; expected a bundle (a folder"),
+        (("~nobody-here/bundle",), "~nobody-here/bundle: no such folder; expected a bundle"),
         (("tiny", "--cameras", "4"), "4 cameras; expected 1 to 3"),
         (("tiny", "--cameras", "0"), "0 cameras; expected 1 to 3"),
         (("tiny", "--cameras", "a,,b"), "--cameras 'a,,b'; expected a number, or names"),
