@@ -14,6 +14,8 @@ MAX_DOF = 64
 MAX_SLOTS = 256
 """A model's places for them, of a state or an action; no checkpoint has more."""
 MAX_CAMERAS = 16
+LEAST_POSITIVE = 1e-30
+"""What is divided by it stays within float32, up to 1e8; by 5e-324, which is more than 0, nothing does."""
 MAX_SIDE = 8192
 MAX_FRAME_PIXELS = 1 << 25
 """An 8K frame has 33 million pixels."""
@@ -27,10 +29,12 @@ def between(key: str, value: float | None, low: float, high: float, unit: str = 
 
 
 def positive(key: str, value: float | None, unit: str, high: float) -> None:
-    """More than 0 and at most ``high``; None passes."""
-    if value is None or 0 < value <= high:
+    """More than 0, by which can be divided, and at most ``high``; None passes."""
+    if value is None or LEAST_POSITIVE <= value <= high:
         return
-    bound = "more than 0" if value <= 0 else f"at most {high:.12g}"
+    bound = f"at most {high:.12g}" if value > high else "more than 0"
+    if 0 < value < LEAST_POSITIVE:
+        bound = f"at least {LEAST_POSITIVE:g}"
     raise Invalid(key, value, expected=f"{bound} {unit}")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wall_edge.bundle import Pose
-from wall_edge.checks import MAX_DOF, between, counted, require_name, require_text
+from wall_edge.checks import LEAST_POSITIVE, MAX_DOF, between, counted, require_name, require_text
 from wall_edge.config.limits import MAX_PATH
 from wall_edge.config_loader import Invalid
 
@@ -29,7 +29,7 @@ class UrdfJoint:
         require_name("joint", self.joint)
         between("scale", self.scale, -_LARGEST, _LARGEST)
         between("offset", self.offset, -_LARGEST, _LARGEST)
-        if self.scale == 0:
+        if abs(self.scale) < LEAST_POSITIVE:
             raise Invalid("scale", self.scale, expected="another number: the joint would never move")
 
 

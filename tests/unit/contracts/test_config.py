@@ -128,6 +128,7 @@ def test_what_may_be_left_out(tmp_path: Path) -> None:
         ({"control__fault_hold_ms": -1}, ["control.fault_hold_ms is -1", "0 to 60000"]),
         ({"control__impossible_velocity": 0.5}, ["control.impossible_velocity is 0.5", "1 to 100"]),
         ({"joints__0__max_acceleration": 0}, ["joints[0].max_acceleration", "more than 0 rad/s²"]),
+        ({"joints__0__max_velocity": 5e-324}, ["joints[0].max_velocity", "at least 1e-30 rad/s"]),
         ({"joints__0__max_jerk": -1}, ["joints[0].max_jerk", "more than 0 rad/s³"]),
         (
             {"joints__0__max_jerk": 1},  # 4 rad/s · √(4 / 1) s

@@ -47,6 +47,7 @@ POSE = pose_degrees("arm", "rpy")
         (lambda: joint_layout(("a",), (float("nan"),), (1,)), "offset[0] is nan"),
         (lambda: joint_layout(("a",), (0,), (0,)), "scale[0] is 0"),
         (lambda: joint_layout(("a",), (0,), (float("nan"),)), "scale[0] is nan"),
+        (lambda: joint_layout(("a",), (0,), (5e-321,)), "scale[0] is 5e-321; expected at least 1e-30"),
         (lambda: joint_layout(("a",), (0,), (1,), clip=-1.0), "clip is -1.0"),
         (lambda: joint_layout(("a",), (0,), (1,), (-1,)), "slot is -1"),
         (lambda: joint_layout(("<|a|>",), (0,), (1,)), "name is '<|a|>'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -172,9 +173,9 @@ def test_the_training_files_own_robot_is_taken(tmp_path: Path, robot: RobotConfi
 
 
 @pytest.mark.parametrize("folder_key", ["action", "propri"])
-def test_a_padded_slot_may_have_any_statistics(damaged: Path, robot: RobotConfig, folder_key: str) -> None:
+def test_a_padded_slot_may_have_any_numbers(damaged: Path, robot: RobotConfig, folder_key: str) -> None:
     action = {**entries_20(), **HELD_REST}
-    for statistic, value in (("delta", 0.0), ("min", float("nan"))):
+    for statistic, value in (("delta", 0.0), ("min", 1e9)):
         edit_statistics(damaged, f"{folder_key}.{statistic}.x2_normal", 17, value)
     made = exported(damaged, two_handed(robot, action))
     assert made.action.slots == tuple(range(14))
@@ -185,11 +186,20 @@ def test_what_never_moved_can_be_held_and_not_driven(damaged: Path, robot: Robot
         edit_statistics(damaged, f"{kind}.delta.x2_normal", 16, 0.0)
         edit_statistics(damaged, f"{kind}.min.x2_normal", 16, 0.3)
     message = refusal(damaged, two_handed(robot))
-    assert "the normaliser of height: middle 0.3, half range 0" in message
+    assert "the normaliser of height: middle 0.3, half range 0;" in message
     assert "describe it as held" in message
     held = {**entries_20(), "height": {"kind": "held", "value": [0.3]}}
     state = exported(damaged, two_handed(robot, held)).state
     assert state.normalize(np.array([*state.offset[:16], 0.3, *state.offset[17:]]))[16] == -1.0
+
+
+def test_a_range_that_is_0_in_all_but_name(damaged: Path, robot: RobotConfig) -> None:
+    """Half of 1e-40 passed where 0 is refused: a nudge of the lift became infinite in float32."""
+    edit_statistics(damaged, "propri.delta.x2_normal", 16, 1e-40)
+    message = refusal(damaged, two_handed(robot))
+    assert "the normaliser of height: " in message
+    assert re.search(r"half range [\d.]+e-41;", message)
+    assert "describe it as held" in message
 
 
 @pytest.mark.parametrize(("entry", "value"), [("height", "state"), ("car_pose", "value")])

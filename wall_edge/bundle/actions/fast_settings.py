@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from wall_edge.checks import positive
 from wall_edge.config_loader import Invalid, from_mapping
 from wall_edge.errors import BundleError, WallEdgeError
 from wall_edge.files import read_json, shown
@@ -28,8 +29,7 @@ class FastSettings:
     min_token: int
 
     def __post_init__(self) -> None:
-        if not 0 < self.scale <= _LARGEST_SCALE:
-            raise Invalid("scale", self.scale, expected=f"a positive number up to {_LARGEST_SCALE:g}")
+        positive("scale", self.scale, "", _LARGEST_SCALE)
         if not 1 <= self.vocab_size <= _LARGEST_VOCABULARY:
             raise Invalid(
                 "vocab_size", self.vocab_size, expected=f"at least 1, at most {_LARGEST_VOCABULARY}"
