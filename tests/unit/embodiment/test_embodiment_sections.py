@@ -122,6 +122,11 @@ def entry(name: str, **changes: Any) -> Any:
             "embodiment.state.w.joint is 'wrist'",
         ),
         (lambda d: d["embodiment"].update(action={}), "embodiment.action is []"),
+        (
+            lambda d: d["embodiment"].update(action={"arm": {"kind": "held"}, "rest": {"kind": "padding"}}),
+            "embodiment.action is {'arm': 'held', 'rest': 'padding'}; expected a degree of freedom that the "
+            "policy moves; say of one at least which joint",
+        ),
         (lambda d: d.update(model={"unit": "deg"}), "model.unit is 'deg'; expected none beside embodiment"),
         (
             lambda d: d["kinematics"]["joints"].update(lft={"joint": "x"}),
@@ -132,6 +137,7 @@ def entry(name: str, **changes: Any) -> Any:
             "kinematics.joints.pan.joint is 'shoulder'; expected another than that of lift",
         ),
         (lambda d: d["kinematics"]["joints"]["lift"].update(scale=0), "scale is 0"),
+        (lambda d: d["kinematics"]["joints"]["lift"].update(scale=-5e-321), "scale is -5e-321"),
         (lambda d: d["kinematics"]["poses"]["arm"].pop("frame"), "kinematics.poses.arm.frame is missing"),
         (
             lambda d: d["workspace"]["poses"].update(leg={"frame": "base_link"}),

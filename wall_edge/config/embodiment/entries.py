@@ -140,6 +140,10 @@ class EmbodimentConfig:
                 require_name(f"{key}.{name}", name)
                 between(f"{key}.{name}.slot", entry.slot, 0, 1 << 20)
             _check_twice(key, entries)
+        if all(isinstance(entry, HeldEntry | PaddingEntry) for entry in self.action.values()):
+            kinds = {name: entry.kind for name, entry in self.action.items()}
+            fix = "say of one at least which joint, pose or sink it is"
+            raise Invalid("action", kinds, expected="a degree of freedom that the policy moves", fix=fix)
 
     @property
     def observed(self) -> dict[str, Entry]:
