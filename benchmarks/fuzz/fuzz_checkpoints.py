@@ -259,9 +259,9 @@ def _q_shape() -> tuple[int, ...]:
 
 def read_lora(folder: Path) -> None:
     import torch
-    from wall_edge_export.checkpoint.lora.adapter import LoraAdapter
+    from wall_edge_export.checkpoint.lora.adapter import LoraAdapter, stored_adapter
 
-    made = LoraAdapter(folder / "lora", _shapes())
+    made = LoraAdapter(folder / "lora", stored_adapter(folder / "lora"), _shapes())
     for name in made.touched():
         made.merged(name, lambda name=name: torch.zeros(_shapes()[name]))  # type: ignore[misc]
 

@@ -24,7 +24,7 @@ from wall_edge_export.checkpoint.completeness import require_layers, require_ten
 from wall_edge_export.checkpoint.forms import as_adapted
 from wall_edge_export.checkpoint.hub import resolve_checkpoint
 from wall_edge_export.checkpoint.lerobot.folders import config_folder, model_config, policy_of, read_settings
-from wall_edge_export.checkpoint.lora.adapter import LoraAdapter, adapted_shapes
+from wall_edge_export.checkpoint.lora.adapter import LoraAdapter, adapted_shapes, stored_adapter
 from wall_edge_export.checkpoint.names import (
     ACTION_OUTPUT,
     EMBEDDINGS,
@@ -134,8 +134,12 @@ class Checkpoint:
         """The stored tensors, in the form that the adapter was trained on."""
         if self._adapter_folder is None:
             return self._tensors
-        shapes = adapted_shapes(self._adapter_folder)
+        shapes = adapted_shapes(self._adapter_tensors)
         return as_adapted(self.folder, self._inventory, self._tensors, shapes)
+
+    @cached_property
+    def _adapter_tensors(self) -> dict[str, StoredTensor]:
+        return {} if self._adapter_folder is None else stored_adapter(self._adapter_folder)
 
     @cached_property
     def _views(self) -> dict[str, TensorView]:
@@ -180,7 +184,8 @@ class Checkpoint:
     def _open_adapter(self, folder: Path | None) -> LoraAdapter | None:
         if folder is None:
             return None
-        adapter = LoraAdapter(folder, {name: tensor.shape for name, tensor in self._held.items()})
+        shapes = {name: tensor.shape for name, tensor in self._held.items()}
+        adapter = LoraAdapter(folder, self._adapter_tensors, shapes)
         embeddings = {EMBEDDINGS, HEAD}
         tied = self._tensors.get(HEAD, self._tensors.get(EMBEDDINGS)) == self._tensors.get(EMBEDDINGS)
         if tied and embeddings & adapter.touched():

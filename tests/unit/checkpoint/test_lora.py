@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
+from wall_edge_export.checkpoint.lora import adapter as adapters
 from wall_edge_export.checkpoint.lora import matching
-from wall_edge_export.checkpoint.lora.adapter import LoraAdapter
+from wall_edge_export.checkpoint.lora.adapter import LoraAdapter, stored_adapter
 
 from wall_edge.errors import CheckpointError
 
@@ -74,6 +75,18 @@ def test_the_product_is_added_to_its_weight_alone(golden_case: Path, tmp_path: P
     torch.testing.assert_close(merged.load().state_dict()[f"{Q}.weight"], expected)
 
 
+def test_the_header_of_its_file_is_read_once(
+    golden_case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice, for its shapes and for its values: a file replaced between the two was two adapters."""
+    reads: list[Path] = []
+    read = adapters.read_header
+    monkeypatch.setattr(adapters, "read_header", lambda path: (reads.append(path), read(path))[1])
+    folder = adapter(tmp_path / "lora", pair(Q, 64, 64))
+    Checkpoint(golden_case, adapter=folder)
+    assert reads == [folder / adapters.WEIGHTS]
+
+
 def test_an_adapter_of_the_decoder_alone(golden_case: Path, tmp_path: Path) -> None:
     """Upstream's ``add_lora`` wraps the decoder, so its names lack ``model.``."""
     own = Q.removeprefix("model.")
@@ -92,7 +105,8 @@ def test_the_scale(
         tmp_path_factory.mktemp("scale") / "lora", tensors, r=rank, lora_alpha=alpha, use_rslora=stabilised
     )
     shapes = {f"{Q}.weight": (64, 64)}
-    merged = LoraAdapter(folder, shapes).merged(f"{Q}.weight", lambda: torch.zeros(64, 64))
+    lora = LoraAdapter(folder, stored_adapter(folder), shapes)
+    merged = lora.merged(f"{Q}.weight", lambda: torch.zeros(64, 64))
     scale = alpha / math.sqrt(rank) if stabilised else alpha / rank
     torch.testing.assert_close(merged, scale * product(tensors, Q), rtol=1e-5, atol=1e-5)
 

@@ -118,13 +118,9 @@ def stored_adapter(folder: Path) -> dict[str, StoredTensor]:
     return stored
 
 
-def adapted_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Shapes of what an adapter of linear layers changes, under every name that it may have in a base.
-
-    Raises :class:`CheckpointError`.
-    """
+def adapted_shapes(stored: Mapping[str, StoredTensor]) -> dict[str, tuple[int, ...]]:
+    """Shapes of what an adapter of linear layers changes, under every name that it may have in a base."""
     shapes: dict[str, tuple[int, ...]] = {}
-    stored = stored_adapter(folder)
     for key, tensor in stored.items():
         shape, leaf = tensor.shape, "weight"
         if match := _LINEAR.fullmatch(key):
@@ -141,19 +137,20 @@ def adapted_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 
 
 class LoraAdapter:
-    """The adapter in ``folder`` for a base whose tensors have ``shapes``.
+    """The adapter in ``folder`` for a base whose tensors have ``shapes``; ``stored``: the adapter's tensors.
 
     Raises :class:`CheckpointError` naming what is not supported or does not fit.
     """
 
-    def __init__(self, folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(
+        self, folder: Path, stored: Mapping[str, StoredTensor], shapes: Mapping[str, tuple[int, ...]]
+    ) -> None:
         self.folder, self._shapes = folder, shapes
         where = folder / CONFIG
         raw = read_json(where, "a PEFT adapter's folder")
         self._refuse_unsupported(raw)
         self._config = from_mapping(_Config, raw, str(where), CheckpointError, strict=False)
         targets = from_mapping(Targets, raw, str(where), CheckpointError, strict=False)
-        stored = stored_adapter(folder)
         self._whole: dict[str, StoredTensor] = {}
         halves: dict[tuple[str, bool], dict[str, tuple[str, StoredTensor]]] = {}
         for key, tensor in stored.items():
