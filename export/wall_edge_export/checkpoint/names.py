@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from wall_edge.errors import CheckpointError
+from wall_edge_export.model.family import WIDTH_KEYS
 
 NORMALIZER = "action_preprocessor.normalizer_"
 """What the names of upstream's normalisation statistics begin with."""
 EMBEDDINGS, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 ACTION_INPUT, ACTION_OUTPUT = "action_preprocessor.w1.weight", "action_preprocessor.action_proj_back.weight"
 STATE_PROJECTION = "action_preprocessor.propri_proj.weight"
-HEAD_WIDTHS = {"action_hidden_size": ACTION_INPUT, "state_hidden_size": STATE_PROJECTION}
+HEAD_WIDTHS = dict(zip(WIDTH_KEYS, (ACTION_INPUT, STATE_PROJECTION), strict=True))
 """Settings of the action head, and the tensors that have as many rows."""
 _LEROBOT_PREFIX, _LEROBOT_MARK = "model.", "model.action_preprocessor."
 _WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.")

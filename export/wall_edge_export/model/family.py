@@ -73,6 +73,8 @@ class NoiseScheduler:
                 raise Invalid(key, problem.value, expected=problem.expected) from None
 
 
+WIDTH_KEYS = ("action_hidden_size", "state_hidden_size")
+"""Settings: channels of the action head and of the state token's embedding."""
 _LATER_MARKS: Mapping[str, Callable[[Any], bool]] = {
     **dict.fromkeys(
         (
@@ -94,7 +96,7 @@ def family_of(config: Mapping[str, Any]) -> ModelFamily:
     later = any(is_set(config[key]) for key, is_set in _LATER_MARKS.items() if key in config)
     later = later or _scheduler(config).get("time_shift") not in (None, 1)
     all_channels = (None, config.get("hidden_size"))
-    narrow = any(config.get(key) not in all_channels for key in ("action_hidden_size", "state_hidden_size"))
+    narrow = any(config.get(key) not in all_channels for key in WIDTH_KEYS)
     return LATER if later or narrow else FIRST
 
 
