@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from wall_edge.policies.observation import Observation
 from wall_edge.runtime.policy.action_loop import ActionLoop, require_horizon
 from wall_edge.runtime.policy.handoff import PlannerHandoff
 from wall_edge.runtime.policy.mission import Mission
+from wall_edge.runtime.policy.process import require_pace
 from wall_edge.sim.tabletop import arm
 from wall_edge.sim.tabletop.referee import TabletopWorld
 
@@ -193,6 +196,19 @@ class TestActionLoop:
             require_horizon(*given, 767 * MS, "a delay")
         waits = PolicyConfig(scheduler=SyncScheduler())
         require_horizon(parts[0].manifest, waits, 10_000 * MS, "a delay")
+
+    @pytest.mark.parametrize(("times_ms", "tries"), [([60], 1), ([900, 60], 2), ([900, 800, 900], 3)])
+    def test_one_slow_answer_refuses_no_start(
+        self, parts: tuple[Bundle, Any], times_ms: list[int], tries: int
+    ) -> None:
+        """One run was timed: another program's burst in that second, and the robot did not start."""
+        ticks = iter([end for ms in times_ms for end in (0, ms * MS)])
+        runs: list[int] = []
+        timed = cast(ActionLoop, SimpleNamespace(manifest=parts[0].manifest, warm_up=lambda: runs.append(1)))
+        slow = pytest.raises(ConfigError, match="time of 800 ms") if tries == 3 else nullcontext()
+        with slow:
+            require_pace(timed, PolicyConfig(), lambda: next(ticks))
+        assert len(runs) == tries
 
     def test_rtc_needs_its_graph(self, parts: tuple[Bundle, Any]) -> None:
         with pytest.raises(ConfigError, match="export it again with --guidance"):

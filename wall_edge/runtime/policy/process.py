@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -18,8 +18,8 @@ import numpy as np
 import wall_edge_engines
 
 from wall_edge.bundle import Bundle
-from wall_edge.config import RobotConfig
-from wall_edge.errors import PolicyError
+from wall_edge.config import PolicyConfig, RobotConfig
+from wall_edge.errors import ConfigError, PolicyError
 from wall_edge.runtime.ipc.mailbox import Mailbox
 from wall_edge.runtime.ipc.messages import EngineNote, Instruct, Ready, Refusal, Stop
 from wall_edge.runtime.ipc.reporting import reporting
@@ -33,6 +33,7 @@ from wall_edge.session_format import Sample, SessionHeader, SessionWriter
 
 _PLANNER_NICE = 5
 _IDLE_S = 0.005
+_TRIES = 3
 _SWITCH_S = 0.0005
 """How long the planner may keep Python's lock from the action loop: 5 ms by default, more than a tick."""
 
@@ -55,6 +56,25 @@ def run_policy(
         outbox.send(EngineNote(process.engine))
         outbox.send(Ready())
         process.run(conn)
+
+
+def require_pace(
+    loop: ActionLoop, settings: PolicyConfig, clock: Callable[[], int] = time.monotonic_ns
+) -> None:
+    """Raise :class:`ConfigError` unless a chunk can come before it is over.
+
+    A busy machine is given a few tries: a policy that is too slow is so in all of them.
+    """
+    taken_ns: list[int] = []
+    while True:
+        start_ns = clock()
+        loop.warm_up()
+        taken_ns.append(clock() - start_ns)
+        try:
+            return require_horizon(loop.manifest, settings, min(taken_ns), "an inference time")
+        except ConfigError:
+            if len(taken_ns) == _TRIES:
+                raise
 
 
 class _Outbox:
@@ -104,10 +124,7 @@ class PolicyProcess:
             writer = SessionWriter(recording.folder, SessionHeader.of(bundle))
             self._recorder = SessionRecorder(writer, recording, self._recording_stopped)
         self._loop.warm_up()
-        start_ns = time.monotonic_ns()
-        self._loop.warm_up()
-        duration_ns = time.monotonic_ns() - start_ns
-        require_horizon(bundle.manifest, config.policy, duration_ns, "an inference time")
+        require_pace(self._loop, config.policy)
 
     def run(self, conn: Connection) -> None:
         """Alternate between messages and chunks; the first failure of either thread ends both."""
