@@ -38,6 +38,11 @@ def shortened(text: str, length: int) -> str:
     return f"{text[: length * 2 // 3]}…{text[len(text) - length // 4 :]}"
 
 
+def plural(count: int, noun: str) -> str:
+    """``1 step``, ``2 steps``."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 class WallEdgeError(Exception):
     """One line that names what was given, what was expected and what to do about it."""
 

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 from wall_edge.config_loader import Invalid
+from wall_edge.errors import plural
 from wall_edge.files import shown
 
 _MOST, _LONGEST = 64, 4096
@@ -55,7 +56,8 @@ def describe_opinion(opinion: SecondOpinion | None) -> str:
     tools = ", ".join(f"{name} {version}" for name, version in opinion.tools.items())
     verdict = "compared nothing"
     if opinion.compared:
-        scope = f"{len(opinion.instructions)} instructions, {len(opinion.images)} images a camera"
+        images = f"{plural(len(opinion.images), 'image')} a camera"
+        scope = f"{plural(len(opinion.instructions), 'instruction')}, {images}"
         verdict = f"agreed on {', '.join(opinion.compared)} ({scope}, {opinion.flavour} prompts)"
     missing = "".join(f"; not compared: {what} ({why})" for what, why in opinion.not_compared.items())
     return shown(f"{tools} {verdict}{missing}", 2000)

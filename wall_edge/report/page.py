@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from wall_edge.errors import plural
 from wall_edge.report import plots
 from wall_edge.report.episodes import episode_table, episodes_section
 from wall_edge.report.markup import NOTHING, Html, el, number, page, section, swatch, table
@@ -52,7 +53,7 @@ def _title(record: RunLog) -> str:
     if not record.episodes:
         return "wall-edge demo: nothing recorded"
     good = sum(episode.status == "success" for episode in record.episodes)
-    return f"wall-edge demo: {good} of {len(record.episodes)} episodes succeeded"
+    return f"wall-edge demo: {good} of {plural(len(record.episodes), 'episode')} succeeded"
 
 
 def _accuracy(record: RunLog) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from wall_edge.errors import plural
 from wall_edge_engines.plan.rates import Verdict
 
 TUNE = "whether so few keep the actions is for 'wall-edge tune' to say, on recorded data"
@@ -59,7 +60,7 @@ def recommend(options: Iterable[Option], steps: int | None) -> Recommendation:
 
 
 def _title(option: Option, steps: int | None) -> str:
-    return option.recipe if steps is None else f"{option.recipe}, {steps} steps"
+    return option.recipe if steps is None else f"{option.recipe}, {plural(steps, 'step')}"
 
 
 def _fewer_steps(options: list[Option], steps: int | None) -> Recommendation | None:

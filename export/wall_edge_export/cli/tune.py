@@ -18,6 +18,7 @@ from wall_edge_engines import Engine, EngineSettings
 from wall_edge.bundle import Bundle, require_flow
 from wall_edge.cli.console import SafeConsole
 from wall_edge.cli.output import stage_progress
+from wall_edge.errors import plural
 from wall_edge.policies.prompts import Prompts
 from wall_edge.session_format import Sample
 from wall_edge_export.data.load import load_samples
@@ -70,11 +71,11 @@ def _try(
     manifest, prompts = bundle.manifest, Prompts.of(bundle)
     counts = range(1, bundle_steps)
     trials: list[Trial] = []
-    with stage_progress("tune", ("reference", *(f"{steps} steps" for steps in counts))) as progress:
+    with stage_progress("tune", ("reference", *(plural(steps, "step") for steps in counts))) as progress:
         progress("reference")
         reference = chunks(manifest, prompts, engine, samples)
         for steps in counts:
-            progress(f"{steps} steps")
+            progress(plural(steps, "step"))
             actual = chunks(manifest, prompts, engine, samples, integration_steps=steps)
             error = action_error(actual, reference)
             trials.append(Trial(steps, error, error.upper_relative_l2 <= limit))
@@ -94,7 +95,7 @@ def _report(
             )
         )
         return
-    table = Table(title=f"against the bundle's own {bundle_steps} steps")
+    table = Table(title=f"against the bundle's own {plural(bundle_steps, 'step')}")
     for heading in ("steps", "relative L2", "at most (97.5 %)", "cosine", ""):
         table.add_column(heading)
     for entry in trials:
@@ -103,6 +104,8 @@ def _report(
         table.add_row(str(entry.steps), *numbers, "within" if entry.within else "")
     SafeConsole().print(table)
     if fewest is None:
-        print(f"no fewer steps than {bundle_steps} stay within {limit:g}")
+        print(f"nothing below {plural(bundle_steps, 'step')} stays within {limit:g}")
     else:
-        print(f"{fewest} steps stay within {limit:g}: set policy.integration_steps: {fewest} in ROBOT.yaml")
+        print(
+            f"{plural(fewest, 'step')} within {limit:g}: set policy.integration_steps: {fewest} in ROBOT.yaml"
+        )

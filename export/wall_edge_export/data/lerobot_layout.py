@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from wall_edge.config_loader import Invalid, from_mapping
-from wall_edge.errors import ConfigError
+from wall_edge.errors import ConfigError, plural
 from wall_edge_export.data.lerobot_files import COPY_AGAIN, INFO, MOST_INDEX, Folder, seconds, whole_numbers
 
 IMAGES = "observation.images."
@@ -115,14 +115,14 @@ def open_dataset(root: Path, cameras: Sequence[str]) -> Dataset:
         episodes, tasks = tuple(_episodes_v30(folder, info, filmed)), _tasks_v30(folder)
     if info.total_episodes not in (None, len(episodes)):
         raise ConfigError(
-            f"{root / 'meta'}: {len(episodes)} episodes are listed",
+            f"{root / 'meta'}: {plural(len(episodes), 'episode')} listed",
             expected=f"{info.total_episodes}, as {INFO} says",
             fix=COPY_AGAIN,
         )
     total = sum(episode.length for episode in episodes)
     if len(episodes) > _MOST_EPISODES or total > _MOST_ROWS:
         raise ConfigError(
-            f"{root / 'meta'}: {len(episodes)} episodes of {total} rows",
+            f"{root / 'meta'}: {plural(len(episodes), 'episode')} of {plural(total, 'row')}",
             expected=f"at most {_MOST_EPISODES} and {_MOST_ROWS}",
         )
     if short := [episode for episode in episodes if episode.length < 1]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from wall_edge.bundle import Embodiment, ImageGeometry, file_digest
-from wall_edge.errors import ConfigError
+from wall_edge.errors import ConfigError, plural
 from wall_edge.files import require_folder
 from wall_edge.session_format import HEADER
 from wall_edge_export.data.robot_checks import refuse_absurd, require_units
@@ -41,11 +41,13 @@ def load_samples(
     data, fewer than ``MIN_SAMPLES`` samples, another embodiment's data or other units.
     """
     if count < MIN_SAMPLES:
-        raise ConfigError(f"{count} calibration samples", expected=f"at least {MIN_SAMPLES}")
+        raise ConfigError(plural(count, "calibration sample"), expected=f"at least {MIN_SAMPLES}")
     source = _open(folder, embodiment, cameras, horizon, action_rate_hz)
     if source.total < MIN_SAMPLES:
         raise ConfigError(
-            f"{folder}: {source.total} samples", expected=f"at least {MIN_SAMPLES}", fix="record longer"
+            f"{folder}: {plural(source.total, 'sample')}",
+            expected=f"at least {MIN_SAMPLES}",
+            fix="record longer",
         )
     samples = tuple(source.sample(index) for index in spread(source.total, count, seed))
     require_units(folder, samples, embodiment)

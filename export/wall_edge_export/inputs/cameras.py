@@ -9,7 +9,7 @@ from wall_edge.bundle import MAX_EXPORT_TOKENS, MAX_TOKENS, ImageGeometry
 from wall_edge.checks import MAX_CAMERAS, MAX_FRAME_PIXELS, MAX_SIDE
 from wall_edge.config import RobotConfig
 from wall_edge.config_loader import Invalid
-from wall_edge.errors import CheckpointError, ConfigError
+from wall_edge.errors import CheckpointError, ConfigError, plural
 from wall_edge.files import is_plain_name, shown
 from wall_edge_export.checkpoint.image_processor import PixelBounds, pixel_bounds
 from wall_edge_export.checkpoint.outline import Outline
@@ -40,7 +40,7 @@ def camera_geometries(
     """
     sizes = _sizes(robot, blocks)
     if len(sizes) > MAX_CAMERAS:
-        raise ConfigError(f"{len(sizes)} cameras", expected=f"at most {MAX_CAMERAS}")
+        raise ConfigError(plural(len(sizes), "camera"), expected=f"at most {MAX_CAMERAS}")
     # LeRobot's sizes are constants of its code, whatever the base was trained with.
     folder = outline.config_folder
     training = TrainingImages() if outline.policy is not None else training_images(outline.training)

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from wall_edge.bundle import ImageGeometry
 from wall_edge.bundle.tokenizer import load_tokenizer
 from wall_edge.config import RobotConfig
-from wall_edge.errors import CheckpointError, ConfigError
+from wall_edge.errors import CheckpointError, ConfigError, plural
 from wall_edge.files import shown
 from wall_edge.policies.prompt_text import IMAGE_PAD, STATE, action_text, observation_text
 from wall_edge_export.checkpoint.checkpoint import open_outline
@@ -138,7 +138,9 @@ def _selected(every: Mapping[str, ImageGeometry], cameras: Cameras) -> dict[str,
     names = tuple(every)
     if isinstance(cameras, int):
         if not 1 <= cameras <= len(names):
-            raise ConfigError(f"{cameras} cameras", expected=f"1 to {len(names)}: {shown(', '.join(names))}")
+            raise ConfigError(
+                plural(cameras, "camera"), expected=f"1 to {len(names)}: {shown(', '.join(names))}"
+            )
         cameras = names[:cameras]
     chosen = names if cameras is None else cameras
     if not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(names):

@@ -8,7 +8,7 @@ import pytest
 from rich.table import Table
 
 from wall_edge.cli.console import SafeConsole
-from wall_edge.errors import ConfigError, WallEdgeError, printable
+from wall_edge.errors import ConfigError, WallEdgeError, plural, printable
 
 
 def printed(*objects: object) -> str:
@@ -46,3 +46,11 @@ def test_an_error_is_one_printable_line_of_bounded_length() -> None:
 
 def test_short_errors_are_as_they_were() -> None:
     assert str(ConfigError("a  is\n1", expected="2", fix="write 2")) == "a is 1; expected 2; write 2"
+
+
+def test_one_of_a_thing_is_in_the_singular(capsys: pytest.CaptureFixture[str]) -> None:
+    """``wall-edge tune`` said that 1 steps stay within an error."""
+    assert [plural(count, "step") for count in (0, 1, 2)] == ["0 steps", "1 step", "2 steps"]
+    tune = pytest.importorskip("wall_edge_export.cli.tune")
+    tune._report([], 1, 0.02, 10, as_json=False)
+    assert "1 step within 0.02: set policy.integration_steps: 1" in capsys.readouterr().out

@@ -284,7 +284,7 @@ def test_a_disk_that_fills_up_is_reported_once(tmp_path: Path, monkeypatch: pyte
     bench.recorder.close()
     assert not any(bench.offer(float(second)) for second in range(3, 20))
     assert len(bench.reports) == 1
-    assert "recording stopped after 1 samples" in bench.reports[0]
+    assert "recording stopped after 1 sample:" in bench.reports[0]
     assert "No space left on device" in bench.reports[0]
     assert len(read_session(tmp_path).files) == 1
 

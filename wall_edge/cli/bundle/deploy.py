@@ -19,7 +19,7 @@ from wall_edge.deploy.deployment import STAGES, Deployment, Request, from_home
 from wall_edge.deploy.deployment import deploy as deploy_bundle
 from wall_edge.deploy.engine import AUTO, EngineChoice
 from wall_edge.deploy.ssh import Ssh
-from wall_edge.errors import ConfigError
+from wall_edge.errors import ConfigError, plural
 from wall_edge.files import shown
 from wall_edge.provenance import wall_edge_version
 from wall_edge.signals import interruptible
@@ -98,7 +98,7 @@ def _print(deployment: Deployment) -> None:
         speed = deployment.copied_bytes / 1e6 / max(deployment.copy_s, 1e-3)
         console.print(
             f"{deployment.destination}: copied {deployment.copied_bytes / 1e6:.1f} MB "
-            f"({deployment.files} files) in {deployment.copy_s:.1f} s by {deployment.transfer}, "
+            f"({plural(deployment.files, 'file')}) in {deployment.copy_s:.1f} s by {deployment.transfer}, "
             f"{speed:.1f} MB/s"
         )
     print_activation(deployment.activation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wall_edge.bundle import Manifest
+from wall_edge.errors import plural
 
 
 def policy_facts(manifest: Manifest) -> dict[str, str]:
@@ -11,7 +12,7 @@ def policy_facts(manifest: Manifest) -> dict[str, str]:
     return {
         "policy": manifest.policy,
         "prompt": ", ".join(_prompt(manifest)),
-        "chunk": f"{manifest.horizon} steps at {manifest.action_rate_hz:g} Hz ({seconds:.2f} s)",
+        "chunk": f"{plural(manifest.horizon, 'step')} at {manifest.action_rate_hz:g} Hz ({seconds:.2f} s)",
         "integration": manifest.actions.integration,
     }
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from wall_edge.bundle import Bundle, Degree, GraphSpec, Layout, Manifest, Pose, TensorSpec, describe_opinion
 from wall_edge.cli.bundle.facts import policy_facts, slot_facts
 from wall_edge.cli.console import SafeConsole
+from wall_edge.errors import plural
 
 
 def inspect(
@@ -38,7 +39,7 @@ def inspect(
 def _facts(manifest: Manifest) -> Table:
     table = Table(show_header=False, box=None)
     cameras = ", ".join(
-        f"{name} {camera.width}x{camera.height} px ({camera.tokens} tokens)"
+        f"{name} {camera.width}x{camera.height} px ({plural(camera.tokens, 'token')})"
         for name, camera in manifest.cameras.items()
     )
     rows = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wall_edge.cli.console import SafeConsole
+from wall_edge.errors import plural
 from wall_edge.files import shown
 
 if TYPE_CHECKING:  # --help needs none of it
@@ -72,8 +73,8 @@ def _print(machine: Machine, report: Report) -> None:
         console.print(f"{finding.severity}: {finding.check}: {finding.what}")
         console.print(f"    {finding.fix}")
     counts = {kind: sum(f.severity == kind for f in report.findings) for kind in ("error", "warning", "note")}
-    words = ", ".join(f"{count} {kind}{'s' * (count != 1)}" for kind, count in counts.items() if count)
-    console.print(f"{len(report.checked)} checks: {words or 'nothing to mend'}")
+    words = ", ".join(plural(count, kind) for kind, count in counts.items() if count)
+    console.print(f"{plural(len(report.checked), 'check')}: {words or 'nothing to mend'}")
 
 
 def _title(facts: Facts) -> list[str]:

@@ -19,7 +19,7 @@ from wall_edge.array_types import Floats
 from wall_edge.cli.console import SafeConsole
 from wall_edge.cli.output import require_new, write_new
 from wall_edge.config import load_robot
-from wall_edge.errors import BusTimeout, ConfigError, DriveError
+from wall_edge.errors import BusTimeout, ConfigError, DriveError, plural
 from wall_edge.motors.access import open_motors
 from wall_edge.motors.calibration import Sweep, calibrated, require_unwrapped
 from wall_edge.motors.hand import Hand, PersonsHand, SimulatedHand
@@ -61,7 +61,7 @@ def calibrate(
         notes.append("angles in embodiment and kinematics hold if every joint's 0 is where it was before")
     for note in notes:
         print(f"note: {note}")
-    print(f"{out}: {len(keys)} joints; 'wall-edge motors watch {out}' shows them")
+    print(f"{out}: {plural(len(keys), 'joint')}; 'wall-edge motors watch {out}' shows them")
 
 
 def _require_limp(drives: Drive) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from wall_edge.errors import ConfigError
+from wall_edge.errors import ConfigError, plural
 from wall_edge.files import shown
 
 
@@ -47,7 +47,7 @@ def monitor(
     deadline = None if seconds is None else time.monotonic() + seconds
     with _output(out) as stream, tapped(settings) as lines:
         count = _copy(lines, stream, deadline)
-    print(f"{count} frames", file=sys.stderr)
+    print(plural(count, "frame"), file=sys.stderr)
 
 
 def _copy(lines: Iterator[str | None], stream: TextIO, deadline: float | None) -> int:

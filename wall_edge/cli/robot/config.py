@@ -10,6 +10,7 @@ import typer
 
 from wall_edge.cli.output import write_new
 from wall_edge.config.document.migration import commented_lines, migrated
+from wall_edge.errors import plural
 from wall_edge.files import shown
 
 app = typer.Typer(help="ROBOT.yaml itself.", no_args_is_help=True)
@@ -38,5 +39,6 @@ def migrate(
         write_new(out, text, force=force)
     if lost := commented_lines(robot):
         print(
-            f"note: {lost} lines of {shown(robot)} have comments, which are not carried over", file=sys.stderr
+            f"note: {plural(lost, 'comment line')} of {shown(robot)}: comments are not carried over",
+            file=sys.stderr,
         )

@@ -22,7 +22,7 @@ from wall_edge.cli.output import stderr
 from wall_edge.cli.robot.examples import POLICIES, example_folder, require_example, require_policy
 from wall_edge.cli.robot.run import refused_settings
 from wall_edge.config import RobotConfig, SimulationConfig, load_robot
-from wall_edge.errors import ConfigError, RuntimeFault, printable
+from wall_edge.errors import ConfigError, RuntimeFault, plural, printable
 from wall_edge.provenance import provenance
 from wall_edge.runtime.daemon.daemon import Daemon
 from wall_edge.runtime.daemon.world import World
@@ -185,15 +185,15 @@ def _table(summary: Summary) -> Table:
             "servo loop",
             f"{servo['rate_hz']:.1f} Hz, lateness p50 {servo['lateness_us']['p50']:.0f} µs, "
             f"p99 {servo['lateness_us']['p99']:.0f} µs, p99.9 {servo['lateness_us']['p999']:.0f} µs; "
-            f"{servo['starved_ticks']} starved ticks, {servo['overruns']} overruns "
-            f"({servo['skipped']} ticks skipped), "
-            f"{servo['waiting_ticks']} ticks waiting for a task's first chunk",
+            f"{plural(servo['starved_ticks'], 'starved tick')}, {plural(servo['overruns'], 'overrun')} "
+            f"({plural(servo['skipped'], 'tick')} skipped), "
+            f"{plural(servo['waiting_ticks'], 'tick')} waiting for a task's first chunk",
         ),
         (
             "chunk published until taken",
             f"p50 {servo['pickup_us']['p50'] / 1e3:.1f} ms, p99 {servo['pickup_us']['p99'] / 1e3:.1f} ms",
         ),
-        ("bus", f"{summary['bus']['cycles_hz']:.1f} cycles/s, {summary['bus']['errors']} errors"),
+        ("bus", f"{summary['bus']['cycles_hz']:.1f} cycles/s, {plural(summary['bus']['errors'], 'error')}"),
         ("report", summary["report"]),
     )
     table = Table(show_header=False, title="wall-edge demo")

@@ -12,7 +12,7 @@ import typer
 from wall_edge.checks import one_of, positive, require_title
 from wall_edge.cli.output import write_new
 from wall_edge.config_loader import Invalid
-from wall_edge.errors import ConfigError
+from wall_edge.errors import ConfigError, plural
 from wall_edge.files import shown
 from wall_edge.kinematics.urdf import read_urdf
 from wall_edge.motors.lerobot.calibration import read_calibration, without_wheels
@@ -137,4 +137,6 @@ def _tell(out: Path, draft: Draft, notes: list[str]) -> None:
     missing = [re.sub(r"(?<=kinematics\.joints\.)[^.]+", "*", re.sub(*every, gap)) for gap in gaps(data)]
     for note in notes:
         print(f"note: {note}")
-    print(f"{out}: {len(data['joints'])} joints; to be filled in: {', '.join(dict.fromkeys(missing))}")
+    print(
+        f"{out}: {plural(len(data['joints']), 'joint')}; to be filled in: {', '.join(dict.fromkeys(missing))}"
+    )

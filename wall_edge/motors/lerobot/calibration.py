@@ -11,7 +11,7 @@ from pathlib import Path
 
 from wall_edge.checks import MAX_DOF, between
 from wall_edge.config_loader import Invalid, from_mapping
-from wall_edge.errors import ConfigError
+from wall_edge.errors import ConfigError, plural
 from wall_edge.files import is_plain_name, read_json, shown
 
 _BYTES = 256 << 10
@@ -51,7 +51,7 @@ def read_calibration(path: Path) -> Calibration:
     motors = from_mapping(Calibration, data, shown(path))
     if not 1 <= len(motors) <= MAX_DOF:
         expected = f"1 to {MAX_DOF}"
-        raise ConfigError(f"{shown(path)}: {len(motors)} motors", expected=expected, fix=_CALIBRATE)
+        raise ConfigError(f"{shown(path)}: {plural(len(motors), 'motor')}", expected=expected, fix=_CALIBRATE)
     for name in motors:
         if not is_plain_name(name) or "." in name:
             expected = "a motor's name of at most 64 letters, digits, _ and -"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from wall_edge.errors import WallEdgeError
+from wall_edge.errors import WallEdgeError, plural
 from wall_edge.session_format import Sample, SessionWriter
 
 _NICE = 10
@@ -74,4 +74,4 @@ class SessionRecorder:
         except Exception as error:  # noqa: BLE001 - no trouble with a recording may take the arm down
             what = str(error) if isinstance(error, WallEdgeError) else f"bug: {error!r}"
             with contextlib.suppress(OSError):  # the supervisor may be gone
-                self._report(f"recording stopped after {self._writer.count} samples: {what}")
+                self._report(f"recording stopped after {plural(self._writer.count, 'sample')}: {what}")

@@ -12,6 +12,7 @@ from rich.table import Table
 from wall_edge.bench.bus import BusFigures, measure_bus
 from wall_edge.cli.console import SafeConsole
 from wall_edge.config import load_robot
+from wall_edge.errors import plural
 from wall_edge.provenance import provenance
 from wall_edge.signals import interruptible
 
@@ -46,8 +47,9 @@ def bus(
     for name, row in figures.items():
         if row["lost_reply_ms"] is not None:
             console.print(
-                f"{name}: one lost reply costs {row['lost_reply_joints']} joint of "
-                f"{row['lost_reply_extra_cycles']} cycle, which lasts {row['lost_reply_ms']:.1f} ms longer"
+                f"{name}: one lost reply costs {plural(row['lost_reply_joints'] or 0, 'joint')} of "
+                f"{plural(row['lost_reply_extra_cycles'] or 0, 'cycle')}, "
+                f"at most {row['lost_reply_ms']:.1f} ms longer"
             )
     console.print(_NOTE if config.simulated else "Measured on the real buses.")
     console.print("; ".join(str(fact) for fact in facts.values()))

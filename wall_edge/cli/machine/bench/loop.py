@@ -13,7 +13,7 @@ from wall_edge.bench.loop import measure
 from wall_edge.bench.processes import Load
 from wall_edge.cli.console import SafeConsole
 from wall_edge.cli.output import stage_progress, stderr
-from wall_edge.errors import ConfigError
+from wall_edge.errors import ConfigError, plural
 from wall_edge.signals import interruptible
 
 
@@ -46,7 +46,8 @@ def _table(result: Mapping[str, Any]) -> Table:
     )
     for name in ("loop", "p50", "p99", "p99.9", ""):
         table.add_column(name, justify="left" if name in ("loop", "") else "right")
-    ours = f"{result['ticks']} ticks, {result['overruns']} overruns ({result['skipped']} ticks skipped)"
+    ours = f"{plural(result['ticks'], 'tick')}, {plural(result['overruns'], 'overrun')} "
+    ours += f"({plural(result['skipped'], 'tick')} skipped)"
     ours += "" if result["fifo"] else "; without SCHED_FIFO"
     table.add_row("servo loop", *_numbers(result["ours"]), ours)
     relative = f"drifted {result['relative_sleep_drift_ms']:.0f} ms; p99 is {{:.1f}} times the servo loop's"

@@ -10,6 +10,7 @@ from wall_edge.bench.policy.report import PolicyReport
 from wall_edge.bench.policy.words import TITLES
 from wall_edge.board import Clock, Facts
 from wall_edge.cli.console import SafeConsole
+from wall_edge.errors import plural
 
 _LOUD = "bold red"
 
@@ -73,14 +74,14 @@ def _lines(report: PolicyReport) -> Iterator[str]:
     cameras = ", ".join(f"{name} {width}x{height}" for name, (width, height) in setup["cameras"].items())
     yield f"engine: {setup['engine']}"
     yield f"bundle: {setup['bundle'][:12]}…, {setup['policy']}, recipe {setup['recipe']}"
-    yield f"{len(setup['cameras'])} cameras: {cameras} ({setup['image_tokens']} tokens)"
+    yield f"{plural(len(setup['cameras']), 'camera')}: {cameras} ({setup['image_tokens']} tokens)"
     steps = setup["integration_steps"]
     yield f"prompt: {setup['prompt_tokens']} tokens, {setup['instruction']!r}" + (
-        f"; {steps} integration steps" if steps else "; a chunk in words"
+        f"; {plural(steps, 'integration step')}" if steps else "; a chunk in words"
     )
     yield (
         f"warm-up, in no row: engine loaded in {warm.load_s:.1f} s, first chunk "
-        f"{warm.first_chunk_ms:.0f} ms, {warm.chunks} chunks"
+        f"{warm.first_chunk_ms:.0f} ms, {plural(warm.chunks, 'chunk')}"
     )
     yield f"memory: {_memory(report)}"
     yield f"power: {_power(report)}"
