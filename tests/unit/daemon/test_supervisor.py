@@ -156,7 +156,7 @@ class TestReasons:
             daemon.poll()
         daemon._heart.close()
         assert str(caught.value) == (
-            "no chunk to follow for 2000 ms; the policy refused 3 times since its last chunk, "
+            "no chunk to follow for 2000 ms; 3 refusals by the policy, the "
             "last: the subgoal 'uh 2' did not end"
         )
 
@@ -167,13 +167,13 @@ class TestReasons:
         inbox.take("policy", Refusal("chunk", "not finite"))
         inbox.take("policy", Refusal("subgoal", "no end"))
         errors, notes = refusal_lines(record, inbox, failed=False)
-        words = "the policy refused 2 times, last: no end"
+        words = "2 refusals by the policy, the last: no end"
         assert (errors, notes) == ([f"error: no chunk came, and the arm did not move; {words}"], [])
         assert refusal_lines(record, inbox, failed=True) == ([], [f"note: {words}"])
         inbox.take("policy", ChunkRecord(1, 1, 0, 1, 1, "touch it."))
         assert refusal_lines(record, inbox, failed=False) == ([], [])
         inbox.take("policy", Refusal("chunk", "not finite"))
-        words = "the policy refused 3 times, last: not finite"
+        words = "1 refusal by the policy, the last: not finite"
         assert refusal_lines(record, inbox, failed=False) == ([], [f"note: {words}"])
 
     def test_a_chunk_makes_good(self, daemon: Daemon) -> None:

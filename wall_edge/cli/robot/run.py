@@ -13,7 +13,7 @@ from rich.text import Text
 
 from wall_edge.cli.output import Display, last_words
 from wall_edge.config import RobotConfig, load_robot
-from wall_edge.errors import ConfigError, WallEdgeError, printable
+from wall_edge.errors import ConfigError, WallEdgeError, plural, printable
 from wall_edge.runtime.motion.weight import effortless
 from wall_edge.runtime.telemetry.run_log import RunLog, chunk_intervals_ms, percentiles
 from wall_edge.signals import received
@@ -127,7 +127,9 @@ def status_line(daemon: Daemon) -> Text:
     if not chunks and daemon.watchdogs:
         words = "; ".join(filter(None, (daemon.watchdogs, effortless(daemon.config))))
         return Text(f"{daemon.state.name.lower()}: {printable(words)}{trouble}")
-    return Text(f"{daemon.state.name.lower()}: {subgoal}  {chunks} chunks, {latency:.0f} ms{trouble}")
+    return Text(
+        f"{daemon.state.name.lower()}: {subgoal}  {plural(chunks, 'chunk')}, {latency:.0f} ms{trouble}"
+    )
 
 
 def _summary_lines(daemon: Daemon, recording: RecordingOptions | None) -> list[str]:
@@ -135,9 +137,11 @@ def _summary_lines(daemon: Daemon, recording: RecordingOptions | None) -> list[s
     interval = percentiles(chunk_intervals_ms(record.chunks), 50)["p50"]
     lines = [
         f"{daemon.config.name}: {servo.get('state', 'never started').lower()} "
-        f"after {servo.get('seconds', 0):.1f} s; {record.counts['chunks']} chunks every {interval:.0f} ms, "
-        f"{servo.get('starved_ticks', 0)} starved ticks, "
-        f"{servo.get('overruns', 0)} overruns, {servo.get('bus', {}).get('errors', 0)} bus errors"
+        f"after {servo.get('seconds', 0):.1f} s; "
+        f"{plural(record.counts['chunks'], 'chunk')} every {interval:.0f} ms, "
+        f"{plural(servo.get('starved_ticks', 0), 'starved tick')}, "
+        f"{plural(servo.get('overruns', 0), 'overrun')}, "
+        f"{plural(servo.get('bus', {}).get('errors', 0), 'bus error')}"
     ]
     lines += [f"engine: {daemon.inbox.engine}"] if daemon.inbox.engine else []
     lines += [daemon.watchdogs] if daemon.watchdogs else []
@@ -146,7 +150,7 @@ def _summary_lines(daemon: Daemon, recording: RecordingOptions | None) -> list[s
     lines += refused_settings(servo)
     if recording is not None:
         samples = len(list(recording.folder.glob("[0-9]*.npz")))
-        lines.append(f"recorded {samples} samples in {recording.folder}")
+        lines.append(f"recorded {plural(samples, 'sample')} in {recording.folder}")
     lines += [f"note: {daemon.inbox.log_trouble}"] if daemon.inbox.log_trouble else []
     if daemon.inbox.recording_trouble:
         lines.append(f"note: {daemon.inbox.recording_trouble}")
@@ -160,11 +164,9 @@ def refusal_lines(record: RunLog, inbox: Inbox, *, failed: bool) -> tuple[list[s
     """
     if not inbox.refusal:
         return [], []
-    times, chunks = record.refused["chunk"] + record.refused["subgoal"], record.counts["chunks"]
-    words = f"the policy refused {times} times, last: {inbox.refusal}"
-    if chunks or failed:
-        return [], [f"note: {words}"]
-    return [f"error: no chunk came, and the arm did not move; {words}"], []
+    if record.counts["chunks"] or failed:
+        return [], [f"note: {inbox.refused}"]
+    return [f"error: no chunk came, and the arm did not move; {inbox.refused}"], []
 
 
 def refused_settings(servo: Mapping[str, Any]) -> list[str]:

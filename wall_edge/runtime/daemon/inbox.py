@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from wall_edge.errors import plural
 from wall_edge.runtime.daemon.process_table import TABLE, Death, Plant
 from wall_edge.runtime.ipc.messages import EngineNote, Failure, Places, Ready, Refusal
 from wall_edge.runtime.telemetry.run_log import ChunkRecord, RunLog, SubgoalRecord
@@ -67,11 +68,14 @@ class Inbox:
 
     def with_refusal(self, failure: str) -> str:
         """With what the policy said last, when nothing but refusals came of it."""
-        if not self.refusal or self.refusal in failure:
-            return failure
-        return (
-            f"{failure}; the policy refused {self.refusals} times since its last chunk, last: {self.refusal}"
-        )
+        return failure if not self.refusal or self.refusal in failure else f"{failure}; {self.refused}"
+
+    @property
+    def refused(self) -> str:
+        """How often the policy refused since its last chunk or instruction, and why at last; else empty."""
+        if not self.refusal:
+            return ""
+        return f"{plural(self.refusals, 'refusal')} by the policy, the last: {self.refusal}"
 
     def _fail(self, name: str, reason: str) -> None:
         if name in _SPARED and name in self.ready:  # a log or a reader ends, not the robot
@@ -88,7 +92,7 @@ class Inbox:
         self._log_ended = True
         if message.lost:
             why = f": {message.trouble}" if message.trouble else ""
-            self.log_trouble = f"{message.lost} events are missing from the log{why}"
+            self.log_trouble = f"{plural(message.lost, 'event')} missing from the log{why}"
 
     def _refuse(self, message: Refusal) -> None:
         self._record.refused.update([message.what])
