@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from wall_edge_export.reference import goldens as golden
 
 from tests.doubles.installed import gpu_or_double
@@ -96,7 +97,7 @@ def test_a_missing_case_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
         ("padding_action", lambda a: a[..., :-1], "expected 7 finite numbers"),
         ("padding_action", lambda a: np.full_like(a, np.inf), "expected 7 finite numbers"),
         ("padding_action", lambda a: a.astype(str), "<U32 of shape [1, 1, 7]"),
-        ("padding_action", lambda a: a[0], "float32 of shape [1, 7]"),
+        ("noise", lambda a: np.repeat(a, 2, axis=0), "expected 1 on axis 0: one observation a case"),
     ],
 )
 def test_a_later_case_with_an_array_that_is_none_of_its_kind(
@@ -111,6 +112,60 @@ def test_a_later_case_with_an_array_that_is_none_of_its_kind(
     assert words in error
     assert error.count("\n") == 1
     assert len(error) < 1500
+
+
+def _rewritten(case: str, folder: Path, change: Callable[[dict[str, np.ndarray]], object]) -> Path:
+    copy = Path(shutil.copytree(CASES[0].with_name(case), folder / "changed"))
+    with np.load(copy / "case.npz") as file:
+        arrays = dict(file)
+    change(arrays)
+    np.savez(copy / "case.npz", **arrays)
+    return copy
+
+
+def _without(*names: str) -> Callable[[dict[str, np.ndarray]], object]:
+    return lambda arrays: [arrays.pop(name) for name in names]
+
+
+def _masks_of_whole_numbers(arrays: dict[str, np.ndarray]) -> None:
+    for name in ("dof_mask", "agent_pos_mask", "attention_mask"):
+        arrays[name] = arrays[name].astype(np.int32)
+
+
+@pytest.mark.parametrize(
+    ("case", "change"),
+    [
+        ("w01_state_token", _without("padding_action")),  # with dead degrees of freedom: they went elsewhere
+        ("w01_state_token", _without("inference_times")),
+        ("w01_state_token", lambda arrays: arrays.update(padding_action=arrays["padding_action"][0, 0])),
+        ("w01_state_token", _masks_of_whole_numbers),
+        ("w05_x_pred", _without("proprioception", "agent_pos_mask")),
+    ],
+    ids=["no padding", "no times", "one axis", "masks", "no state"],
+)
+def test_a_later_case_may_say_it_otherwise(
+    case: str, change: Callable[[dict[str, np.ndarray]], object], tmp_path: Path
+) -> None:
+    assert golden.main([str(_rewritten(case, tmp_path, change))]) == 0
+
+
+def test_a_case_whose_prompt_spells_the_state_needs_no_state_token(tmp_path: Path) -> None:
+    copy = _rewritten("w05_x_pred", tmp_path, lambda _: None)
+    config = json.loads((copy / "config.json").read_text())
+    del config["special_token_ids"]["<|propri|>"]
+    (copy / "config.json").write_text(json.dumps(config))
+    assert golden.main([str(copy)]) == 0
+
+
+def test_statistics_without_the_padding_that_they_make(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = _rewritten("w01_state_token", tmp_path, _without("padding_action"))
+    tensors = load_file(copy / "model.safetensors")
+    tensors["action_preprocessor.normalizer_action.min.arm"] = np.zeros(16, np.float32)
+    save_file(tensors, copy / "model.safetensors")
+    assert golden.main([str(copy)]) == 1
+    assert "no padding_action; expected the zero action" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("scheduler", [{"s": "0.999"}, {"s": None}, {"time_shift": []}, {"s": 2}, 7])

@@ -7,6 +7,7 @@ prefix nor an expert's place in the sequence can be wrong in both.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -18,8 +19,9 @@ from wall_edge_export.reference import goldens as golden
 
 from tests.golden.second_implementation.model import Model
 from tests.golden.second_implementation.random_case import random_case
-from tests.golden.second_implementation.settings import Settings
+from tests.golden.second_implementation.settings import IMAGE_TOKEN, Settings
 from tests.golden.second_implementation.shapes import SHAPES
+from tests.golden.second_implementation.weights import read, write
 
 CASES = sorted(path for path in (Path(__file__).parent / "cases").iterdir() if path.is_dir())
 
@@ -32,6 +34,8 @@ TRACED = [
     "no_mask_half_dead",
     "tied_further_rows_padded_vision",
     "everything_at_once",
+    "shared_attention_narrow_adaptive_norms",
+    "narrow_text_expert",
 ]
 
 
@@ -85,6 +89,22 @@ def test_a_key_of_the_config_that_is_not_obeyed_shows(
         assert "inference_times" in printed.err
     else:
         assert json.loads(printed.out)["cases"][str(tmp_path)]["outputs"]["text_logits"]["ok"]
+
+
+def test_an_image_pad_that_the_model_wrote_is_a_word(tmp_path: Path) -> None:
+    """It took an image token's embedding; upstream has no images at hand when it goes on."""
+    case = Path(shutil.copytree(CASES[0].with_name("w10_adaptive"), tmp_path / "case"))
+    tensors = {name: value.astype(np.float32) for name, value in read(case / "model.safetensors").items()}
+    with np.load(case / "case.npz") as file:
+        arrays = dict(file)
+    head = tensors["lm_head.weight"]
+    head[IMAGE_TOKEN] = 1.5 * head[arrays["greedy_text_ids"][0]]
+    write(case / "model.safetensors", tensors)
+    outputs = Model(case, later=True).outputs(arrays, steps=())
+    assert (outputs["greedy_text_ids"] == IMAGE_TOKEN).any()
+    arrays |= {name: outputs[name] for name in ("text_logits", "greedy_text_ids")}
+    np.savez(case / "case.npz", **arrays)
+    assert golden.main([str(case)]) == 0
 
 
 def _assert_agreement(shape: str, backend: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

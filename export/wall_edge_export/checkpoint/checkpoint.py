@@ -40,10 +40,10 @@ from wall_edge_export.checkpoint.settings.dof import Layout, trained
 from wall_edge_export.checkpoint.settings.merged import merged_settings
 from wall_edge_export.checkpoint.settings.training_file import TrainingFile, training_file
 from wall_edge_export.checkpoint.tensor_types import refuse_quantised_config
-from wall_edge_export.checkpoint.views import Readable, TensorView, views
+from wall_edge_export.checkpoint.views import Readable, TensorView, is_fused, views
 from wall_edge_export.checkpoint.weights import StoredTensor, has_weights, stored_weights
 from wall_edge_export.model.config import READ_KEYS, flattened, model_shape
-from wall_edge_export.model.family import FAMILIES
+from wall_edge_export.model.family import FAMILIES, LATER
 from wall_edge_export.model.inventory import Inventory, inventory
 from wall_edge_export.model.shapes import ModelShape
 from wall_edge_export.model.wall import WallModel
@@ -95,7 +95,7 @@ class Checkpoint:
         self.action_layout: Layout = robot.action
         self.state_layout: Layout = robot.state
         self.trained_robot: str | None = robot.robot
-        self.shape: ModelShape = self._resized(model_shape(self.config))
+        self.shape: ModelShape = self._resized(self._of_generation(model_shape(self.config)))
         require_layers(self.folder, self.shape, self._tensors)
         self._adapter_folder = adapter
         self._adapter = self._open_adapter(adapter)
@@ -167,6 +167,10 @@ class Checkpoint:
             if first is not None and len(first.shape) == 2 and first.shape[0] != width:
                 stored[key] = first.shape[0]
         return {**config, **stored}
+
+    def _of_generation(self, shape: ModelShape) -> ModelShape:
+        """Only Wall-X 1.1 writes fused layers; of shared ones no setting need tell that it did."""
+        return replace(shape, family=LATER.name) if any(map(is_fused, self._tensors)) else shape
 
     def _resized(self, shape: ModelShape) -> ModelShape:
         """Both references resize the vocabulary to the tokenizer whatever ``config.json`` says.

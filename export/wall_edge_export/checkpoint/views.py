@@ -1,7 +1,8 @@
 """Stored tensors as the model's modules have them: fused layers as their parts, padded ones without padding.
 
-Later checkpoints keep projections and MLPs of an expert as one matrix or apart (Wall-X 1.1); a re-saved one
-may hold the vision MLP padded with zeros to a multiple of 128. The model knows one form, the parts.
+Later checkpoints keep projections and MLPs, an expert's or shared ones, as one matrix or apart (Wall-X 1.1
+writes one); a re-saved one may hold the vision MLP padded with zeros to a multiple of 128. The model knows
+one form, the parts.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from wall_edge_export.checkpoint.weights import REDO
 from wall_edge_export.model.inventory import Inventory, Weight
 
 _PARTS = {
+    "qkv_proj": ("q_proj", "k_proj", "v_proj"),
     "qkv_proj_experts": ("q_proj_experts", "k_proj_experts", "v_proj_experts"),
     "gate_up_proj": ("gate_proj", "up_proj"),
 }
@@ -124,6 +126,11 @@ def with_fused_experts(inventory: Inventory) -> Mapping[str, tuple[Weight, ...]]
         name = weight.name if weight.expert is None else fused_name(weight.name)
         stored[name] = (*stored.get(name, ()), weight)
     return stored
+
+
+def is_fused(name: str) -> bool:
+    """Whether a stored tensor of this name is a fused layer's."""
+    return not _PARTS.keys().isdisjoint(name.split("."))
 
 
 def fused_name(name: str) -> str:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from wall_edge_export.model.layers import widened
+from wall_edge_export.model.layers import fitted
 from wall_edge_export.model.shapes import ModelShape
 
 _LEAST_REST = 0.05
@@ -56,12 +56,12 @@ class ActionHead(nn.Module):
 
     def embed_state(self, state: Tensor, mask: Tensor) -> Tensor:
         """``state, mask [..., dof]`` (normalised) → the ``<|propri|>`` token's embedding ``[..., H]``."""
-        return widened(self.propri_proj(self._masked(state, mask)), self._shape.hidden_size)
+        return fitted(self.propri_proj(self._masked(state, mask)), self._shape.hidden_size)
 
     def velocity(self, hidden: Tensor, noisy: Tensor, time: Tensor) -> Tensor:
         """Final hidden states ``[..., horizon, W]`` of ``noisy [..., horizon, dof]`` at ``time [...]`` → the
         flow's velocity ``[..., horizon, dof]``."""
-        out: Tensor = self.action_proj_back(hidden[..., : self.width].float())
+        out: Tensor = self.action_proj_back(fitted(hidden, self.width).float())
         if self._shape.predicts == "velocity":
             return out
         return (out - noisy) / (1 - time).clamp(min=_LEAST_REST)[..., None, None]

@@ -16,13 +16,7 @@ from wall_edge.config_loader import from_mapping
 from wall_edge.errors import CheckpointError
 from wall_edge.files import shown
 from wall_edge_export.model.family import family_of
-from wall_edge_export.model.shapes import (
-    ACTION_EXPERT,
-    TEXT_EXPERT,
-    ExpertShape,
-    ModelShape,
-    VisionShape,
-)
+from wall_edge_export.model.shapes import ExpertShape, ModelShape, VisionShape
 
 _FIX = "take the config.json that was saved with these weights"
 
@@ -291,25 +285,12 @@ def _experts(raw: _Config) -> tuple[ExpertShape, ...]:
 
 
 def _check_experts(raw: _Config, shape: ModelShape) -> None:
-    """Widths that fit one another: an expert's own parts read its channels, the head what they leave."""
-    hidden, width = shape.hidden_size, shape.experts[ACTION_EXPERT].width
-    separate = shape.expert_attention or shape.expert_norms
-    if separate and shape.experts[TEXT_EXPERT].width != hidden:
-        raise _wrong(
-            f"dim_inputs[0] {shape.experts[TEXT_EXPERT].width} with projections or norms by expert",
-            f"the hidden_size {hidden}",
-        )
-    if shape.expert_norms and not shape.expert_attention and width != hidden:
-        raise _wrong(
-            f"norm_moe with dim_inputs[1] {width} and attention that all tokens share",
-            f"attention_moe, or the hidden_size {hidden}",
-        )
+    """Widths that fit one another. An expert reads its own channels of what the others write, zeros where
+    they write fewer."""
+    hidden = shape.hidden_size
     # Two channels of a time's embedding would have a frequency of no number.
-    if not 4 <= shape.action_width <= shape.stream_width(ACTION_EXPERT) or shape.action_width % 2:
-        raise _wrong(
-            f"action_hidden_size {shape.action_width} with dim_inputs[1] {width}",
-            f"an even number, 4 to {shape.stream_width(ACTION_EXPERT)}",
-        )
+    if not 4 <= shape.action_width <= hidden or shape.action_width % 2:
+        raise _wrong(f"action_hidden_size {shape.action_width}", f"an even number, 4 to {hidden}")
     if shape.state_token and shape.state_width > hidden:
         raise _wrong(f"state_hidden_size {shape.state_width}", f"at most the hidden_size {hidden}")
     if shape.adaptive_norms and raw.adarms_cond_dim not in (None, shape.action_width):

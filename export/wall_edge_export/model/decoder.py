@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from wall_edge_export.model.layers import ByExpert, SwiGLU, attend, rotate, widened
+from wall_edge_export.model.layers import ByExpert, SwiGLU, attend, fitted, rotate
 from wall_edge_export.model.norms import FINAL, INPUT, POST_ATTENTION, add_norms, normed
 from wall_edge_export.model.shapes import TEXT_EXPERT, ModelShape
 
@@ -97,13 +97,14 @@ class Attention(nn.Module):
         expert: int = TEXT_EXPERT,
         last: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """``x [T, W]``, ``past [P, 2, kv, d]`` → output ``[T, W]`` and the new keys/values ``[T, 2, kv, d]``.
+        """``x [T, W]``, ``past [P, 2, kv, d]`` → output ``[T, O]`` and the new keys/values ``[T, 2, kv, d]``.
 
+        Projections read as many channels as they are wide, zeros where ``x`` has fewer, and write as many.
         ``bias [T, P + T]`` is added to the scores. With ``last``, only the last token asks and the output is
-        ``[1, W]``.
+        ``[1, O]``.
         """
         q_proj, k_proj, v_proj, o_proj = (self._projection(name, expert) for name in "qkvo")
-        channels = x[..., : k_proj.in_features]
+        channels = fitted(x, k_proj.in_features)
         asking, turn = (channels[-1:], rotary.last()) if last else (channels, rotary)
         q = (rotate(self._split(q_proj(asking)), *turn) * self.head_dim**-0.5).to(x.dtype)
         k = rotate(self._split(k_proj(channels)), *rotary).to(x.dtype)
@@ -139,13 +140,17 @@ class HardRoutedExperts(nn.Module):
         self._widths = [expert.width for expert in shape.experts]
 
     def forward(self, x: Tensor, expert: int) -> Tensor:
-        out: Tensor = self.experts[expert](x[..., : self._widths[expert]])
+        out: Tensor = self.experts[expert](fitted(x, self._widths[expert]))
         return out
 
 
 def _added(x: Tensor, out: Tensor, gate: Tensor | None) -> Tensor:
-    """The residual stream ``x [T, W]`` and what a sub-layer says, which may have fewer channels."""
-    return x + widened(out if gate is None else out * gate, x.shape[-1])
+    """The residual stream ``x [T, W]`` and what a sub-layer says, which may have fewer channels.
+
+    A gate has as many as the norms of its expert, which never read the channels behind them.
+    """
+    out = out if gate is None else fitted(out, gate.shape[-1]) * gate
+    return x + fitted(out, x.shape[-1])
 
 
 class DecoderLayer(nn.Module):

@@ -19,7 +19,7 @@ class RMSNorm(nn.Module):
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
-        self.eps = eps
+        self.width, self.eps = width, eps
 
     def forward(self, x: Tensor) -> Tensor:
         return (_unit(x.float(), self.eps) * self.weight).to(x.dtype)
@@ -35,7 +35,7 @@ class AdaptiveRMSNorm(nn.Module):
     def __init__(self, width: int, condition: int, eps: float) -> None:
         super().__init__()
         self.dense = nn.Linear(condition, 3 * width)
-        self.eps = eps
+        self.width, self.eps = width, eps
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """``x [T, W]`` under ``condition [C]`` → the same, and the gate ``[1, W]``."""
@@ -48,10 +48,12 @@ def _unit(x: Tensor, eps: float) -> Tensor:
     return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
 
 
-def widened(x: Tensor, width: int) -> Tensor:
-    """``x`` with zeros behind its last axis, up to ``width`` channels."""
+def fitted(x: Tensor, width: int) -> Tensor:
+    """The first ``width`` channels of ``x``, with zeros behind them where it has fewer."""
     rest = width - x.shape[-1]
-    return x if rest == 0 else nn.functional.pad(x, (0, rest))
+    if rest == 0:
+        return x
+    return nn.functional.pad(x, (0, rest)) if rest > 0 else x[..., :width]
 
 
 class SwiGLU(nn.Module):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from wall_edge_export.model.layers import AdaptiveRMSNorm, ByExpert, RMSNorm
+from wall_edge_export.model.layers import AdaptiveRMSNorm, ByExpert, RMSNorm, fitted
 from wall_edge_export.model.shapes import ACTION_EXPERT, ModelShape
 
 
@@ -37,7 +37,8 @@ def add_norms(module: nn.Module, norms: Norms, shape: ModelShape) -> None:
 def normed(
     module: nn.Module, norms: Norms, x: Tensor, expert: int, condition: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
-    """The module's norm of ``x [T, W]``, and the gate of an adaptive one."""
+    """The module's norm of ``x [T, W]``, of its expert's channels alone, and the gate of an adaptive one."""
     shared = getattr(module, norms.shared, None)
     norm = getattr(module, norms.by_expert)[expert] if shared is None else shared
+    x = fitted(x, norm.width)
     return norm(x, condition) if isinstance(norm, AdaptiveRMSNorm) else (norm(x), None)

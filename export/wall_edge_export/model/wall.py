@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from wall_edge_export.model.action_head import ActionHead
 from wall_edge_export.model.decoder import Decoder, Tokens
-from wall_edge_export.model.layers import MASKED, additive, widened
-from wall_edge_export.model.shapes import ACTION_EXPERT, ModelShape
+from wall_edge_export.model.layers import MASKED, additive, fitted
+from wall_edge_export.model.shapes import ACTION_EXPERT, TEXT_EXPERT, ModelShape
 from wall_edge_export.model.vision import Grid, VisionTower
 
 
@@ -67,7 +67,7 @@ class WallModel(nn.Module):
             state_token_id=state_token_id,
         )
         hidden, new = self.model(tokens, past, last=True)
-        return new, hidden
+        return new, fitted(hidden, self.shape.hidden_size)
 
     def prompt_tokens(
         self,
@@ -88,18 +88,22 @@ class WallModel(nn.Module):
         if state is not None and state_mask is not None and state_token_id is not None:
             state_embed = self.action_preprocessor.embed_state(state, state_mask).to(x.dtype)
             x = torch.where((input_ids == state_token_id).unsqueeze(-1), state_embed, x)
-        return self.model.tokens(x, positions, additive(mask))
+        return self.model.tokens(fitted(x, self.shape.stream_width(TEXT_EXPERT)), positions, additive(mask))
 
     @staticmethod
     def embed(x: Tensor, is_image: Tensor, image_embeds: Tensor, causal: Tensor) -> Tensor:
-        """Token embeddings ``x [T, H]`` with the image pads among them replaced, in their order.
+        """Token embeddings ``x [T, H]`` with the image pads among them replaced, in their order, if all are
+        there.
 
         ``causal [T, T]`` is true for a token and those before it.
         """
         # Counted in float32, exact to 16 million tokens, and by one sum a token: TensorRT sums no integers,
         # and 10.3 makes a loop over the tokens of a CumSum.
-        rank = ((causal & is_image).float().sum(-1) - 1).clamp(min=0).to(torch.int64)
-        return torch.where(is_image.unsqueeze(-1), image_embeds.index_select(0, rank), x)
+        count = (causal & is_image).float().sum(-1)
+        rank = (count - 1).clamp(min=0).to(torch.int64)
+        # A pad that the model wrote itself is a word, as in upstream: an observation's come all at once.
+        replaced = is_image & (count[-1:] > image_embeds.shape[0] - 0.5)
+        return torch.where(replaced.unsqueeze(-1), image_embeds.index_select(0, rank), x)
 
     def logits(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The last token's hidden state ``[1, H]`` → logits ``[vocab]``, the likeliest ``[1]`` and their sum.
@@ -132,7 +136,7 @@ class WallModel(nn.Module):
     ) -> Tokens:
         """What :meth:`velocity` takes through the decoder behind ``past`` tokens, in their ``dtype``."""
         head, width = self.action_preprocessor, self.shape.stream_width(ACTION_EXPERT)
-        x = widened(head.embed_action(noisy, mask, time), width).to(dtype)
+        x = fitted(head.embed_action(noisy, mask, time), width).to(dtype)
         condition = head.condition(time)
         return self.model.tokens(
             x,

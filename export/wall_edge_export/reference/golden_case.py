@@ -16,7 +16,9 @@ from wall_edge.bundle import MAX_STEPS, TimeSchedule
 from wall_edge.config_loader import from_mapping
 from wall_edge.errors import CheckpointError
 from wall_edge.files import read_arrays, shown
+from wall_edge.policies.prompt_text import ACTION, STATE
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
+from wall_edge_export.checkpoint.normalizers.tables import ACTION as ACTION_STATISTICS
 from wall_edge_export.model.family import FAMILIES, LATER, NoiseScheduler, time_schedule
 from wall_edge_export.onnx.graphs import GraphInputs
 
@@ -32,24 +34,37 @@ class _Settings:
     noise_scheduler: NoiseScheduler | None = None
 
 
-# Rank and kind ("i" whole numbers, "f" floats) of what every case must hold.
+_INTS, _FLOATS, _NUMBERS = "whole numbers", "floats", "numbers"
+_KINDS = {_INTS: "iub", _FLOATS: "f", _NUMBERS: "iubf"}
+# Rank and kind of what every case must hold.
 _ARRAYS = {
-    "input_ids": (2, "i"),
-    "attention_mask": (2, "i"),
-    "text_input_ids": (2, "i"),
-    "greedy_text_ids": (1, "i"),
-    "position_ids": (3, "i"),
-    "image_grid_thw": (2, "i"),
-    "pixel_values": (2, "f"),
-    "image_embeds": (2, "f"),
-    "proprioception": (3, "f"),
-    "agent_pos_mask": (3, "f"),
-    "dof_mask": (3, "f"),
-    "noise": (3, "f"),
-    "text_logits": (1, "f"),
+    "input_ids": (2, _INTS),
+    "attention_mask": (2, _NUMBERS),
+    "text_input_ids": (2, _INTS),
+    "greedy_text_ids": (1, _INTS),
+    "position_ids": (3, _INTS),
+    "image_grid_thw": (2, _INTS),
+    "pixel_values": (2, _FLOATS),
+    "image_embeds": (2, _FLOATS),
+    "dof_mask": (3, _NUMBERS),
+    "noise": (3, _FLOATS),
+    "text_logits": (1, _FLOATS),
 }
+# Of cases whose state is a token.
+_STATE_ARRAYS = {"proprioception": (3, _FLOATS), "agent_pos_mask": (3, _NUMBERS)}
 # Of those that are of the later family.
-_LATER_ARRAYS = {"inference_times": (1, "f"), "padding_action": (3, "f")}
+_LATER_ARRAYS = {"inference_times": (1, _FLOATS), "padding_action": (None, _FLOATS)}
+# Axes that count observations, or states of one: a case has one.
+_SINGLE_AXES = {
+    "input_ids": (0,),
+    "attention_mask": (0,),
+    "text_input_ids": (0,),
+    "position_ids": (1,),
+    "dof_mask": (0,),
+    "noise": (0,),
+    "proprioception": (0, 1),
+    "agent_pos_mask": (0, 1),
+}
 
 
 class GoldenCase:
@@ -65,18 +80,19 @@ class GoldenCase:
         self.grids = tuple((int(h), int(w)) for _, h, w in grid)
         where = str(folder / "config.json")
         tokens = from_mapping(_Settings, self.checkpoint.config, where, CheckpointError, strict=False)
-        for token in ("<|propri|>", "<|action|>"):
+        state_token = self.checkpoint.shape.state_token
+        for token in (*((STATE,) if state_token else ()), ACTION):
             if token not in tokens.special_token_ids:
                 raise CheckpointError(f"{where}: special_token_ids without {token}", expected="its token id")
         self.graph_inputs = GraphInputs(
             grids=self.grids,
             image_token_id=tokens.image_token_id,
-            state_token_id=tokens.special_token_ids["<|propri|>"],
+            state_token_id=tokens.special_token_ids.get(STATE),
             horizon=int(self["noise"].shape[1]),
             padding=self._padding(),
         )
         self.schedule = self._schedule()
-        self.action_token = tokens.special_token_ids["<|action|>"]
+        self.action_token = tokens.special_token_ids[ACTION]
 
     def __getitem__(self, name: str) -> Array:
         return self.arrays[name]
@@ -98,11 +114,14 @@ class GoldenCase:
         return schedule
 
     def _padding(self) -> tuple[float, ...] | None:
-        """What dead degrees of freedom go to, in cases of the later family."""
-        padding = self.arrays.get("padding_action")
+        """What dead degrees of freedom go to, in cases of the later family: where nothing says it, 0, which
+        is what a case without statistics makes of no action."""
+        padding, dof = self.arrays.get("padding_action"), self.checkpoint.shape.action_dof
         if padding is None:
-            return None
-        dof = self.checkpoint.shape.action_dof
+            later = FAMILIES[self.checkpoint.shape.family].fills_slots or "inference_times" in self.arrays
+            if later and any(kind == ACTION_STATISTICS for kind, *_ in self.checkpoint.normalizers()):
+                raise self._wrong("no padding_action", "the zero action as the statistics normalise it")
+            return (0.0,) * dof if later else None
         if padding.size != dof or not np.isfinite(padding).all():
             raise self._wrong(f"padding_action {shown(padding.tolist())}", f"{dof} finite numbers")
         return tuple(map(float, padding.reshape(-1)))
@@ -112,13 +131,16 @@ class GoldenCase:
 
     def _check_arrays(self) -> None:
         later = {name: kind for name, kind in _LATER_ARRAYS.items() if name in self.arrays}
-        for name, (rank, kind) in (_ARRAYS | later).items():
+        state = _STATE_ARRAYS if self.checkpoint.shape.state_token else {}
+        for name, (rank, kind) in (_ARRAYS | state | later).items():
             array = self.arrays.get(name)
-            kinds = "iub" if kind == "i" else "f"
-            if array is None or array.ndim != rank or array.dtype.kind not in kinds or array.size == 0:
-                what = "missing" if array is None else f"{array.dtype} of shape {list(array.shape)}"
-                numbers = "whole numbers" if kind == "i" else "floats"
-                raise self._wrong(f"array {name} is {what}", f"{numbers} with {rank} axes")
+            what = "missing" if array is None else f"{array.dtype} of shape {list(array.shape)}"
+            fits = array is not None and rank in (None, array.ndim) and array.size > 0
+            if array is None or not fits or array.dtype.kind not in _KINDS[kind]:
+                raise self._wrong(f"array {name} is {what}", f"{kind} with {rank or 'any'} axes")
+            for axis in _SINGLE_AXES.get(name, ()):
+                if array.shape[axis] != 1:
+                    raise self._wrong(f"array {name} is {what}", f"1 on axis {axis}: one observation a case")
         if not self.steps():
             raise self._wrong("no action_N_steps", "the result of at least one integration")
         rows = self.checkpoint.shape.vocab_size

@@ -83,6 +83,8 @@ class Decoder:
         return _routed(mixed, experts, self._hidden, lambda e, rows: rows @ projections[e])
 
     def _qkv(self, name: str, e: int, rows: Floats) -> Floats:
+        if f"{name}.qkv_proj.weight" in self._tensors:
+            return self._linear(f"{name}.qkv_proj", rows)
         if not self._expert_attention:
             return np.concatenate([self._linear(f"{name}.{part}_proj", rows) for part in "qkv"], axis=1)
         rows = rows[:, : self._widths[e]]

@@ -117,7 +117,7 @@ class RandomCheckpoint:
             for part, heads in (("q", s.heads), ("k", s.kv_heads), ("v", s.kv_heads)):
                 self._linear(f"{name}.{part}_proj{suffix}", heads * head, width, bias=True)
             self._linear(f"{name}.o_proj{suffix}", width, s.heads * head)
-            if s.fused and s.expert_attention:
+            if s.fused:
                 self._fuse(f"{name}.{{}}_proj{suffix}", ("q", "k", "v"), "qkv")
 
     def _head(self) -> None:

@@ -124,6 +124,23 @@ SHAPES = {
         window=56,
         whole=(),
     ),
+    "shared_attention_fused": Settings(
+        expert_attention=False,
+        expert_norms=False,
+        state_token=True,
+        widths=(64, 64),
+        action_width=64,
+        dead=(5, 6),
+    ),
+    "head_wider_than_its_expert": Settings(action_width=48, causal=True, dead=(0,)),
+    "shared_attention_narrow_norms": Settings(expert_attention=False, action_width=48, predicts_action=True),
+    "shared_attention_narrow_adaptive_norms": Settings(
+        expert_attention=False, adaptive=True, widths=(48, 32), action_width=64, state_token=True
+    ),
+    "narrow_text_expert": Settings(widths=(40, 48), action_width=64, causal=True, horizon=1),
+    "narrow_text_expert_shared_norms": Settings(
+        expert_norms=False, widths=(40, 24), action_width=24, state_token=True, tied=True
+    ),
     "narrow_state_token": Settings(state_token=True, state_width=24),
     "widths_that_only_tensors_say": Settings(
         silent=True,
