@@ -16,14 +16,14 @@ from wall_edge_bridge.sim import wire_to
 from tests.drive_cases.robstride import CASE
 from wall_edge.errors import DriveError
 
-WATCHDOG_S = 2.5
-"""A busy machine may stall for two seconds, less what lies between two of the keeper's cycles."""
+WATCHDOG_S = 3.0
+"""A busy machine may stall for two seconds, and the keeper cycles four times in this."""
 JOINTS = [replace(CASE.joints[i], drive=name) for i, name in ((0, "first"), (1, "second"))]
 START = np.array([0.1, -0.2])
 
 
 def slow_robot() -> tuple[DriveGroup, list[Any]]:
-    """Two buses in real time; the second needs three times the watchdog's time for its torque."""
+    """Two buses in real time; the second needs twice the watchdog's time for its torque."""
     twins = [KIND.make_twin(CASE.settings, [JOINTS[i]], START[[i]], timed=False) for i in range(2)]
     drives = {
         joint.drive: KIND.open_drive(
@@ -34,12 +34,12 @@ def slow_robot() -> tuple[DriveGroup, list[Any]]:
     power = drives["second"].enable
 
     def slowly() -> None:
-        time.sleep(3 * WATCHDOG_S)
+        time.sleep(2 * WATCHDOG_S)
         power()
 
     drives["second"].enable = slowly  # type: ignore[method-assign]
     for drive in drives.values():  # as fast as one another, says each: the order stays, both take long
-        drive.enable_s = 3 * WATCHDOG_S  # type: ignore[misc]
+        drive.enable_s = 2 * WATCHDOG_S  # type: ignore[misc]
     return DriveGroup(JOINTS, drives, {"first": 5000.0, "second": 5000.0}), twins
 
 
