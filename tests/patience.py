@@ -11,7 +11,7 @@ from wall_edge.config import RobotConfig
 _PATIENT: Mapping[str, Mapping[str, Any]] = {
     "control": {
         "rate_hz": 25,
-        "blend_ms": 100,
+        "blend_ms": 80,
         "feedback_timeout_ms": 3000,
         "starved_fault_ms": 20_000,
         "heartbeat_timeout_ms": 5000,

@@ -64,7 +64,7 @@ class Manager:
         assert self._settled.wait(_MOST_S)
 
     def ended(self, seconds: float = 120.0) -> tuple[int, str, str]:
-        """Waits for the unit's main process: its exit code and its output. All that it told us is here then."""
+        """Waits for the unit's main process: its exit code and output. All that it told us is here then."""
         output, errors = self.main.communicate(timeout=seconds)
         self.settle()
         return self.main.returncode, output, errors

@@ -58,7 +58,7 @@ def robot_of(*kinds: str) -> RobotConfig:
         "name": "test",
         "bundle": "none",
         "control": control,
-        "policy": {"max_chunk_age_ms": 10_000},
+        "policy": {"max_chunk_age_ms": 10_000, "chunk_period_ms": 500},
         "simulated": True,
         "simulation": {"world": "tabletop", "seed": 0},
         "drives": {kind: {"kind": kind, "timeout_ms": 1000} for kind in kinds},
