@@ -131,7 +131,7 @@ class _Interruption:
         time.sleep(_AGAIN_S)
         with self._ending:
             if not self._over:
-                _thread.interrupt_main(number)
+                _thread.interrupt_main(signal.Signals(number))
 
     def end(self) -> None:
         """What still waits to be raised is no business of what follows the block."""

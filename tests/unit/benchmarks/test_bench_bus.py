@@ -176,8 +176,8 @@ def test_a_real_robots_motors_are_asked_and_never_powered(kind: str) -> None:
             {
                 "name": "real",
                 "bundle": "none",
-                "control": {"rest": [0.0, 0.0]},
-                "drives": {"arm": {"kind": kind, **keys}},
+                "control": {"rest": [0.0, 0.0], "feedback_timeout_ms": 3000, "watchdog_periods": 1000},
+                "drives": {"arm": {"kind": kind, "timeout_ms": 1000, **keys}},
                 "joints": joints,
                 "cameras": {},
             },
