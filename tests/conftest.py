@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.cores import (  # noqa: F401 - pytest finds hooks and fixtures here
     on_a_quiet_machine,
     once,
     pytest_collection_modifyitems,
+    pytest_runtest_makereport,
     pytest_runtest_protocol,
     pytest_xdist_make_scheduler,
     threads_as_shipped,
@@ -24,7 +25,12 @@ from tests.robot_side import BUNDLES, pytest_ignore_collect  # noqa: F401
 from wall_edge.bundle import Bundle
 from wall_edge.config import RobotConfig, load_robot
 
-settings.register_profile("wall-edge", deadline=None)  # a busy machine fails no test
+# A busy machine fails no test, and neither does chance: every run has the same examples. Others are looked
+# for by ``pytest --hypothesis-profile search``; what it finds gets a test of its own.
+settings.register_profile(
+    "search", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.register_profile("wall-edge", settings.get_profile("search"), derandomize=True, database=None)
 settings.load_profile("wall-edge")
 
 ROOT = Path(__file__).parents[1]

@@ -1,4 +1,4 @@
-"""Robots for tests that are not about time: a busy machine may stall any process for a second."""
+"""Robots for tests that are not about time: a busy machine may stall any process for two seconds."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from wall_edge.config import RobotConfig
 
 _PATIENT: Mapping[str, Mapping[str, Any]] = {
     "control": {
-        "rate_hz": 50,
+        "rate_hz": 25,
+        "blend_ms": 80,
         "feedback_timeout_ms": 3000,
         "starved_fault_ms": 20_000,
         "heartbeat_timeout_ms": 5000,
         "first_chunk_ms": 120_000,
+        "watchdog_periods": 125,
     },
     "policy": {"max_chunk_age_ms": 5000},
 }
-_DRIVE = {"timeout_ms": 100}
+_DRIVE = {"timeout_ms": 1000}
+"""What is asked outside of cycles is asked three times."""
 _CAMERA = {"timeout_ms": 10_000, "frozen_ms": 20_000}
 
 

@@ -10,7 +10,7 @@ import _thread
 import os
 import signal
 import sys
-import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -104,9 +104,39 @@ def stop_flag() -> Iterator[Callable[[], bool]]:
 
 
 class _Interruption:
-    """The stop signal that an :func:`interruptible` block has received, until the block has ended by it."""
+    """An :func:`interruptible` block, and the stop signal that it has received."""
 
-    number: int | None = None
+    innermost: _Interruption | None = None
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._over, self._ending = False, _thread.allocate_lock()
+
+    def interrupt(self, number: int, _: FrameType | None = None) -> None:
+        """The signals' handler: the first raises, the others are ignored from then on."""
+        if self._over and self.number is not None:  # an echo: the block has ended by it
+            return
+        self.number = number
+        for ignored_now in STOP_SIGNALS:
+            signal.signal(ignored_now, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    def again(self, number: int) -> None:
+        """Once more in a moment, outside of what the exception fell into."""
+        signal.signal(number, self.interrupt)
+        # Not threading.Timer: this may run while this very thread holds the locks of that module.
+        _thread.start_new_thread(self._raise_later, (number,))
+
+    def _raise_later(self, number: int) -> None:
+        time.sleep(_AGAIN_S)
+        with self._ending:
+            if not self._over:
+                _thread.interrupt_main(signal.Signals(number))
+
+    def end(self) -> None:
+        """What still waits to be raised is no business of what follows the block."""
+        with self._ending:
+            self._over = True
 
 
 @contextmanager
@@ -117,35 +147,30 @@ def interruptible() -> Iterator[None]:
     code may clear it. So what was forgotten is raised once more a moment later, at the next
     :func:`interruption_point`, or at the latest when the block ends. Main thread only.
     """
-
-    def interrupt(number: int, _: FrameType | None) -> None:
-        _Interruption.number = number
-        for ignored_now in STOP_SIGNALS:
-            signal.signal(ignored_now, signal.SIG_IGN)
-        raise KeyboardInterrupt
+    this = _Interruption()
 
     def forgotten(unraisable: Any) -> None:
-        if _Interruption.number is None or unraisable.exc_type is not KeyboardInterrupt:
-            former(unraisable)
-            return
-        signal.signal(_Interruption.number, interrupt)
-        again = threading.Timer(_AGAIN_S, _thread.interrupt_main, (_Interruption.number,))
-        again.daemon = True
-        again.start()
+        if this.number is None or unraisable.exc_type is not KeyboardInterrupt:
+            told(unraisable)
+        else:
+            this.again(this.number)
 
-    former, sys.unraisablehook = sys.unraisablehook, forgotten
+    outer, told = _Interruption.innermost, sys.unraisablehook
     try:
-        with _handled(dict.fromkeys(STOP_SIGNALS, interrupt)):
-            yield
-            interruption_point()
+        with _handled(dict.fromkeys(STOP_SIGNALS, this.interrupt)):
+            _Interruption.innermost, sys.unraisablehook = this, forgotten
+            try:
+                yield
+                interruption_point()
+            finally:
+                this.end()
     finally:
-        sys.unraisablehook = former
-        _Interruption.number = None
+        _Interruption.innermost, sys.unraisablehook = outer, told
 
 
 def interruption_point() -> None:
     """Between two steps of long work: raises the KeyboardInterrupt of a signal that should have ended it."""
-    if _Interruption.number is not None:
+    if _Interruption.innermost is not None and _Interruption.innermost.number is not None:
         raise KeyboardInterrupt
 
 

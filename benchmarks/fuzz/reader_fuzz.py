@@ -130,14 +130,14 @@ def _work(
     code = 0
     folder = Path(tempfile.mkdtemp(dir=pristine.parent))
     # A fork has all that its parent held: a test suite's process may hold more than any reader should take.
-    inherited = _resident()
+    inherited, data_bytes = _resident(), DATA_BYTES + _data()
     try:
         own = os.fdopen(os.dup(2), "w")
         null = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):  # what libraries print about damaged files
             os.dup2(null, stream)
         warnings.simplefilter("error", RuntimeWarning)  # numpy's would stand before the one line
-        resource.setrlimit(resource.RLIMIT_DATA, (DATA_BYTES, DATA_BYTES))
+        resource.setrlimit(resource.RLIMIT_DATA, (data_bytes, data_bytes))
         shutil.copytree(pristine, folder, dirs_exist_ok=True)
         contents = {name: (pristine / name).read_bytes() for name in reader.files}
         for case in range(first, end):
@@ -161,6 +161,12 @@ def _work(
 def _resident() -> int:
     """The most that this process had resident, in bytes; a fork begins with what its parent has."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _data() -> int:
+    """What RLIMIT_DATA counts of this process, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmData:"))
 
 
 def _case(

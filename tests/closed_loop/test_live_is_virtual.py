@@ -42,8 +42,9 @@ HORIZON, DT_NS = 24, round(1e9 / 30)
 @pytest.fixture
 def config() -> RobotConfig:
     robot = load_robot(Path(__file__).parents[2] / "examples" / "tabletop" / "robot.yaml")
-    control = replace(robot.control, fifo_priority=None, feedback_timeout_ms=2000)
-    return replace(robot, control=replace(control, heartbeat_timeout_ms=60_000))
+    limits = {"feedback_timeout_ms": 5000, "heartbeat_timeout_ms": 60_000, "starved_fault_ms": 60_000}
+    control = replace(robot.control, fifo_priority=None, **limits)
+    return replace(robot, control=control, policy=replace(robot.policy, max_chunk_age_ms=60_000))
 
 
 @dataclass
@@ -76,6 +77,14 @@ class Rig:
         self.chunks.write(record)
 
 
+def until(done: Callable[[], bool]) -> None:
+    """What a loop on a busy machine did not see would be missing in the comparison."""
+    deadline = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 def chunk(rng: np.random.Generator, index: int, now: int, plan_ns: int) -> Chunk:
     """A wandering chunk: late, early, or on arrival; sometimes too short, so that the arm runs out."""
     start = (plan_ns - 150 * MS, plan_ns + 80 * MS, ON_ARRIVAL)[index % 3]
@@ -87,12 +96,14 @@ def chunk(rng: np.random.Generator, index: int, now: int, plan_ns: int) -> Chunk
 def test_the_same_arrivals_give_the_same_setpoints(config: RobotConfig) -> None:
     live = Rig(config, time.monotonic_ns)
     arrived: dict[int, Chunk] = {}
+    last: list[int] = []
     wanted: list[ServoCommand] = []
     """At each tick, as the loop had read it."""
     take, write = live.loop.pilot.track.offer, live.drive.start_cycle
 
     def offer(given: Chunk, now_ns: int) -> Refusal | None:
         arrived[live.loop.served_ticks] = replace(given, positions=given.positions.copy())
+        last[:] = [given.index]
         return take(given, now_ns)
 
     def noted(setpoints: Setpoints | None, deadline_ns: int) -> None:
@@ -108,13 +119,18 @@ def test_the_same_arrivals_give_the_same_setpoints(config: RobotConfig) -> None:
     for index in range(14):
         time.sleep(float(rng.uniform(0.03, 0.25)))
         live.publish(chunk(rng, index, time.monotonic_ns(), live.loop.pilot.track.plan_ns))
+        until(lambda index=index: last == [index])
+        if index == 3:  # a short one
+            until(lambda: live.loop.pilot.starved_ticks > 0)
         if index == 9:
             live.order(ServoCommand.HOLD)
+            until(lambda: wanted[-1] is ServoCommand.HOLD)
         if index == 10:
             live.order(ServoCommand.FOLLOW)
+            until(lambda: wanted[-1] is ServoCommand.FOLLOW)
     time.sleep(0.05)
     live.order(ServoCommand.STOP)
-    thread.join(30)
+    thread.join(60)
     assert live.loop.state is ServoState.RELEASED
     assert len(arrived) >= 10
     assert live.loop.pilot.starved_ticks > 0  # it ran out, slowed down and went on

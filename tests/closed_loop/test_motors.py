@@ -61,10 +61,13 @@ def test_they_die_with_a_process_that_is_killed(mixed: RobotConfig) -> None:
     ours, theirs = os.pipe()
     parent = os.fork()
     if not parent:
-        with motors(RobotTwins(mixed, arm.REST)) as running:
-            os.write(theirs, running.places["arm"].encode())
-            time.sleep(60)
-        os._exit(0)
+        try:
+            with motors(RobotTwins(mixed, arm.REST)) as running:
+                os.write(theirs, running.places["arm"].encode())
+                time.sleep(60)
+        finally:  # whatever it raises: this process is not to go on with the suite
+            os._exit(0)
+    os.close(theirs)  # so that the end of it is seen
     path = os.read(ours, 1000).decode()
     assert Path(path).exists()
     os.kill(parent, signal.SIGKILL)
@@ -74,4 +77,3 @@ def test_they_die_with_a_process_that_is_killed(mixed: RobotConfig) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     os.close(ours)
-    os.close(theirs)

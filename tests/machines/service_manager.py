@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 _CREDENTIALS = struct.Struct("iII")
 _MOST_S = 60.0
+_SETTLE = b"of this process itself"
 _WORDS = {"READY", "STATUS", "WATCHDOG", "STOPPING", "EXTEND_TIMEOUT_USEC"}
 
 
@@ -30,8 +31,10 @@ class Manager:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._socket.settimeout(0.2)
-        self._socket.bind("\0" + address[1:] if address.startswith("@") else address)
+        self._place = "\0" + address[1:] if address.startswith("@") else address
+        self._socket.bind(self._place)
         self._closed = False
+        self._settled = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)
 
     def start(self, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
@@ -52,6 +55,19 @@ class Manager:
         """To all processes, and SIGCONT behind it: KillMode=control-group."""
         os.killpg(self.main.pid, number)
         os.killpg(self.main.pid, signal.SIGCONT)
+
+    def settle(self) -> None:
+        """Until all that was said by now is in ``words``: a thread of a busy test may be seconds late."""
+        self._settled.clear()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ours:
+            ours.sendto(_SETTLE, self._place)
+        assert self._settled.wait(_MOST_S)
+
+    def ended(self, seconds: float = 120.0) -> tuple[int, str, str]:
+        """Waits for the unit's main process: its exit code and output. All that it told us is here then."""
+        output, errors = self.main.communicate(timeout=seconds)
+        self.settle()
+        return self.main.returncode, output, errors
 
     def close(self) -> None:
         """Ends what is left of the unit."""
@@ -83,6 +99,9 @@ class Manager:
             try:
                 message, ancillary, _, _ = self._socket.recvmsg(4096, socket.CMSG_SPACE(_CREDENTIALS.size))
             except TimeoutError:
+                continue
+            if message == _SETTLE:
+                self._settled.set()
                 continue
             pid = next(
                 _CREDENTIALS.unpack(data)[0] for _, kind, data in ancillary if kind == socket.SCM_CREDENTIALS

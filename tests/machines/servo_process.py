@@ -25,7 +25,7 @@ from wall_edge.runtime.servo.process import run_servo
 from wall_edge.runtime.telemetry.servo.rings import ServoRings
 from wall_edge.runtime.telemetry.servo.summary import ServoSummary
 
-_PATIENCE_S = 30.0
+_PATIENCE_S = 120.0
 _STEPS = 8
 
 

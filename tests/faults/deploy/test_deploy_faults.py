@@ -90,7 +90,7 @@ def test_a_full_disk(small_disk: Path, old: Path, new: Path, server: SshServer, 
     assert "MB of disk are free; expected 12 MB to copy + 0 MB of engines + 67 MB = 79 MB" in error
     assert robot.arrived() == 0
     filler.unlink()
-    process = workstation.start("--limit", "4000")
+    process = workstation.start("--limit", "2000")  # six seconds, to be filled in
     until(lambda: robot.arrived() > 0)
     with pytest.raises(OSError, match="No space left"):
         filler.write_bytes(bytes(90 << 20))
@@ -191,12 +191,12 @@ def test_a_network_that_is_lost_without_a_word(
     """No connection ends: the robot's side misses the workstation, ends, and so frees the lock."""
     impatient = (
         "from wall_edge.deploy import session\n"
-        "session.SILENCE_S = 6.5\n"  # a minute; the workstation says something every five seconds
+        "session.SILENCE_S = 20.0\n"  # a minute; the workstation says something every five seconds
         "from wall_edge.__main__ import main\n"
         "main()"
     )
-    alive = ("--ssh-option", "ServerAliveInterval=1", "--ssh-option", "ServerAliveCountMax=1")
-    process = workstation.start("--command", scripted(impatient), "--limit", "3000", *alive)
+    alive = ("--ssh-option", "ServerAliveInterval=4", "--ssh-option", "ServerAliveCountMax=1")
+    process = workstation.start("--command", scripted(impatient), "--limit", "600", *alive)
     until(lambda: robot_side.arrived() > 0)
     server.network.lose()
     code, _, error = workstation.finish(process)
@@ -209,7 +209,7 @@ def test_a_network_that_is_lost_without_a_word(
 
 def test_ctrl_c(server: SshServer, robot_side: Robot, workstation: Workstation) -> None:
     """One word here, and nothing goes on there."""
-    process = workstation.start("--limit", "3000")
+    process = workstation.start("--limit", "2000")
     until(lambda: robot_side.arrived() > 0)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)

@@ -214,7 +214,7 @@ def test_a_signal_ends_it_in_one_line_and_a_rerun_finishes(
     process = wall_edge_export(slim_checkpoint, out)
     wait_for_step(process, out, "files")
     process.send_signal(number)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=240)
     assert process.returncode == INTERRUPTED, errors
     assert "Traceback" not in errors
     assert not out.exists()

@@ -210,8 +210,7 @@ def test_an_emergency_stop_waits_for_a_person(make_rig: Any) -> None:
     assert "faulted and was not cleared: emergency stop" in one_line(errors)
     assert rig.torque() == [0] * 6
     assert "cleared emergency stop" in rig.clear()
-    again = make_rig()
-    again.events.unlink()
+    again = make_rig(before=lambda path: (path.parent / "events.jsonl").unlink())
     again.wait_for("chunkrecord")
     os.kill(again.process.pid, signal.SIGTERM)
     assert again.end()[0] == 0

@@ -6,6 +6,8 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from wall_edge_bridge.sim import PtyPort, serving_port
 
 from tests.machines.powered_arm import servos_of
 from tests.machines.servo_process import ServoProcess
-from wall_edge.config import robot_from_mapping
+from wall_edge.config import RobotConfig, robot_from_mapping
 from wall_edge.errors import RuntimeFault
 from wall_edge.runtime.ipc.mailbox_types import (
     ServoCommand,
@@ -30,20 +32,24 @@ JOINTS: list[Any] = [
     {"name": f"joint{n}", "id": n, "lower": -1.5, "upper": 1.5, "max_velocity": 4.0} for n in range(1, 7)
 ]
 START = [0.3] * 6
-# The timeouts are wide: this must pass on a busy two-core machine, where a tick may come 30 ms late.
+# The timeouts are wide: on a busy machine any process may stall for two seconds.
 CONFIG = robot_from_mapping(
     {
         "name": "test",
         "bundle": "none",
         "control": {
-            "rate_hz": 50,
+            "rate_hz": 25,
             "fifo_priority": None,
             "lock_memory": False,
             "rest": [0.0] * 6,
             "rest_velocity": 2.0,
-            "feedback_timeout_ms": 400,
+            "blend_ms": 80,
+            "feedback_timeout_ms": 3000,
+            "heartbeat_timeout_ms": 5000,
+            "starved_fault_ms": 20_000,
         },
-        "drives": {"arm": {"kind": "feetech", "port": "/dev/null", "timeout_ms": 100}},
+        "policy": {"max_chunk_age_ms": 10_000},
+        "drives": {"arm": {"kind": "feetech", "port": "/dev/null", "timeout_ms": 1000}},
         "joints": JOINTS,
         "cameras": {},
     },
@@ -54,9 +60,11 @@ CONFIG = robot_from_mapping(
 class Robot(ServoProcess):
     """On servos of its own, whose port has a name of its own too."""
 
-    def __init__(self, bus: FeetechTwin, port: PtyPort, name: Path | None = None) -> None:
+    def __init__(
+        self, bus: FeetechTwin, port: PtyPort, name: Path | None = None, config: RobotConfig = CONFIG
+    ) -> None:
         self.bus, self.port, self.name = bus, port, name or Path(port.path)
-        super().__init__(CONFIG, {"arm": str(self.name)})
+        super().__init__(config, {"arm": str(self.name)})
 
     def torque(self) -> list[bool]:
         return [bool(servo.get("torque_enable")) for servo in self.bus.servos.values()]
@@ -78,17 +86,25 @@ def latched() -> str:
     return ""
 
 
-@pytest.fixture
-def robot(tmp_path: Path, state_home: Path) -> Iterator[Robot]:  # noqa: ARG001
-    bus = servos_of(CONFIG, START)
+@contextmanager
+def powered(folder: Path, config: RobotConfig = CONFIG) -> Iterator[Robot]:
+    """On a port with a name of its own in ``folder``."""
+    bus = servos_of(config, START)
     with serving_port(bus) as port:
-        name = tmp_path / "port"
+        name = folder / "port"
         name.symlink_to(port.path)
-        made = Robot(bus, port, name)
+        made = Robot(bus, port, name, config)
         try:
             yield made
         finally:
             made.end()
+
+
+@pytest.fixture
+def robot(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Robot]:
+    """Of CONFIG, or of what the test's parameter says."""
+    with powered(tmp_path, getattr(request, "param", CONFIG)) as made:
+        yield made
 
 
 def rest_error(robot: Robot) -> float:
@@ -139,7 +155,7 @@ def test_a_silent_motor_is_a_fault_and_the_others_let_go(robot: Robot) -> None:
     robot.bus.silence(2)
     result = robot.result()
     assert "feedback of joint joint3 is" in result["fault"]  # A8: the one that fell silent
-    assert "400 ms" in result["fault"]
+    assert "3000 ms" in result["fault"]
     robot.bus.silence(2, silent=False)
     assert robot.torque() == [False, False, True, False, False, False]
 
@@ -154,7 +170,6 @@ def disable_by_another_program(bus: FeetechTwin) -> None:
         (lambda bus: bus.servos[3].set("torque_enable", 0), "joint joint3 lost its torque"),
         (lambda bus: bus.servos[3].reboot(time.monotonic_ns()), "joint joint3 lost its torque"),
         (disable_by_another_program, "joint joint3 lost its torque"),
-        (lambda bus: bus.servos[3].set("homing_offset", -652), "since then joint3 said"),
     ],
 )
 def test_a3_a4_a_servo_that_fails_is_named_and_the_arm_let_go(
@@ -168,6 +183,30 @@ def test_a3_a4_a_servo_that_fails_is_named_and_the_arm_let_go(
     assert words in result["fault"]
     assert words in latched()
     assert robot.torque() == [False] * 6
+
+
+# A jump is explained by motion once it is old enough: here the timeout is short, and a stall may hide it.
+QUICK = replace(
+    CONFIG,
+    control=replace(CONFIG.control, rate_hz=50, feedback_timeout_ms=400),
+    drives={"arm": replace(CONFIG.drives["arm"], timeout_ms=100)},
+)
+TRIES = 3
+
+
+def test_a4_a_servo_that_forgets_its_zero_is_named_and_the_arm_let_go(tmp_path: Path) -> None:
+    faults: list[str] = []
+    while len(faults) < TRIES and "since then joint3 said" not in "".join(faults[-1:]):
+        (folder := tmp_path / f"{len(faults)}").mkdir()
+        with powered(folder, QUICK) as robot:
+            robot.follow()
+            robot.bus.servos[3].set("homing_offset", -652)
+            result = robot.result()
+            assert result["state"] == "FAULT"
+            assert robot.torque() == [False] * 6
+        faults.append(result["fault"])
+    assert "since then joint3 said" in faults[-1], faults
+    assert "since then joint3 said" in latched()
 
 
 def test_a3_limits_of_a_servo_that_are_narrower_forbid_power() -> None:
@@ -195,6 +234,9 @@ def test_a_motor_that_reports_a_fault(robot: Robot) -> None:
     assert "joint2 reports" in latched()
 
 
+@pytest.mark.parametrize(
+    "robot", [replace(CONFIG, control=replace(CONFIG.control, fault_hold_ms=5000))], indirect=True
+)
 def test_an_emergency_stop_holds_lets_go_and_latches(robot: Robot) -> None:
     robot.follow()
     robot.wanted = ServoCommand.EMERGENCY_STOP
@@ -212,15 +254,18 @@ def damaged(reply: bytes) -> bytes:
 
 def test_lost_and_damaged_answers_are_survived(robot: Robot) -> None:
     robot.follow()
-    for nth in range(5, 60, 11):
+    for nth in (5, 16, 27):
         robot.bus.replies.drop(nth)
         robot.bus.replies.change(damaged, nth + 3)
-    time.sleep(1.0)
+    deadline = time.monotonic() + 60
+    while robot.told()["bus"]["errors"] < 6:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     assert robot.state() is ServoState.FOLLOWING
     robot.wanted = ServoCommand.STOP
     result = robot.result()
     assert result["fault"] is None
-    assert result["bus"]["errors"] > 0
+    assert result["bus"]["errors"] >= 6
 
 
 def test_a_killed_servo_process_leaves_the_mailboxes_whole(robot: Robot) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 import weakref
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from contextlib import suppress
 import pytest
 
 from wall_edge.cli.output import stage_progress
-from wall_edge.signals import STOP_SIGNALS, interruptible, interruption_point
+from wall_edge.signals import _AGAIN_S, STOP_SIGNALS, interruptible, interruption_point
 
 
 class Finalised:
@@ -64,6 +65,35 @@ def test_a_signal_in_a_callback_that_cannot_raise_still_ends_the_work(
     assert stages == ["one"]
     assert [signal.getsignal(number) for number in STOP_SIGNALS] == handlers
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_it_is_raised_again_without_a_lock_of_threading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The callback may have come amid ``threading``, which holds a lock then that no new Thread gets."""
+
+    def locked(thread: threading.Thread) -> None:
+        if isinstance(thread, threading.Timer):
+            raise AssertionError("this would wait for ever")
+        start(thread)
+
+    start = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", locked)
+    stages: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        work(in_a_finaliser, stages)
+    assert stages == ["one"]
+
+
+def test_what_follows_the_block_is_not_interrupted_by_its_echo() -> None:
+    """Ended at an interruption point before it was raised again, a command would say a traceback last."""
+    echoes: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: echoes.append(number))
+    try:
+        with pytest.raises(KeyboardInterrupt), interruptible():  # whose end is such a point
+            in_the_callback_of_a_weak_reference()
+        time.sleep(5 * _AGAIN_S)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert echoes == []
 
 
 def test_a_signal_that_a_library_cleared_ends_the_work_at_its_next_stage() -> None:

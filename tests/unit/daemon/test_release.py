@@ -40,9 +40,9 @@ class Arm:
 
     def __init__(self, config: RobotConfig, bus: FeetechTwin, port: PtyPort) -> None:
         self.bus, self.port = bus, port
-        drives = {"arm": replace(config.drives["arm"].at(port.path), timeout_ms=100)}
+        drives = {"arm": replace(config.drives["arm"].at(port.path), timeout_ms=1000)}
         cameras = {n: replace(c, kind="opencv", device=n) for n, c in config.cameras.items()}
-        control = replace(config.control, feedback_timeout_ms=500)
+        control = replace(config.control, feedback_timeout_ms=3000)
         real = {"simulated": False, "simulation": None, "cameras": cameras}
         self.config = replace(config, drives=drives, control=control, **real)
         with open_drives(self.config, {}) as powered:
@@ -54,8 +54,8 @@ class Arm:
     def file(self, folder: Path) -> Path:
         data: dict[str, Any] = yaml.safe_load(ROBOT.read_text())
         real_file(data, self.port.path)
-        data["drives"]["arm"]["timeout_ms"] = 100
-        data["control"]["feedback_timeout_ms"] = 500
+        data["drives"]["arm"]["timeout_ms"] = 1000
+        data["control"]["feedback_timeout_ms"] = 3000
         for name in data["cameras"]:
             data["cameras"][name].update(kind="opencv", device=name)
         path = folder / "robot.yaml"

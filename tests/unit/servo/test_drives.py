@@ -27,8 +27,8 @@ def test_a_joint_may_have_sagged_as_far_as_robot_yaml_says(
     positions[1] = robot.joints[1].upper + 0.03
     config = replace(
         robot,
-        control=replace(robot.control, start_slack_rad=slack_rad, feedback_timeout_ms=2000),
-        drives={"arm": replace(robot.drives["arm"], timeout_ms=500)},
+        control=replace(robot.control, start_slack_rad=slack_rad, feedback_timeout_ms=4000),
+        drives={"arm": replace(robot.drives["arm"], timeout_ms=1000)},
     )
     bus = servos_of(config, positions)
     with serving_port(bus) as port, open_drives(config, {"arm": port.path}) as drive:
@@ -44,9 +44,9 @@ def test_a_joint_may_have_sagged_as_far_as_robot_yaml_says(
 
 def two_buses(robot: RobotConfig) -> RobotConfig:
     """The arm with its last three joints on a bus of their own."""
-    settings = replace(robot.drives["arm"], timeout_ms=500)
+    settings = replace(robot.drives["arm"], timeout_ms=1000)
     joints = tuple(replace(j, drive="near" if i < 3 else "far") for i, j in enumerate(robot.joints))
-    control = replace(robot.control, feedback_timeout_ms=2000)
+    control = replace(robot.control, feedback_timeout_ms=4000)
     return replace(robot, control=control, drives={"near": settings, "far": settings}, joints=joints)
 
 
@@ -65,7 +65,7 @@ def test_joints_on_two_buses_are_one_vector(robot: RobotConfig) -> None:
         drives = open_drives(config, {"near": left.path, "far": right.path})
         with drives:
             drives.enable()
-            feedback = drives.cycle(Setpoints.hold(there), time.monotonic_ns() + 10**9)
+            feedback = drives.cycle(Setpoints.hold(there), time.monotonic_ns() + 10**10)
             drives.disable()
     np.testing.assert_allclose(feedback.position, there, atol=2e-3)
 

@@ -6,12 +6,13 @@ what the kill cost: nothing is allowed to be missing.
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import pairwise
 from multiprocessing.connection import Connection
@@ -56,6 +57,7 @@ class Telemetry:
         self.words = {name: SPAWN.RawArray("q", 3) for name in (*NAMES, "servo")}
 
     def writer(self) -> tuple[Any, Connection]:
+        """One that is about to be ready: the rings hold four seconds."""
         ours, theirs = SPAWN.Pipe()
         arguments = (theirs, self.servo, self.sources, self.path, self.memory, self.max_bytes)
         process = SPAWN.Process(target=run_writer, args=arguments)
@@ -69,11 +71,20 @@ class Telemetry:
 
 def servo(telemetry: Telemetry, ticks: int) -> None:
     """A servo process of 500 Hz with an event every tenth tick."""
-    rings, word = telemetry.servo, telemetry.words["servo"]
-    voice = ServoTelemetry(rings, PERIOD_NS)
-    voice.event(EventKind.STATE, before=ServoState.STARTING, after=ServoState.HOLDING, text="ready")
-    events = 2
-    for tick in range(1, ticks + 1):
+    voice = ServoTelemetry(telemetry.servo, PERIOD_NS)
+    speak(telemetry, voice, range(1, ticks + 1))
+    voice.counters(time_ns=time.monotonic_ns(), bus=[ticks] * len(BUS_COUNTERS), **COUNTS)
+    voice.end()
+
+
+def speak(telemetry: Telemetry, voice: ServoTelemetry, ticks: Iterable[int]) -> None:
+    """Its words at these ticks; before the first one it says that it is ready."""
+    word = telemetry.words["servo"]
+    events = word[1]
+    for tick in ticks:
+        if tick == 1:
+            voice.event(EventKind.STATE, before=ServoState.STARTING, after=ServoState.HOLDING, text="ready")
+            events = 2
         now = time.monotonic_ns()
         if tick % 10 == 0:
             voice.event(EventKind.CHUNK_REFUSED, chunk_index=tick, name="age")
@@ -91,8 +102,6 @@ def servo(telemetry: Telemetry, ticks: int) -> None:
             voice.counters(time_ns=now, bus=[tick] * len(BUS_COUNTERS), **COUNTS)
         word[:] = (tick, events, now)
         time.sleep(PERIOD_NS / 1e9)
-    voice.counters(time_ns=now, bus=[ticks] * len(BUS_COUNTERS), **COUNTS)
-    voice.end()
 
 
 def chatter(telemetry: Telemetry, name: str, count: int) -> None:
@@ -175,6 +184,7 @@ def require_servo(telemetry: Telemetry, events: list[dict[str, Any]]) -> dict[st
 def test_kill_9_of_a_process_leaves_all_that_it_told(victim: str, tmp_path: Path) -> None:
     telemetry = Telemetry(tmp_path / "events.jsonl")
     process, conn = telemetry.writer()
+    conn.recv()  # Ready
     with (
         running(servo, telemetry, 100_000) as servo_process,
         running(chatter, telemetry, "policy", 100_000) as policy,
@@ -221,11 +231,20 @@ def test_kill_9_of_the_writer_again_and_again(tmp_path: Path) -> None:
     assert all(b - a >= 10**9 for a, b in pairwise(seconds[:-1]))  # the last is told when all has ended
 
 
+def outliving(telemetry: Telemetry, ticks: int) -> None:
+    """A servo process that goes on for so many ticks after its supervisor has died."""
+    parent, voice = os.getppid(), ServoTelemetry(telemetry.servo, PERIOD_NS)
+    speak(telemetry, voice, itertools.takewhile(lambda _: os.getppid() == parent, itertools.count(1)))
+    last = telemetry.words["servo"][0]
+    speak(telemetry, voice, range(last + 1, last + 1 + ticks))
+    voice.end()
+
+
 def supervise(telemetry: Telemetry, pids: Any) -> None:
     """Starts everything, then talks until it is killed."""
     process, conn = telemetry.writer()
     conn.recv()
-    child = SPAWN.Process(target=servo, args=(telemetry, 400))
+    child = SPAWN.Process(target=outliving, args=(telemetry, 100))
     child.start()
     telemetry.servo.status.assign_writer(child.pid or 0)
     pids[:] = (process.pid, child.pid)
@@ -237,7 +256,7 @@ def test_kill_9_of_the_supervisor(tmp_path: Path) -> None:
     telemetry = Telemetry(tmp_path / "events.jsonl")
     pids = SPAWN.RawArray("q", 2)
     with running(supervise, telemetry, pids) as supervisor:
-        until(lambda: telemetry.words["servo"][0] > 20)
+        until(lambda: telemetry.words["servo"][0] > 20 and pids[1] > 0)
         os.kill(supervisor.pid, signal.SIGKILL)
     at_death = telemetry.words["supervisor"][2]
     for pid in pids:
@@ -259,6 +278,7 @@ def alive(pid: int) -> bool:
 def test_a_second_servo_process_has_a_summary_of_its_own(tmp_path: Path) -> None:
     telemetry = Telemetry(tmp_path / "events.jsonl")
     process, conn = telemetry.writer()
+    conn.recv()  # Ready
     with running(servo, telemetry, 100_000) as first:
         until(lambda: telemetry.words["servo"][0] > 20)
         os.kill(first.pid, signal.SIGKILL)

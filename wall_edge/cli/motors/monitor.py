@@ -13,6 +13,7 @@ import typer
 
 from wall_edge.errors import ConfigError, plural
 from wall_edge.files import shown
+from wall_edge.signals import interruptible
 
 
 def monitor(
@@ -45,26 +46,26 @@ def monitor(
     else:
         settings = channels_of(robot, drive)
     deadline = None if seconds is None else time.monotonic() + seconds
-    with _output(out) as stream, tapped(settings) as lines:
-        count = _copy(lines, stream, deadline)
+    count = 0
+    try:
+        with interruptible(), _output(out) as stream, tapped(settings) as lines:
+            for _ in _copied(lines, stream, deadline):
+                count += 1
+    except KeyboardInterrupt:  # the usual end of it
+        pass
     print(plural(count, "frame"), file=sys.stderr)
 
 
-def _copy(lines: Iterator[str | None], stream: TextIO, deadline: float | None) -> int:
-    """Until the deadline [s] or Ctrl-C: how many were written. None among lines: no more is there for now."""
-    count = 0
-    try:
-        for line in lines:
-            if line is None:
-                stream.flush()
-            else:
-                stream.write(f"{line}\n")
-                count += 1
-            if deadline is not None and time.monotonic() >= deadline:
-                break
-    except KeyboardInterrupt:
-        pass
-    return count
+def _copied(lines: Iterator[str | None], stream: TextIO, deadline: float | None) -> Iterator[None]:
+    """Once a line that was written, until the deadline [s]. None among lines: no more is there for now."""
+    for line in lines:
+        if line is None:
+            stream.flush()
+        else:
+            stream.write(f"{line}\n")
+            yield
+        if deadline is not None and time.monotonic() >= deadline:
+            return
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from wall_edge.config import load_robot
 from wall_edge.errors import ConfigError, DriveError
 from wall_edge.motors.access import motor_places
 from wall_edge.motors.roll_call import look_for
+from wall_edge.signals import stop_flag
 
 _ATTEMPTS = 3
 """One reply may be late or lost: no reason to say that there is no motor."""
@@ -78,7 +79,10 @@ def _renumber(settings: DriveSettings, old: int, new: int, yes: bool) -> None:
     assert write is not None  # _require_free has seen to it
     wire = open_wire(settings)
     try:
-        write(settings, wire, old, new)
+        with (
+            stop_flag()
+        ):  # broken off half-way, it would leave a motor that is unlocked, or answers elsewhere
+            write(settings, wire, old, new)
     finally:
         wire.close()
     print(f"motor {old} is {new} now")

@@ -16,8 +16,8 @@ from wall_edge_bridge.sim.stations import serving
 
 from tests.unit.bridge.damiao.damiao_rig import JOINTS
 
-WATCHDOG_S = 1.0
-"""A busy machine seldom stalls so long."""
+WATCHDOG_S = 2.5
+"""A busy machine may stall for two seconds."""
 HOST = f"""
 import sys, time
 import numpy as np
@@ -33,7 +33,7 @@ with KIND.open_drive(settings, JOINTS, open_wire(settings)) as drive:
     drive.enable()
     print("enabled", flush=True)
     while True:
-        drive.cycle(Setpoints.hold(np.zeros(3)), time.monotonic_ns() + 500_000_000)
+        drive.cycle(Setpoints.hold(np.zeros(3)), time.monotonic_ns() + 10**10)
         time.sleep(0.005)
 """
 
@@ -43,16 +43,16 @@ def test_when_the_host_is_killed_every_motor_lets_go_in_its_time(interface: str)
     settings = DamiaoSettings(interface=interface)  # type: ignore[arg-type]
     twin = KIND.make_twin(settings, JOINTS, np.zeros(3), timed=False)
     with serving(twin) as (station,):
-        keys = repr({"interface": interface, "channel": station.place})
+        keys = repr({"interface": interface, "channel": station.place, "timeout_ms": 1000.0})
         with subprocess.Popen([sys.executable, "-c", HOST, keys], stdout=subprocess.PIPE, text=True) as host:
             assert host.stdout is not None
             try:
                 assert host.stdout.readline() == "enabled\n"
-                time.sleep(WATCHDOG_S * 1.5)
+                time.sleep(WATCHDOG_S * 1.2)
                 assert all(twin.powered(time.monotonic_ns()))
             finally:
                 os.kill(host.pid, signal.SIGKILL)
-        time.sleep(WATCHDOG_S * 1.1)
+        time.sleep(WATCHDOG_S * 1.05)
         assert not any(twin.powered(time.monotonic_ns()))
     motors = getattr(twin, "bus", twin).motors
     assert {motor.state for motor in motors} == {LOST_COMMUNICATION}

@@ -16,14 +16,14 @@ from wall_edge_bridge.sim import wire_to
 from tests.drive_cases.robstride import CASE
 from wall_edge.errors import DriveError
 
-WATCHDOG_S = 0.5
-"""A busy machine seldom stalls so long."""
+WATCHDOG_S = 3.0
+"""A busy machine may stall for two seconds, and the keeper cycles four times in this."""
 JOINTS = [replace(CASE.joints[i], drive=name) for i, name in ((0, "first"), (1, "second"))]
 START = np.array([0.1, -0.2])
 
 
 def slow_robot() -> tuple[DriveGroup, list[Any]]:
-    """Two buses in real time; the second needs three times the watchdog's time for its torque."""
+    """Two buses in real time; the second needs twice the watchdog's time for its torque."""
     twins = [KIND.make_twin(CASE.settings, [JOINTS[i]], START[[i]], timed=False) for i in range(2)]
     drives = {
         joint.drive: KIND.open_drive(
@@ -34,13 +34,13 @@ def slow_robot() -> tuple[DriveGroup, list[Any]]:
     power = drives["second"].enable
 
     def slowly() -> None:
-        time.sleep(3 * WATCHDOG_S)
+        time.sleep(2 * WATCHDOG_S)
         power()
 
     drives["second"].enable = slowly  # type: ignore[method-assign]
     for drive in drives.values():  # as fast as one another, says each: the order stays, both take long
-        drive.enable_s = 3 * WATCHDOG_S  # type: ignore[misc]
-    return DriveGroup(JOINTS, drives, {"first": 500.0, "second": 500.0}), twins
+        drive.enable_s = 2 * WATCHDOG_S  # type: ignore[misc]
+    return DriveGroup(JOINTS, drives, {"first": 5000.0, "second": 5000.0}), twins
 
 
 def _sleep(until_ns: int) -> None:
@@ -53,7 +53,7 @@ def test_a_bus_that_holds_is_fed_while_another_is_powered() -> None:
         group.arm_watchdogs(WATCHDOG_S)
         group.enable()
         assert [twin.powered(time.monotonic_ns())[0] for twin in twins] == [True, True]
-        feedback = group.cycle(None, time.monotonic_ns() + 500_000_000)
+        feedback = group.cycle(None, time.monotonic_ns() + 5 * 10**9)
         assert not feedback.limp
         np.testing.assert_allclose(feedback.position, START, atol=0.01)
         group.disable()
