@@ -79,9 +79,7 @@ def _renumber(settings: DriveSettings, old: int, new: int, yes: bool) -> None:
     assert write is not None  # _require_free has seen to it
     wire = open_wire(settings)
     try:
-        with (
-            stop_flag()
-        ):  # broken off half-way, it would leave a motor that is unlocked, or answers elsewhere
+        with stop_flag():  # broken off half-way, it would leave the motor unlocked, or answering elsewhere
             write(settings, wire, old, new)
     finally:
         wire.close()
