@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -151,9 +151,20 @@ def _taken_by_others(idle: int, total: int, own: int) -> float:
 
 
 def _own_ticks() -> int:
-    """Of this process and of all below it that have ended."""
-    used = os.times()
-    return round(sum(used[:4]) * os.sysconf("SC_CLK_TCK"))
+    """Of this process and of all below it, whether they have ended or not."""
+    parents, ticks = {}, {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended
+            fields = path.read_text().rpartition(")")[2].split()
+            number = int(path.parent.name)
+            parents[number], ticks[number] = int(fields[1]), sum(map(int, fields[11:15]))
+
+    def is_ours(number: int) -> bool:
+        while number not in (0, os.getpid()):
+            number = parents.get(number, 0)
+        return number != 0
+
+    return sum(used for number, used in ticks.items() if is_ours(number))
 
 
 def _busy(seconds: float) -> float:
