@@ -157,15 +157,26 @@ def test_a_case_whose_prompt_spells_the_state_needs_no_state_token(tmp_path: Pat
     assert golden.main([str(copy)]) == 0
 
 
-def test_statistics_without_the_padding_that_they_make(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("robots", [1, 2])
+def test_statistics_say_the_padding_of_a_case_without(
+    robots: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    copy = _rewritten("w01_state_token", tmp_path, _without("padding_action"))
+    """Of one robot: -0.5 to 1.5 has its 0 at -0.5."""
+
+    def moved(arrays: dict[str, np.ndarray]) -> None:
+        _without("padding_action", "action_9_steps", "action_10_steps")(arrays)
+        arrays["action_1_steps"][arrays["dof_mask"] == 0] += 0.999 * -0.5
+
+    copy = _rewritten("w01_state_token", tmp_path, moved)
     tensors = load_file(copy / "model.safetensors")
-    tensors["action_preprocessor.normalizer_action.min.arm"] = np.zeros(16, np.float32)
+    for kind in ("action", "propri"):
+        for robot in ("arm", "other")[:robots]:
+            name = f"action_preprocessor.normalizer_{kind}"
+            tensors[f"{name}.min.{robot}"] = np.full(16, -0.5, np.float32)
+            tensors[f"{name}.delta.{robot}"] = np.full(16, 2.0, np.float32)
     save_file(tensors, copy / "model.safetensors")
-    assert golden.main([str(copy)]) == 1
-    assert "no padding_action; expected the zero action" in capsys.readouterr().err
+    assert golden.main([str(copy)]) == robots - 1
+    assert ("expected one of arm, other" in capsys.readouterr().err) == (robots == 2)
 
 
 @pytest.mark.parametrize("scheduler", [{"s": "0.999"}, {"s": None}, {"time_shift": []}, {"s": 2}, 7])

@@ -18,7 +18,7 @@ from wall_edge.errors import CheckpointError
 from wall_edge.files import read_arrays, shown
 from wall_edge.policies.prompt_text import ACTION, STATE
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
-from wall_edge_export.checkpoint.normalizers.tables import ACTION as ACTION_STATISTICS
+from wall_edge_export.inputs.statistics import action_padding
 from wall_edge_export.model.family import FAMILIES, LATER, NoiseScheduler, time_schedule
 from wall_edge_export.onnx.graphs import GraphInputs
 
@@ -114,13 +114,13 @@ class GoldenCase:
         return schedule
 
     def _padding(self) -> tuple[float, ...] | None:
-        """What dead degrees of freedom go to, in cases of the later family: where nothing says it, 0, which
-        is what a case without statistics makes of no action."""
+        """What dead degrees of freedom go to, in cases of the later family: the normalised action of 0, which
+        is 0 where the checkpoint has no statistics."""
         padding, dof = self.arrays.get("padding_action"), self.checkpoint.shape.action_dof
         if padding is None:
             later = FAMILIES[self.checkpoint.shape.family].fills_slots or "inference_times" in self.arrays
-            if later and any(kind == ACTION_STATISTICS for kind, *_ in self.checkpoint.normalizers()):
-                raise self._wrong("no padding_action", "the zero action as the statistics normalise it")
+            if later and next(self.checkpoint.normalizers(), None) is not None:
+                return action_padding(self.checkpoint, None)
             return (0.0,) * dof if later else None
         if padding.size != dof or not np.isfinite(padding).all():
             raise self._wrong(f"padding_action {shown(padding.tolist())}", f"{dof} finite numbers")
