@@ -180,7 +180,7 @@ def test_a_camera_that_falls_silent(make_rig: Any) -> None:
     rig = make_rig(video_s=6)
     code, _, errors = rig.end()
     assert code == 1
-    assert "view delivered no frame for" in one_line(errors)
+    assert "view delivered no frame" in one_line(errors)  # "for", unless the start took longer than the video
     assert rig.torque() == [0] * 6
 
 
