@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 from wall_edge_export.model.inventory import inventory
-from wall_edge_export.model.layers import widened
+from wall_edge_export.model.layers import fitted
 from wall_edge_export.model.shapes import ACTION_EXPERT
 from wall_edge_export.model.vision import VisionLayout
 from wall_edge_export.model.wall import WallModel
@@ -67,7 +67,7 @@ class PackedForward:
         head, mask = self._model.action_preprocessor, self._mask
         chunks = head.embed_action(noisy * mask, mask.expand_as(noisy), time)
         behind = cache.index_select(1, self._layout.action_branch)
-        hidden = vmap(self._chunks)(widened(chunks, self._model.shape.stream_width(ACTION_EXPERT)), behind)
+        hidden = vmap(self._chunks)(fitted(chunks, self._model.shape.stream_width(ACTION_EXPERT)), behind)
         velocity: Tensor = head.velocity(hidden, noisy, time)
         return velocity
 

@@ -83,15 +83,15 @@ def test_folders_that_hold_no_data(tmp_path: Path) -> None:
         assert "wall-edge run ROBOT.yaml --record DIR" in message
 
 
-@pytest.mark.parametrize("count", [7, 1, 0, -1])
-def test_too_few_samples_asked_for(recorded: Path, count: int) -> None:
-    assert refused(recorded, count=count).startswith(f"{count} calibration samples; expected at least 8")
+@pytest.mark.parametrize(("count", "noun"), [(7, "samples"), (1, "sample"), (0, "samples"), (-1, "samples")])
+def test_too_few_samples_asked_for(recorded: Path, count: int, noun: str) -> None:
+    assert refused(recorded, count=count).startswith(f"{count} calibration {noun}; expected at least 8")
 
 
-@pytest.mark.parametrize("moments", [1, 7])
-def test_too_few_moments(tmp_path: Path, moments: int) -> None:
+@pytest.mark.parametrize(("moments", "noun"), [(1, "sample"), (7, "samples")])
+def test_too_few_moments(tmp_path: Path, moments: int, noun: str) -> None:
     message = refused(record(tmp_path / "s", moments))
-    assert f"{moments} samples; expected at least 8; record longer" in message
+    assert f"{moments} {noun}; expected at least 8; record longer" in message
 
 
 def test_just_enough_moments(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_a_person_reads_what_is_timed(shipped_bundle: Path) -> None:
         "end to end: from one uint8 frame a camera",
         "warm-up, in no row",
         "2 cameras: face_view 84x84, wrist_view 84x84",
-        "1 integration steps",
+        "1 integration step",
         "power: ",
         "attention fused: not told",
         "floor: left out",

@@ -349,7 +349,7 @@ def rewritten(bundle: Bundle, manifest: Manifest) -> Path:
 @pytest.mark.parametrize(
     ("found", "line"),
     [
-        (opinion(), "transformers 5.0 agreed on pixel values (1 instructions, 1 images a camera, lerobot"),
+        (opinion(), "transformers 5.0 agreed on pixel values (1 instruction, 1 image a camera, lerobot"),
         (None, "second opinion: none: at export nobody compared prompts and pixels"),
         (opinion(not_compared={"pixel values": "no [red]file[/]\x1b[2J"}), "no [red]file[/]\\x1b[2J"),
     ],

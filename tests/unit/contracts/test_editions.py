@@ -180,8 +180,8 @@ class TestTheCommand:
         assert result.exit_code == 0
         assert result.stdout == migrated(path)
         assert result.stdout.endswith("\n")
-        assert "2 lines of" in result.stderr
-        assert "comments, which are not carried over" in result.stderr
+        assert "2 comment lines of" in result.stderr
+        assert "comments are not carried over" in result.stderr
         assert path.read_text() == before
 
     def test_it_overwrites_only_by_force(self, tmp_path: Path) -> None:

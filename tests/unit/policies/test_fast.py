@@ -232,7 +232,7 @@ def test_the_published_settings_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"scale": 0}, "scale is 0.*expected a positive number"),
+        ({"scale": 0}, "scale is 0.*expected more than 0"),
         ({"scale": "10"}, "scale is '10'"),
         ({"vocab_size": 0}, "vocab_size is 0; expected at least 1"),
         ({"vocab_size": 2048.5}, "vocab_size is 2048.5"),

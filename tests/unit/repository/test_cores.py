@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,8 @@ from typing import Any
 import pytest
 
 from tests import cores
+
+BUSY_LOOP = "import sys\nprint(flush=True)\nwhile True: pass"
 
 
 @contextmanager
@@ -76,3 +80,20 @@ def test_what_failed_while_others_took_the_cores_is_skipped(
         wrapper.send(told)
     assert ended.value.value is told
     assert told.outcome == outcome
+
+
+def test_a_test_s_own_processes_are_no_other_programs() -> None:
+    """Or a test whose robot turned in circles would be skipped where it has failed."""
+    before = cores._own_ticks()
+    child = subprocess.Popen([sys.executable, "-c", BUSY_LOOP], stdout=subprocess.PIPE)
+    try:
+        assert child.stdout is not None
+        child.stdout.readline()
+        deadline = time.monotonic() + 60
+        while (used := cores._own_ticks() - before) < 3:  # of 10 ms, also when others have the cores
+            assert time.monotonic() < deadline, used
+            time.sleep(0.05)
+    finally:
+        child.kill()
+        child.communicate()
+    assert cores._own_ticks() - before >= used
