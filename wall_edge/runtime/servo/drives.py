@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from wall_edge_bridge.drives import Drive, DriveSettings, Feedback, Joint, Setpoints
 from wall_edge_bridge.drives.group import DriveGroup
@@ -41,6 +42,29 @@ def open_drives(
         raise
     timeouts_ms = {name: settings.timeout_ms for name, settings in placed.items()}
     return DriveGroup(config.joints, drives, timeouts_ms, clock, line_times_ns(config))
+
+
+def same_terminals(places: Mapping[str, str]) -> Callable[[], None]:
+    """Raises BusError, when it is called, if a pseudo-terminal among ``places`` is not that of now any more.
+
+    Its number is the next one's as soon as its motors have ended: another robot's, or somebody's shell.
+    """
+    made = {place: _made_ns(place) for place in places.values() if place.startswith("/dev/pts/")}
+
+    def require() -> None:
+        for place, made_ns in made.items():
+            if made_ns is None or _made_ns(place) != made_ns:
+                raise BusError(f"simulated bus at {place} is gone", fix="start the simulation again")
+
+    return require
+
+
+def _made_ns(place: str) -> int | None:
+    """When a device got its name; None when there is none."""
+    try:
+        return Path(place).stat().st_ctime_ns
+    except OSError:
+        return None
 
 
 def _placed(settings: DriveSettings, place: str | None) -> DriveSettings:
