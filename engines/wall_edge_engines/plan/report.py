@@ -108,7 +108,8 @@ def make_plan(
     """
     planner = _Planner(subject, device, rates)
     advice = recommend(planner.options(), steps)
-    recipe = recipe or subject.recipe or advice.recipe or device.target.recipes[0]
+    if recipe is None:
+        recipe = subject.recipe or advice.recipe or device.target.recipes[0]
     require_families(subject.families(recipe), recipe, device.target)
     if advice.recipe is None and subject.recipe is not None:
         others = ", ".join(name for name in device.target.recipes if name != subject.recipe)

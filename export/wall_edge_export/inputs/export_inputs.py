@@ -13,7 +13,8 @@ import numpy as np
 from wall_edge.bundle import file_digest
 from wall_edge.config import RobotConfig
 from wall_edge.errors import CheckpointError, ConfigError
-from wall_edge.files import read_text
+from wall_edge.files import read_text, shown
+from wall_edge.policies.instruction import require_words
 from wall_edge.policies.prompt_text import TURN_END, Ids, PromptTokenizer
 from wall_edge.policies.prompts import Prompts
 from wall_edge_export.checkpoint.checkpoint import Checkpoint
@@ -142,6 +143,9 @@ def subgoal_tokens(path: Path, tokenizer: PromptTokenizer) -> Ids:
         raise ConfigError(f"{path}: a line of {longest} characters", expected=f"subgoals of at most {_LINE}")
     if not sentences:
         raise ConfigError(f"{path}: no subgoals", expected="a text file with one subgoal a line")
+    for number, line in enumerate(lines, 1):
+        if line:
+            require_words(line, f"{shown(path)}: line {number}")
     return np.unique(np.concatenate([tokenizer.encode(f"{line}{TURN_END}") for line in sentences]))
 
 

@@ -44,7 +44,8 @@ def probe(
 
     if out is not None:
         require_place(out)
-    settings = EngineSettings(engine, device or ("cpu" if engine == "onnxruntime" else "cuda"), threads)
+    usual = "cpu" if engine == "onnxruntime" else "cuda"
+    settings = EngineSettings(engine, usual if device is None else device, threads)
     with interruptible(), stage_progress("probe", KINDS) as progress:
         probed = measured(settings, usual_sizes(settings), progress)
         target = probed_target(out.stem if out is not None else "probed", probed, settings)

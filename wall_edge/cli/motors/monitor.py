@@ -30,7 +30,7 @@ def monitor(
     ] = None,
     data_bitrate: Annotated[int | None, typer.Option(help="Of CAN FD's data there [bit/s].")] = None,
     out: Annotated[Path | None, typer.Option(help="Write to this new file instead of printing.")] = None,
-    seconds: Annotated[float | None, typer.Option(min=0.0, help="Stop after this time [s].")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.0, max=1e9, help="Stop after this time [s].")] = None,
 ) -> None:
     """Print every frame of CAN buses, a running robot's too, until Ctrl-C. Listens only: it sends nothing.
 

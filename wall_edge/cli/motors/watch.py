@@ -29,7 +29,7 @@ def watch(
     robot: Annotated[Path, typer.Argument(help="ROBOT.yaml")],
     rate: Annotated[float, typer.Option(help="Looks a second.", min=0.1, max=100.0)] = 5.0,
     seconds: Annotated[
-        float | None, typer.Option(help="End after so long; without it, at Ctrl-C.", min=0.0)
+        float | None, typer.Option(help="End after so long [s]; without it, at Ctrl-C.", min=0.0, max=1e9)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line a look.")] = False,
 ) -> None:

@@ -49,7 +49,9 @@ def demo(
         str, typer.Option(help=f"Generation of the example's policy: {', '.join(POLICIES)}.")
     ] = "wall-oss",
     out: Annotated[Path, typer.Option(help="Where bundle, event log and report go.")] = Path("runs/demo"),
-    min_success: Annotated[float, typer.Option(help="Exit with 1 below this success rate.")] = 0.95,
+    min_success: Annotated[
+        float, typer.Option(help="Exit with 1 below this success rate.", min=0, max=1)
+    ] = 0.95,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Export a shipped policy afresh, verify it, and let it work on the simulated robot."""

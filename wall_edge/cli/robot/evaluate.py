@@ -24,6 +24,7 @@ from wall_edge.sim.faults import FAULTS
 from wall_edge.sim.virtual import Delays
 
 RTC_FORMS = ("elementwise", "jacobian")
+_MOST_JOBS = 256
 
 
 def evaluation(
@@ -32,9 +33,12 @@ def evaluation(
         str | None, typer.Option(help="One or more, with commas, or 'all'; default: ROBOT.yaml's.")
     ] = None,
     delay_ms: Annotated[str, typer.Option(help="From an observation to its chunk, with commas [ms].")] = "0",
-    jitter_ms: Annotated[float, typer.Option(help="The delay varies by up to ± this [ms].", min=0.0)] = 0.0,
+    jitter_ms: Annotated[
+        float, typer.Option(help="The delay varies by up to ± this [ms].", min=0.0, max=1e6)
+    ] = 0.0,
     subgoal_delay_ms: Annotated[
-        float | None, typer.Option(help="From an observation to its subgoal; default: delay-ms.", min=0.0)
+        float | None,
+        typer.Option(help="From an observation to its subgoal; default: delay-ms.", min=0.0, max=1e6),
     ] = None,
     episodes: Annotated[int, typer.Option(help="How many layouts.", min=1)] = 20,
     seed: Annotated[int | None, typer.Option(help="Of the layouts; default: ROBOT.yaml's.")] = None,
@@ -45,9 +49,9 @@ def evaluation(
         str | None, typer.Option(help="elementwise or jacobian; default: ROBOT.yaml's.")
     ] = None,
     bundle: Annotated[Path | None, typer.Option(help="Instead of ROBOT.yaml's.")] = None,
-    jobs: Annotated[int, typer.Option(help="Processes; the results do not depend on it.", min=1)] = (
-        os.cpu_count() or 1
-    ),
+    jobs: Annotated[
+        int, typer.Option(help="Processes; the results do not depend on it.", min=1, max=_MOST_JOBS)
+    ] = min(os.cpu_count() or 1, _MOST_JOBS),
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, one object a row.")] = False,
 ) -> None:
     """Run the robot's own scheduler, splice, limiter and policy code in virtual time.
@@ -59,8 +63,9 @@ def evaluation(
     if seed is not None and config.simulation is not None:
         config = replace(config, simulation=replace(config.simulation, seed=seed))
     form = None if rtc_form is None else _names("rtc form", rtc_form, RTC_FORMS)[0]
-    kinds = _names("scheduler", scheduler or config.policy.scheduler.kind, tuple(SCHEDULERS))
-    faults: Sequence[str | None] = _faults(fault, config) if fault else (None,)
+    asked = config.policy.scheduler.kind if scheduler is None else scheduler
+    kinds = _names("scheduler", asked, tuple(SCHEDULERS))
+    faults: Sequence[str | None] = (None,) if fault is None else _faults(fault, config)
     cells = [
         Cell(
             _scheduler(config, kind, form),

@@ -34,12 +34,16 @@ def run(
     instruction: Annotated[
         str | None, typer.Option(help="What to do; default: the instruction in ROBOT.yaml.")
     ] = None,
-    seconds: Annotated[float | None, typer.Option(help="Stop by itself after this time.", min=0.1)] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Stop by itself after this time [s].", min=0.1, max=1e9)
+    ] = None,
     events: Annotated[Path | None, typer.Option(help="Append the event log (JSON lines) here.")] = None,
     record: Annotated[
         Path | None, typer.Option(help="Record samples into this new folder, for calibration.")
     ] = None,
-    record_period: Annotated[float, typer.Option(help="Seconds from one sample to the next.", min=0.0)] = 0.5,
+    record_period: Annotated[
+        float, typer.Option(help="Seconds from one sample to the next.", min=0.0, max=1e6)
+    ] = 0.5,
     record_moments: Annotated[int, typer.Option(help="How many samples at most.", min=1)] = 1000,
 ) -> None:
     """Run the policy on the robot. Ctrl-C, SIGTERM or SIGHUP brings the arm to rest and releases it.

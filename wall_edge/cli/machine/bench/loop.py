@@ -19,7 +19,9 @@ from wall_edge.signals import interruptible
 
 def loop(
     rate: Annotated[float, typer.Option(help="Ticks a second, 10 to 1000.")] = 500.0,
-    seconds: Annotated[float, typer.Option(help="How long each loop is measured.", min=0.1)] = 10.0,
+    seconds: Annotated[
+        float, typer.Option(help="How long each loop is measured [s].", min=0.1, max=86400)
+    ] = 10.0,
     load: Annotated[
         str, typer.Option(help=f"What keeps every core busy meanwhile: {', '.join(get_args(Load))}.")
     ] = "none",

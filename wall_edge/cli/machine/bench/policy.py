@@ -41,7 +41,8 @@ def policy(
     from wall_edge.bench.policy.run import Options
     from wall_edge.cli.machine.bench.policy_text import print_report
 
-    settings = EngineSettings(engine, device or ("cuda" if engine.startswith("tensorrt") else "cpu"), threads)
+    usual = "cuda" if engine.startswith("tensorrt") else "cpu"
+    settings = EngineSettings(engine, usual if device is None else device, threads)
     words = Options.instruction if instruction is None else instruction
     options = Options(repeats=repeats, steps=steps, instruction=words)
     with interruptible(), stage_progress("policy", ("digests", *STAGES)) as stage:
