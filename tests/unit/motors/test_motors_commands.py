@@ -41,6 +41,7 @@ def run(*arguments: object, typed: str = "") -> tuple[int, str]:
 def _no_realtime(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process of the tests stays an ordinary one."""
     monkeypatch.setattr(realtime, "apply", lambda *_, **__: None)
+    monkeypatch.setattr("wall_edge.cli.motors.watch._LOOK_NS", 30 * 10**9)  # a busy machine may stall
 
 
 def written(folder: Path, base: Path = MIXED, **keys: object) -> Path:
