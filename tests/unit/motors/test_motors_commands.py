@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from wall_edge_bridge.kinds import MotorIdentity, kind_named
 
 from wall_edge.cli import app
+from wall_edge.cli.motors.watch import watch
 from wall_edge.config import load_robot
 from wall_edge.errors import BusError, BusTimeout, ConfigError, DriveError, RuntimeFault, WallEdgeError
 from wall_edge.motors.access import open_motors
@@ -41,6 +42,7 @@ def run(*arguments: object, typed: str = "") -> tuple[int, str]:
 def _no_realtime(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process of the tests stays an ordinary one."""
     monkeypatch.setattr(realtime, "apply", lambda *_, **__: None)
+    monkeypatch.setitem(watch.__globals__, "_LOOK_NS", 30 * 10**9)  # a busy machine may stall
 
 
 def written(folder: Path, base: Path = MIXED, **keys: object) -> Path:

@@ -61,11 +61,14 @@ def test_joints_on_two_buses_are_one_vector(robot: RobotConfig) -> None:
     config = two_buses(robot)
     there = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     near, far = servos_of(half(config, "near"), there[:3]), servos_of(half(config, "far"), there[3:])
-    with serving_port(near) as left, serving_port(far) as right:
-        with open_drives(config, {"near": left.path, "far": right.path}) as both:
-            both.enable()
-            feedback = both.cycle(Setpoints.hold(there), time.monotonic_ns() + 10**10)
-            both.disable()
+    with (
+        serving_port(near) as left,
+        serving_port(far) as right,
+        open_drives(config, {"near": left.path, "far": right.path}) as drives,
+    ):
+        drives.enable()
+        feedback = drives.cycle(Setpoints.hold(there), time.monotonic_ns() + 10**10)
+        drives.disable()
     np.testing.assert_allclose(feedback.position, there, atol=2e-3)
 
 
