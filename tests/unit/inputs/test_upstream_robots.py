@@ -272,8 +272,8 @@ def test_two_slots_of_one_name(damaged: Path, robot: RobotConfig, names: dict[st
     training = yaml.safe_load((damaged / "config.yml").read_text())
     training |= {"dof_config": names, "agent_pos_config": names}
     (damaged / "config.yml").write_text(yaml.safe_dump(training, sort_keys=False))
-    moved = {"rest": {"kind": "sink", "sink": "lift", "state": [0.0] * names["rest"]}}
-    described = two_handed(robot, {group: {"kind": "held"} for group in names} | moved)
+    held: dict[str, Any] = {group: {"kind": "held"} for group in names}
+    described = two_handed(robot, {**held, "rest": {"kind": "sink", "sink": "lift"}})
     assert "arm_" in refusal(damaged, described)
 
 
