@@ -59,10 +59,10 @@ class Side:
             np.array([values[d.slot] for d in degrees]) for values in self._columns(degrees, folder)
         )
         for i, degree in enumerate(degrees):
-            if degree.part == "held" and scale[i] == 0:
+            never_moved = 0 <= scale[i] < LEAST_POSITIVE
+            if degree.part == "held" and never_moved:
                 offset[i], scale[i] = offset[i] + 0.5, 0.5
             if not abs(offset[i]) <= _MOST_VALUE or not LEAST_POSITIVE <= scale[i] <= _MOST_VALUE:
-                never_moved = 0 <= scale[i] < LEAST_POSITIVE and degree.part != "held"
                 still = "it never moved in training: describe it as held in ROBOT.yaml, or "
                 numbers = f"middle {offset[i]:g}, half range {scale[i]:g}"
                 raise CheckpointError(
@@ -76,15 +76,14 @@ class Side:
             tuple(scale.tolist()),
             self.scaling.clip,
             rotations,
-            self._masked(degrees, folder),
+            self._masked(degrees),
         )
 
-    def _masked(self, degrees: Sequence[Degree], folder: Path) -> tuple[float, ...]:
+    def _masked(self, degrees: Sequence[Degree]) -> tuple[float, ...]:
         if self.masked is None:
             return ()
         values = self.masked.copy()
         values[[degree.slot for degree in degrees]] = 0.0
-        _require_numbers(values, "state", folder)
         return tuple(values.tolist()) if values.any() else ()
 
     def _columns(self, degrees: Sequence[Degree], folder: Path) -> tuple[Floats, Floats]:
@@ -126,10 +125,7 @@ def _lerobot(policy: LeRobotPolicy) -> Statistics:
 def _upstream(checkpoint: Checkpoint, robot: str | None) -> Statistics:
     name, table = _of_robot(checkpoint, robot)
     state = _min_delta(table[PROPRI], checkpoint.shape.state_dof, clip=1.0)
-    nothing = _nothing(checkpoint, table[PROPRI])
-    if not checkpoint.shape.state_token:  # the words say what the robot has, and nothing of other slots
-        nothing = np.nan_to_num(nothing)
-    state = replace(state, masked=nothing)
+    state = replace(state, masked=_nothing(checkpoint, table[PROPRI]))
     action = _min_delta(table[ACTIONS], checkpoint.shape.action_dof, clip=None)
     return Statistics(checkpoint.folder, state, action, name)
 
@@ -157,29 +153,12 @@ def action_padding(checkpoint: Checkpoint, robot: str | None) -> tuple[float, ..
     """
     scaling = read_statistics(checkpoint, robot).action.scaling
     place = MinDelta("", scaling.offset - scaling.scale, 2 * scaling.scale)
-    padding = _normalised_zero(*place.filled(checkpoint.shape.action_dof))
-    _require_numbers(padding, "actions", checkpoint.folder)
-    return tuple(padding.tolist())
+    return tuple(_normalised_zero(*place.filled(checkpoint.shape.action_dof)).tolist())
 
 
 def _normalised_zero(low: Floats, delta: Floats) -> Floats:
-    """What 0 becomes ``[slots]``, in [-1, 1], by upstream's rule: a range of 0 counts as 1.
-
-    NaN where a statistic is no number.
-    """
-    zero = np.clip(-2 * low / np.where(delta == 0, 1.0, delta) - 1, -1, 1)
-    return np.where(np.isfinite(low) & np.isfinite(delta), zero, np.nan)
-
-
-def _require_numbers(masked: Floats, side: str, folder: Path) -> None:
-    """Of slots that the robot does not take: the model computes with what stands there, too."""
-    slots = np.flatnonzero(np.isnan(masked))
-    if len(slots):
-        raise CheckpointError(
-            f"{folder}: the normaliser of slot {slots[0]} of the {side}, which this robot lacks: no number",
-            expected="a finite min and delta: the model sees a normalised 0 there",
-            fix=_FIX,
-        )
+    """What 0 becomes ``[slots]``, in [-1, 1], by upstream's rules: a range of 0 counts as 1, NaN as 0."""
+    return np.nan_to_num(np.clip(-2 * low / np.where(delta == 0, 1.0, delta) - 1, -1, 1))
 
 
 def _of_robot(checkpoint: Checkpoint, robot: str | None) -> tuple[str, Table]:
@@ -238,7 +217,8 @@ def _widths(checkpoint: Checkpoint) -> dict[str, set[int]]:
 def _min_delta(values: MinDelta, slots: int, *, clip: float | None) -> Side:
     """Upstream's rule: to [-1, 1] by ``2·(x - min)/delta - 1``.
 
-    Statistics cover all of the model's slots, or the first of them where the rest is padding.
+    Statistics cover all of the model's slots, or the first of them where the rest is padding. What they hold
+    for slots that are not used does not matter.
     """
     low, delta = values.low, values.delta
     if len(low) > slots:
