@@ -43,7 +43,6 @@ def test_an_empty_option_is_not_one_that_was_left_out(arguments: tuple[str, ...]
         ("bench", "loop", "--seconds"),
         ("motors", "watch", ROBOT, "--seconds"),
         ("motors", "monitor", ROBOT, "--seconds"),
-        ("demo", "--min-success"),
     ],
 )
 def test_a_time_without_an_end_is_a_wrong_command_line(arguments: tuple[str, ...], value: str) -> None:

@@ -49,17 +49,17 @@ def same_terminals(places: Mapping[str, str]) -> Callable[[], None]:
 
     Its number is the next one's as soon as its motors have ended: another robot's, or somebody's shell.
     """
-    made = {place: _made_ns(place) for place in places.values() if place.startswith("/dev/pts/")}
+    ctimes_ns = {place: _ctime_ns(place) for place in places.values() if place.startswith("/dev/pts/")}
 
     def require() -> None:
-        for place, made_ns in made.items():
-            if made_ns is None or _made_ns(place) != made_ns:
+        for place, ctime_ns in ctimes_ns.items():
+            if ctime_ns is None or _ctime_ns(place) != ctime_ns:
                 raise BusError(f"simulated bus at {place} is gone", fix="start the simulation again")
 
     return require
 
 
-def _made_ns(place: str) -> int | None:
+def _ctime_ns(place: str) -> int | None:
     """When a device got its name; None when there is none."""
     try:
         return Path(place).stat().st_ctime_ns
