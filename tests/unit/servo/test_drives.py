@@ -105,7 +105,7 @@ def test_a_terminal_is_the_same_until_its_motors_have_ended(robot: RobotConfig) 
 
 def test_a_terminal_that_got_the_name_of_another_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     made = {"/dev/pts/7": 10}
-    monkeypatch.setattr("wall_edge.runtime.servo.drives._made_ns", made.get)
+    monkeypatch.setattr("wall_edge.runtime.servo.drives._ctime_ns", made.get)
     require = same_terminals({"arm": "/dev/pts/7"})
     require()
     made["/dev/pts/7"] = 20
@@ -117,7 +117,7 @@ def test_torque_goes_off_on_no_terminal_of_others(
     robot: RobotConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = iter([10, 20])
-    monkeypatch.setattr("wall_edge.runtime.servo.drives._made_ns", lambda _: next(times, 20))
+    monkeypatch.setattr("wall_edge.runtime.servo.drives._ctime_ns", lambda _: next(times, 20))
     with serving_port(bus := servos_of(robot)) as port:
         for servo in bus.servos.values():
             servo.set("torque_enable", 1)
