@@ -161,7 +161,7 @@ def test_no_error_of_a_release_gets_out(robot: RobotConfig, monkeypatch: pytest.
     def broken(*_: object) -> None:
         raise ValueError("embedded null byte")
 
-    monkeypatch.setattr("wall_edge.runtime.daemon.release.open_drives", broken)
+    monkeypatch.setattr("wall_edge.runtime.servo.drives.open_drives", broken)
     assert "embedded null byte" in release_arm(robot, {"arm": "x"}, patience_s=0)
 
 

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from wall_edge_bridge.drives.group import DriveGroup
 
 from wall_edge.config import RobotConfig
 from wall_edge.errors import BusError, WallEdgeError
-from wall_edge.runtime.servo.drives import open_drives, same_terminals
+from wall_edge.runtime.servo.drives import drives_opener, open_drives
 
 RELEASE_S = 5.0
 """How long torque-off is tried: a USB adapter that lost its port gets it back within seconds."""
@@ -25,17 +26,16 @@ def release_arm(config: RobotConfig, places: Mapping[str, str], patience_s: floa
     ``places`` of simulated motors, by the drive's name. What the last try met, in one line, or an empty
     string when every joint confirmed: never an exception, as nothing may keep its caller from what follows.
     """
-    deadline, require = time.monotonic() + patience_s, same_terminals(places)
-    while trouble := _attempt(lambda: _disable(config, places, require)):
+    deadline, open_arm = time.monotonic() + patience_s, drives_opener(config, places)
+    while trouble := _attempt(lambda: _disable(open_arm)):
         if time.monotonic() >= deadline:
             break
         time.sleep(_RETRY_S)
     return trouble
 
 
-def _disable(config: RobotConfig, places: Mapping[str, str], require: Callable[[], None]) -> None:
-    require()
-    drive = open_drives(config, places)
+def _disable(open_arm: Callable[[], DriveGroup]) -> None:
+    drive = open_arm()
     try:
         drive.disable()
     finally:

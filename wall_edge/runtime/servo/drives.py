@@ -44,6 +44,17 @@ def open_drives(
     return DriveGroup(config.joints, drives, timeouts_ms, clock, line_times_ns(config))
 
 
+def drives_opener(config: RobotConfig, places: Mapping[str, str]) -> Callable[[], DriveGroup]:
+    """What opens the drives, and opens them again, as long as they are where they are now."""
+    require = same_terminals(places)
+
+    def open_again() -> DriveGroup:
+        require()
+        return open_drives(config, places)
+
+    return open_again
+
+
 def same_terminals(places: Mapping[str, str]) -> Callable[[], None]:
     """Raises BusError, when it is called, if a pseudo-terminal among ``places`` is not that of now any more.
 

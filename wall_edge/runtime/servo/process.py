@@ -6,14 +6,12 @@ import signal
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 
-from wall_edge_bridge.drives.group import DriveGroup
-
 from wall_edge.config import RobotConfig
 from wall_edge.runtime.ipc.mailbox import Mailbox
 from wall_edge.runtime.ipc.mailbox_types import ServoState
 from wall_edge.runtime.latch import set_latch
 from wall_edge.runtime.servo import realtime
-from wall_edge.runtime.servo.drives import open_drives, same_terminals
+from wall_edge.runtime.servo.drives import drives_opener
 from wall_edge.runtime.servo.loop import ServoLoop
 from wall_edge.runtime.servo.states import Event
 from wall_edge.runtime.telemetry.servo.rings import ServoRings
@@ -54,15 +52,9 @@ def run_servo(
     report = realtime.apply(control.fifo_priority, control.cpu, control.lock_memory, control.wake_latency_us)
     for setting in report.settings:
         telemetry.event(EventKind.REALTIME, name=setting.name, values=(setting.granted,), text=setting.detail)
-    require_same = same_terminals(places)
-
-    def drives() -> DriveGroup:  # opened again where torque does not go off
-        require_same()
-        return open_drives(config, places)
-
     loop = ServoLoop(
         config,
-        drives,
+        drives_opener(config, places),  # opened again where torque does not go off
         chunks,
         command,
         feedback,

@@ -49,7 +49,7 @@ def bus(
             console.print(
                 f"{name}: one lost reply costs {plural(row['lost_reply_joints'] or 0, 'joint')} of "
                 f"{plural(row['lost_reply_extra_cycles'] or 0, 'cycle')}, "
-                f"at most {row['lost_reply_ms']:.1f} ms longer"
+                f"which lasts {row['lost_reply_ms']:.1f} ms longer"
             )
     console.print(_NOTE if config.simulated else "Measured on the real buses.")
     console.print("; ".join(str(fact) for fact in facts.values()))
